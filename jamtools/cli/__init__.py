@@ -1,0 +1,1 @@
+"""The commands: each reads one artefact, makes one library call and writes one artefact."""

@@ -1,0 +1,130 @@
+"""Each option that several commands share, declared once, and the values they take: 10k, 10,12, 0:8."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+SUFFIX = {"k": 10**3, "M": 10**6, "G": 10**9}
+
+
+class Integers(tuple[int, ...]):
+    """A list of integers as users type it: `10,12,14`, `0:8` (half open), `100:1000:100`."""
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self))
+
+
+def integer(text: str | int) -> int:
+    """An integer, with k, M or G for 10³, 10⁶, 10⁹: '10k' -> 10000, '1.5M' -> 1500000."""
+    text = str(text)
+    scale = SUFFIX.get(text[-1:], 1)
+    digits = text[:-1] if text[-1:] in SUFFIX else text
+    try:
+        value = float(digits) * scale if "." in digits and scale > 1 else int(digits) * scale
+    except ValueError:
+        raise typer.BadParameter(f"got {text!r}, expected an integer such as 800, 10k or 2M") from None
+    if value != int(value):
+        raise typer.BadParameter(f"got {text!r}, expected a whole number")
+    return int(value)
+
+
+def positive(text: str | int) -> int:
+    """An integer of at least 1."""
+    value = integer(text)
+    if value < 1:
+        raise typer.BadParameter(f"got {text}, expected at least 1")
+    return value
+
+
+def natural(text: str | int) -> int:
+    """An integer of at least 0."""
+    value = integer(text)
+    if value < 0:
+        raise typer.BadParameter(f"got {text}, expected at least 0")
+    return value
+
+
+def integers(text: str | Integers) -> Integers:
+    """A comma-separated list of integers and half-open ranges start:stop[:step]."""
+    if isinstance(text, Integers):
+        return text
+    values: list[int] = []
+    for item in text.split(","):
+        parts = [integer(part) for part in item.split(":")]
+        if len(parts) > 3 or (len(parts) == 3 and parts[2] < 1):
+            raise typer.BadParameter(
+                f"got {item!r}, expected start:stop or start:stop:step with a step above 0"
+            )
+        values += parts if len(parts) == 1 else range(*parts)
+    if not values:
+        raise typer.BadParameter(f"got {text!r}, which names no integer")
+    return Integers(dict.fromkeys(values))
+
+
+def positives(text: str | Integers) -> Integers:
+    """A list of integers of at least 1."""
+    return _all_at_least(integers(text), 1)
+
+
+def naturals(text: str | Integers) -> Integers:
+    """A list of integers of at least 0."""
+    return _all_at_least(integers(text), 0)
+
+
+def _all_at_least(values: Integers, least: int) -> Integers:
+    if min(values) < least:
+        raise typer.BadParameter(f"got {min(values)}, expected at least {least}")
+    return values
+
+
+def above_zero(text: str | float) -> float:
+    """A finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise typer.BadParameter(f"got {text!r}, expected a number") from None
+    if not 0 < value < float("inf"):
+        raise typer.BadParameter(f"got {text}, expected a number above 0")
+    return value
+
+
+def device_name(text: str) -> str:
+    """auto, cpu, cuda or cuda:N."""
+    kind, _, index = text.partition(":")
+    if text in ("auto", "cpu", "cuda") or (kind == "cuda" and index.isdigit()):
+        return text
+    raise typer.BadParameter(f"got {text!r}, expected auto, cpu, cuda or cuda:N")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from jamtools import __version__
+
+        print(f"jamtools {__version__}")
+        raise typer.Exit
+
+
+Output = Annotated[
+    str, typer.Option("--output", "-o", metavar="FILE", help="Write here, in one step; - is standard output.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Version = Annotated[
+    bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+]
+Seed = Annotated[int, typer.Option("--seed", parser=natural, metavar="N", help="Seed of the random numbers.")]
+Device = Annotated[
+    str,
+    typer.Option("--device", parser=device_name, metavar="NAME", help="auto, cpu, cuda or cuda:N."),
+]
+Dtype = Annotated[Literal["float64", "float32"], typer.Option("--dtype", help="Precision of the arithmetic.")]
+Threads = Annotated[
+    int,
+    typer.Option("--threads", parser=natural, metavar="N", help="CPU threads; 0 leaves the choice to torch."),
+]
+Source = Annotated[str, typer.Argument(metavar="[FILE]", help="A file, or - for standard input.")]
+Sources = Annotated[
+    list[str], typer.Argument(metavar="[FILES]...", help="Files, read as one ensemble; - is standard input.")
+]

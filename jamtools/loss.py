@@ -1,0 +1,84 @@
+r"""The loss functions, their slope in f, and the gap variables Δ.
+
+    Δ_µ = ε - y_µ f(x_µ)                            Δ > 0: unsatisfied;  y f < 0: misclassified
+    hinge            L = 1/P Σ_µ ½ Δ_µ² θ(Δ_µ)
+    hinge, C > 1     L = 1/(C P) Σ_{µ,c} Δ_{µc}² θ(Δ_{µc})        (eq. 10: no ½; Δ_{µc} = ε - t_{µc} f_c)
+    cross-entropy    L = 1/P Σ_µ log(1 + exp(-y_µ f(x_µ)));   C > 1: softmax of the C outputs
+
+f and y are [P, C] here, C = 1 for ±1 labels. Cross-entropy has no margin: ε = 0 there, so that Δ = -y f and
+"unsatisfied" means misclassified. Source: arXiv:1809.09349, eqs. 3, 4 and 10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from jamtools.errors import InputError
+
+LOSSES = ("hinge", "cross-entropy")
+#: A pattern with |Δ| ≤ CONTACT·ε counts as a contact at zero, apart from N_Δ.
+CONTACT = 1e-10
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss by name, for P patterns in all (a batch is a part of them) and C outputs."""
+
+    name: str
+    epsilon: float
+    P: int
+    outputs: int = 1
+
+    def __post_init__(self) -> None:
+        if self.name not in LOSSES:
+            raise InputError(f"loss {self.name!r}, expected one of {', '.join(LOSSES)}")
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> Loss:
+        """The loss a run's metadata describes."""
+        return cls(info["loss"], info["epsilon"], info["P"], info.get("outputs", 1))
+
+    @property
+    def hinge_curvature(self) -> float:
+        """∂²L/∂Δ² of an unsatisfied pattern: 1/P, or 2/(C P) with C > 1 outputs."""
+        return 1 / self.P if self.outputs == 1 else 2 / (self.outputs * self.P)
+
+    def gaps(self, f: Tensor, y: Tensor) -> Tensor:
+        """Δ [P, C]."""
+        return self.epsilon - y * f
+
+    def value(self, f: Tensor, y: Tensor) -> Tensor:
+        """L, a scalar: the part of these patterns in the mean over all P."""
+        if self.name == "hinge":
+            return 0.5 * self.hinge_curvature * self.gaps(f, y).clamp(min=0).square().sum()
+        if self.outputs == 1:
+            return -logsigmoid(y * f).sum() / self.P
+        return (torch.logsumexp(f, 1) - f[y > 0]).sum() / self.P
+
+    def slope(self, f: Tensor, y: Tensor) -> Tensor:
+        """∂L/∂f [P, C]."""
+        if self.name == "hinge":
+            return -self.hinge_curvature * y * self.gaps(f, y).clamp(min=0)
+        if self.outputs == 1:
+            return -y * torch.sigmoid(-y * f) / self.P
+        return (torch.softmax(f, 1) - (y > 0).to(f.dtype)) / self.P
+
+
+def misclassified(f: Tensor, y: Tensor) -> Tensor:
+    """[P] booleans: y f < 0, or with C > 1 some wrong output above the right one."""
+    if y.shape[1] == 1:
+        return (y * f)[:, 0] < 0
+    right = f.masked_fill(y < 0, -torch.inf).amax(1)
+    wrong = f.masked_fill(y > 0, -torch.inf).amax(1)
+    return wrong > right
+
+
+def column(y: Tensor) -> Tensor:
+    """Labels as [P, C], whether they came as [P] or [P, C]."""
+    return y[:, None] if y.ndim == 1 else y

@@ -1,0 +1,220 @@
+r"""The network f(x; W) on a flat parameter vector, its gradient, and the parameter counts.
+
+    z_1 = W_1 x + b_1,   z_j = W_j ρ(z_{j-1}) + b_j,   f = z_{L+1}           (L hidden layers of h neurons)
+
+    β_{L+1} = ∂g/∂f,     β_j = ρ'(z_j) ∘ W_{j+1}ᵀ β_{j+1},     ∂g/∂W_j = β_j ⊗ ρ(z_{j-1}),   ∂g/∂b_j = β_j
+
+theta holds, layer after layer, the weight [out, in] row-major and then the bias. The paper writes the
+bias with a minus sign; the model is the same. ρ'(0) = 0 for ReLU.
+
+    Ñ = h(d+1) + (L-1) h (h+1) + C (h+1);   N = Ñ - (hidden neurons) for ReLU, one scale symmetry each
+    (ρ(Λz) = Λρ(z)); N = Ñ for tanh; a linear ρ leaves the C (d+1) parameters of an affine map.
+
+Source: arXiv:1809.09349, section II and appendix A.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jamtools.errors import InputError
+
+
+@dataclass(frozen=True)
+class Activation:
+    """ρ with its first two derivatives, all as functions of the pre-activation z."""
+
+    value: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
+    curvature: Callable[[Tensor], Tensor]
+
+
+def _tanh_slope(z: Tensor) -> Tensor:
+    return 1 - torch.tanh(z).square()
+
+
+def _tanh_curvature(z: Tensor) -> Tensor:
+    t = torch.tanh(z)
+    return -2 * t * (1 - t.square())
+
+
+ACTIVATIONS = {
+    "relu": Activation(torch.relu, lambda z: (z > 0).to(z.dtype), torch.zeros_like),
+    "tanh": Activation(torch.tanh, _tanh_slope, _tanh_curvature),
+    "linear": Activation(lambda z: z, torch.ones_like, torch.zeros_like),
+}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A fully connected network of `depth` hidden layers of `width` neurons, d inputs, C outputs."""
+
+    d: int
+    width: int
+    depth: int
+    activation: str = "relu"
+    outputs: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("d", "width", "depth", "outputs"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.activation not in ACTIVATIONS:
+            raise InputError(f"activation {self.activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> Architecture:
+        """The architecture a run's metadata describes."""
+        if info["batch_norm"]:
+            raise InputError("got a run with batch normalisation, expected one without")
+        return cls(info["d"], info["width"], info["depth"], info["activation"], info.get("outputs", 1))
+
+    @property
+    def rho(self) -> Activation:
+        return ACTIVATIONS[self.activation]
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(out, in) of each layer's weight."""
+        sizes = [self.d] + [self.width] * self.depth + [self.outputs]
+        return list(zip(sizes[1:], sizes[:-1], strict=True))
+
+    @property
+    def n_parameters(self) -> int:
+        """Ñ."""
+        return sum(out * (fan_in + 1) for out, fan_in in self.shapes)
+
+    @property
+    def n_hidden(self) -> int:
+        return self.width * self.depth
+
+    @property
+    def n_effective(self) -> int:
+        """N, the generic number of effective parameters."""
+        if self.activation == "linear":
+            return min(self.n_parameters, self.outputs * (self.d + 1))
+        return self.n_parameters - (self.n_hidden if self.activation == "relu" else 0)
+
+
+Layers = list[tuple[Tensor, Tensor]]
+
+
+def layers_of(theta: Tensor, arch: Architecture) -> Layers:
+    """Views of theta [Ñ] as (weight [out, in], bias [out]) per layer."""
+    layers, start = [], 0
+    for out, fan_in in arch.shapes:
+        weight = theta[start : start + out * fan_in].view(out, fan_in)
+        start += out * fan_in
+        layers.append((weight, theta[start : start + out]))
+        start += out
+    return layers
+
+
+@dataclass(frozen=True)
+class State:
+    """A forward pass: inputs[j] [P, in] enters layer j, z[j] [P, out] leaves it; z[-1] is f [P, C]."""
+
+    inputs: list[Tensor]
+    z: list[Tensor]
+
+    @property
+    def f(self) -> Tensor:
+        return self.z[-1]
+
+    def take(self, patterns: Tensor) -> State:
+        """The same pass for some patterns only: `patterns` is an index or a boolean mask."""
+        return State([a[patterns] for a in self.inputs], [z[patterns] for z in self.z])
+
+
+def forward(layers: Layers, x: Tensor, arch: Architecture) -> State:
+    """x [P, d] through all layers."""
+    inputs, z = [x], []
+    for weight, bias in layers:
+        z.append(torch.addmm(bias, inputs[-1], weight.T))
+        if len(z) < len(layers):
+            inputs.append(arch.rho.value(z[-1]))
+    return State(inputs, z)
+
+
+def backward(layers: Layers, state: State, signal: Tensor, arch: Architecture) -> list[Tensor]:
+    """β_j [P, out] of every layer, from signal = ∂g/∂f [P, C] at the output."""
+    beta = [signal]
+    for j in range(len(layers) - 2, -1, -1):
+        beta.append((beta[-1] @ layers[j + 1][0]) * arch.rho.slope(state.z[j]))
+    return beta[::-1]
+
+
+def gradient(beta: list[Tensor], state: State) -> Tensor:
+    """Σ_µ ∂g_µ/∂W [Ñ]."""
+    parts = []
+    for b, a in zip(beta, state.inputs, strict=True):
+        parts += [(b.T @ a).reshape(-1), b.sum(0)]
+    return torch.cat(parts)
+
+
+def gradient_rows(beta: list[Tensor], state: State) -> Tensor:
+    """∂g_µ/∂W, one row a pattern [P, Ñ]."""
+    parts = []
+    for b, a in zip(beta, state.inputs, strict=True):
+        parts += [(b[:, :, None] * a[:, None, :]).flatten(1), b]
+    return torch.cat(parts, dim=1)
+
+
+def scale_generators(theta: Tensor, arch: Architecture) -> Tensor:
+    """A W for every hidden neuron [Ñ, hidden]: its incoming weights and bias grow, its outgoing ones shrink.
+
+    With a ReLU f does not change along them, so ∇f · A W = 0 at every pattern. Empty for other ρ.
+    """
+    if arch.activation != "relu":
+        return theta.new_zeros(theta.numel(), 0)
+    columns = theta.new_zeros(arch.n_hidden, theta.numel())
+    for neuron in range(arch.n_hidden):
+        layer, n = divmod(neuron, arch.width)
+        here = layers_of(theta, arch)
+        there = layers_of(columns[neuron], arch)
+        there[layer][0][n] = here[layer][0][n]
+        there[layer][1][n] = here[layer][1][n]
+        there[layer + 1][0][:, n] = -here[layer + 1][0][:, n]
+    return columns.T
+
+
+INITIALISATIONS = ("orthogonal", "torch", "normal")
+
+
+def initial_parameters(arch: Architecture, init: str, seed: int) -> np.ndarray:
+    """theta0 [Ñ], a function of (architecture, init, seed) alone.
+
+    orthogonal: Haar weights, zero biases (the paper's hinge protocol); torch: U(-σ, σ) with
+    σ² = 1/fan-in for weights and biases; normal: N(0, 1/fan-in) weights, zero biases.
+    """
+    if init not in INITIALISATIONS:
+        raise InputError(f"initialisation {init!r}, expected one of {', '.join(INITIALISATIONS)}")
+    rng = np.random.default_rng([seed, 0])
+    parts = []
+    for out, fan_in in arch.shapes:
+        bias = np.zeros(out)
+        if init == "orthogonal":
+            weight = _orthogonal(rng, out, fan_in)
+        elif init == "torch":
+            weight = rng.uniform(-1, 1, (out, fan_in)) / np.sqrt(fan_in)
+            bias = rng.uniform(-1, 1, out) / np.sqrt(fan_in)
+        else:
+            weight = rng.standard_normal((out, fan_in)) / np.sqrt(fan_in)
+        parts += [weight.ravel(), bias]
+    return np.concatenate(parts)
+
+
+def _orthogonal(rng: np.random.Generator, out: int, fan_in: int) -> np.ndarray:
+    """Rows orthonormal in blocks of `fan_in`: a tall matrix is a stack of Haar matrices."""
+    blocks = []
+    for start in range(0, out, fan_in):
+        rows = min(fan_in, out - start)
+        q, r = np.linalg.qr(rng.standard_normal((fan_in, rows)))
+        blocks.append((q * np.sign(np.diag(r))).T)  # the sign fix makes q Haar-distributed
+    return np.concatenate(blocks)
