@@ -109,9 +109,14 @@ class Run:
                 raise InputError(
                     f"{name} has shape {got}, its run says {self.info['n_parameters']} parameters"
                 )
+        if self.gaps.shape[:1] != (self.info["P"],):
+            raise InputError(f"gaps has shape {self.gaps.shape}, its run says {self.info['P']} patterns")
         for name in HISTORY_FIELDS:
             if name not in self.history:
                 raise InputError(f"a run without history/{name}; train it again with jam-train")
+        lengths = {column.shape for column in self.history.values()}
+        if len(lengths) > 1 or len(next(iter(lengths))) != 1:
+            raise InputError(f"history columns of shapes {sorted(lengths)}, expected one [T] for all")
 
 
 @dataclass(frozen=True)

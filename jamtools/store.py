@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,9 +22,17 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from jamtools.errors import InputError
+from jamtools.errors import InputError, OutputError
 from jamtools.records import Dataset, Run, Runs, Spectrum
-from jamtools.streams import STDIN, describe, plain, read_bytes
+from jamtools.streams import (
+    STDIN,
+    describe,
+    parse_json_lines,
+    plain,
+    read_bytes,
+    unreadable,
+    write_all,
+)
 
 VERSION = 1
 #: How to come by an artefact of each kind.
@@ -30,27 +41,50 @@ REMEDY = {
     "runs": "pipe it through jam-train first",
     "spectra": "pipe it through jam-hessian first",
 }
+FOREIGN = "got a safetensors file that jamtools did not write; load arrays with jam-data arrays"
+HEAD = 64  # bytes that tell JSON from safetensors
 
 
 class Artefact:
     """An open safetensors file of jamtools: its kind, its metadata, its tensors on demand."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, data: bytes | None = None) -> None:
+        """Opens `source`, or `data` where that has been read from it already."""
         self.source = source
-        path, spooled = (source, False) if _is_regular(source) else (_spool(source), True)
-        try:
+        with _on_disk(source, data) as path:
             self._file = _open(path, source)
-            self.metadata = _metadata(self._file.metadata(), source)
-        finally:
-            if spooled:  # the mapping keeps the bytes
-                os.unlink(path)
+        self.metadata = _metadata(self._file.metadata(), source)
         self.kind: str = self.metadata["kind"]
         self.names = frozenset(self._file.keys())
+
+    @property
+    def provenance(self) -> list[dict[str, Any]]:
+        """The commands that made the file, first to last."""
+        return list(self.metadata.get("provenance", []))
+
+    @property
+    def infos(self) -> list[dict[str, Any]]:
+        """The metadata of each run or spectrum, in the order of r0000, r0001, …; of a dataset, its one."""
+        records = self.metadata.get(self.kind)
+        records = [records] if isinstance(records, dict) else records
+        if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+            raise InputError(f"{describe(self.source)}a {self.kind} file without its metadata; make it again")
+        return records
+
+    @cached_property
+    def histories(self) -> dict[str, list[str]]:
+        """The names of the history columns of each run: "r0000" -> ["grad_norm", "loss", …]."""
+        columns: dict[str, list[str]] = {}
+        for name in sorted(self.names):
+            prefix, found, column = name.partition("/history/")
+            if found:
+                columns.setdefault(prefix, []).append(column)
+        return columns
 
     def tensor(self, name: str, dtype: str = "F64") -> NDArray[Any]:
         """One array; InputError when it is missing or of another dtype."""
         if name not in self.names:
-            raise InputError(f"{describe(self.source)}a {self.kind} file without {name}; make it again")
+            raise InputError(f"{describe(self.source)}{_a(self.kind)} file without {name}; make it again")
         got = self._file.get_slice(name).get_dtype()
         if got != dtype:
             raise InputError(
@@ -61,9 +95,18 @@ class Artefact:
     def any_tensor(self, name: str) -> NDArray[Any]:
         """One array of whatever dtype it has."""
         if name not in self.names:
-            shown = ", ".join(sorted(self.names)[:12])
-            raise InputError(f"{describe(self.source)}no array {name}; it holds {shown}")
-        return self._file.get_tensor(name)
+            raise InputError(f"{describe(self.source)}no array {name}; it holds {_some(self.names)}")
+        try:
+            return self._file.get_tensor(name)
+        except TypeError as error:  # bfloat16 and the 8-bit floats
+            dtype = self._file.get_slice(name).get_dtype()
+            raise InputError(
+                f"{describe(self.source)}{name} is {dtype}, which numpy does not know; convert it first"
+            ) from error
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of one array, which stays unread."""
+        return tuple(self._file.get_slice(name).get_shape())
 
     def expect(self, kind: str) -> Artefact:
         """Itself, or an InputError that says which command comes in between."""
@@ -78,21 +121,46 @@ def _a(kind: str) -> str:
     return kind if kind.endswith("s") or kind == "spectra" else f"a {kind}"
 
 
+def _some(names: Iterable[str], most: int = 12) -> str:
+    """A few names to choose from, the first run's for all runs."""
+    kept = sorted(name for name in names if name.startswith("r0000/") or not re.match(r"r\d+/", name))
+    return ", ".join(kept[:most]) + ", …" * (len(kept) > most)
+
+
+def open_any(source: str) -> Artefact | list[dict[str, Any]]:
+    """Whatever a jam command wrote: an open artefact, or JSON lines."""
+    data = None if _is_regular(source) else read_bytes(source)
+    if _is_json(_head(source) if data is None else data[:HEAD]):
+        return parse_json_lines(read_bytes(source) if data is None else data, source)
+    return Artefact(source, data)
+
+
+def _head(source: str) -> bytes:
+    try:
+        with open(source, "rb") as file:
+            return file.read(HEAD)
+    except OSError as error:
+        raise unreadable(source, error) from error
+
+
 def _is_regular(source: str) -> bool:
     return source != STDIN and os.path.isfile(source)
 
 
-def _spool(source: str) -> str:
-    """A stream's bytes in a temporary file, which can be mapped."""
-    data = read_bytes(source)
-    if not data:
-        raise InputError(
-            f"{describe(source)}empty input, expected an artefact; did the command before it fail?"
-        )
-    handle, path = tempfile.mkstemp(prefix="jamtools-", suffix=".safetensors")
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-    return path
+@contextmanager
+def _on_disk(source: str, data: bytes | None) -> Iterator[str]:
+    """A path to map: a file's own, or that of a copy of a stream, which the mapping outlives."""
+    if data is None and _is_regular(source):
+        yield source
+        return
+    try:
+        with tempfile.NamedTemporaryFile(prefix="jamtools-", buffering=0) as copy:
+            write_all(copy, read_bytes(source) if data is None else data)
+            yield copy.name
+    except OSError as error:
+        raise OutputError(
+            f"temporary folder: {(error.strerror or str(error)).lower()}; set TMPDIR to a roomier one"
+        ) from error
 
 
 def _open(path: str, source: str) -> Any:
@@ -103,18 +171,20 @@ def _open(path: str, source: str) -> Any:
             )
         return safe_open(path, framework="numpy")
     except SafetensorError as error:
-        if _looks_like_json(path):
-            raise InputError(f"{describe(source)}got JSON, expected an artefact in safetensors") from error
-        raise InputError(
-            f"{describe(source)}not a whole safetensors file ({error}); it was cut short or is something else, make it again"
-        ) from error
+        raise InputError(f"{describe(source)}{_mistaken(path, error)}") from error
     except OSError as error:
-        raise InputError(f"{source}: {(error.strerror or str(error)).lower()}; check the path") from error
+        raise unreadable(source, error) from error
 
 
-def _looks_like_json(path: str) -> bool:
-    with open(path, "rb") as file:
-        return file.read(16).lstrip()[:1] in (b"{", b"[")
+def _mistaken(path: str, error: Exception) -> str:
+    if _is_json(_head(path)):
+        return "got JSON, expected an artefact in safetensors"
+    return f"not a whole safetensors file ({error}); it was cut short or is something else, make it again"
+
+
+def _is_json(head: bytes) -> bool:
+    """True for text that opens a JSON value; safetensors open with a length, whose high bytes are null."""
+    return head.lstrip()[:1] in (b"{", b"[") and b"\0" not in head
 
 
 def _metadata(header: Mapping[str, str] | None, source: str) -> dict[str, Any]:
@@ -122,28 +192,30 @@ def _metadata(header: Mapping[str, str] | None, source: str) -> dict[str, Any]:
         metadata = json.loads((header or {})["jamtools"])
         kind, version = metadata["kind"], metadata["version"]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{describe(source)}got a safetensors file that jamtools did not write; load arrays with jam-data arrays"
-        ) from error
+        raise InputError(f"{describe(source)}{FOREIGN}") from error
+    if not isinstance(kind, str):
+        raise InputError(f"{describe(source)}{FOREIGN}")
     if version != VERSION:
         raise InputError(
-            f"{describe(source)}got {kind} of format version {version}, expected version {VERSION}; use the jamtools that wrote it"
+            f"{describe(source)}got {kind} of format version {version}, expected version {VERSION}; "
+            "use the jamtools that wrote it"
         )
     return metadata
 
 
-def read_dataset(source: str) -> tuple[Dataset, list[dict[str, Any]]]:
+def read_dataset(source: str | Artefact) -> tuple[Dataset, list[dict[str, Any]]]:
     """A dataset and its provenance."""
-    artefact = Artefact(source).expect("dataset")
-    return _dataset(artefact), list(artefact.metadata["provenance"])
+    artefact = _opened(source).expect("dataset")
+    return _dataset(artefact), artefact.provenance
 
 
-def read_runs(source: str) -> tuple[Runs, list[dict[str, Any]]]:
+def read_runs(source: str | Artefact) -> tuple[Runs, list[dict[str, Any]]]:
     """The runs of one file and their provenance."""
-    artefact = Artefact(source).expect("runs")
-    records = artefact.metadata["runs"]
-    runs = tuple(_run(artefact, f"r{i:04d}", info) for i, info in enumerate(records))
-    return Runs(_dataset(artefact), runs), list(artefact.metadata["provenance"])
+    artefact = _opened(source).expect("runs")
+    dataset = _dataset(artefact)
+    runs = tuple(_run(artefact, f"r{i:04d}", info) for i, info in enumerate(artefact.infos))
+    with _named(artefact):
+        return Runs(dataset, runs), artefact.provenance
 
 
 @dataclass(frozen=True)
@@ -155,7 +227,9 @@ class Member:
     data: Dataset
 
 
-def read_ensemble(sources: Iterable[str] | None) -> tuple[list[Member], list[dict[str, Any]]]:
+def read_ensemble(
+    sources: Iterable[str | Artefact] | None,
+) -> tuple[list[Member], list[dict[str, Any]]]:
     """The runs of several files one after the other, and the provenance of all; None is standard input."""
     members: list[Member] = []
     steps: list[dict[str, Any]] = []
@@ -168,37 +242,54 @@ def read_ensemble(sources: Iterable[str] | None) -> tuple[list[Member], list[dic
     return members, steps
 
 
-def read_spectra(source: str) -> tuple[list[Spectrum], list[dict[str, Any]]]:
+def read_spectra(source: str | Artefact) -> tuple[list[Spectrum], list[dict[str, Any]]]:
     """The spectra of one file, without the matrices, and their provenance."""
-    artefact = Artefact(source).expect("spectra")
-    spectra = [
-        Spectrum(*(artefact.tensor(f"r{i:04d}/{name}") for name in ("H", "H0", "Hp")), info)
-        for i, info in enumerate(artefact.metadata["spectra"])
-    ]
-    return spectra, list(artefact.metadata["provenance"])
+    artefact = _opened(source).expect("spectra")
+    spectra = [_spectrum(artefact, f"r{i:04d}", info) for i, info in enumerate(artefact.infos)]
+    return spectra, artefact.provenance
 
 
-def _dataset(artefact: Artefact) -> Dataset:
-    test = [artefact.tensor(name) if name in artefact.names else None for name in ("x_test", "y_test")]
-    info = artefact.metadata.get("dataset", {})
+def _opened(source: str | Artefact) -> Artefact:
+    return source if isinstance(source, Artefact) else Artefact(source)
+
+
+@contextmanager
+def _named(artefact: Artefact) -> Iterator[None]:
+    """Puts the file's name before what a record's own checks say."""
     try:
-        return Dataset(artefact.tensor("x"), artefact.tensor("y"), test[0], test[1], info)
+        yield
     except InputError as error:
         raise InputError(f"{describe(artefact.source)}{error}") from error
 
 
+def _dataset(artefact: Artefact) -> Dataset:
+    x, y = artefact.tensor("x"), artefact.tensor("y")
+    test = [artefact.tensor(name) if name in artefact.names else None for name in ("x_test", "y_test")]
+    with _named(artefact):
+        return Dataset(x, y, test[0], test[1], artefact.metadata.get("dataset", {}))
+
+
 def _run(artefact: Artefact, prefix: str, info: dict[str, Any]) -> Run:
     theta, theta0, gaps = (artefact.tensor(f"{prefix}/{name}") for name in ("theta", "theta0", "gaps"))
-    columns = sorted(name for name in artefact.names if name.startswith(f"{prefix}/history/"))
-    history = {name.split("/")[-1]: artefact.any_tensor(name) for name in columns}
-    return Run(theta, theta0, gaps, history, info)
+    columns = artefact.histories.get(prefix, [])
+    history = {column: artefact.any_tensor(f"{prefix}/history/{column}") for column in columns}
+    with _named(artefact):
+        return Run(theta, theta0, gaps, history, info)
+
+
+def _spectrum(artefact: Artefact, prefix: str, info: dict[str, Any]) -> Spectrum:
+    H, H0, Hp = (artefact.tensor(f"{prefix}/{name}") for name in ("H", "H0", "Hp"))
+    with _named(artefact):
+        return Spectrum(H, H0, Hp, info)
 
 
 def dataset_bytes(dataset: Dataset, provenance: list[dict[str, Any]]) -> bytes:
+    """A dataset as the bytes of a file."""
     return _pack("dataset", _dataset_tensors(dataset), {"dataset": dict(dataset.info)}, provenance)
 
 
 def runs_bytes(runs: Runs, provenance: list[dict[str, Any]]) -> bytes:
+    """Runs and their training set as the bytes of a file."""
     tensors = _dataset_tensors(runs.dataset)
     for i, run in enumerate(runs.runs):
         tensors |= {f"r{i:04d}/{name}": getattr(run, name) for name in ("theta", "theta0", "gaps")}
@@ -208,6 +299,7 @@ def runs_bytes(runs: Runs, provenance: list[dict[str, Any]]) -> bytes:
 
 
 def spectra_bytes(spectra: Iterable[Spectrum], provenance: list[dict[str, Any]]) -> bytes:
+    """Spectra, with the matrices they carry, as the bytes of a file."""
     tensors: dict[str, NDArray[Any]] = {}
     spectra = list(spectra)
     for i, spectrum in enumerate(spectra):

@@ -31,21 +31,32 @@ def describe(source: str) -> str:
 
 def read_bytes(source: str) -> bytes:
     """Everything from a file, a fifo or, for '-', standard input."""
-    if source == STDIN:
-        if sys.stdin.isatty():
-            raise InputError("no input: standard input is a terminal; pipe an artefact in or name a file")
-        return sys.stdin.buffer.read()
+    if source == STDIN and sys.stdin is None:
+        raise InputError("no input: standard input is closed; pipe an artefact in or name a file")
+    if source == STDIN and sys.stdin.isatty():
+        raise InputError("no input: standard input is a terminal; pipe an artefact in or name a file")
     try:
-        return Path(source).read_bytes()
+        return sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
     except OSError as error:
-        raise InputError(f"{source}: {error.strerror.lower()}; check the path") from error
+        raise unreadable(source, error) from error
+
+
+def unreadable(source: str, error: OSError) -> InputError:
+    """What the system says of a file that cannot be read, in a line for the user."""
+    name = "standard input" if source == STDIN else source
+    return InputError(f"{name}: {(error.strerror or str(error)).lower()}; check the path")
 
 
 def read_json_lines(source: str) -> list[dict[str, Any]]:
     """A stream of JSON objects, one a line or pretty-printed."""
+    return parse_json_lines(read_bytes(source), source)
+
+
+def parse_json_lines(data: bytes, source: str) -> list[dict[str, Any]]:
+    """The objects in `data`, which came from `source`."""
     try:
-        objects = list(_json_stream(read_bytes(source).decode()))
-    except (UnicodeDecodeError, ValueError) as error:
+        objects = list(_json_stream(data.decode()))
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise InputError(
             f"{describe(source)}not JSON lines ({error}); expected what another jam command printed"
         ) from error
@@ -91,7 +102,9 @@ def plain(value: Any) -> Any:
 def check_writable(target: str) -> None:
     """Raises OutputError when `target` cannot be written, before any work is done for it."""
     folder = os.path.dirname(os.path.realpath(target))
-    if os.path.isdir(target):
+    if not target:
+        raise OutputError("got an empty name for the output; give -o a file")
+    if os.path.isdir(target) or target.endswith(os.sep):
         raise OutputError(f"{target}: is a folder, expected a file name; give -o a file")
     if not os.path.isdir(folder):
         raise OutputError(f"{target}: its folder does not exist; create it first")
@@ -128,14 +141,15 @@ def write_all(file: Any, data: bytes) -> None:
 @contextlib.contextmanager
 def _beside(path: str) -> Iterator[Any]:
     """A file in the same folder that takes `path`'s place when the block ends well, and goes when it does not."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path))
+    handle, temporary = tempfile.mkstemp(prefix=".jamtools-", dir=os.path.dirname(path))
     try:
         with os.fdopen(handle, "wb", buffering=0) as file:
             yield file
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp made it private
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(FileNotFoundError):  # interrupted just after the file had moved
+            os.unlink(temporary)
         raise
 
 

@@ -126,5 +126,6 @@ Threads = Annotated[
 ]
 Source = Annotated[str, typer.Argument(metavar="[FILE]", help="A file, or - for standard input.")]
 Sources = Annotated[
-    list[str], typer.Argument(metavar="[FILES]...", help="Files, read as one ensemble; - is standard input.")
+    list[str] | None,
+    typer.Argument(metavar="[FILES]...", help="Files, read as one ensemble; - is standard input."),
 ]
