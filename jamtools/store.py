@@ -7,6 +7,7 @@ One metadata key holding sorted JSON keeps the bytes stable. Unknown tensors are
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -85,7 +86,7 @@ class Artefact:
         """One array; InputError when it is missing or of another dtype."""
         if name not in self.names:
             raise InputError(f"{describe(self.source)}{_a(self.kind)} file without {name}; make it again")
-        got = self._file.get_slice(name).get_dtype()
+        got = self.dtype(name)
         if got != dtype:
             raise InputError(
                 f"{describe(self.source)}{name} is {got}, expected {dtype}; convert the data first"
@@ -99,10 +100,13 @@ class Artefact:
         try:
             return self._file.get_tensor(name)
         except TypeError as error:  # bfloat16 and the 8-bit floats
-            dtype = self._file.get_slice(name).get_dtype()
             raise InputError(
-                f"{describe(self.source)}{name} is {dtype}, which numpy does not know; convert it first"
+                f"{describe(self.source)}{name} is {self.dtype(name)}, which numpy does not know; convert it first"
             ) from error
+
+    def dtype(self, name: str) -> str:
+        """The type of one array as safetensors name it: F64, I64, …."""
+        return str(self._file.get_slice(name).get_dtype())
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of one array, which stays unread."""
@@ -281,6 +285,20 @@ def _spectrum(artefact: Artefact, prefix: str, info: dict[str, Any]) -> Spectrum
     H, H0, Hp = (artefact.tensor(f"{prefix}/{name}") for name in ("H", "H0", "Hp"))
     with _named(artefact):
         return Spectrum(H, H0, Hp, info)
+
+
+def read_numbers(source: str) -> NDArray[np.float64]:
+    """Plain numbers [n] from text (white space between them, # starts a comment) or a .npy array."""
+    data = read_bytes(source)
+    try:
+        if data.startswith(b"\x93NUMPY"):
+            numbers = np.load(io.BytesIO(data), allow_pickle=False).ravel()
+        else:
+            lines = (line.partition("#")[0] for line in data.decode().splitlines())
+            numbers = np.array([word for line in lines for word in line.split()], dtype=np.float64)
+        return numbers.astype(np.float64)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"{describe(source)}{error}, expected numbers as text or .npy") from error
 
 
 def dataset_bytes(dataset: Dataset, provenance: list[dict[str, Any]]) -> bytes:

@@ -17,8 +17,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jamtools.errors import InputError, OutputError
 
 STDIN = "-"
@@ -90,10 +88,10 @@ def plain(value: Any) -> Any:
     """Python's own types, with null for NaN and infinities, which JSON does not know."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
+    if hasattr(value, "tolist"):  # numpy's arrays and scalars; importing numpy for them would cost 0.1 s
+        value = value.tolist()
+    if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

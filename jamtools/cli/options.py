@@ -79,12 +79,16 @@ def _all_at_least(values: Integers, least: int) -> Integers:
     return values
 
 
-def above_zero(text: str | float) -> float:
-    """A finite number above 0."""
+def _number(text: str | float) -> float:
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
         raise typer.BadParameter(f"got {text!r}, expected a number") from None
+
+
+def above_zero(text: str | float) -> float:
+    """A finite number above 0."""
+    value = _number(text)
     if not 0 < value < float("inf"):
         raise typer.BadParameter(f"got {text}, expected a number above 0")
     return value
@@ -124,8 +128,34 @@ Threads = Annotated[
     int,
     typer.Option("--threads", parser=natural, metavar="N", help="CPU threads; 0 leaves the choice to torch."),
 ]
-Source = Annotated[str, typer.Argument(metavar="[FILE]", help="A file, or - for standard input.")]
+Source = Annotated[str, typer.Argument(metavar="FILE", help="A file, or - for standard input.")]
 Sources = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[FILES]...", help="Files, read as one ensemble; - is standard input."),
+    typer.Argument(metavar="FILES...", help="Files, read as one ensemble; - is standard input."),
 ]
+
+
+def batch_size(text: str | int) -> int:
+    """A number of patterns, or 0 for `full`."""
+    return 0 if text == "full" else positive(text)
+
+
+def schedule(text: str) -> tuple[int, float]:
+    """(every, factor) from `250k:10`."""
+    every, colon, factor = text.partition(":")
+    if not colon:
+        raise typer.BadParameter(f"got {text!r}, expected STEPS:FACTOR such as 250k:10")
+    return positive(every), above_zero(factor)
+
+
+def not_negative(text: str | float) -> float:
+    """A finite number of at least 0."""
+    return 0.0 if _number(text) == 0 else above_zero(text)
+
+
+def fraction(text: str | float) -> float:
+    """A number above 0 and at most 1."""
+    value = above_zero(text)
+    if value > 1:
+        raise typer.BadParameter(f"got {text}, expected a number above 0 and at most 1")
+    return value

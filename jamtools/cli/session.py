@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from jamtools.errors import InputError, OutputError
 from jamtools.streams import STDIN, check_writable, json_line, write_all, write_file
@@ -49,9 +49,7 @@ class Session:
         """A table for people, on stderr."""
         if self.quiet:
             return
-        from rich.console import Console
-
-        Console(stderr=True).print(make_table(columns, rows, title))
+        print_table(sys.stderr, make_table(columns, rows, title))
 
     @contextmanager
     def progress(self, what: str, total: float | None) -> Iterator[Callable[[float, str], None]]:
@@ -124,7 +122,8 @@ class Session:
             write_file(self.output, data)
             return
         try:
-            write_all(sys.stdout.buffer.raw, data)  # type: ignore[attr-defined]
+            with open(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as stream:
+                write_all(stream, data)
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -135,13 +134,21 @@ class Session:
         self.write(b"".join(json_line(record) for record in records))
 
 
+def print_table(stream: TextIO, table: Any) -> None:
+    """Prints a rich table as wide as it is: what is no terminal has no right margin."""
+    from rich.console import Console
+
+    Console(file=stream, width=None if stream.isatty() else 1000).print(table)
+
+
 def make_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str = "") -> Any:
     """A rich table of right-aligned values."""
+    from rich import box
     from rich.table import Table
 
-    table = Table(title=title or None)
+    table = Table(title=title or None, box=box.SIMPLE_HEAD)
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(shown(value) for value in row))
     return table

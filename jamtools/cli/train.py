@@ -1,0 +1,222 @@
+"""jam-train: a dataset in, trained runs out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from jamtools.cli.main import new_app, run
+from jamtools.cli.options import (
+    Debug,
+    Device,
+    Dtype,
+    Integers,
+    Output,
+    Quiet,
+    Source,
+    Threads,
+    Version,
+    above_zero,
+    batch_size,
+    naturals,
+    positive,
+    positives,
+    schedule,
+)
+from jamtools.cli.session import Session
+
+if TYPE_CHECKING:
+    from jamtools.descent import Settings
+    from jamtools.records import Dataset, Run
+
+NAME = "jam-train"
+UNMET = 3
+FIRST_SEED = Integers((0,))
+app = new_app()
+
+
+def _list(*names: str, parser: Any, help: str) -> Any:
+    return typer.Option(*names, parser=parser, metavar="LIST", help=help)
+
+
+def _number(*names: str, help: str) -> Any:
+    return typer.Option(*names, parser=above_zero, metavar="X", help=help)
+
+
+@app.command()
+def train(
+    dataset: Source = "-",
+    width: Annotated[
+        Integers | None, _list("--width", parser=positives, help="Neurons per hidden layer (default: d).")
+    ] = None,
+    depth: Annotated[
+        int, typer.Option("--depth", "-L", parser=positive, metavar="N", help="Hidden layers.")
+    ] = 3,
+    seeds: Annotated[
+        Integers, _list("--seeds", "--seed", parser=naturals, help="Seeds of the initialisation.")
+    ] = FIRST_SEED,
+    patterns: Annotated[
+        Integers | None,
+        _list("--patterns", "-P", parser=positives, help="Train on the first P (default: all)."),
+    ] = None,
+    activation: Annotated[
+        Literal["relu", "tanh", "linear"], typer.Option("--activation", help="ρ.")
+    ] = "relu",
+    protocol: Annotated[
+        Literal["paper-hinge"] | None,
+        typer.Option("--protocol", help="A protocol of the paper by name, with its number of steps."),
+    ] = None,
+    loss: Annotated[
+        Literal["hinge", "cross-entropy"] | None, typer.Option("--loss", help="[default: hinge]")
+    ] = None,
+    epsilon: Annotated[
+        float | None, _number("--epsilon", help="Margin ε of the hinge loss [default: 0.5].")
+    ] = None,
+    init: Annotated[
+        Literal["orthogonal", "torch", "normal"] | None,
+        typer.Option("--init", help="Initialisation [default: orthogonal]."),
+    ] = None,
+    optimizer: Annotated[
+        Literal["adam", "sgd"] | None, typer.Option("--optimizer", help="[default: adam]")
+    ] = None,
+    lr: Annotated[float | None, _number("--lr", help="Learning rate [default: 1e-4].")] = None,
+    lr_schedule: Annotated[
+        Any,
+        typer.Option(
+            "--lr-schedule",
+            parser=schedule,
+            metavar="STEPS:FACTOR",
+            help="Divide the rate by FACTOR every STEPS [default: 250k:10].",
+        ),
+    ] = None,
+    lr_floor: Annotated[
+        float | None, _number("--lr-floor", help="The rate never falls below [default: 1e-7].")
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            "--batch",
+            parser=batch_size,
+            metavar="N|full",
+            help="Patterns per step [default: full for adam, min(P/2, 1024) for sgd].",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", parser=positive, metavar="N", help="Steps at most [default: 100k]."),
+    ] = None,
+    measurements: Annotated[
+        int | None,
+        typer.Option(
+            "--measurements",
+            parser=positive,
+            metavar="N",
+            help="Log-spaced points of the history [default: 150].",
+        ),
+    ] = None,
+    stop: Annotated[
+        bool | None, typer.Option("--stop/--no-stop", help="Stop when N_Δ = 0 [default: stop for the hinge].")
+    ] = None,
+    require: Annotated[
+        Literal["satisfied", "stationary", "certified"] | None,
+        typer.Option("--require", help="Exit with 3 when a run ended otherwise."),
+    ] = None,
+    output: Output = "-",
+    device: Device = "auto",
+    dtype: Dtype = "float64",
+    threads: Threads = 0,
+    quiet: Quiet = False,
+    debug: Debug = False,
+    version: Version = False,
+) -> int:
+    """Train a fully connected network, once for every width, P and seed.
+
+    \b
+    Example:
+      jam-data random -P 1000 -d 10 | jam-train --width 10,12 --seeds 0:4 -o runs.safetensors
+
+    One file comes out, its runs ordered by width, then P, then seed. A run ends with status "satisfied"
+    (N_Δ = 0), "budget" or "diverged"; all of them are results and leave exit code 0 unless --require is given.
+    """
+    session = Session(NAME, output, quiet, binary=True)
+    from jamtools import descent, store
+    from jamtools.records import Runs
+
+    data, provenance = store.read_dataset(dataset)
+    where = session.torch_setup(device, dtype, threads)
+    base = descent.PROTOCOLS[protocol] if protocol else descent.Settings()
+    every, factor = lr_schedule or (None, None)
+    settings = descent.with_options(
+        base, loss=loss, epsilon=epsilon, init=init, optimizer=optimizer, lr=lr, every=every, factor=factor,
+        floor=lr_floor, batch=batch, steps=steps, measurements=measurements, stop=stop,
+    )  # fmt: skip
+    cells = [
+        (h, P, seed)
+        for h in sorted(width or (data.d,))
+        for P in sorted(patterns or (data.P,))
+        for seed in sorted(seeds)
+    ]
+    trained = _train_all(session, data, cells, depth, activation, settings, where)
+    _tell(session, trained)
+    session.write(store.runs_bytes(Runs(data, tuple(trained)), session.provenance(provenance)))
+    return UNMET if require and not all(_meets(item, require) for item in trained) else 0
+
+
+def _train_all(
+    session: Session,
+    data: Dataset,
+    cells: list[tuple[int, int, int]],
+    depth: int,
+    activation: str,
+    settings: Settings,
+    where: tuple[Any, Any],
+) -> list[Run]:
+    """One run after the other, with a bar over the steps of all."""
+    from jamtools import descent
+    from jamtools.network import Architecture
+
+    for _, P, _ in cells:  # before the first run, not after an hour
+        data.first(P)
+    trained: list[Run] = []
+    with session.progress(NAME, total=settings.steps * len(cells)) as update:
+        for i, (h, P, seed) in enumerate(cells):
+            arch = Architecture(data.d, h, depth, activation, data.outputs)
+
+            def watch(step: int, loss: float, n: int, i: int = i, N: int = arch.n_effective) -> None:
+                update(i * settings.steps + step, f"run {i + 1}/{len(cells)} L {loss:.3e} N_Δ/N {n / N:.3f}")
+
+            trained.append(descent.train(data.first(P), arch, settings, seed, *where, watch=watch))
+    return trained
+
+
+def _tell(session: Session, trained: list[Run]) -> None:
+    columns = ("width", "P", "seed", "N", "status", "steps", "loss", "N_Δ", "N_Δ/N", "misclassified")
+    rows = []
+    for info in (item.info for item in trained):
+        N = info["n_effective_expected"]
+        rows.append(
+            (info["width"], info["P"], info["seed"], N, info["status"], info["steps"], info["final_loss"],
+             info["n_unsatisfied"], info["n_unsatisfied"] / N, info["n_misclassified"])
+        )  # fmt: skip
+        if info["status"] == "diverged":
+            session.note(
+                f"run of width {info['width']}, P {info['P']}, seed {info['seed']} diverged at step {info['steps']} "
+                f"with learning rate {info['settings']['schedule']['lr']:g}; take a smaller --lr"
+            )
+    session.table(columns, rows)
+
+
+def _meets(run: Run, required: str) -> bool:
+    if required == "certified":
+        return run.info["certified"] is True
+    # a satisfied run sits at L = 0, where the gradient vanishes
+    return run.info["status"] in ((required, "satisfied") if required == "stationary" else (required,))
+
+
+def main() -> None:
+    run(app, NAME)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+r"""Eigenvalues of a symmetric matrix that pass their own checks, and counts by sign.
+
+    Σ λ = tr A,      Σ λ² = ‖A‖_F²,      zero: |λ| ≤ n·eps·‖A‖₂
+
+An eigenvalue carries an absolute error of about eps·‖A‖₂ times a modest power of n, whatever its own size: hence
+the tolerance for a zero, relative to the matrix and without a floor, and hence each matrix is diagonalised by
+itself and never as a difference of two others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from jamtools.errors import CheckError
+
+
+@dataclass(frozen=True)
+class Eigenvalues:
+    """Ascending eigenvalues [n] of a symmetric matrix, and how well they pass the checks.
+
+    trace_error = |Σλ - tr A| / Σ|λ|, frobenius_error = |Σλ² - ‖A‖_F²| / ‖A‖_F²: both 0 for A = 0.
+    """
+
+    values: Tensor
+    trace_error: float
+    frobenius_error: float
+
+    @property
+    def tolerance(self) -> float:
+        """|λ| up to n·eps·‖A‖₂ counts as zero."""
+        if self.values.numel() == 0:
+            return 0.0
+        return self.values.numel() * torch.finfo(self.values.dtype).eps * self.values.abs().max().item()
+
+    @property
+    def n_negative(self) -> int:
+        return below(self.values, -self.tolerance)
+
+    @property
+    def n_zero(self) -> int:
+        return int((self.values.abs() <= self.tolerance).sum())
+
+    @property
+    def smallest_positive(self) -> float | None:
+        """The smallest eigenvalue above the tolerance; None when there is none."""
+        above = self.values[self.values > self.tolerance]
+        return above[0].item() if above.numel() else None
+
+
+def below(values: Tensor, threshold: float) -> int:
+    """How many values lie below a threshold."""
+    return int((values < threshold).sum())
+
+
+def eigenvalues(matrix: Tensor, name: str = "matrix") -> Eigenvalues:
+    """All eigenvalues of a symmetric matrix [n, n]; its lower triangle is read.
+
+    Raises CheckError when trace or Frobenius norm disagree by more than round-off can explain: the backward
+    error of a symmetric eigensolver is below n·eps·‖A‖₂ in each eigenvalue.
+    """
+    values = torch.linalg.eigvalsh(matrix)
+    result = Eigenvalues(values, _trace_error(matrix, values), _frobenius_error(matrix, values))
+    n, eps = matrix.shape[0], torch.finfo(matrix.dtype).eps
+    # n eigenvalues, each off by n·eps·‖A‖₂ at most, ‖A‖₂ ≤ Σ|λ|; and 2|λ||δλ| summed is below 2 n^{3/2} eps ‖A‖_F²
+    for what, error, bound in (
+        ("trace", result.trace_error, n**2 * eps),
+        ("Frobenius norm", result.frobenius_error, 2 * n**1.5 * eps),
+    ):
+        if not error <= bound:
+            raise CheckError(
+                f"eigenvalues of {name} [{n}, {n}] fail the check of the {what}: relative error {error:.1e}, "
+                f"at most {bound:.1e} is round-off; run it on another --device"
+            )
+    return result
+
+
+def _trace_error(matrix: Tensor, values: Tensor) -> float:
+    scale = values.abs().sum().item()
+    return (
+        abs(values.sum().item() - matrix.trace().item()) / scale
+        if scale != 0
+        else matrix.trace().abs().item()
+    )
+
+
+def _frobenius_error(matrix: Tensor, values: Tensor) -> float:
+    largest = matrix.abs().max().item() if matrix.numel() else 0.0
+    if largest == 0:
+        return values.abs().sum().item()
+    # divided by the largest entry before squaring: a matrix of size 1e-200 must not underflow
+    exact = (matrix / largest).square().sum().item()
+    return abs((values / largest).square().sum().item() - exact) / exact
+
+
+def project_out(matrix: Tensor, directions: Tensor) -> Tensor:
+    """The matrix on the orthogonal complement of the columns of `directions` [n, k]: [n - r, n - r], r their rank.
+
+    Zᵀ A Z with Z an orthonormal basis of the complement, by Householder reflections: Qᵀ A Q without its first
+    r rows and columns, where directions = Q R.
+    """
+    basis = _independent(directions)
+    r = basis.shape[1]
+    if r == 0:
+        return matrix
+    reflectors, tau = torch.geqrf(basis)
+    turned = torch.ormqr(reflectors, tau, matrix, left=True, transpose=True)
+    turned = torch.ormqr(reflectors, tau, turned, left=False, transpose=False)
+    return turned[r:, r:]
+
+
+def _independent(directions: Tensor) -> Tensor:
+    """Normalised columns without null ones and without those that depend on the columns before them."""
+    norms = directions.norm(dim=0)
+    kept = directions[:, norms > 0] / norms[norms > 0]
+    if kept.shape[1] == 0:
+        return kept
+    diagonal = torch.linalg.qr(kept, mode="r").R.diagonal().abs()
+    return kept[:, diagonal > max(kept.shape) * torch.finfo(kept.dtype).eps]
