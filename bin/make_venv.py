@@ -106,13 +106,13 @@ def source() -> tuple[str, int]:
 
 def project() -> dict[str, Any]:
     """Read pyproject.toml."""
-    return tomllib.loads(PYPROJECT.read_text())
+    return tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))
 
 
 def declaration() -> list[str]:
     """Read the three lines of jamtools-ready; empty ones where it is missing or spoilt."""
     try:
-        lines = READY.read_text().splitlines()
+        lines = os.fsdecode(READY.read_bytes()).splitlines()
     except FileNotFoundError:
         lines = []
     return lines if len(lines) == 3 else ["", "", ""]
@@ -132,7 +132,7 @@ def is_here(folder: str) -> bool:
 def write_at_once(path: Path, text: str) -> None:
     """Write a file that a reader finds either whole or not at all."""
     draft = path.with_suffix(".draft")
-    draft.write_text(text)
+    draft.write_bytes(os.fsencode(text))  # the shell compares paths byte by byte
     draft.replace(path)
 
 
