@@ -31,10 +31,10 @@ CONTACT = 1e-10
 
 @dataclass(frozen=True)
 class Sample:
-    """Values [n] pooled over runs, the run [n] each came from, and the cut below which finite size rules."""
+    """Values [n] pooled over runs, the run [n] each came from (or None), the cut below which finite size rules."""
 
     values: Array
-    runs: NDArray[np.int64]
+    runs: NDArray[np.int64] | None
     lower_cut: float = 0.0
 
 
@@ -121,6 +121,8 @@ def exponent(sample: Sample, options: Options, sign: int = 1) -> dict[str, Any]:
 
     Raises InputError as `powerlaw.fit` does.
     """
+    if not len(sample.values):
+        raise InputError(f"no values, expected at least {powerlaw.MIN_VALUES}; give runs that have some")
     cut = sample.lower_cut if options.lower_cut is None else options.lower_cut
     fit = powerlaw.fit(
         sample.values,

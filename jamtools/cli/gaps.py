@@ -71,23 +71,14 @@ def gaps(
     if values is not None:
         if files:
             raise typer.BadParameter("got --values and run files, expected one of them")
-        record = _of_values(store.read_numbers(values), options)
+        sample = library.Sample(store.read_numbers(values), None)
+        record = {"kind": "exponent", **library.exponent(sample, options)}
         _tell(session, {"x^t": record})
     else:
         members, _ = store.read_ensemble(files)
         record = library.distributions([member.run for member in members], options)
         _tell(session, {"θ": record["overlaps"], "γ": record["gaps"]})
     session.write_json([record])
-
-
-def _of_values(numbers: Any, options: Any) -> dict[str, Any]:
-    import numpy as np
-
-    from jamtools import gaps as library
-
-    # one sample, no runs: cluster 0 throughout, and so no bootstrap
-    sample = library.Sample(numbers, np.zeros(len(numbers), dtype=np.int64))
-    return {"kind": "exponent", **library.exponent(sample, options)}
 
 
 def _tell(session: Session, halves: dict[str, dict[str, Any]]) -> None:

@@ -1,0 +1,204 @@
+"""jam-nstar: where the transition lies, N*(P), and how it scales with P."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from jamtools.cli.main import new_app, run
+from jamtools.cli.options import (
+    Debug,
+    Device,
+    Dtype,
+    Integers,
+    Output,
+    Quiet,
+    Source,
+    Sources,
+    Threads,
+    Version,
+    above_zero,
+    batch_size,
+    fraction,
+    naturals,
+    positive,
+    positives,
+)
+from jamtools.cli.session import Session
+
+NAME = "jam-nstar"
+SEEDS = Integers(range(5))
+app = new_app()
+
+
+@app.callback()
+def group(version: Version = False) -> None:
+    """Where the transition lies, N*(P), and how it scales with P.
+
+    \b
+    Example:
+      jam-data random -P 1000 -d 10 | jam-nstar search --patterns 200,500,1000 | jam-nstar fit
+    """
+
+
+@app.command()
+def search(
+    dataset: Source = "-",
+    patterns: Annotated[
+        Integers | None,
+        typer.Option(
+            "--patterns",
+            "-P",
+            parser=positives,
+            metavar="LIST",
+            help="Values of P (default: all of the dataset).",
+        ),
+    ] = None,
+    depth: Annotated[
+        int, typer.Option("--depth", "-L", parser=positive, metavar="N", help="Hidden layers.")
+    ] = 3,
+    seeds: Annotated[
+        Integers,
+        typer.Option(
+            "--seeds", "--seed", parser=naturals, metavar="LIST", help="One bisection for each seed."
+        ),
+    ] = SEEDS,
+    success: Annotated[
+        Literal["satisfied", "classified"], typer.Option("--success", help="N_Δ = 0, or no y f < 0.")
+    ] = "satisfied",
+    max_width: Annotated[
+        int | None,
+        typer.Option(
+            "--max-width", parser=positive, metavar="N", help="Give up beyond this width (default: Ñ = 8P)."
+        ),
+    ] = None,
+    activation: Annotated[Literal["relu", "tanh"], typer.Option("--activation", help="ρ.")] = "relu",
+    protocol: Annotated[
+        Literal["paper-hinge"] | None,
+        typer.Option("--protocol", help="A protocol of the paper by name, with its number of steps."),
+    ] = None,
+    loss: Annotated[
+        Literal["hinge", "cross-entropy"] | None, typer.Option("--loss", help="[default: hinge]")
+    ] = None,
+    init: Annotated[
+        Literal["orthogonal", "torch", "normal"] | None,
+        typer.Option("--init", help="Initialisation [default: orthogonal]."),
+    ] = None,
+    optimizer: Annotated[
+        Literal["adam", "sgd"] | None, typer.Option("--optimizer", help="[default: adam]")
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option("--lr", parser=above_zero, metavar="X", help="Learning rate [default: 1e-4]."),
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", parser=batch_size, metavar="N|full", help="Patterns per step.")
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps", parser=positive, metavar="N", help="Steps of a trial at most [default: 100k]."
+        ),
+    ] = None,
+    output: Output = "-",
+    device: Device = "auto",
+    dtype: Dtype = "float64",
+    threads: Threads = 0,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Find N*(P) by bisection in the width, at fixed depth, for every P.
+
+    \b
+    Example:
+      jam-data random -P 1000 -d 10 > data.safetensors
+      jam-nstar search data.safetensors --patterns 200,500,1000 --depth 3 --seeds 0:5 > nstar.jsonl
+
+    One JSON object for each P. n_star is the median over seeds of N, the number of effective parameters, and
+    "interval" runs from below the smallest to the largest of them; "coverage" is the probability with which that
+    holds the true median. Trials whose budget ran out are marked "undecided": give --steps to decide them.
+    """
+    session = Session(NAME, output, quiet)
+    from jamtools import descent, store, transition
+
+    data, _ = store.read_dataset(dataset)
+    place, precision = session.torch_setup(device, dtype, threads)
+    base = descent.PROTOCOLS[protocol] if protocol else descent.Settings()
+    settings = descent.with_options(
+        base, loss=loss, init=init, optimizer=optimizer, lr=lr, batch=batch, steps=steps, measurements=2
+    )
+    question = transition.Question(depth, activation, settings, tuple(sorted(seeds)), success, max_width)
+    sizes = tuple(sorted(patterns or (data.P,)))
+    data.first(sizes[-1])
+    with session.progress(NAME, total=None) as update:
+        records = transition.search_all(
+            data,
+            question,
+            sizes,
+            lambda P, width, seed: update(0, f"P {P} width {width} seed {seed}"),
+            device=place,
+            dtype=precision,
+        )
+    _tell(session, records)
+    session.write_json(records)
+
+
+def _tell(session: Session, records: list[dict[str, Any]]) -> None:
+    rows = [
+        (r["P"], r["width"], r["n_star"], f"({r['interval'][0]}, {r['interval'][1] or 'beyond'}]", f"{r['coverage']:.3g}",
+         r["P"] / r["n_star"] if r["n_star"] else None, len(r["trials"]))
+        for r in records
+    ]  # fmt: skip
+    session.table(("P", "width", "N*", "interval", "coverage", "P/N*", "trials"), rows)
+    undecided = sum(trial["outcome"] == "undecided" for r in records for trial in r["trials"])
+    if undecided:
+        session.note(
+            f"{undecided} trial(s) ended on their budget undecided: N* is an upper bound; more --steps lower it"
+        )
+
+
+@app.command()
+def fit(
+    files: Sources = None,
+    level: Annotated[
+        float, typer.Option("--level", parser=fraction, metavar="X", help="Confidence level.")
+    ] = 0.95,
+    output: Output = "-",
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Fit the slope of log N* against log P, and P/N*, over any number of search results.
+
+    \b
+    Example:
+      jam-nstar fit nstar-*.jsonl | jq .slope
+    """
+    session = Session(NAME, output, quiet)
+    from jamtools import scaling
+    from jamtools.streams import STDIN, read_json_lines
+
+    records = [record for source in files or [STDIN] for record in read_json_lines(source)]
+    result = scaling.fit(records, level)
+    _tell_fit(session, result)
+    session.write_json([result])
+
+
+def _tell_fit(session: Session, result: dict[str, Any]) -> None:
+    low, high = result["slope_interval"] or (None, None)
+    session.table(
+        ("", "value", "from", "to"),
+        [
+            ("d log N*/d log P", result["slope"], low, high),
+            ("P/N*", result["P_over_N"], *result["P_over_N_interval"]),
+        ],
+        title=f"{result['n_points']} point(s); N* = P is P/N* = 1, the bound N* = 4P is P/N* = 0.25",
+    )
+
+
+def main() -> None:
+    run(app, NAME)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+r"""The scaling of the transition with the number of patterns.
+
+    log N* = log A + a log P,        P/N* = exp⟨log P - log N*⟩
+
+by weighted least squares over the points of any number of searches, to be held against N* = P (what is fitted by heart)
+and N* = 4P (the bound of stability). Source: arXiv:1809.09349, figs. 5 and 10.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jamtools.errors import InputError
+
+#: Fields that must agree between searches: N* of another loss, verdict or dynamics is another quantity.
+SAME = ("loss", "success", "optimizer")
+
+
+def fit(records: Sequence[dict[str, Any]], level: float = 0.95) -> dict[str, Any]:
+    """Slope a of log N* against log P, and P/N*, each with an interval, from the objects of `search`.
+
+    Raises InputError for a mixture of losses, verdicts or optimisers, or when no search found an N*.
+    """
+    _check(records)
+    points = [record for record in records if record.get("n_star")]
+    if not points:
+        raise InputError(
+            f"none of the {len(records)} searches found an N*; give them more steps or a larger width"
+        )
+    log_p = np.log([float(point["P"]) for point in points])
+    log_n = np.log([float(point["n_star"]) for point in points])
+    sigma = np.array([_sigma(point) for point in points])
+    slope, error = _slope(log_p, log_n, sigma)
+    mean, mean_error = _mean(log_p - log_n, sigma)
+    quantile = statistics.NormalDist().inv_cdf((1 + level) / 2)
+    return {
+        "kind": "nstar-fit",
+        "slope": slope,
+        "slope_interval": None
+        if slope is None or error is None
+        else [slope - quantile * error, slope + quantile * error],
+        "prefactor": None
+        if slope is None
+        else math.exp(float(np.average(log_n - slope * log_p, weights=sigma**-2))),
+        "P_over_N": math.exp(mean),
+        "P_over_N_interval": [math.exp(mean - quantile * mean_error), math.exp(mean + quantile * mean_error)],
+        "level": level,
+        "n_points": len(points),
+        "n_without": len(records) - len(points),
+        **{name: points[0].get(name) for name in SAME},
+        "depths": sorted({point["depth"] for point in points if "depth" in point}),
+        "points": [{"P": p["P"], "n_star": p["n_star"], "P_over_N": p["P"] / p["n_star"]} for p in points],
+    }
+
+
+def _check(records: Sequence[dict[str, Any]]) -> None:
+    for record in records:
+        if record.get("kind", "nstar") != "nstar" or "P" not in record or "n_star" not in record:
+            raise InputError(
+                f"got {record.get('kind', 'another object')}, expected what jam-nstar search prints"
+            )
+    for name in SAME:
+        values = sorted({str(record.get(name)) for record in records})
+        if len(values) > 1:
+            raise InputError(
+                f"got searches of {name} {' and '.join(values)}, expected one: their N* are different quantities"
+            )
+
+
+def _sigma(point: dict[str, Any]) -> float:
+    """Standard error of log N*: half the length of its interval; an open end counts as a factor of two."""
+    low, high = point.get("interval") or (None, None)
+    n = point["n_star"]
+    return math.log((high or 2 * n) / (low or n / 2)) / 2
+
+
+def _slope(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[float | None, float | None]:
+    """Weighted least squares; the error grows with the scatter where that exceeds the points' own errors."""
+    weight = sigma**-2
+    x0, y0 = np.average(x, weights=weight), np.average(y, weights=weight)
+    spread = float(weight @ (x - x0) ** 2)
+    if spread == 0:
+        return None, None
+    slope = float(weight @ ((x - x0) * (y - y0))) / spread
+    scatter = float(weight @ (y - y0 - slope * (x - x0)) ** 2) / max(len(x) - 2, 1)
+    return slope, math.sqrt(max(1.0, scatter) / spread)
+
+
+def _mean(y: np.ndarray, sigma: np.ndarray) -> tuple[float, float]:
+    weight = sigma**-2
+    mean = float(np.average(y, weights=weight))
+    scatter = float(weight @ (y - mean) ** 2) / max(len(y) - 1, 1)
+    return mean, math.sqrt(max(1.0, scatter) / float(weight.sum()))

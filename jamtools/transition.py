@@ -1,0 +1,181 @@
+r"""N*(P): the smallest number of effective parameters whose training still fits P patterns.
+
+    N*(P) = min N(h) such that training succeeds:   satisfied, N_Δ = 0,   or classified, no y f < 0
+
+found by bisection in the width h at fixed depth, once for every seed. A seed's N* lies in (N(h*-1), N(h*)]: the
+widths on either side failed and succeeded. The estimate is the median over seeds; its interval runs from below the
+smallest to the largest, which for k seeds covers the median of the distribution with probability 1 - 2^(1-k).
+
+A failed trial whose budget ran out is *undecided*: a longer one might have succeeded, so that N* is an upper bound.
+Source: arXiv:1809.09349, section III and figs. 5, 10.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jamtools.descent import Settings, train
+from jamtools.errors import InputError
+from jamtools.network import Architecture
+from jamtools.records import Dataset, Run
+
+#: Widths are tried up to Ñ = LARGEST·P parameters: twice the bound N* ≤ 4P.
+LARGEST = 8
+#: Random data jam near P/N = 2.85; the first width tried is a little above.
+FIRST = 0.5
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of the transition: which networks, trained how, and what counts as success."""
+
+    depth: int
+    activation: str
+    settings: Settings
+    seeds: Sequence[int]
+    success: str = "satisfied"
+    max_width: int | None = None
+
+
+#: trial(width, seed) -> its record, with the fields of `describe`.
+Trial = Callable[[int, int], dict[str, Any]]
+
+
+def describe(run: Run, success: str) -> dict[str, Any]:
+    """What a trial contributes to the verdict, in both readings."""
+    info = run.info
+    satisfied, classified = info["n_unsatisfied"] == 0, info["n_misclassified"] == 0
+    fitted = info["status"] != "diverged" and (satisfied if success == "satisfied" else classified)
+    undecided = "undecided" if info["status"] == "budget" else info["status"]
+    return {
+        "width": info["width"],
+        "N": info["n_effective_expected"],
+        "seed": info["seed"],
+        "outcome": "success" if fitted else undecided,
+        "satisfied": satisfied,
+        "classified": classified,
+        **{
+            name: info[name] for name in ("status", "steps", "final_loss", "n_unsatisfied", "n_misclassified")
+        },
+    }
+
+
+def smallest_width(trial: Callable[[int], bool], first: int, largest: int) -> int | None:
+    """The smallest width at which `trial` succeeds, if it is monotone; None when `largest` fails.
+
+    Doubles or halves from `first` to a bracket, then bisects. Every width is tried at most once.
+    """
+    first = min(max(first, 1), largest)
+    if trial(first):
+        high, low = first, first // 2
+        while low > 0 and trial(low):
+            high, low = low, low // 2
+    else:
+        low, high = first, min(2 * first, largest)
+        while low < largest and not trial(high):
+            low, high = high, min(2 * high, largest)
+        if low == largest:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if trial(middle) else (middle, high)
+    return high
+
+
+def search(data: Dataset, question: Question, first: int, trial: Trial) -> dict[str, Any]:
+    """N* of one dataset, as the JSON object of the contract; `first` is the width to begin with."""
+    arch = Architecture(data.d, 1, question.depth, question.activation, data.outputs)
+    largest = question.max_width or width_of(LARGEST * data.P, arch)
+    trials: list[dict[str, Any]] = []
+    widths: list[int | None] = []
+    for seed in question.seeds:
+
+        def succeeds(width: int, seed: int = seed) -> bool:
+            trials.append(trial(width, seed))
+            return trials[-1]["outcome"] == "success"
+
+        widths.append(smallest_width(succeeds, first, largest))
+        found = [width for width in widths if width is not None]
+        first = round(statistics.median(found)) if found else first
+    return {**_verdict(widths, arch), **_fields(data, question, largest), "trials": trials}
+
+
+def _verdict(widths: Sequence[int | None], arch: Architecture) -> dict[str, Any]:
+    """Median and interval over seeds; a seed that never succeeded counts as beyond the largest width."""
+    ordered = sorted(math.inf if width is None else width for width in widths)
+    middle = (
+        ordered[len(ordered) // 2]
+        if len(ordered) % 2
+        else max(ordered[len(ordered) // 2 - 1 : len(ordered) // 2 + 1])
+    )
+    ends = [None if math.isinf(h) else _effective(int(h), arch) for h in (ordered[0] - 1, ordered[-1])]
+    return {
+        "kind": "nstar",
+        "n_star": None if math.isinf(middle) else _effective(int(middle), arch),
+        "width": None if math.isinf(middle) else int(middle),
+        "interval": ends,
+        "coverage": 1 - 2.0 ** (1 - len(ordered)),
+    }
+
+
+def _effective(width: int, arch: Architecture) -> int:
+    """N at some width of the same depth; 0 at width 0."""
+    if width == 0:
+        return 0
+    return Architecture(arch.d, width, arch.depth, arch.activation, arch.outputs).n_effective
+
+
+def _fields(data: Dataset, question: Question, largest: int) -> dict[str, Any]:
+    return {
+        "P": data.P,
+        "d": data.d,
+        "depth": question.depth,
+        "activation": question.activation,
+        "loss": question.settings.loss,
+        "optimizer": question.settings.optimizer,
+        "steps": question.settings.steps,
+        "success": question.success,
+        "max_width": largest,
+        "seeds": list(question.seeds),
+    }
+
+
+def width_of(N: float, arch: Architecture) -> int:
+    """The smallest width with at least N effective parameters at the depth of `arch`."""
+    if arch.activation == "linear":
+        raise InputError("a linear network has the same N at every width, expected relu or tanh")
+    width = 1
+    while _effective(width, arch) < N:
+        width += 1
+    return width
+
+
+def search_all(
+    data: Dataset,
+    question: Question,
+    patterns: Sequence[int],
+    watch: Callable[[int, int, int], None],
+    **where: Any,
+) -> list[dict[str, Any]]:
+    """N* for each P of `patterns` (the first P of the dataset), each started from the one before.
+
+    `watch(P, width, seed)` is told of every trial before it runs; `where` goes to `descent.train`.
+    """
+    records: list[dict[str, Any]] = []
+    arch = Architecture(data.d, 1, question.depth, question.activation, data.outputs)
+    for P in sorted(patterns):
+        part = data.first(P)
+
+        def trial(width: int, seed: int, part: Dataset = part) -> dict[str, Any]:
+            watch(part.P, width, seed)
+            network = Architecture(part.d, width, question.depth, question.activation, part.outputs)
+            return describe(train(part, network, question.settings, seed, **where), question.success)
+
+        before = records[-1] if records and records[-1]["n_star"] else None
+        guess = before["n_star"] * P / before["P"] if before else FIRST * P
+        records.append(search(part, question, width_of(guess, arch), trial))
+    return records
