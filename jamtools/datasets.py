@@ -4,7 +4,7 @@
     images   C = (1/n) Σ (p − p̄)(p − p̄)ᵀ = V Λ Vᵀ,  z = Λ^(−1/2) Vᵀ (p − p̄),  x = √d z / ‖z‖
 
 p [n, pixels] in [0, 1] is the whole set, training and test images together, so that both are treated
-alike. Source: arXiv:1809.09349, sec. III, and the authors' program for whitening and the sphere.
+alike. Source: arXiv:1809.09349 for the data, its authors' program for whitening and the sphere.
 Everything here is a pure function of arrays and a seed; `rawdata` reads the files they come from.
 """
 
@@ -39,6 +39,8 @@ def random_sphere(P: int, d: int, seed: int = 0, labels: str = "random", P_test:
     so that every prefix is balanced within one. The dataset of a smaller P is the first rows of a larger
     one of the same seed, and the P_test test patterns do not depend on P.
     """
+    if labels not in ("random", "balanced"):
+        raise InputError(f"got labels {labels!r}, expected random or balanced")
     x, y = _sphere_part(P, d, seed, labels, PATTERNS, LABELS)
     x_test, y_test = None, None
     if P_test:

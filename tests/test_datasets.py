@@ -105,6 +105,11 @@ def test_balanced_labels_are_balanced_in_every_prefix() -> None:
     assert np.abs(np.cumsum(y)).max() == 1
 
 
+def test_labels_of_another_name_are_refused() -> None:
+    with pytest.raises(InputError, match="expected random or balanced"):
+        random_sphere(2, 2, labels="parity")
+
+
 def test_a_random_dataset_says_how_to_make_it_again() -> None:
     data = random_sphere(12, 3, seed=5, labels="balanced", P_test=2)
     info = dict(data.info)
