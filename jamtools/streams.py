@@ -81,7 +81,10 @@ def _json_stream(text: str) -> Iterator[Any]:
 
 def json_line(record: Mapping[str, Any]) -> bytes:
     """One JSON object and a newline; what is not finite becomes null."""
-    return (json.dumps(plain(record), allow_nan=False, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(plain(record), allow_nan=False, ensure_ascii=False)
+    return (text + "\n").encode(
+        errors="backslashreplace"
+    )  # a file name in no known encoding: \udcff is JSON too
 
 
 def plain(value: Any) -> Any:
