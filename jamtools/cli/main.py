@@ -54,6 +54,10 @@ def _outcome(app: typer.Typer, name: str) -> int:
         return result if isinstance(result, int) else 0
     except BrokenPipeError:
         raise
+    except SystemExit as ending:
+        if isinstance(ending.__context__, BrokenPipeError):  # click makes exit code 1 of a closed pipe
+            raise ending.__context__ from None
+        raise
     except KeyboardInterrupt:
         _say(name, "interrupted")
         return INTERRUPTED

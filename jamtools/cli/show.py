@@ -195,6 +195,11 @@ def _field(field: str) -> Value:
     return lambda info: info.get(field)
 
 
+def _counted(balance: Mapping[str, int]) -> str:
+    """-1:500,1:500"""
+    return ",".join(f"{label}:{count}" for label, count in balance.items())
+
+
 NETWORK: dict[str, Value] = {
     "run": _field("run"),
     "d": _field("d"),
@@ -207,6 +212,14 @@ NETWORK: dict[str, Value] = {
     "seed": _field("seed"),
 }
 COLUMNS: dict[str, dict[str, Value]] = {
+    "dataset": {
+        "source": _field("source"),
+        "seed": _field("seed"),
+        "P": _field("P"),
+        "d": _field("d"),
+        "test": lambda info: info["shapes"].get("x_test", [0])[0],
+        "labels": lambda info: _counted(info["balance"]["y"]),
+    },
     "runs": {
         **NETWORK,
         "steps": _field("steps"),
@@ -289,10 +302,12 @@ def _flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
     for key, value in record.items():
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{key}.")
-        elif not isinstance(value, list):
+        elif not isinstance(value, list) or _is_short(value):
             yield f"{prefix}{key}", _cell(value)
-        elif len(value) <= 3 and not any(isinstance(item, dict | list) for item in value):
-            yield f"{prefix}{key}", "×".join(map(_cell, value)) if prefix == "shapes." else _cell(value)
+
+
+def _is_short(values: list[Any]) -> bool:
+    return len(values) <= 3 and not any(isinstance(item, dict | list) for item in values)
 
 
 def _cell(value: object) -> str:
