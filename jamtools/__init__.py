@@ -1,3 +1,40 @@
-"""jamtools: the jamming transition of neural networks, from a dataset to the exponents."""
+"""jamtools: the jamming transition of neural networks, from a dataset to the exponents.
+
+`import jamtools` costs nothing: the public names are loaded when they are first used.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+#: Public name -> the module that owns it.
+_OWNERS = {
+    "JamError": "errors",
+    "Dataset": "records",
+    "Run": "records",
+    "Runs": "records",
+    "Spectrum": "records",
+    "Architecture": "network",
+    "Loss": "loss",
+    "Settings": "descent",
+    "train": "descent",
+    "Hessian": "hessian",
+    "spectrum_of": "hessian",
+    "distributions": "gaps",
+    "read_dataset": "store",
+    "read_runs": "store",
+    "read_spectra": "store",
+}
+
+__all__ = ["__version__", *sorted(_OWNERS)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OWNERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_OWNERS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,5 +1,10 @@
 """What all tests share."""
 
+import os
+
+# The nets of the tests are small, and two threads that wait for each other on a busy machine cost more than they give.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 

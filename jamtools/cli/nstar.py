@@ -123,7 +123,6 @@ def search(
     from jamtools import descent, store, transition
 
     data, _ = store.read_dataset(dataset)
-    place, precision = session.torch_setup(device, dtype, threads)
     base = descent.PROTOCOLS[protocol] if protocol else descent.Settings()
     settings = descent.with_options(
         base, loss=loss, init=init, optimizer=optimizer, lr=lr, batch=batch, steps=steps, measurements=2
@@ -131,6 +130,8 @@ def search(
     question = transition.Question(depth, activation, settings, tuple(sorted(seeds)), success, max_width)
     sizes = tuple(sorted(patterns or (data.P,)))
     data.first(sizes[-1])
+    # N* of order P means widths of order √(P/depth)
+    place, precision = session.torch_setup(device, dtype, threads, numbers=int(sizes[-1] ** 1.5))
     with session.progress(NAME, total=None) as update:
         records = transition.search_all(
             data,

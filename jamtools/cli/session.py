@@ -14,6 +14,8 @@ from jamtools.streams import STDIN, check_writable, json_line, write_all, write_
 if TYPE_CHECKING:
     import torch
 
+#: Below this many numbers an operation, threads wait for each other longer than they work.
+SMALL = 250_000
 #: Options that say where things go, not what is computed: left out of a recorded command line.
 UNRECORDED_WITH_VALUE = ("-o", "--output", "--checkpoint", "--checkpoint-every")
 UNRECORDED = ("-q", "--quiet", "--resume", "--debug")
@@ -73,11 +75,16 @@ class Session:
     # --- torch --------------------------------------------------------------------------------------
 
     def torch_setup(
-        self, device: str = "auto", dtype: str = "float64", threads: int = 0
+        self, device: str = "auto", dtype: str = "float64", threads: int = 0, numbers: int | None = None
     ) -> tuple[torch.device, torch.dtype]:
-        """The device and dtype asked for, checked; remembered for the provenance."""
+        """The device and dtype asked for, checked; remembered for the provenance.
+
+        `numbers` is the size of the arrays that each operation works on: small ones get one thread unless asked.
+        """
         import torch
 
+        if not threads and numbers is not None and numbers < SMALL:
+            threads = 1
         if threads:
             torch.set_num_threads(threads)
         if device == "auto":

@@ -144,19 +144,15 @@ def train(
     from jamtools.records import Runs
 
     data, provenance = store.read_dataset(dataset)
-    where = session.torch_setup(device, dtype, threads)
+    widths, sizes = sorted(width or (data.d,)), sorted(patterns or (data.P,))
+    where = session.torch_setup(device, dtype, threads, numbers=sizes[-1] * max(widths))
     base = descent.PROTOCOLS[protocol] if protocol else descent.Settings()
     every, factor = lr_schedule or (None, None)
     settings = descent.with_options(
         base, loss=loss, epsilon=epsilon, init=init, optimizer=optimizer, lr=lr, every=every, factor=factor,
         floor=lr_floor, batch=batch, steps=steps, measurements=measurements, stop=stop,
     )  # fmt: skip
-    cells = [
-        (h, P, seed)
-        for h in sorted(width or (data.d,))
-        for P in sorted(patterns or (data.P,))
-        for seed in sorted(seeds)
-    ]
+    cells = [(h, P, seed) for h in widths for P in sizes for seed in sorted(seeds)]
     trained = _train_all(session, data, cells, depth, activation, settings, where)
     _tell(session, trained)
     session.write(store.runs_bytes(Runs(data, tuple(trained)), session.provenance(provenance)))

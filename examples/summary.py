@@ -1,0 +1,102 @@
+"""Prints what quickstart.sh found next to the numbers of the paper.
+
+Reads the JSON lines in a folder with nothing but the standard library: what a script of your own would do.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+folder = Path(sys.argv[1])
+
+
+def lines(name):
+    """The JSON objects of one file."""
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+def per_n(run, field):
+    """A count per effective parameter."""
+    return run[field] / run["n_effective_expected"]
+
+
+def jump(spectra):
+    """The first run in P that is clearly jammed: the loss left over is no matter of precision."""
+    jammed = [run for run in spectra if run["final_loss"] > 1e-5]
+    return min(jammed, key=lambda run: run["P"], default=None)
+
+
+def mean(values):
+    """Mean and range, short."""
+    values = list(values)
+    return f"{sum(values) / len(values):.2f} ({min(values):.2f} to {max(values):.2f})" if values else "-"
+
+
+def exponent(half):
+    """An exponent and its interval."""
+    if half["exponent"] is None:
+        return f"- ({half['refused']})"
+    return (
+        f"{half['exponent']:.2f} [{half['interval'][0]:.2f}, {half['interval'][1]:.2f}], {half['n']} values"
+    )
+
+
+def jump_rows(name, spectra, paper_where, paper_height):
+    """Where the first jammed run stands, and how many patterns it leaves unsatisfied."""
+    run = jump(spectra)
+    if run is None:
+        return [(f"{name}: P/N at the jump", "no run jammed", paper_where)]
+    return [
+        (
+            f"{name}: P/N of the first jammed run",
+            f"{run['P'] / run['n_effective_expected']:.2f}",
+            paper_where,
+        ),
+        (f"{name}: N_Δ/N there", f"{per_n(run, 'n_unsatisfied'):.2f}", paper_height),
+    ]
+
+
+random, mnist = lines("random-spectra.jsonl"), lines("mnist-spectra.jsonl")
+jammed = [run for run in random if run["final_loss"] > 1e-5]
+gaps, nstar, fit = lines("gaps.json")[0], lines("nstar.jsonl"), lines("nstar-fit.jsonl")[0]
+neff, cusps = lines("neff.jsonl"), lines("cusps.jsonl")
+bounds = sum(run["bound_holds"] for run in random)
+
+rows = [
+    *jump_rows("random", random, "2.8 to 2.9 (N = 8000, 10⁷ steps)", "0.75"),
+    ("C0 = N_-(Hp)/N, jammed runs", mean(run["c0"] for run in jammed), "0.5"),
+    ("negative modes of H per N", mean(per_n(run, "n_negative_H") for run in jammed), "0.1"),
+    ("cusps per N, jammed runs", mean(per_n(run, "n_cusps") for run in jammed), "0.21 to 0.25"),
+    ("N_Δ ≥ N_- - N_c", f"{bounds} of {len(random)} runs", "always, at a minimum"),
+    (
+        "N_eff = Ñ - hidden",
+        f"{sum(r['n_effective'] == r['n_effective_expected'] for r in neff)} of {len(neff)} runs",
+        "always",
+    ),
+    ("θ of the overlaps", exponent(gaps["overlaps"]), "0.3 (spheres: 0.423)"),
+    ("γ of the gaps", exponent(gaps["gaps"]), "0.2 (spheres: 0.413)"),
+    (
+        "P/N* at P = " + ", ".join(str(r["P"]) for r in nstar),
+        mean(r["P"] / r["n_star"] for r in nstar if r["n_star"]),
+        "above 0.25",
+    ),
+    (
+        "slope of log N* against log P",
+        f"{fit['slope']:.2f}" if fit["slope"] is not None else "-",
+        "1 (random data)",
+    ),
+    *jump_rows("MNIST", mnist, "larger than for random data", "0.5 (N = 3900)"),
+]
+width = max(len(row[0]) for row in rows), max(len(row[1]) for row in rows)
+print(f"{'':{width[0]}}  {'here':{width[1]}}  paper")
+for what, here, paper in rows:
+    print(f"{what:{width[0]}}  {here:{width[1]}}  {paper}")
+clarke = [r for r in cusps if r["clarke_norm"] is not None]
+print(
+    f"\n{len(random) + len(mnist)} runs at N = {random[0]['n_effective_expected']}: small, short, and not at a minimum yet."
+)
+print(
+    f"The gradient of the {len(clarke)} jammed runs on random patterns, before and after the cusps take their share: "
+    + ", ".join(f"{r['gradient_norm']:.1e} -> {r['clarke_norm']:.1e}" for r in clarke[:3])
+)
+print(f"Artefacts and pictures are in {folder}/: jump.png, spectra.png, gaps.png, nstar.png")

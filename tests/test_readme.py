@@ -1,0 +1,117 @@
+"""Every block of the README runs as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, flags=re.M | re.S)
+COMMANDS = sorted(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"])
+needs_set_up = pytest.mark.skipif(
+    not (ROOT / ".venv" / "jamtools-ready").exists(),
+    reason="the launchers of this clone are not set up; bin/test does it",
+)
+needs_jq = pytest.mark.skipif(
+    shutil.which("jq") is None, reason="the blocks of the session use jq, which is not installed"
+)
+#: Blocks that are run in the clone itself; the others share one folder, in order.
+IN_CLONE = {"examples/quickstart.sh\n", "bin/test\n"}
+
+
+def shell(script: str, cwd: Path, **environment: str) -> str:
+    """Runs a block with the clone's bin on PATH; its standard output."""
+    env = os.environ | {"PATH": f"{ROOT / 'bin'}:{os.environ['PATH']}", "JAMTOOLS": str(ROOT), **environment}
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", script], cwd=cwd, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_the_two_commands_of_a_newcomer_are_blocks_of_the_readme():
+    assert set(BLOCKS) >= IN_CLONE
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@needs_jq
+@needs_set_up
+def test_the_blocks_of_a_session_run_in_order(tmp_path):
+    for block in BLOCKS:
+        if block not in IN_CLONE and "export PATH" not in block:
+            shell(block, tmp_path)
+    made = {
+        "spectra.safetensors",
+        "jump.pdf",
+        "eigenvalues.txt",
+        "nstar.jsonl",
+        "nstar.png",
+        "mnist.safetensors",
+    }
+    assert made <= {path.name for path in tmp_path.iterdir()}
+    assert len((tmp_path / "eigenvalues.txt").read_text().split()) == 233  # Ñ at d = h = 8, L = 3
+
+
+@needs_set_up
+def test_the_block_that_sets_the_path_runs_in_the_clone():
+    (block,) = [block for block in BLOCKS if "export PATH" in block]
+    assert "jam-data random" in shell(block, ROOT)
+
+
+@needs_set_up
+def test_bin_test_collects_the_whole_suite():
+    """Run in full it would run itself; collecting shows that the block works as written."""
+    out = shell("bin/test\n", ROOT, PYTEST_ADDOPTS="--collect-only -q")
+    assert "test_readme.py::test_bin_test_collects_the_whole_suite" in out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@needs_set_up
+def test_quickstart_leaves_its_artefacts_and_a_summary(tmp_path):
+    out = shell(f"examples/quickstart.sh '{tmp_path}/a folder'", ROOT)
+    left = {path.name for path in (tmp_path / "a folder").iterdir()}
+    assert {
+        "random.safetensors",
+        "mnist-spectra.safetensors",
+        "nstar.jsonl",
+        "gaps.json",
+        "jump.png",
+        "spectra.png",
+    } <= left
+    for line in ("N_Δ/N there", "C0 = N_-(Hp)/N", "N_eff = Ñ - hidden", "θ of the overlaps"):
+        assert line in out
+
+
+def test_readme_names_every_command_and_pyproject_every_module():
+    for command in COMMANDS:
+        assert f"`{command}`" in README
+        assert (ROOT / "bin" / command).exists()
+    modules = {path.stem for path in (ROOT / "jamtools" / "cli").glob("*.py")} - {
+        "__init__",
+        "main",
+        "options",
+        "session",
+    }
+    assert {command.removeprefix("jam-") for command in COMMANDS} == modules
+
+
+def test_the_pictures_the_readme_shows_are_there():
+    for name in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
+        assert (ROOT / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_ci_calls_bin_test_alone():
+    script = [
+        line for line in (ROOT / ".ci" / "run").read_text().splitlines() if line and not line.startswith("#")
+    ]
+    assert len(script) == 1
+    assert "bin/test" in script[0]
