@@ -251,12 +251,24 @@ def test_a_failure_leaves_the_old_output_alone(folder):
     assert (folder / "out").read_text() == "old"
 
 
-@pytest.mark.parametrize("target", ["> /dev/full", "-o /dev/full"])
-def test_a_full_disk_is_one_line(folder, target):
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("> /dev/full", "no space left on device"),
+        ("-o /dev/full", "no space left on device"),
+        (">&-", "bad file descriptor"),
+    ],
+)
+def test_an_output_that_takes_nothing_is_one_line(folder, target, reason):
     done = shell(f"jam-show a.safetensors {target}", folder)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert "no space left on device" in done.stderr
+    assert reason in done.stderr
+
+
+def test_what_stderr_cannot_take_does_not_turn_up_on_stdout(folder):
+    done = shell("jam-show nowhere 2>&-", folder)
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 def test_a_closed_pipe_is_quiet(tmp_path):

@@ -36,6 +36,7 @@ def new_app(help: str | None = None) -> typer.Typer:
 def run(app: typer.Typer, name: str) -> NoReturn:
     """Runs a command as a process does, to its exit code."""
     signal.signal(signal.SIGTERM, _terminated)
+    _replace_closed_streams()
     try:
         code = _outcome(app, name)
         _close_stdout(name)
@@ -45,6 +46,14 @@ def run(app: typer.Typer, name: str) -> NoReturn:
         _say(name, error)
         code = 1
     sys.exit(code)
+
+
+def _replace_closed_streams() -> None:
+    """After >&- a write must fail, and not reach a file opened later; after 2>&- print must not turn to stdout."""
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 def _outcome(app: typer.Typer, name: str) -> int:
