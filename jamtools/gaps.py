@@ -25,6 +25,7 @@ from jamtools.records import Array, Run
 
 #: Spheres and the non-convex perceptron in mean field.
 THETA, GAMMA = 0.42311, 0.41269
+INTERVALS = ("interval", "profile_interval", "bootstrap_interval")
 #: The same contact tolerance as the runs': |Δ| ≤ 1e-10·ε is at zero, neither overlap nor gap.
 CONTACT = 1e-10
 
@@ -147,7 +148,7 @@ def exponent(sample: Sample, options: Options, sign: int = 1) -> dict[str, Any]:
     }
 
 
-def _turned(interval: list[float] | None, sign: int) -> list[float] | None:
+def _turned(interval: tuple[float, float] | None, sign: int) -> list[float] | None:
     return None if interval is None else sorted(sign * end for end in interval)
 
 

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jamtools.errors import InputError
+from jamtools.tilt import NODES, WEIGHTS, Maximum, climb, collinear, maximise, moments, powers, profile
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -39,11 +40,7 @@ MIN_VALUES = 50
 MIN_CLUSTERS = 8  # fewer give a standard error over runs with an error of its own beyond 1/√(2·7) = 0.27
 MIN_REPLICAS = 20
 SPARSE = 10  # below the tenth smallest value the count is known to worse than 1/√10
-CONVERGED = 1e-16  # squared Newton step in standard deviations; the step after it is exact to rounding
-MAX_STEPS = 60
-SINGULAR = math.sqrt(np.finfo(float).eps)  # statistics so nearly collinear cost Newton half its digits
 CELLS = 1000
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
 @dataclass(frozen=True)
@@ -104,21 +101,6 @@ class Window:
     @property
     def n(self) -> int:
         return self.statistics.shape[1]
-
-
-@dataclass(frozen=True)
-class Maximum:
-    """The top of η·⟨T⟩ − log Z(η): where, how high, and Cov[T] there."""
-
-    eta: Array  # [1 + order]
-    height: float  # per value, in units of the cut
-    covariance: Array  # [1 + order, 1 + order]
-    converged: bool
-
-    @property
-    def error(self) -> float:
-        """Standard error of t times √n."""
-        return math.sqrt(np.linalg.inv(self.covariance)[0, 0])
 
 
 def fit(
@@ -191,8 +173,8 @@ def density(x: ArrayLike, result: PowerLaw) -> Array:
     u = np.asarray(x, dtype=np.float64) / cut
     inside = (u > u0) & (u <= 1)
     eta = np.array([result.exponent, *(c * cut**k for k, c in enumerate(result.coefficients, 1))])
-    log_p = np.tensordot(eta, _statistics(np.log(np.where(inside, u, 1.0)), result.order), 1)
-    return np.where(inside, np.exp(log_p - _moments(eta, u0)[0]) * result.n / result.n_total / cut, 0.0)
+    log_p = np.tensordot(eta, powers(np.log(np.where(inside, u, 1.0)), result.order), 1)
+    return np.where(inside, np.exp(log_p - moments(eta, u0)[0]) * result.n / result.n_total / cut, 0.0)
 
 
 def log_histogram(values: ArrayLike, bins_per_decade: int = 5) -> tuple[Array, NDArray[np.int64], Array]:
@@ -204,95 +186,6 @@ def log_histogram(values: ArrayLike, bins_per_decade: int = 5) -> tuple[Array, N
     edges = x[-1] * 10.0 ** (np.arange(-bins, 1) / bins_per_decade)
     counts = np.histogram(x, edges)[0].astype(np.int64)
     return edges, counts, counts / (x.size * np.diff(edges))
-
-
-# The likelihood
-
-
-def _statistics(log_u: Array, order: int) -> Array:
-    """T = (log u, u, u², …) [1 + order, …]."""
-    return np.stack([log_u, *(np.exp(k * log_u) for k in range(1, order + 1))])
-
-
-def _mesh(eta: Array, u0: float) -> Array:
-    """Edges, in −log u, of panels on which 16 nodes can follow the integrand.
-
-    In y = log u it is exp((1+t)y + g(eʸ)). From y = 0 panels double from the length on which it falls there; then they are
-    equal while the tilt g acts, eʸ ≳ 1/|g'|; then they double again, for what is left is a bare exponential, down to log u₀
-    or to e^−40 of its height (40/(1+t): as t → −1 no equal panels get there).
-    """
-    rate = 1 + eta[0]
-    slope = float(np.arange(1, eta.size) @ np.abs(eta[1:]))  # ≥ |g'(u)| on (0, 1]
-    end = min(-math.log(u0) if u0 else math.inf, 40 / rate + math.log1p(slope) if rate > 0 else math.inf)
-    width = min(0.5, max(8 / (1 + slope + abs(rate)), 1 / 64))
-    equal = math.log1p(slope) + 3 if rate >= 0 else end
-    edges = [0.0, min(width, 1 / (1 + abs(rate) + slope))]
-    while edges[-1] < end:
-        edges.append(edges[-1] + (min(edges[-1], width) if edges[-1] < equal else edges[-1]))
-    return np.array([*edges[:-1], end])
-
-
-def _moments(eta: Array, u0: float) -> tuple[float, Array, Array]:
-    """log Z, E[T] [m] and Cov[T] [m, m] of exp(η·T(u)) on u₀ < u ≤ 1, by composite Gauss–Legendre in log u."""
-    edges = _mesh(eta, u0)
-    half = np.diff(edges)[:, None] / 2
-    y = -(edges[:-1, None] + half * (1 + NODES)).ravel()
-    statistics = _statistics(y, eta.size - 1)  # [m, nodes]
-    exponent = eta @ statistics + y
-    top = exponent.max()
-    weight = (half * WEIGHTS).ravel() * np.exp(exponent - top)
-    z = weight.sum()
-    mean = statistics @ weight / z
-    centred = statistics - mean[:, None]
-    return float(top + math.log(z)), mean, (centred * weight) @ centred.T / z
-
-
-@np.errstate(all="ignore")  # a step too far may overflow: it is then halved
-def _climb(mean: Array, u0: float, start: Array, free: slice = slice(None)) -> Maximum:
-    """Newton's method with step halving on η·⟨T⟩ − log Z(η), over the `free` components."""
-    eta = start
-    log_z, expected, covariance = _moments(eta, u0)
-    for _ in range(MAX_STEPS):
-        step = np.zeros_like(eta)
-        try:
-            step[free] = np.linalg.solve(covariance[free, free], (mean - expected)[free])
-        except np.linalg.LinAlgError:
-            break
-        decrement = float((mean - expected) @ step)
-        height = float(eta @ mean) - log_z
-        if abs(decrement) <= CONVERGED:
-            return Maximum(eta + step, height + decrement / 2, covariance, True)
-        longest = 1 / max(1.0, math.sqrt(abs(decrement)))
-        if not u0:
-            longest = min(longest, 0.9 * (1 + eta[0]) / max(-step[0], 1e-300))  # Z exists for t > −1 only
-        for scale in longest * 0.5 ** np.arange(40):
-            trial = _moments(eta + scale * step, u0)
-            gain = scale * float(step @ mean) - (trial[0] - log_z)
-            if gain >= 0.1 * scale * decrement - 1e-14 * (1 + abs(height)):
-                break
-        else:
-            break
-        eta, (log_z, expected, covariance) = eta + scale * step, trial
-    return Maximum(eta, float(eta @ mean) - log_z, covariance, False)
-
-
-def _collinear(covariance: Array) -> bool:
-    spread = np.sqrt(np.diag(covariance))
-    return not spread.min() > 0 or not np.linalg.eigvalsh(covariance / np.outer(spread, spread))[0] > SINGULAR
-
-
-def _profile(t: float, mean: Array, u0: float, top: Maximum) -> Maximum:
-    """The maximum over the tilt at a given t, from where Cov[T] at the `top` says that it lies."""
-    start = np.array([t, *top.eta[1:]])
-    cov = top.covariance
-    start[1:] -= np.linalg.solve(cov[1:, 1:], cov[1:, 0]) * (t - top.eta[0])
-    return _climb(mean, u0, start, slice(1, None))
-
-
-def _maximise(mean: Array, u0: float, start: Array) -> Maximum:
-    """The maximum over t ≥ −1. With u₀ > 0 the likelihood has one beyond that edge too: then the edge is the best."""
-    top = _climb(mean, u0, start)
-    return top if top.eta[0] >= -1 or not top.converged else _profile(-1.0, mean, u0, top)
 
 
 # One fit
@@ -315,17 +208,17 @@ def select(x: Array, share: float, lower_cut: float) -> Window:
     if tail[0] / cut < np.finfo(float).tiny or abs(math.log10(cut)) > 100:  # c₃ is in units of cut⁻³
         came = f"values from {tail[0]:g} to {cut:g}"
         raise InputError(f"{came}, expected under 300 decades below 1e±100; rescale them or set a lower cut")
-    statistics = _statistics(np.log(tail / cut), MAX_ORDER)
+    statistics = powers(np.log(tail / cut), MAX_ORDER)
     return Window(first, lower_cut / cut, cut, statistics, statistics.mean(axis=1))
 
 
 def estimate(window: Window, order: int) -> Maximum:
     """The maximum-likelihood η of one window at one order: what a table over shares and orders loops over."""
     mean = window.mean[: order + 1]
-    if not _collinear(np.cov(window.statistics[: order + 1]).reshape(order + 1, -1)):
+    if not collinear(np.cov(window.statistics[: order + 1]).reshape(order + 1, -1)):
         bare = -1 - 1 / mean[0]  # the maximum of a bare power law
-        top = _maximise(mean, window.u0, np.array([bare, *order * [0.0]]))
-        if top.converged and not _collinear(top.covariance):
+        top = maximise(mean, window.u0, np.array([bare, *order * [0.0]]))
+        if top.converged and not collinear(top.covariance):
             return top
     raise InputError(
         f"{window.n} values with a spread of {window.statistics[0].std():.2g} in their logarithm determine no tail of order "
@@ -335,7 +228,7 @@ def estimate(window: Window, order: int) -> Maximum:
 
 def _p_null(window: Window, top: Maximum, design_effect: float) -> float:
     """Likelihood ratio of t = 0, its statistic divided by the design effect (Rao & Scott 1984, to first order)."""
-    null = _profile(0.0, window.mean[: top.eta.size], window.u0, top)
+    null = profile(0.0, window.mean[: top.eta.size], window.u0, top)
     ratio = 2 * window.n * max(0.0, top.height - null.height) / design_effect
     return math.erfc(math.sqrt(ratio / 2)) if null.converged else math.nan  # χ² with one degree of freedom
 
@@ -349,7 +242,7 @@ def _profile_interval(window: Window, top: Maximum, level: float) -> Interval:
     step = z * top.error / math.sqrt(window.n)
 
     def excess(trial: float) -> float:
-        best = _profile(trial, window.mean[: top.eta.size], window.u0, top)
+        best = profile(trial, window.mean[: top.eta.size], window.u0, top)
         return 2 * window.n * (top.height - best.height) - z**2 if best.converged else math.nan
 
     def crossing(trials: Iterable[float], default: float) -> float:
@@ -384,7 +277,7 @@ def _resample(
     rows = window.statistics[: top.eta.size]
     sums = np.stack([np.bincount(runs), *(np.bincount(runs, row) for row in rows)])  # [2 + order, runs]
     draws = (sums @ np.bincount(rng.integers(size, size=size), minlength=size) for _ in range(n_bootstrap))
-    tops = [_maximise(drawn[1:] / drawn[0], window.u0, top.eta) for drawn in draws]
+    tops = [maximise(drawn[1:] / drawn[0], window.u0, top.eta) for drawn in draws]
     exponents = np.array([float(replica.eta[0]) for replica in tops if replica.converged])
     if exponents.size < 0.9 * n_bootstrap:
         return exponents, f"{said} ({exponents.size} of {n_bootstrap} replicas have a maximum)"
@@ -417,7 +310,7 @@ def _goodness(window: Window, top: Maximum, n_gof: int, rng: np.random.Generator
     t = top.eta[0]
     edges = np.linspace(window.u0 ** (1 + t), 1, CELLS + 1)
     half = np.diff(edges)[:, None] / 2
-    statistics = _statistics(np.log(edges[:-1, None] + half * (1 + NODES)) / (1 + t), top.eta.size - 1)
+    statistics = powers(np.log(edges[:-1, None] + half * (1 + NODES)) / (1 + t), top.eta.size - 1)
 
     def masses(eta: Array) -> Array:
         """∝ ∫ exp(η·T) du by node [cells, nodes]; du ∝ u^−t dv."""
@@ -437,7 +330,7 @@ def _goodness(window: Window, top: Maximum, n_gof: int, rng: np.random.Generator
     v = np.exp((1 + t) * window.statistics[0])
     seen = distance(np.diff(np.searchsorted(v, edges[1:], side="right"), prepend=0), top.eta)
     samples = rng.multinomial(window.n, cells / cells.sum(), size=n_gof)
-    refits = [_climb(expected @ drawn / window.n, window.u0, top.eta) for drawn in samples]
+    refits = [climb(expected @ drawn / window.n, window.u0, top.eta) for drawn in samples]
     beyond = sum(distance(drawn, refit.eta) >= seen for drawn, refit in zip(samples, refits))
     return (1 + beyond) / (1 + n_gof) if all(refit.converged for refit in refits) else None
 

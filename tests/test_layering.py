@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "jamtools"
 FLOORS = [
     {"errors"},
-    {"records", "network", "powerlaw", "spectrum", "streams"},
-    {"store", "loss", "datasets", "scaling"},
+    {"records", "network", "tilt", "spectrum", "streams"},
+    {"store", "loss", "datasets", "powerlaw", "scaling"},
     {"rawdata", "effective", "cusps", "gaps", "descent"},
     {"hessian"},
     {"transition", "figures"},
@@ -21,6 +21,7 @@ LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
 NUMERICS = {
     "network",
     "powerlaw",
+    "tilt",
     "spectrum",
     "loss",
     "datasets",

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize, special, stats
 
-from jamtools import powerlaw
+from jamtools import powerlaw, tilt
 from jamtools.errors import InputError
 from jamtools.powerlaw import fit
 
@@ -63,7 +63,7 @@ def expectation(of: Callable[[float], float], eta: list[float], u0: float) -> fl
 
 @pytest.mark.parametrize(("eta", "u0"), PARAMETERS)
 def test_moments_are_those_of_adaptive_quadrature(eta: list[float], u0: float) -> None:
-    log_z, mean, covariance = powerlaw._moments(np.array(eta), u0)
+    log_z, mean, covariance = tilt.moments(np.array(eta), u0)
     functions: list[Callable[[float], float]] = [
         lambda y: y,
         math.exp,
@@ -88,7 +88,7 @@ def test_moments_are_those_of_adaptive_quadrature(eta: list[float], u0: float) -
 @pytest.mark.parametrize("b", [0.1, 2.0, 300.0])
 def test_an_exponential_tilt_normalises_to_an_incomplete_gamma_function(t: float, b: float) -> None:
     """∫₀¹ u^t e^(−bu) du = γ(1+t, b) / b^(1+t)."""
-    log_z = powerlaw._moments(np.array([t, -b]), 0.0)[0]
+    log_z = tilt.moments(np.array([t, -b]), 0.0)[0]
     exact = math.log(special.gammainc(1 + t, b)) + special.gammaln(1 + t) - (1 + t) * math.log(b)
     assert log_z == pytest.approx(exact, abs=1e-12)
 
@@ -97,12 +97,12 @@ def test_an_exponential_tilt_normalises_to_an_incomplete_gamma_function(t: float
 def test_derivatives_of_the_normalisation_are_the_moments(eta: list[float], u0: float) -> None:
     """Central differences with step h: h²/6 of the third derivative, and ε/h; at h = ε^(1/3)·scale both are ~ε^(2/3)."""
     centre = np.array(eta)
-    log_z, mean, covariance = powerlaw._moments(centre, u0)
+    log_z, mean, covariance = tilt.moments(centre, u0)
     for k in range(centre.size):
         h = EPS ** (1 / 3) / math.sqrt(covariance[k, k])  # changes log Z by ε^(1/3) standard deviations
         h = min(h, (1 + eta[0]) / 100) if not u0 else h
         step = h * np.eye(centre.size)[k]
-        up, down = powerlaw._moments(centre + step, u0), powerlaw._moments(centre - step, u0)
+        up, down = tilt.moments(centre + step, u0), tilt.moments(centre - step, u0)
         noise = 20 * EPS * (1 + abs(log_z)) / h
         spread = np.sqrt(np.diag(covariance))
         assert (up[0] - down[0]) / (2 * h) == pytest.approx(
@@ -326,7 +326,7 @@ def test_the_bootstrap_is_that_of_whole_refits() -> None:
         values = np.concatenate([window.statistics[0][runs[: window.n] == run] for run in drawn])
         mean = np.array([values.mean(), np.exp(values).mean(), np.exp(2 * values).mean()])
         best = optimize.minimize(
-            lambda eta, mean=mean: powerlaw._moments(eta, 0.0)[0] - eta @ mean,
+            lambda eta, mean=mean: tilt.moments(eta, 0.0)[0] - eta @ mean,
             top.eta,
             method="BFGS",
             options={"gtol": 1e-9},

@@ -126,7 +126,12 @@ Device = Annotated[
 Dtype = Annotated[Literal["float64", "float32"], typer.Option("--dtype", help="Precision of the arithmetic.")]
 Threads = Annotated[
     int,
-    typer.Option("--threads", parser=natural, metavar="N", help="CPU threads; 0 takes one for small work, else torch's own number."),
+    typer.Option(
+        "--threads",
+        parser=natural,
+        metavar="N",
+        help="CPU threads; 0: one for small work, else torch's choice.",
+    ),
 ]
 Source = Annotated[str, typer.Argument(metavar="FILE", help="A file, or - for standard input.")]
 Sources = Annotated[
