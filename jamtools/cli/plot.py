@@ -143,7 +143,8 @@ def _choose(
     possible = [name for name, (takes, _) in known.items() if takes == kind]
     if not possible:
         raise InputError(
-            f"got a {kind}, expected runs, spectra or the JSON lines of jam-gaps, jam-nstar, jam-neff or jam-cusps"
+            f"got {'a ' * (kind == 'dataset')}{kind}, expected runs, spectra or the JSON lines of "
+            "jam-gaps, jam-nstar, jam-neff or jam-cusps"
         )
     if figure and figure not in possible:
         raise InputError(

@@ -85,7 +85,9 @@ def _draw_H0(axis: Axes, groups: Sequence[Group]) -> None:
 
 def _draw_Hp(axis: Axes, groups: Sequence[Group]) -> None:
     """Density of λ/√L, on which runs of all losses fall together, and its mirror image."""
-    parts = [group.pool(lambda one: one.Hp / math.sqrt(one.info["final_loss"])) for group in groups]
+    parts = [group.pool(lambda one: one.Hp / _root_of_loss(one)) for group in groups]
+    if not any(map(np.any, parts)):
+        return note(axis, r"$\mathcal{H}_p = 0$")
     reach = max(float(np.abs(part).max()) for part in parts)
     edges = np.linspace(-reach, reach, 2 * _n_bins(parts) + 2)  # an odd number of bins: one is centred on 0
     for group, part in zip(groups, parts):
@@ -93,8 +95,16 @@ def _draw_Hp(axis: Axes, groups: Sequence[Group]) -> None:
         _fill(axis, density, edges, group)
         if len(groups) == 1:
             axis.stairs(density[::-1], edges, color="black", linestyle=":", label=r"$-\lambda$")
-    axis.set(yscale="log", xlabel=r"$\lambda/\sqrt{\mathcal{L}}$", ylabel="density")
+    hinge = all(one.info["loss"] == "hinge" for group in groups for one in group.members)
+    axis.set(
+        yscale="log", xlabel=r"$\lambda/\sqrt{\mathcal{L}}$" if hinge else r"$\lambda$", ylabel="density"
+    )
     axis.set_title(r"$\mathcal{H}_p$" + _c0(groups))
+
+
+def _root_of_loss(one: Spectrum) -> float:
+    """√L of the hinge loss; a run trained on another loss does not record it, and keeps its λ."""
+    return math.sqrt(one.info["final_loss"]) if one.info["loss"] == "hinge" else 1.0
 
 
 def _c0(groups: Sequence[Group]) -> str:
