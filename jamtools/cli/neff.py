@@ -1,0 +1,134 @@
+"""jam-neff: the effective number of parameters of each run, as JSON lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jamtools.cli.main import new_app, run
+from jamtools.cli.options import Debug, Device, Dtype, Output, Quiet, Sources, Threads, Version, above_zero
+from jamtools.cli.session import Session
+
+if TYPE_CHECKING:
+    import torch
+
+    from jamtools.store import Member
+
+NAME = "jam-neff"
+app = new_app()
+
+COLUMNS = {
+    "run": "run", "Ñ": "n_parameters", "hidden": "n_hidden", "N_eff": "n_effective", "expected": "n_effective_expected",
+    "gap": "rank_gap", "columns": "n_columns", "silent": "n_silent", "dead": "dead", "always on": "always_on",
+}  # fmt: skip
+#: What the line says of the rank, by the names of effective.Rank.
+MEASURED = ("n_effective", "rank_gap", "tolerance", "n_silent", "n_columns", "n_patterns", "stopped_early")
+
+All = Annotated[bool, typer.Option("--all", help="Use every column of G: no early stop.")]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(
+        "--tolerance",
+        parser=above_zero,
+        metavar="X",
+        help="Singular values below X times the largest count as zero; by default max(shape)·eps.",
+    ),
+]
+
+
+@app.command()
+def neff(
+    files: Sources = None,
+    whole: All = False,
+    tolerance: Tolerance = None,
+    output: Output = "-",
+    device: Device = "auto",
+    dtype: Dtype = "float64",
+    threads: Threads = 0,
+    quiet: Quiet = False,
+    debug: Debug = False,
+    version: Version = False,
+) -> None:
+    """The effective number of parameters, N_eff = rank G, of each run.
+
+    G holds the gradient of f with respect to the parameters, at every training pattern and displaced
+    along every input axis. Generically its rank is Ñ for a smooth activation and Ñ less one for each hidden
+    ReLU neuron; dead and always active neurons cost more. One JSON line a run.
+
+    rank_gap is the ratio of the singular values on the two sides of the cut: s_r over the larger of s_{r+1}
+    and s_1·eps (at full rank, over s_1·eps). Healthy networks have 10^12; under 1000 the rank is not well
+    defined. Columns of G are used until two blocks of max(500, Ñ) add no rank, and all of them when
+    P(d+1) < 4Ñ or with --all. Neurons are listed as [layer, neuron], layers from 1 and neurons from 0; n_silent
+    counts the parameters without gradient at any pattern, which two neurons never active together leave.
+
+    \b
+    Example:
+      jam-data random -P 1000 -d 10 | jam-train --width 10 --depth 3 | jam-neff
+      jam-neff runs/*.safetensors | jq .n_effective
+    """
+    session = Session(NAME, output, quiet)
+    from jamtools import store
+
+    members, _ = store.read_ensemble(files)
+    where = session.torch_setup(device, dtype, threads)
+    records = [_record(member, whole, tolerance, where, session) for member in members]
+    session.table(COLUMNS, [[_cell(record[name]) for name in COLUMNS.values()] for record in records])
+    session.write_json(records)
+
+
+def _cell(value: Any) -> Any:
+    """A list of neurons is shown as their number."""
+    return len(value) if isinstance(value, list) else value
+
+
+def _record(
+    member: Member,
+    whole: bool,
+    tolerance: float | None,
+    where: tuple[torch.device, torch.dtype],
+    session: Session,
+) -> dict[str, Any]:
+    """One run's JSON line."""
+    import torch
+
+    from jamtools import effective
+    from jamtools.network import Architecture
+
+    arch = Architecture.of(member.run.info)
+    theta, x = (
+        torch.as_tensor(array, device=where[0], dtype=where[1]) for array in (member.run.theta, member.data.x)
+    )
+    head = _head(member, arch.n_effective)
+    if not theta.isfinite().all():
+        session.note(f"{member.name}: its parameters are not finite, so G has no rank; it diverged")
+        return {**head, **dict.fromkeys(MEASURED), "dead": [], "always_on": []}
+    total = len(x) * (arch.d + 1) * arch.outputs
+    with session.progress(f"rank of G, {member.name}", total) as update:
+        rank = effective.effective_parameters(
+            theta, x, arch, whole, tolerance, lambda done: update(done, f"{done} columns")
+        )
+    if rank.rank_gap < effective.CLEAR_GAP:
+        session.note(
+            f"{member.name}: rank_gap {rank.rank_gap:.2g}, expected above 1000: the rank is not well defined; "
+            "look at it with --all or another --tolerance"
+        )
+    dead, always_on = effective.stuck_neurons(theta, x, arch)
+    return {**head, **{name: getattr(rank, name) for name in MEASURED}, "dead": dead, "always_on": always_on}
+
+
+def _head(member: Member, expected: int) -> dict[str, Any]:
+    """What the line says of the run itself."""
+    info = member.run.info
+    names = ("d", "width", "depth", "P", "activation", "seed", "n_parameters", "n_hidden")
+    head = {"kind": "neff", "run": member.name, **{name: info[name] for name in names}}
+    return {**head, "n_effective_expected": expected}
+
+
+def main() -> None:
+    """Entry point."""
+    run(app, NAME)
+
+
+if __name__ == "__main__":
+    main()
