@@ -99,8 +99,8 @@ def cusps(
         for i, member in enumerate(members):
             update(i, member.name)
             records.append(_record(member, tolerance, fresh, seed, where, session))
-    session.table(COLUMNS, [[record[name] for name in COLUMNS.values()] for record in records])
     session.write_json(records)
+    session.table(COLUMNS, [[record[name] for name in COLUMNS.values()] for record in records])
 
 
 def _record(

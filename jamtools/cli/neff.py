@@ -73,8 +73,8 @@ def neff(
     members, _ = store.read_ensemble(files)
     where = session.torch_setup(device, dtype, threads)
     records = [_record(member, whole, tolerance, where, session) for member in members]
-    session.table(COLUMNS, [[_cell(record[name]) for name in COLUMNS.values()] for record in records])
     session.write_json(records)
+    session.table(COLUMNS, [[_cell(record[name]) for name in COLUMNS.values()] for record in records])
 
 
 def _cell(value: Any) -> Any:
