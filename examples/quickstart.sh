@@ -13,9 +13,10 @@ out=${1:-quickstart}
 mkdir -p "$out"
 bin/setup
 
-# A network this small is quickest on one thread, and there are two pipes to feed. At this size a rate of 1e-3
+# Work this small is quickest on one thread, and there are two pipes to feed. At this size a rate of 1e-3
 # does in 10 thousand steps what the paper's 1e-4 does in 100 thousand.
-train="jam-train --width 10 --depth 3 --lr 1e-3 --steps 10k --threads 1 --quiet"
+train="jam-train --width 10 --depth 3 --lr 1e-3 --steps 10k --quiet"
+export OMP_NUM_THREADS=1
 say() { printf '\n== %s\n' "$*" >&2; }
 
 say "random patterns: eight numbers of patterns P, one network of N = 311"
@@ -24,6 +25,7 @@ jam-data random -P 1200 -d 10 --seed 1 --test 1000 |
     tee "$out/random.safetensors" |
     jam-hessian --quiet -o "$out/random-spectra.safetensors" &
 random=$!
+trap 'kill "$random"; exit 130' INT TERM
 
 say "MNIST: parity of the digit, first ten principal components, and a search for N*(P) on random patterns"
 jam-data images examples/data --labels parity --pca 10 -P 1800 --seed 0 |
@@ -31,7 +33,7 @@ jam-data images examples/data --labels parity --pca 10 -P 1800 --seed 0 |
     tee "$out/mnist.safetensors" |
     jam-hessian --quiet -o "$out/mnist-spectra.safetensors"
 jam-data random -P 400 -d 10 --seed 2 |
-    jam-nstar search --patterns 100,200,400 --depth 3 --seeds 0:3 --lr 2e-3 --steps 2k --threads 1 --quiet \
+    jam-nstar search --patterns 100,200,400 --depth 3 --seeds 0:3 --lr 2e-3 --steps 2k --quiet \
         -o "$out/nstar.jsonl"
 jam-nstar fit "$out/nstar.jsonl" --quiet -o "$out/nstar-fit.jsonl"
 wait $random

@@ -7,9 +7,11 @@ a closed pipe ends quietly, by SIGPIPE as other filters do.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import traceback
+import warnings
 from types import FrameType
 from typing import NoReturn
 
@@ -35,8 +37,11 @@ def new_app(help: str | None = None) -> typer.Typer:
 
 def run(app: typer.Typer, name: str) -> NoReturn:
     """Runs a command as a process does, to its exit code."""
+    # OpenMP threads that spin while they wait make a busy machine many times slower; read when torch is imported
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _terminated)
     _replace_closed_streams()
+    _shorten_warnings(name)
     try:
         code = _outcome(app, name)
         _close_stdout(name)
@@ -54,6 +59,17 @@ def _replace_closed_streams() -> None:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _shorten_warnings(name: str) -> None:
+    """What a library warns of is a note for the user: one line, and none with --quiet."""
+
+    def show(message: Warning | str, *where: object, **more: object) -> None:
+        if not {"-q", "--quiet"} & set(sys.argv):
+            _say(name, f"warning: {message}")
+
+    if "--debug" not in sys.argv:
+        warnings.showwarning = show
 
 
 def _outcome(app: typer.Typer, name: str) -> int:
@@ -81,17 +97,26 @@ def _failure(name: str, error: Exception) -> int:
     if isinstance(error, ClickError):
         if "--debug" in sys.argv:
             traceback.print_exc()
-        _say(name, f"{error.format_message().rstrip('.')}; see {name} --help")  # type: ignore[attr-defined]
+        what = error.format_message().rstrip(".").replace("Value error, ", "")  # type: ignore[attr-defined]
+        _say(name, f"{what}; see {name} --help")
         return 2 if isinstance(error, UsageError) else 1
     if "--debug" in sys.argv:
         traceback.print_exc()
     if isinstance(error, JamError):
         _say(name, error)
-    elif isinstance(error, MemoryError):
-        _say(name, f"out of memory ({error}); use fewer patterns or a smaller network")
+    elif _is_out_of_memory(error):
+        size = re.search(r"to allocate ([\d.]+ \w+)", str(error))
+        lacking = f" ({size[1]} more)" if size else ""
+        _say(name, f"out of memory{lacking}; use fewer patterns or a smaller network")
     else:
         _say(name, f"unexpected {type(error).__name__}: {error}; run it with --debug to see where")
     return 1
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """numpy raises MemoryError, torch a RuntimeError that says so, on the CPU and on CUDA in different words."""
+    said = isinstance(error, RuntimeError) and re.search("out of memory|can't allocate memory", str(error))
+    return isinstance(error, MemoryError) or bool(said)
 
 
 def _say(name: str, what: object) -> None:
