@@ -32,6 +32,9 @@ SPECTRUM_FIELDS = (
     "c0", "bound_holds", "trace_error", "frobenius_error",
 )  # fmt: skip
 
+#: Those of them that count what there is at least one of.
+COUNT_FIELDS = ("d", "width", "depth", "P", "n_parameters", "n_effective_expected")
+
 #: History columns, one value per measured step.
 HISTORY_FIELDS = ("step", "loss", "n_unsatisfied", "n_misclassified", "grad_norm")
 
@@ -155,6 +158,12 @@ class Spectrum:
 
     def __post_init__(self) -> None:
         check_fields(self.info, SPECTRUM_FIELDS, "spectrum")
+        for name in ("H", "H0", "Hp"):
+            values = getattr(self, name)
+            if values.ndim != 1 or len(values) == 0 or len(values) != len(self.H):
+                raise InputError(
+                    f"{name} has shape {values.shape}, expected as many eigenvalues as parameters"
+                )
 
 
 def check_patterns(x: Array, y: Array, x_name: str, y_name: str) -> None:
@@ -194,3 +203,12 @@ def check_fields(info: Mapping[str, Any], names: tuple[str, ...], what: str) -> 
         raise InputError(
             f"a {what} without the field{'s' * (len(missing) > 1)} {', '.join(missing)}; make it again"
         )
+
+
+def check_counts(info: Mapping[str, Any]) -> None:
+    """Raises InputError when a run of a file counts its neurons, patterns or parameters in other than integers."""
+    for name in COUNT_FIELDS:
+        if type(info.get(name)) is not int or info[name] < 1:  # a bool is an int too
+            raise InputError(
+                f"a run of {name} {info.get(name)!r}, expected an integer of at least 1; make it again"
+            )

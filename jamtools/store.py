@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from jamtools.errors import InputError, OutputError
-from jamtools.records import Dataset, Run, Runs, Spectrum
+from jamtools.records import Dataset, Run, Runs, Spectrum, check_counts
 from jamtools.streams import (
     STDIN,
     describe,
@@ -41,6 +41,7 @@ REMEDY = {
     "dataset": "make one with jam-data",
     "runs": "pipe it through jam-train first",
     "spectra": "pipe it through jam-hessian first",
+    "searches": "make them with jam-nstar search",
 }
 FOREIGN = "got a safetensors file that jamtools did not write; load arrays with jam-data arrays"
 HEAD = 64  # bytes that tell JSON from safetensors
@@ -61,7 +62,10 @@ class Artefact:
     @property
     def provenance(self) -> list[dict[str, Any]]:
         """The commands that made the file, first to last."""
-        return list(self.metadata.get("provenance", []))
+        steps = self.metadata.get("provenance", [])
+        if not isinstance(steps, list):
+            raise InputError(f"{describe(self.source)}a provenance that is no list; make the file again")
+        return list(steps)
 
     @property
     def infos(self) -> list[dict[str, Any]]:
@@ -269,8 +273,13 @@ def _named(artefact: Artefact) -> Iterator[None]:
 def _dataset(artefact: Artefact) -> Dataset:
     x, y = artefact.tensor("x"), artefact.tensor("y")
     test = [artefact.tensor(name) if name in artefact.names else None for name in ("x_test", "y_test")]
+    info = artefact.metadata.get("dataset", {})
+    if not isinstance(info, dict):
+        raise InputError(
+            f"{describe(artefact.source)}dataset metadata that is no object; make the file again"
+        )
     with _named(artefact):
-        return Dataset(x, y, test[0], test[1], artefact.metadata.get("dataset", {}))
+        return Dataset(x, y, test[0], test[1], info)
 
 
 def _run(artefact: Artefact, prefix: str, info: dict[str, Any]) -> Run:
@@ -278,7 +287,9 @@ def _run(artefact: Artefact, prefix: str, info: dict[str, Any]) -> Run:
     columns = artefact.histories.get(prefix, [])
     history = {column: artefact.any_tensor(f"{prefix}/history/{column}") for column in columns}
     with _named(artefact):
-        return Run(theta, theta0, gaps, history, info)
+        run = Run(theta, theta0, gaps, history, info)
+        check_counts(info)
+        return run
 
 
 def _spectrum(artefact: Artefact, prefix: str, info: dict[str, Any]) -> Spectrum:

@@ -73,12 +73,13 @@ def gaps(
             raise typer.BadParameter("got --values and run files, expected one of them")
         sample = library.Sample(store.read_numbers(values), None)
         record = {"kind": "exponent", **library.exponent(sample, options)}
-        _tell(session, {"x^t": record})
+        halves = {"x^t": record}
     else:
         members, _ = store.read_ensemble(files)
         record = library.distributions([member.run for member in members], options)
-        _tell(session, {"θ": record["overlaps"], "γ": record["gaps"]})
+        halves = {"θ": record["overlaps"], "γ": record["gaps"]}
     session.write_json([record])
+    _tell(session, halves)
 
 
 def _tell(session: Session, halves: dict[str, dict[str, Any]]) -> None:

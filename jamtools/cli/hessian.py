@@ -53,12 +53,12 @@ def hessian(
         for i, member in enumerate(members):
             update(i, f"{member.name} Ñ={member.run.info['n_parameters']}")
             spectra.append(spectrum_of(member.run, member.data, *where, matrices=matrices))
+    session.write(store.spectra_bytes(spectra, session.provenance(provenance)))
     rows = [
         [name, *(spectrum.info[field] for field in list(COLUMNS.values())[1:])]
         for name, spectrum in zip((m.name for m in members), spectra, strict=True)
     ]
     session.table(COLUMNS, rows)
-    session.write(store.spectra_bytes(spectra, session.provenance(provenance)))
 
 
 def main() -> None:

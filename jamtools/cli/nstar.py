@@ -107,6 +107,7 @@ def search(
     threads: Threads = 0,
     quiet: Quiet = False,
     debug: Debug = False,
+    version: Version = False,
 ) -> None:
     """Find N*(P) by bisection in the width, at fixed depth, for every P.
 
@@ -141,8 +142,8 @@ def search(
             device=place,
             dtype=precision,
         )
-    _tell(session, records)
     session.write_json(records)
+    _tell(session, records)
 
 
 def _tell(session: Session, records: list[dict[str, Any]]) -> None:
@@ -168,6 +169,7 @@ def fit(
     output: Output = "-",
     quiet: Quiet = False,
     debug: Debug = False,
+    version: Version = False,
 ) -> None:
     """Fit the slope of log N* against log P, and P/N*, over any number of search results.
 
@@ -177,12 +179,22 @@ def fit(
     """
     session = Session(NAME, output, quiet)
     from jamtools import scaling
-    from jamtools.streams import STDIN, read_json_lines
 
-    records = [record for source in files or [STDIN] for record in read_json_lines(source)]
+    records = [record for source in files or ["-"] for record in _searches(source)]
     result = scaling.fit(records, level)
-    _tell_fit(session, result)
     session.write_json([result])
+    _tell_fit(session, result)
+
+
+def _searches(source: str) -> list[dict[str, Any]]:
+    """The JSON lines of one source; an artefact is refused by its kind."""
+    from jamtools import store
+    from jamtools.streams import parse_json_lines, read_bytes
+
+    data = read_bytes(source)
+    if b"\0" in data[: store.HEAD]:
+        store.Artefact(source, data).expect("searches")
+    return parse_json_lines(data, source)
 
 
 def _tell_fit(session: Session, result: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -173,6 +174,7 @@ def recorded_argv(argv: list[str]) -> list[str]:
     kept: list[str] = []
     skip = False
     for argument in argv:
+        argument = re.sub(r"^-q+(?=\w)", "-", argument)  # -qo FILE is -q -o FILE
         if skip:
             skip = False
         elif argument in UNRECORDED_WITH_VALUE:
@@ -190,7 +192,7 @@ def _unrecorded(argument: str) -> bool:
 
 
 def _without_folder(argument: str) -> str:
-    name, equals, value = argument.rpartition("=")
+    name, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
     if os.sep in value and os.path.exists(value):
         return f"{name}{equals}{os.path.basename(os.path.normpath(value))}"
     return argument

@@ -154,8 +154,8 @@ def train(
     )  # fmt: skip
     cells = [(h, P, seed) for h in widths for P in sizes for seed in sorted(seeds)]
     trained = _train_all(session, data, cells, depth, activation, settings, where)
-    _tell(session, trained)
     session.write(store.runs_bytes(Runs(data, tuple(trained)), session.provenance(provenance)))
+    _tell(session, trained)
     return UNMET if require and not all(_meets(item, require) for item in trained) else 0
 
 
