@@ -93,7 +93,8 @@ def cusps(
     from jamtools import store
 
     members, _ = store.read_ensemble(files)
-    where = session.torch_setup(device, dtype, threads)
+    largest = max((member.data.P * member.run.info["width"] for member in members), default=0)
+    where = session.torch_setup(device, dtype, threads, numbers=largest)
     records = []
     with session.progress(NAME, len(members)) as update:
         for i, member in enumerate(members):

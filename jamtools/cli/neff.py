@@ -71,7 +71,8 @@ def neff(
     from jamtools import store
 
     members, _ = store.read_ensemble(files)
-    where = session.torch_setup(device, dtype, threads)
+    largest = max((member.run.info["n_parameters"] ** 2 for member in members), default=0)
+    where = session.torch_setup(device, dtype, threads, numbers=largest)
     records = [_record(member, whole, tolerance, where, session) for member in members]
     session.write_json(records)
     session.table(COLUMNS, [[_cell(record[name]) for name in COLUMNS.values()] for record in records])
