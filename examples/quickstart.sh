@@ -1,9 +1,10 @@
 #!/bin/sh
 # The road from end to end, at small size: random patterns and MNIST through training, the Hessian and the exponents.
 #
-#     examples/quickstart.sh [FOLDER]
+#     examples/quickstart.sh [FOLDER [STEPS]]
 #
 # leaves its artefacts and pictures in FOLDER (quickstart), and prints what it found next to the paper's numbers.
+# STEPS shortens every training, for those who only want to see the road.
 # The first use sets up .venv; after that it takes under three minutes on two cores. The paper's own size is the same
 # command lines with larger numbers: -P 23k, --width 51, --protocol paper-hinge, on a GPU.
 set -eu
@@ -15,7 +16,7 @@ bin/setup
 
 # Work this small is quickest on one thread, and there are two pipes to feed. At this size a rate of 1e-3
 # does in 10 thousand steps what the paper's 1e-4 does in 100 thousand.
-train="jam-train --width 10 --depth 3 --lr 1e-3 --steps 10k --quiet"
+train="jam-train --width 10 --depth 3 --lr 1e-3 --steps ${2:-10k} --quiet"
 export OMP_NUM_THREADS=1
 say() { printf '\n== %s\n' "$*" >&2; }
 
@@ -33,7 +34,7 @@ jam-data images examples/data --labels parity --pca 10 -P 1800 --seed 0 |
     tee "$out/mnist.safetensors" |
     jam-hessian --quiet -o "$out/mnist-spectra.safetensors"
 jam-data random -P 400 -d 10 --seed 2 |
-    jam-nstar search --patterns 100,200,400 --depth 3 --seeds 0:3 --lr 2e-3 --steps 2k --quiet \
+    jam-nstar search --patterns 100,200,400 --depth 3 --seeds 0:3 --lr 2e-3 --steps ${2:-2k} --quiet \
         -o "$out/nstar.jsonl"
 jam-nstar fit "$out/nstar.jsonl" --quiet -o "$out/nstar-fit.jsonl"
 wait $random

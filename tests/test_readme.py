@@ -74,10 +74,11 @@ def test_bin_test_collects_the_whole_suite():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(300)
 @needs_set_up
 def test_quickstart_leaves_its_artefacts_and_a_summary(tmp_path):
-    out = shell(f"examples/quickstart.sh '{tmp_path}/a folder'", ROOT)
+    # few steps: the road is what is tested here, not how far training comes
+    out = shell(f"examples/quickstart.sh '{tmp_path}/a folder' 500", ROOT)
     left = {path.name for path in (tmp_path / "a folder").iterdir()}
     assert {
         "random.safetensors",
