@@ -54,6 +54,8 @@ LARGEST = 2e8
 ACTIVE_SET = 300
 #: Linearisations of g(λ) at most; one is exact while a pattern has cusps in one layer only.
 LINEARISATIONS = 50
+#: A linearisation that shortens g by less than this part of it was the last.
+LITTLE = 1e-6
 #: A multiplier this close to 0 or 1 has reached it.
 AT_BOUND = 1e-6
 #: The stream of fresh patterns: apart from all those that made the dataset of the same seed.
@@ -322,7 +324,7 @@ def _descend(kinks: _Kinks, multipliers: Tensor) -> tuple[float, Tensor, bool]:
             return float(g.norm()), multipliers, True
         gain = 1 - float(g_trial.norm() / g.norm())
         multipliers, g = trial, g_trial
-        if gain < 1e-9 or kinks.linear:
+        if gain < LITTLE or kinks.linear:
             return float(g.norm()), multipliers, True
     return float(g.norm()), multipliers, False
 

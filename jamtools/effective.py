@@ -76,8 +76,8 @@ def effective_parameters(
 ) -> Rank:
     """N_eff = rank G at theta [Ñ] over the patterns x [P, d].
 
-    Factors every column when `whole` or P (d+1) < 4 Ñ; else stops after two consecutive blocks of at least
-    max(500, Ñ) columns that add no rank, and looks whether any column left out has a part outside of the
+    Factors every column when `whole` or P (d+1) < 4 Ñ; else stops after two or three consecutive blocks of at
+    least max(500, Ñ) columns that add no rank, and looks whether any column left out has a part outside of the
     span (see `_Stream.missed`). `tolerance`: relative to s₁, by default max(Ñ, columns)·eps. `tick` is told
     how many columns are done. Raises CheckError when the singular values do not add up to the norm of G.
     """
@@ -99,14 +99,20 @@ def effective_parameters(
 
 
 def _until_fruitless(stream: _Stream) -> Rank:
-    """Blocks until FRUITLESS in a row have added no rank, or there are no more."""
-    ranks: list[Rank] = []
-    for block in stream.blocks():
+    """Blocks until FRUITLESS in a row have added no rank, or there are no more.
+
+    The rank only grows, so it is looked at every FRUITLESS blocks, and not again once it cannot grow further:
+    singular values cost more than a block.
+    """
+    ranks: list[int] = []
+    for i, block in enumerate(stream.blocks()):
         stream.add(block)
-        ranks.append(stream.rank())
-        if len({rank.n_effective for rank in ranks[-FRUITLESS - 1 :]}) == 1 and len(ranks) > FRUITLESS:
-            break
-    return ranks[-1]
+        if i % FRUITLESS == 0:
+            full = bool(ranks) and ranks[-1] == stream.arch.n_effective
+            ranks.append(ranks[-1] if full else stream.rank().n_effective)
+            if len(ranks) > 1 and ranks[-1] == ranks[-2]:
+                break
+    return stream.rank()
 
 
 class _Stream:
