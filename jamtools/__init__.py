@@ -17,7 +17,7 @@ _OWNERS = {
     "Spectrum": "records",
     "Architecture": "network",
     "Loss": "loss",
-    "Settings": "descent",
+    "Settings": "protocols",
     "train": "descent",
     "Hessian": "hessian",
     "spectrum_of": "hessian",

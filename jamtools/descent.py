@@ -1,187 +1,66 @@
-r"""First-order training of one network, full batch or in mini-batches, from its seed to its record.
+r"""First-order training, from seeds to records: one run, or many at once on the cores of a machine.
 
-    Adam   m ← β₁m + (1-β₁)g,  v ← β₂v + (1-β₂)g²,  W ← W - η m̂ / (√v̂ + 10⁻⁸)      (β₁, β₂ = 0.9, 0.999)
-    SGD    W ← W - η g
-    η(t) = max(floor, η₀ / factor^⌊t / every⌋)
+A run goes from event to event (a measurement, the end of its budget) by an engine's steps. Its trajectory is a function
+of its data, architecture, settings and seed, and of no other run: each run is one thread's own, and its sums have an order
+of their own.
 
-A satisfied pattern has no hinge gradient, so backward runs over the unsatisfied ones alone: exact, and much
-less work late in training. The step size of Adam keeps the 10⁻⁸ of its authors and of the paper.
-
-Source: arXiv:1809.09349, section II; Kingma and Ba, arXiv:1412.6980.
+Source: arXiv:1809.09349, section II.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from threading import Event
+from time import monotonic
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from jamtools.engines import CompiledEngine, Engine, TorchEngine, fits_compiled
 from jamtools.errors import InputError
-from jamtools.loss import CONTACT, Loss, column, misclassified
-from jamtools.network import Architecture, State, backward, forward, gradient, initial_parameters, layers_of
+from jamtools.loss import CONTACT, Loss, column
+from jamtools.network import Architecture, initial_parameters
+from jamtools.objective import Evaluation, Objective
+from jamtools.optimizers import make
+from jamtools.protocols import Settings, measured_steps
 from jamtools.records import Dataset, Run
 
-OPTIMIZERS = ("adam", "sgd")
+#: A burst of steps takes about this many seconds: as often the main thread can look, tell and be interrupted.
+BURST = 0.2
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """η(t): divided by `factor` every `every` steps, never below `floor`."""
+class Job:
+    """A run to be: its own patterns, its architecture, its seed."""
 
-    lr: float = 1e-4
-    every: int = 250_000
-    factor: float = 10.0
-    floor: float = 1e-7
-
-    def rate(self, step: int) -> float:
-        # a floor above η₀ must not raise the rate the user asked for
-        return max(min(self.floor, self.lr), self.lr / self.factor ** (step // self.every))
+    data: Dataset
+    arch: Architecture
+    seed: int
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Everything that decides a trajectory besides the data, the architecture and the seed.
+class Place:
+    """Where and how the arithmetic is done; `engine`: auto, compiled or torch."""
 
-    batch: patterns a step, 0 for all of them; stop: end when N_Δ = 0. None for either is settled by
-    `resolved`, once the number of patterns is known.
-    """
-
-    loss: str = "hinge"
-    epsilon: float = 0.5
-    init: str = "orthogonal"
-    optimizer: str = "adam"
-    schedule: Schedule = field(default_factory=Schedule)
-    batch: int | None = None
-    steps: int = 100_000
-    stop: bool | None = None
-    measurements: int = 150
-    protocol: str = "custom"
-
-    def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            raise InputError(f"optimizer {self.optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
-
-    def resolved(self, P: int) -> Settings:
-        """The same with nothing left open, for P patterns.
-
-        SGD takes batches of min(P/2, 1024) as the paper does, Adam all patterns. Cross-entropy has no margin
-        (ε = 0) and goes on improving after the last pattern is classified, so that it does not stop there.
-        """
-        whole = 0 if self.optimizer == "adam" else min(max(P // 2, 1), 1024)
-        batch = whole if self.batch is None else self.batch
-        stop = self.loss == "hinge" if self.stop is None else self.stop
-        epsilon = self.epsilon if self.loss == "hinge" else 0.0
-        return replace(self, batch=0 if batch >= P else batch, stop=stop, epsilon=epsilon)
+    device: torch.device | str = "cpu"
+    dtype: torch.dtype = torch.float64
+    threads: int = 1
+    engine: str = "auto"
 
 
-#: The paper's protocols by name (science.md); `steps` is the one for N*.
-PROTOCOLS = {"paper-hinge": Settings(steps=2_000_000, protocol="paper-hinge")}
-
-#: Called with (step, loss, N_Δ) now and then.
-Watch = Callable[[int, float, int], None]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The loss at one point: gaps Δ [P, C], gradient [Ñ], the forward pass it came from."""
-
-    value: float
-    gaps: Tensor
-    gradient: Tensor
-    wrong: Tensor
-
-    @property
-    def n_unsatisfied(self) -> int:
-        return int((self.gaps > 0).sum())
-
-    @property
-    def n_misclassified(self) -> int:
-        return int(self.wrong.sum())
-
-
-class Objective:
-    """L(theta) over a training set x [P, d], y [P, C], and its gradient in the unsatisfied patterns."""
-
-    def __init__(self, x: Tensor, y: Tensor, arch: Architecture, loss: Loss) -> None:
-        self.x, self.y, self.arch, self.loss = x, y, arch, loss
-
-    def evaluate(self, theta: Tensor) -> Evaluation:
-        """L, Δ and ∇L over all patterns."""
-        layers = layers_of(theta, self.arch)
-        state = forward(layers, self.x, self.arch)
-        gaps = self.loss.gaps(state.f, self.y)
-        value = self.loss.value(state.f, self.y).item()
-        return Evaluation(
-            value, gaps, self._gradient(theta, state, self.y, gaps), misclassified(state.f, self.y)
-        )
-
-    def forward(self, theta: Tensor) -> tuple[State, Tensor]:
-        """The pass over all patterns, and Δ."""
-        state = forward(layers_of(theta, self.arch), self.x, self.arch)
-        return state, self.loss.gaps(state.f, self.y)
-
-    def gradient(self, theta: Tensor, state: State, gaps: Tensor) -> Tensor:
-        """∇L [Ñ] from a pass over all patterns."""
-        return self._gradient(theta, state, self.y, gaps)
-
-    def batch_gradient(self, theta: Tensor, patterns: Tensor) -> Tensor:
-        """∇ of the mean loss over some patterns."""
-        x, y = self.x[patterns], self.y[patterns]
-        state = forward(layers_of(theta, self.arch), x, self.arch)
-        scale = len(self.x) / len(x)  # the loss divides by all P
-        return scale * self._gradient(theta, state, y, self.loss.gaps(state.f, y))
-
-    def _gradient(self, theta: Tensor, state: State, y: Tensor, gaps: Tensor) -> Tensor:
-        if self.loss.name == "hinge":
-            active = (gaps > 0).any(1)
-            if not bool(active.all()):
-                patterns = active.nonzero()[:, 0]
-                state, y = state.take(patterns), y[patterns]
-        signal = self.loss.slope(state.f, y)
-        return gradient(backward(layers_of(theta, self.arch), state, signal, self.arch), state)
-
-
-class Adam:
-    """Adam on a flat vector; its state belongs to one run."""
-
-    def __init__(self, theta: Tensor) -> None:
-        self.m, self.v, self.t = torch.zeros_like(theta), torch.zeros_like(theta), 0
-
-    def step(self, theta: Tensor, g: Tensor, lr: float) -> None:
-        self.t += 1
-        self.m.lerp_(g, 0.1)
-        self.v.mul_(0.999).addcmul_(g, g, value=0.001)
-        root = self.v.sqrt().div_(math.sqrt(1 - 0.999**self.t)).add_(1e-8)
-        theta.addcdiv_(self.m, root, value=-lr / (1 - 0.9**self.t))
-
-
-class SGD:
-    """Plain gradient descent; without state."""
-
-    def __init__(self, theta: Tensor) -> None:
-        """Takes theta as every optimiser does."""
-
-    def step(self, theta: Tensor, g: Tensor, lr: float) -> None:
-        theta.add_(g, alpha=-lr)
-
-
-def measured_steps(steps: int, measurements: int) -> list[int]:
-    """0, the last step, and log-spaced ones in between: at most `measurements` in all."""
-    if steps == 0:
-        return [0]
-    spaced = np.unique(np.geomspace(1, steps, max(measurements - 1, 1)).round().astype(int))
-    return [0, *spaced.tolist()] if spaced[-1] == steps else [0, *spaced.tolist(), steps]
+#: Told now and then how far each run is: watch([(step, loss, N_Δ), …]).
+Watch = Callable[[list[tuple[int, float, int]]], None]
 
 
 class History:
     """Columns over the measured steps."""
 
-    def __init__(self, objective: Objective, test: tuple[Tensor, Tensor] | None) -> None:
+    def __init__(self, objective: Objective, test: Objective | None) -> None:
         self.objective, self.test = objective, test
         self.rows: list[dict[str, float]] = []
 
@@ -196,15 +75,9 @@ class History:
             "grad_norm": here.gradient.norm().item(),
         }
         if self.test is not None:
-            row["test_error"] = self._test_error(theta)
+            row["test_error"] = self.test.error(theta)
         self.rows.append(row)
         return here
-
-    def _test_error(self, theta: Tensor) -> float:
-        assert self.test is not None
-        x, y = self.test
-        f = forward(layers_of(theta, self.objective.arch), x, self.objective.arch).f
-        return misclassified(f, y).double().mean().item()
 
     def columns(self) -> dict[str, np.ndarray]:
         """Step and counts as int64, the rest as float64."""
@@ -215,125 +88,119 @@ class History:
         }
 
 
-def train(
-    data: Dataset,
-    arch: Architecture,
-    settings: Settings,
-    seed: int,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float64,
-    watch: Watch | None = None,
-) -> Run:
-    """Trains one network on all of `data` and returns its record.
+class Training:
+    """One run under way: all that its next step depends on, and its history so far."""
 
-    The trajectory is a function of the arguments alone; on the CPU also of the number of threads, which
-    may change the order of summation.
-    """
-    settings = settings.resolved(data.P)
-    loss = Loss(settings.loss, settings.epsilon, data.P, arch.outputs)
-    x, y = _tensors(data.x, data.y, device, dtype)
-    objective = Objective(x, y, arch, loss)
-    theta0 = initial_parameters(arch, settings.init, seed)
-    theta = torch.as_tensor(theta0, dtype=dtype, device=device).clone()
-    test = None
-    if data.x_test is not None and data.y_test is not None:
-        test = _tensors(data.x_test, data.y_test, device, dtype)
-    history = History(objective, test)
-    step, status = _descend(theta, history, settings, seed, watch or (lambda *_: None))
-    return _record(theta, theta0, history, step, status, arch, loss, settings, seed)
+    def __init__(self, job: Job, settings: Settings, place: Place, threads: int = 1) -> None:
+        self.job, self.settings = job, settings.resolved(job.data.P)
+        data, arch = job.data, job.arch
+        self.loss = Loss(settings.loss, self.settings.epsilon, data.P, arch.outputs)
+        objective = self._objective(data.x, data.y, place)
+        test = None
+        if data.x_test is not None and data.y_test is not None:
+            test = self._objective(data.x_test, data.y_test, place)
+        self.history = History(objective, test)
+        self.theta0 = initial_parameters(arch, settings.init, job.seed)
+        self.theta = torch.as_tensor(self.theta0, dtype=place.dtype, device=place.device).clone()
+        self.optimizer = make(settings.optimizer, self.theta)
+        self.rng = np.random.default_rng([job.seed, 1])  # of the batches; [seed, 0] made theta0
+        self.step = 0
+        self.status = ""
+        self._events = measured_steps(settings.steps, settings.measurements)
+        self._burst = 1
+        self.engine_name, self._engine = self._start(objective, place, threads)
 
+    def _objective(self, x: np.ndarray, y: np.ndarray, place: Place) -> Objective:
+        tensors = (torch.as_tensor(a, dtype=place.dtype, device=place.device) for a in (x, y))
+        x_tensor, y_tensor = tensors
+        return Objective(x_tensor, column(y_tensor), self.job.arch, self.loss)
 
-def _tensors(
-    x: np.ndarray, y: np.ndarray, device: torch.device | str, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    return torch.as_tensor(x, dtype=dtype, device=device), column(
-        torch.as_tensor(y, dtype=dtype, device=device)
-    )
+    def _start(self, objective: Objective, place: Place, threads: int) -> tuple[str, Engine]:
+        fits = fits_compiled(self.job.arch, self.settings, place.device, place.dtype)
+        if place.engine == "compiled" and not fits:
+            raise InputError(
+                "the compiled engine takes full batches in float64 on the CPU; use --engine torch"
+            )
+        if fits and place.engine != "torch":
+            return "compiled", CompiledEngine(
+                objective.x.numpy(), objective.y.numpy(), self.theta, self.optimizer, self.settings,
+                self.job.arch, self.loss, threads,
+            )  # fmt: skip
+        return "torch", TorchEngine(objective, self.theta, self.optimizer, self.settings, self.rng)
 
+    @property
+    def seen(self) -> tuple[int, float, int]:
+        """How far it is: step, and loss and N_Δ when last measured."""
+        if not self.history.rows:
+            return self.step, math.nan, 0
+        return self.step, self.history.rows[-1]["loss"], int(self.history.rows[-1]["n_unsatisfied"])
 
-def _descend(theta: Tensor, history: History, settings: Settings, seed: int, watch: Watch) -> tuple[int, str]:
-    """Moves theta in place; returns the last step and the status."""
-    optimizer = Adam(theta) if settings.optimizer == "adam" else SGD(theta)
-    P = len(history.objective.x)
-    gradients = (
-        _batches(history.objective, settings, seed) if settings.batch else _full_batch(history.objective)
-    )
-    # a mini-batch does not tell N_Δ of the whole set: it is read once a pass
-    every = math.ceil(P / settings.batch) if settings.batch else 1
-    measured = set(measured_steps(settings.steps, settings.measurements))
-    for step in range(settings.steps + 1):
-        top, g = gradients(theta, step % every == 0)
-        if not math.isfinite(top):
-            history.measure(step, theta)
-            return step, "diverged"
-        done = top <= 0
-        if step in measured or (done and settings.stop):
-            here = history.measure(step, theta)
-            watch(step, here.value, here.n_unsatisfied)
-        if (done and settings.stop) or step == settings.steps:
-            return step, "satisfied" if history.rows[-1]["n_unsatisfied"] == 0 else "budget"
-        optimizer.step(theta, g, settings.schedule.rate(step))
-    raise AssertionError("the loop ends at its last step")
+    def go_on(self) -> bool:
+        """A burst of steps, up to the next event; False once the run has ended."""
+        if self.status:
+            return False
+        if self.step in self._events and self._measured_at() != self.step:
+            self.history.measure(self.step, self.theta)
+        if self.step == self.settings.steps:
+            return self._end("satisfied" if self.history.rows[-1]["n_unsatisfied"] == 0 else "budget")
+        following = next(event for event in self._events if event > self.step)
+        started = monotonic()
+        reached, outcome = self._engine.advance(self.step, min(following, self.step + self._burst))
+        self._learn_burst(reached - self.step, monotonic() - started)
+        self.step = reached
+        return self._heed(outcome)
 
+    def _measured_at(self) -> int:
+        return int(self.history.rows[-1]["step"]) if self.history.rows else -1
 
-#: gradients(theta, whole) -> (largest Δ, ∇L); the largest Δ decides satisfied and diverged.
-Gradients = Callable[[Tensor, bool], tuple[float, Tensor]]
+    def _learn_burst(self, steps: int, seconds: float) -> None:
+        if steps == self._burst and seconds < BURST / 2:
+            self._burst *= 2
+        elif seconds > 2 * BURST:
+            self._burst = max(1, self._burst // 2)
 
+    def _heed(self, outcome: str) -> bool:
+        """What the engine stopped at; True to go on."""
+        if outcome == "":
+            return True
+        if self._measured_at() != self.step:
+            self.history.measure(self.step, self.theta)
+        if outcome == "satisfied" and self.history.rows[-1]["n_unsatisfied"] > 0:
+            # max Δ is zero but for the engine's round-off: one more step and another look
+            self.step, outcome = self._engine.advance(self.step, self.step + 1, stop=False)
+            return True
+        return self._end(outcome)
 
-def _full_batch(objective: Objective) -> Gradients:
-    def step(theta: Tensor, whole: bool) -> tuple[float, Tensor]:
-        state, gaps = objective.forward(theta)
-        return gaps.max().item(), objective.gradient(theta, state, gaps)
+    def _end(self, status: str) -> bool:
+        self.status = status
+        return False
 
-    return step
-
-
-def _batches(objective: Objective, settings: Settings, seed: int) -> Gradients:
-    """A fresh random subset a step, drawn from a stream of its own."""
-    rng = np.random.default_rng([seed, 1])
-    P = len(objective.x)
-
-    def step(theta: Tensor, whole: bool) -> tuple[float, Tensor]:
-        top = objective.forward(theta)[1].max().item() if whole else 1.0
-        chosen = rng.choice(P, settings.batch, replace=False, shuffle=False)
-        return top, objective.batch_gradient(theta, torch.as_tensor(chosen, device=theta.device))
-
-    return step
-
-
-def _record(
-    theta: Tensor,
-    theta0: np.ndarray,
-    history: History,
-    step: int,
-    status: str,
-    arch: Architecture,
-    loss: Loss,
-    settings: Settings,
-    seed: int,
-) -> Run:
-    here = history.objective.evaluate(theta)
-    gaps = here.gaps[:, 0] if arch.outputs == 1 else here.gaps
-    info: dict[str, Any] = {
-        **_architecture_fields(arch),
-        "P": loss.P,
-        "loss": loss.name,
-        "epsilon": loss.epsilon,
-        "optimizer": settings.optimizer,
-        "protocol": settings.protocol,
-        "seed": seed,
-        "steps": step,
-        "status": status,
-        "certified": None,
-        "final_loss": here.value,
-        "n_unsatisfied": here.n_unsatisfied,
-        "n_contacts": int((gaps.abs() <= CONTACT * loss.epsilon).sum()),
-        "n_misclassified": here.n_misclassified,
-        "grad_norm": here.gradient.norm().item(),
-        "settings": asdict(settings),
-    }
-    arrays = (theta.double().cpu().numpy(), theta0, gaps.double().cpu().numpy())
-    return Run(*arrays, history.columns(), info)
+    def record(self) -> Run:
+        """The run as it stands."""
+        here = self.history.objective.evaluate(self.theta)
+        arch, loss = self.job.arch, self.loss
+        gaps = here.gaps[:, 0] if arch.outputs == 1 else here.gaps
+        info: dict[str, Any] = {
+            **_architecture_fields(arch),
+            "P": loss.P,
+            "loss": loss.name,
+            "epsilon": loss.epsilon,
+            "optimizer": self.settings.optimizer,
+            "protocol": self.settings.protocol,
+            "seed": self.job.seed,
+            "steps": self.step,
+            "status": self.status,
+            "certified": None,
+            "final_loss": here.value,
+            "n_unsatisfied": here.n_unsatisfied,
+            "n_contacts": int((gaps.abs() <= CONTACT * loss.epsilon).sum()),
+            "n_misclassified": here.n_misclassified,
+            "grad_norm": here.gradient.norm().item(),
+            "settings": asdict(self.settings),
+            "engine": self.engine_name,
+        }
+        arrays = (self.theta.double().cpu().numpy(), self.theta0, gaps.double().cpu().numpy())
+        return Run(*arrays, self.history.columns(), info)
 
 
 def _architecture_fields(arch: Architecture) -> dict[str, Any]:
@@ -350,8 +217,56 @@ def _architecture_fields(arch: Architecture) -> dict[str, Any]:
     }
 
 
-def with_options(base: Settings, **options: Any) -> Settings:
-    """`base` with every option that is not None replaced; lr, every, factor and floor go to its schedule."""
-    given = {name: value for name, value in options.items() if value is not None}
-    schedule = {name: given.pop(name) for name in ("lr", "every", "factor", "floor") if name in given}
-    return replace(base, schedule=replace(base.schedule, **schedule), **given)
+def train(
+    data: Dataset, arch: Architecture, settings: Settings, seed: int, place: Place | None = None
+) -> Run:
+    """Trains one network on all of `data` and returns its record."""
+    return train_many([Job(data, arch, seed)], settings, place)[0]
+
+
+def train_many(
+    jobs: Sequence[Job], settings: Settings, place: Place | None = None, watch: Watch | None = None
+) -> list[Run]:
+    """Trains every job, as many at once as `place` has threads, and returns their records in order.
+
+    A run's bytes depend on its job, the settings, the device, dtype and engine: not on the other jobs, nor, with the
+    compiled engine, on the number of threads. The torch engine takes one run after the other.
+    Raises InputError when the engine asked for cannot take these steps.
+    """
+    place = place or Place()
+    at_once = min(place.threads, len(jobs)) if _compiled(jobs, settings, place) else 1
+    each = max(1, place.threads // at_once)
+    seen = [(0, math.nan, 0)] * len(jobs)
+    enough = Event()
+
+    def work(i: int) -> Run:
+        training = Training(jobs[i], settings, place, each)
+        while not enough.is_set() and training.go_on():
+            seen[i] = training.seen
+        seen[i] = training.seen
+        return training.record()
+
+    with ThreadPoolExecutor(at_once) as pool:
+        pending = [pool.submit(work, i) for i in range(len(jobs))]
+        try:
+            while wait(pending, timeout=BURST).not_done:
+                if watch:
+                    watch(seen)
+                _raise_first(pending)
+            return [future.result() for future in pending]
+        finally:  # also on an interrupt: the threads end after their burst
+            enough.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def _raise_first(pending: Sequence[Future[Run]]) -> None:
+    """Raises what a finished run raised, at once rather than when all others are through."""
+    for future in pending:
+        if future.done():
+            future.result()
+
+
+def _compiled(jobs: Sequence[Job], settings: Settings, place: Place) -> bool:
+    return place.engine != "torch" and all(
+        fits_compiled(job.arch, settings.resolved(job.data.P), place.device, place.dtype) for job in jobs
+    )

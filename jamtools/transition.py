@@ -18,9 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jamtools.descent import Settings, train
+from jamtools.descent import Place, train
 from jamtools.errors import InputError
 from jamtools.network import Architecture
+from jamtools.protocols import Settings
 from jamtools.records import Dataset, Run
 
 #: Widths are tried up to Ñ = LARGEST·P parameters: twice the bound N* ≤ 4P.
@@ -159,11 +160,11 @@ def search_all(
     question: Question,
     patterns: Sequence[int],
     watch: Callable[[int, int, int], None],
-    **where: Any,
+    place: Place | None = None,
 ) -> list[dict[str, Any]]:
     """N* for each P of `patterns` (the first P of the dataset), each started from the one before.
 
-    `watch(P, width, seed)` is told of every trial before it runs; `where` goes to `descent.train`.
+    `watch(P, width, seed)` is told of every trial before it runs.
     """
     records: list[dict[str, Any]] = []
     arch = Architecture(data.d, 1, question.depth, question.activation, data.outputs)
@@ -173,7 +174,7 @@ def search_all(
         def trial(width: int, seed: int, part: Dataset = part) -> dict[str, Any]:
             watch(part.P, width, seed)
             network = Architecture(part.d, width, question.depth, question.activation, part.outputs)
-            return describe(train(part, network, question.settings, seed, **where), question.success)
+            return describe(train(part, network, question.settings, seed, place), question.success)
 
         before = records[-1] if records and records[-1]["n_star"] else None
         guess = before["n_star"] * P / before["P"] if before else FIRST * P

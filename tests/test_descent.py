@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools.descent import PROTOCOLS, Schedule, Settings, measured_steps, train, with_options
+from jamtools.descent import Place, train
+from jamtools.engines import TorchEngine
 from jamtools.errors import InputError
+from jamtools.loss import Loss
 from jamtools.network import Architecture, initial_parameters
+from jamtools.objective import Objective
+from jamtools.optimizers import make
+from jamtools.protocols import PROTOCOLS, Schedule, Settings, measured_steps, with_options
 from tests import oracle
 
 
@@ -73,13 +78,12 @@ def test_a_batch_gradient_is_an_unbiased_estimate_of_the_whole_one():
 
 def _one_step(data, arch, theta0, seed):
     """The step that stream `seed` of batches takes from one and the same start."""
-    from jamtools.descent import Objective, _batches
-    from jamtools.loss import Loss
-
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)[:, None]
     objective = Objective(x, y, arch, Loss("hinge", 0.5, 40))
-    settings = with_options(Settings(), optimizer="sgd", batch=8)
-    return -_batches(objective, settings, seed)(torch.from_numpy(theta0), False)[1].numpy()
+    settings = with_options(Settings(), optimizer="sgd", batch=8, lr=1.0, stop=False)
+    theta = torch.from_numpy(theta0.copy())
+    TorchEngine(objective, theta, make("sgd", theta), settings, np.random.default_rng(seed)).advance(0, 1)
+    return theta.numpy() - theta0
 
 
 def test_the_run_stops_at_the_first_step_without_unsatisfied_patterns():
@@ -190,5 +194,5 @@ def test_an_unknown_optimizer_is_refused():
 def test_the_gpu_follows_the_cpu():
     data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2, "tanh")
     settings = with_options(Settings(), steps=200)
-    here, there = train(data, arch, settings, 0), train(data, arch, settings, 0, device="cuda")
+    here, there = train(data, arch, settings, 0), train(data, arch, settings, 0, Place(device="cuda"))
     assert np.abs(here.theta - there.theta).max() < 1e-12

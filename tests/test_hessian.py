@@ -7,11 +7,12 @@ import pytest
 import torch
 
 import jamtools.hessian
-from jamtools.descent import Settings, train, with_options
+from jamtools.descent import train
 from jamtools.errors import InputError
 from jamtools.hessian import hessian, spectrum_of
 from jamtools.loss import Loss
 from jamtools.network import Architecture, forward, layers_of, scale_generators
+from jamtools.protocols import Settings, with_options
 from tests import oracle
 
 CASES = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jamtools.descent import Settings, with_options
 from jamtools.errors import InputError
 from jamtools.network import Architecture
+from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset
 from jamtools.transition import Question, describe, search, search_all, smallest_width, width_of
 from tests import oracle

@@ -121,26 +121,27 @@ def search(
     holds the true median. Trials whose budget ran out are marked "undecided": give --steps to decide them.
     """
     session = Session(NAME, output, quiet)
-    from jamtools import descent, store, transition
+    from jamtools import protocols, store, transition
+    from jamtools.descent import Place
 
     data, _ = store.read_dataset(dataset)
-    base = descent.PROTOCOLS[protocol] if protocol else descent.Settings()
-    settings = descent.with_options(
+    base = protocols.PROTOCOLS[protocol] if protocol else protocols.Settings()
+    settings = protocols.with_options(
         base, loss=loss, init=init, optimizer=optimizer, lr=lr, batch=batch, steps=steps, measurements=2
     )
     question = transition.Question(depth, activation, settings, tuple(sorted(seeds)), success, max_width)
     sizes = tuple(sorted(patterns or (data.P,)))
     data.first(sizes[-1])
-    # N* of order P means widths of order √(P/depth)
-    place, precision = session.torch_setup(device, dtype, threads, numbers=int(sizes[-1] ** 1.5))
+    place = Place(
+        *session.torch_setup(device, dtype, threads, numbers=int(sizes[-1] ** 1.5)), threads or session.cores
+    )
     with session.progress(NAME, total=None) as update:
         records = transition.search_all(
             data,
             question,
             sizes,
             lambda P, width, seed: update(0, f"P {P} width {width} seed {seed}"),
-            device=place,
-            dtype=precision,
+            place,
         )
     session.write_json(records)
     _tell(session, records)

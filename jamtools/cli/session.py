@@ -73,6 +73,11 @@ class Session:
             task = bar.add_task(what, total=total, text="")
             yield lambda done, text: bar.update(task, completed=done, text=text)
 
+    @property
+    def cores(self) -> int:
+        """The cores this process may use."""
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
     # --- torch --------------------------------------------------------------------------------------
 
     def torch_setup(

@@ -27,8 +27,9 @@ from jamtools.cli.options import (
 from jamtools.cli.session import Session
 
 if TYPE_CHECKING:
-    from jamtools.descent import Settings
-    from jamtools.records import Dataset, Run
+    from jamtools.descent import Job, Place
+    from jamtools.protocols import Settings
+    from jamtools.records import Run
 
 NAME = "jam-train"
 UNMET = 3
@@ -122,6 +123,10 @@ def train(
         Literal["satisfied", "stationary", "certified"] | None,
         typer.Option("--require", help="Exit with 3 when a run ended otherwise."),
     ] = None,
+    engine: Annotated[
+        Literal["auto", "compiled", "torch"],
+        typer.Option("--engine", help="compiled: full batches on the CPU in float64; auto: where it fits."),
+    ] = "auto",
     output: Output = "-",
     device: Device = "auto",
     dtype: Dtype = "float64",
@@ -140,50 +145,47 @@ def train(
     (N_Δ = 0), "budget" or "diverged"; all of them are results and leave exit code 0 unless --require is given.
     """
     session = Session(NAME, output, quiet, binary=True)
-    from jamtools import descent, store
+    from jamtools import protocols, store
+    from jamtools.descent import Job, Place
+    from jamtools.network import Architecture
     from jamtools.records import Runs
 
     data, provenance = store.read_dataset(dataset)
     widths, sizes = sorted(width or (data.d,)), sorted(patterns or (data.P,))
-    where = session.torch_setup(device, dtype, threads, numbers=sizes[-1] * max(widths))
-    base = descent.PROTOCOLS[protocol] if protocol else descent.Settings()
+    base = protocols.PROTOCOLS[protocol] if protocol else protocols.Settings()
     every, factor = lr_schedule or (None, None)
-    settings = descent.with_options(
+    settings = protocols.with_options(
         base, loss=loss, epsilon=epsilon, init=init, optimizer=optimizer, lr=lr, every=every, factor=factor,
         floor=lr_floor, batch=batch, steps=steps, measurements=measurements, stop=stop,
     )  # fmt: skip
-    cells = [(h, P, seed) for h in widths for P in sizes for seed in sorted(seeds)]
-    trained = _train_all(session, data, cells, depth, activation, settings, where)
+    jobs = [
+        Job(data.first(P), Architecture(data.d, h, depth, activation, data.outputs), seed)
+        for h in widths
+        for P in sizes
+        for seed in sorted(seeds)
+    ]
+    torch_place = session.torch_setup(device, dtype, threads, numbers=sizes[-1] * max(widths))
+    trained = _train(session, jobs, settings, Place(*torch_place, threads or session.cores, engine))
     session.write(store.runs_bytes(Runs(data, tuple(trained)), session.provenance(provenance)))
     _tell(session, trained)
     return UNMET if require and not all(_meets(item, require) for item in trained) else 0
 
 
-def _train_all(
-    session: Session,
-    data: Dataset,
-    cells: list[tuple[int, int, int]],
-    depth: int,
-    activation: str,
-    settings: Settings,
-    where: tuple[Any, Any],
-) -> list[Run]:
-    """One run after the other, with a bar over the steps of all."""
-    from jamtools import descent
-    from jamtools.network import Architecture
+def _train(session: Session, jobs: list[Job], settings: Settings, place: Place) -> list[Run]:
+    """All runs, with a bar over the steps of all."""
+    from jamtools.descent import train_many
 
-    for _, P, _ in cells:  # before the first run, not after an hour
-        data.first(P)
-    trained: list[Run] = []
-    with session.progress(NAME, total=settings.steps * len(cells)) as update:
-        for i, (h, P, seed) in enumerate(cells):
-            arch = Architecture(data.d, h, depth, activation, data.outputs)
+    with session.progress(NAME, total=settings.steps * len(jobs)) as update:
 
-            def watch(step: int, loss: float, n: int, i: int = i, N: int = arch.n_effective) -> None:
-                update(i * settings.steps + step, f"run {i + 1}/{len(cells)} L {loss:.3e} N_Δ/N {n / N:.3f}")
+        def watch(seen: list[tuple[int, float, int]]) -> None:
+            done = sum(step for step, _, _ in seen)
+            latest = [
+                (loss, n / job.arch.n_effective) for job, (_, loss, n) in zip(jobs, seen) if loss == loss
+            ]
+            if latest:
+                update(done, f"L {min(latest)[0]:.1e} to {max(latest)[0]:.1e}  N_Δ/N {latest[-1][1]:.3f}")
 
-            trained.append(descent.train(data.first(P), arch, settings, seed, *where, watch=watch))
-    return trained
+        return train_many(jobs, settings, place, watch)
 
 
 def _tell(session: Session, trained: list[Run]) -> None:

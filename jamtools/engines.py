@@ -1,0 +1,150 @@
+r"""What moves a run from one event to the next: the torch path, and the compiled one for full batches on the CPU.
+
+Both take the same steps; they differ by round-off. `advance(step, until)` takes the steps step … until - 1, unless it
+finds one where max Δ is not finite ("diverged") or not above 0 ("satisfied", if it is to stop there): it returns the step
+it stands at, and that word or "".
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jamtools import kernel
+from jamtools.loss import Loss
+from jamtools.network import Architecture
+from jamtools.objective import Objective
+from jamtools.optimizers import Adam, Optimizer
+from jamtools.protocols import Settings
+
+ENGINES = ("auto", "compiled", "torch")
+#: Below this many multiplications a step, two threads wait for each other longer than they work.
+SHARED = 2_000_000
+
+
+class Engine(Protocol):
+    """Takes steps of one run, moving its theta and its optimiser in place."""
+
+    def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
+        """From `step` towards `until`; `stop` overrides the settings' own."""
+
+
+class TorchEngine:
+    """Steps by torch operations, on any device; full batch or mini-batches."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        theta: Tensor,
+        optimizer: Optimizer,
+        settings: Settings,
+        rng: np.random.Generator,
+    ) -> None:
+        self.objective, self.theta, self.optimizer, self.settings, self.rng = (
+            objective,
+            theta,
+            optimizer,
+            settings,
+            rng,
+        )
+        P = len(objective.x)
+        # a mini-batch does not tell N_Δ of the whole set: it is read once a pass
+        self.look_every = math.ceil(P / settings.batch) if settings.batch else 1
+
+    def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
+        """See the module."""
+        stop = bool(self.settings.stop) if stop is None else stop
+        for here in range(step, until):
+            top, g = self._gradient(here % self.look_every == 0)
+            outcome = judge(top, stop)
+            if outcome:
+                return here, outcome
+            self.optimizer.step(self.theta, g, self.settings.schedule.rate(here))
+        return until, ""
+
+    def _gradient(self, look: bool) -> tuple[float, Tensor]:
+        if not self.settings.batch:
+            return self.objective.step(self.theta)
+        top = self.objective.largest_gap(self.theta) if look else 1.0
+        chosen = self.rng.choice(len(self.objective.x), self.settings.batch, replace=False, shuffle=False)
+        return top, self.objective.batch_gradient(
+            self.theta, torch.as_tensor(chosen, device=self.theta.device)
+        )
+
+
+class CompiledEngine:
+    """Full-batch steps on the CPU in float64 by the compiled kernel.
+
+    Sums run over fixed chunks of patterns in a fixed order: the bytes do not depend on `threads`.
+    """
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        theta: Tensor,
+        optimizer: Optimizer,
+        settings: Settings,
+        arch: Architecture,
+        loss: Loss,
+        threads: int = 1,
+    ) -> None:
+        self.theta, self.optimizer, self.settings = theta, optimizer, settings
+        self.call = kernel.Call(kernel.Tiles.of(x, y), arch, loss)
+        work = 3 * arch.n_parameters * len(x)
+        self.threads = min(threads, self.call.chunks) if work > SHARED else 1
+        self._map = ThreadPoolExecutor(self.threads).map if self.threads > 1 else None
+
+    def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
+        """See the module; the rate is constant within each call of the kernel."""
+        stop = bool(self.settings.stop) if stop is None else stop
+        while step < until:
+            change = min(until, self.settings.schedule.constant_until(step))
+            done, top = self._steps(change - step, self.settings.schedule.rate(step), stop)
+            step += done
+            if step < change:
+                return step, judge(top, stop)
+        return step, ""
+
+    def _steps(self, steps: int, lr: float, stop: bool) -> tuple[int, float]:
+        theta = self.theta.numpy()
+        if isinstance(self.optimizer, Adam) and self.threads == 1:
+            m, v = (self.optimizer.state[name].numpy() for name in ("m", "v"))
+            done, top = self.call.adam_steps(theta, m, v, self.optimizer.t, lr, steps, stop)
+            self.optimizer.t += done
+            return done, top
+        for done in range(steps):
+            top, g = self.call.gradient(theta, self.threads, self._map)
+            if judge(top, stop):
+                return done, top
+            self._update(torch.from_numpy(g), lr)
+        return steps, math.inf
+
+    def _update(self, g: Tensor, lr: float) -> None:
+        """One step of the optimiser: Adam by the kernel, so that one thread and several give the same bytes."""
+        if isinstance(self.optimizer, Adam):
+            self.optimizer.t += 1
+            m, v = (self.optimizer.state[name].numpy() for name in ("m", "v"))
+            kernel.adam_step(self.theta.numpy(), m, v, g.numpy(), self.optimizer.t, lr)
+        else:
+            self.optimizer.step(self.theta, g, lr)
+
+
+def judge(top: float, stop: bool) -> str:
+    """What the largest Δ says: "diverged", "satisfied" or nothing yet."""
+    if not math.isfinite(top):
+        return "diverged"
+    return "satisfied" if stop and top <= 0 else ""
+
+
+def fits_compiled(
+    arch: Architecture, settings: Settings, device: torch.device | str, dtype: torch.dtype
+) -> bool:
+    """Whether the compiled kernel can take these steps: full batch, float64, on the CPU, one of its losses."""
+    binary_or_hinge = settings.loss == "hinge" or arch.outputs == 1
+    return str(device) == "cpu" and dtype == torch.float64 and not settings.batch and binary_or_hinge

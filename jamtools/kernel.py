@@ -1,0 +1,499 @@
+r"""Full-batch steps of one network, compiled: forward, loss slope, backward and Adam in one loop without Python.
+
+Patterns go through all layers in tiles of 64, which stay in the first-level cache; within a tile the pattern is the
+fastest index, so that every inner loop is a vector instruction. A tile's unsatisfied patterns alone take part in the
+backward pass: they are gathered until 64 are together. Sums run over chunks of 16 tiles in a fixed order, chunk by
+chunk, whatever the number of threads: a run's bytes do not depend on its company.
+
+The formulas are network.py's and descent.py's, which are the oracle in the tests.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from jamtools.loss import Loss
+from jamtools.network import Architecture
+from jamtools.records import Array
+
+Sizes = NDArray[np.int64]
+
+T = 64
+CHUNK = 16
+RELU, TANH, LINEAR = 0, 1, 2
+HINGE, ENTROPY = 0, 1
+#: Above this many unsatisfied patterns a tile goes backward whole: gathering costs more than the work it saves.
+FULL = 40
+#: Sums may be reordered and products fused; NaN and infinity keep their meaning, or divergence would go unseen.
+FAST = {"reassoc", "contract", "nsz"}
+jit = numba.njit(fastmath=FAST, nogil=True, cache=True, error_model="numpy")
+
+LOG2E = 1.4426950408889634
+LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+#: 1/k! for k = 14 .. 2
+INVERSE_FACTORIALS = tuple(1 / math.factorial(k) for k in range(14, 1, -1))
+
+
+@jit
+def _affine(W: Array, b: Array, a: Array, z: Array) -> None:
+    """z [out, T] = W [out, in] a [in, T] + b."""
+    n_out, n_in = W.shape
+    o = 0
+    while o + 4 <= n_out:
+        z0, z1, z2, z3 = z[o], z[o + 1], z[o + 2], z[o + 3]
+        for k in range(T):
+            z0[k] = b[o]
+            z1[k] = b[o + 1]
+            z2[k] = b[o + 2]
+            z3[k] = b[o + 3]
+        i = 0
+        while i + 4 <= n_in:
+            a0, a1, a2, a3 = a[i], a[i + 1], a[i + 2], a[i + 3]
+            p0, p1, p2, p3 = W[o, i], W[o, i + 1], W[o, i + 2], W[o, i + 3]
+            q0, q1, q2, q3 = W[o + 1, i], W[o + 1, i + 1], W[o + 1, i + 2], W[o + 1, i + 3]
+            r0, r1, r2, r3 = W[o + 2, i], W[o + 2, i + 1], W[o + 2, i + 2], W[o + 2, i + 3]
+            s0, s1, s2, s3 = W[o + 3, i], W[o + 3, i + 1], W[o + 3, i + 2], W[o + 3, i + 3]
+            for k in range(T):
+                u, v, w, x = a0[k], a1[k], a2[k], a3[k]
+                z0[k] += p0 * u + p1 * v + p2 * w + p3 * x
+                z1[k] += q0 * u + q1 * v + q2 * w + q3 * x
+                z2[k] += r0 * u + r1 * v + r2 * w + r3 * x
+                z3[k] += s0 * u + s1 * v + s2 * w + s3 * x
+            i += 4
+        while i < n_in:
+            w0, w1, w2, w3 = W[o, i], W[o + 1, i], W[o + 2, i], W[o + 3, i]
+            ai = a[i]
+            for k in range(T):
+                z0[k] += w0 * ai[k]
+                z1[k] += w1 * ai[k]
+                z2[k] += w2 * ai[k]
+                z3[k] += w3 * ai[k]
+            i += 1
+        o += 4
+    while o < n_out:
+        z0 = z[o]
+        for k in range(T):
+            z0[k] = b[o]
+        for i in range(n_in):
+            w0 = W[o, i]
+            ai = a[i]
+            for k in range(T):
+                z0[k] += w0 * ai[k]
+        o += 1
+
+
+@jit
+def _transposed(W: Array, beta: Array, out: Array) -> None:
+    """out [in, T] = Wᵀ [in, out] beta [out, T]."""
+    n_out, n_in = W.shape
+    i = 0
+    while i + 4 <= n_in:
+        z0, z1, z2, z3 = out[i], out[i + 1], out[i + 2], out[i + 3]
+        for k in range(T):
+            z0[k] = 0.0
+            z1[k] = 0.0
+            z2[k] = 0.0
+            z3[k] = 0.0
+        o = 0
+        while o + 4 <= n_out:
+            b0, b1, b2, b3 = beta[o], beta[o + 1], beta[o + 2], beta[o + 3]
+            p0, q0, r0, s0 = W[o, i], W[o, i + 1], W[o, i + 2], W[o, i + 3]
+            p1, q1, r1, s1 = W[o + 1, i], W[o + 1, i + 1], W[o + 1, i + 2], W[o + 1, i + 3]
+            p2, q2, r2, s2 = W[o + 2, i], W[o + 2, i + 1], W[o + 2, i + 2], W[o + 2, i + 3]
+            p3, q3, r3, s3 = W[o + 3, i], W[o + 3, i + 1], W[o + 3, i + 2], W[o + 3, i + 3]
+            for k in range(T):
+                u, v, w, x = b0[k], b1[k], b2[k], b3[k]
+                z0[k] += p0 * u + p1 * v + p2 * w + p3 * x
+                z1[k] += q0 * u + q1 * v + q2 * w + q3 * x
+                z2[k] += r0 * u + r1 * v + r2 * w + r3 * x
+                z3[k] += s0 * u + s1 * v + s2 * w + s3 * x
+            o += 4
+        while o < n_out:
+            bo = beta[o]
+            w0, w1, w2, w3 = W[o, i], W[o, i + 1], W[o, i + 2], W[o, i + 3]
+            for k in range(T):
+                z0[k] += w0 * bo[k]
+                z1[k] += w1 * bo[k]
+                z2[k] += w2 * bo[k]
+                z3[k] += w3 * bo[k]
+            o += 1
+        i += 4
+    while i < n_in:
+        z0 = out[i]
+        for k in range(T):
+            z0[k] = 0.0
+        for o in range(n_out):
+            w0 = W[o, i]
+            bo = beta[o]
+            for k in range(T):
+                z0[k] += w0 * bo[k]
+        i += 1
+
+
+@jit
+def _outer(beta: Array, a: Array, gW: Array, gb: Array) -> None:
+    """gW [out, in] += beta [out, T] aᵀ, gb += Σ beta."""
+    n_out, n_in = gW.shape
+    o = 0
+    while o + 2 <= n_out:
+        b0, b1 = beta[o], beta[o + 1]
+        i = 0
+        while i + 4 <= n_in:
+            a0, a1, a2, a3 = a[i], a[i + 1], a[i + 2], a[i + 3]
+            s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = 0.0
+            for k in range(T):
+                v, w = b0[k], b1[k]
+                s0 += v * a0[k]
+                s1 += v * a1[k]
+                s2 += v * a2[k]
+                s3 += v * a3[k]
+                t0 += w * a0[k]
+                t1 += w * a1[k]
+                t2 += w * a2[k]
+                t3 += w * a3[k]
+            gW[o, i] += s0
+            gW[o, i + 1] += s1
+            gW[o, i + 2] += s2
+            gW[o, i + 3] += s3
+            gW[o + 1, i] += t0
+            gW[o + 1, i + 1] += t1
+            gW[o + 1, i + 2] += t2
+            gW[o + 1, i + 3] += t3
+            i += 4
+        while i < n_in:
+            ai = a[i]
+            s = t = 0.0
+            for k in range(T):
+                s += b0[k] * ai[k]
+                t += b1[k] * ai[k]
+            gW[o, i] += s
+            gW[o + 1, i] += t
+            i += 1
+        o += 2
+    if o < n_out:
+        b0 = beta[o]
+        for i in range(n_in):
+            ai = a[i]
+            s = 0.0
+            for k in range(T):
+                s += b0[k] * ai[k]
+            gW[o, i] += s
+    for o in range(n_out):
+        bo = beta[o]
+        s = 0.0
+        for k in range(T):
+            s += bo[k]
+        gb[o] += s
+
+
+@jit
+def _tanh(z: Array, scratch: Array, bits: NDArray[np.int64]) -> None:
+    """z [T] ← tanh z, to a few units in the last place: em1/(em1 + 2) with em1 = e^{2|z|} - 1 = 2^k p(r) + 2^k - 1."""
+    power = bits.view(np.float64)
+    for k in range(T):
+        y = 2 * abs(z[k])
+        y = 44.0 if y > 44.0 else y
+        n = math.floor(y * LOG2E + 0.5)
+        scratch[k] = (y - n * LN2_HIGH) - n * LN2_LOW
+        bits[k] = (np.int64(n) + 1023) << 52
+    for k in range(T):
+        r = scratch[k]
+        p = INVERSE_FACTORIALS[0]
+        for c in INVERSE_FACTORIALS[1:]:
+            p = p * r + c
+        p = r + r * r * p
+        em1 = power[k] * p + (power[k] - 1.0)
+        t = em1 / (em1 + 2.0)
+        z[k] = -t if z[k] < 0 else t
+
+
+@jit
+def _activate(rho: int, z: Array, scratch: Array, bits: NDArray[np.int64]) -> None:
+    """z [n, T] ← ρ(z)."""
+    for i in range(z.shape[0]):
+        zi = z[i]
+        if rho == RELU:
+            for k in range(T):
+                # a NaN is not below zero and stays
+                zi[k] = 0.0 if zi[k] < 0.0 else zi[k]
+        elif rho == TANH:
+            _tanh(zi, scratch, bits)
+
+
+@jit
+def _slope(rho: int, a: Array, beta: Array) -> None:
+    """beta ← beta ∘ ρ'(z), read off the activation a = ρ(z)."""
+    for i in range(beta.shape[0]):
+        ai, bi = a[i], beta[i]
+        if rho == RELU:
+            for k in range(T):
+                bi[k] = bi[k] if ai[k] > 0.0 else 0.0
+        elif rho == TANH:
+            for k in range(T):
+                bi[k] *= 1.0 - ai[k] * ai[k]
+
+
+@jit
+def _backward(
+    theta: Array, sizes: Sizes, rho: int, a: Array, signal: Array, beta: Array, gradient: Array
+) -> None:
+    """gradient [Ñ] += Σ over a tile, from its activations a [L + 1, widest, T] and signal [C, T] = ∂L/∂f."""
+    L = len(sizes) - 1
+    stop = len(theta)
+    here, there = 0, 1
+    for c in range(sizes[L]):
+        beta[here, c] = signal[c]
+    for j in range(L, 0, -1):
+        n_out, n_in = sizes[j], sizes[j - 1]
+        start = stop - n_out * (n_in + 1)
+        middle = stop - n_out
+        gW = gradient[start:middle].reshape(n_out, n_in)
+        _outer(beta[here, :n_out], a[j - 1], gW, gradient[middle:stop])
+        if j > 1:
+            W = theta[start:middle].reshape(n_out, n_in)
+            _transposed(W, beta[here], beta[there, :n_in])
+            _slope(rho, a[j - 1], beta[there, :n_in])
+        here, there = there, here
+        stop = start
+
+
+@jit
+def chunk_gradient(
+    theta: Array,
+    sizes: Sizes,
+    rho: int,
+    kind: int,
+    epsilon: float,
+    curvature: float,
+    X: Array,
+    Y: Array,
+    P: int,
+    first: int,
+    last: int,
+    work: Any,
+    gradient: Array,
+) -> float:
+    """gradient [Ñ] ← the part of tiles first..last in ∇L; returns the largest Δ there (NaN if any is).
+
+    X [tiles, d, T], Y [tiles, C, T]; work: scratch arrays of `workspace`.
+    """
+    a, kept, signal, gathered, beta, scratch, bits = work
+    L = len(sizes) - 1
+    C = sizes[L]
+    gradient[:] = 0.0
+    top = -np.inf
+    n_kept = 0
+    for tile in range(first, last):
+        a[0, : sizes[0]] = X[tile]
+        start = 0
+        for j in range(1, L + 1):
+            n_out, n_in = sizes[j], sizes[j - 1]
+            middle = start + n_out * n_in
+            _affine(
+                theta[start:middle].reshape(n_out, n_in),
+                theta[middle : middle + n_out],
+                a[j - 1],
+                a[j, :n_out],
+            )
+            start = middle + n_out
+            if j < L:
+                _activate(rho, a[j, :n_out], scratch, bits)
+        inside = min(T, P - tile * T)
+        n_active = 0
+        for k in range(T):
+            scratch[k] = 0.0
+        for c in range(C):
+            f, y, s = a[L, c], Y[tile, c], signal[c]
+            for k in range(inside):
+                delta = epsilon - y[k] * f[k]
+                if not delta <= top:
+                    top = delta
+                if kind == HINGE:
+                    s[k] = -curvature * y[k] * delta if delta > 0.0 else 0.0
+                    scratch[k] += 1.0 if delta > 0.0 else 0.0
+                else:
+                    s[k] = -curvature * y[k] / (1.0 + math.exp(y[k] * f[k]))
+                    scratch[k] = 1.0
+            for k in range(inside, T):
+                s[k] = 0.0
+        for k in range(inside):
+            n_active += 1 if scratch[k] > 0.0 else 0
+        if n_active > FULL:
+            _backward(theta, sizes, rho, a, signal, beta, gradient)
+            continue
+        for k in range(inside):
+            if scratch[k] > 0.0:
+                for j in range(L):
+                    for i in range(sizes[j]):
+                        kept[j, i, n_kept] = a[j, i, k]
+                for c in range(C):
+                    gathered[c, n_kept] = signal[c, k]
+                n_kept += 1
+                if n_kept == T:
+                    _backward(theta, sizes, rho, kept, gathered, beta, gradient)
+                    n_kept = 0
+    if n_kept:
+        for c in range(C):
+            for k in range(n_kept, T):
+                gathered[c, k] = 0.0
+        _backward(theta, sizes, rho, kept, gathered, beta, gradient)
+    return top
+
+
+@jit
+def adam_step(theta: Array, m: Array, v: Array, g: Array, t: int, lr: float) -> None:
+    """One step of Adam at time t (from 1), in place."""
+    root2 = math.sqrt(1.0 - 0.999**t)
+    rate = lr / (1.0 - 0.9**t)
+    for i in range(len(theta)):
+        m[i] += 0.1 * (g[i] - m[i])
+        v[i] = 0.999 * v[i] + 0.001 * g[i] * g[i]
+        theta[i] -= rate * m[i] / (math.sqrt(v[i]) / root2 + 1e-8)
+
+
+@jit
+def adam_steps(
+    theta: Array,
+    m: Array,
+    v: Array,
+    t: int,
+    lr: float,
+    steps: int,
+    sizes: Sizes,
+    rho: int,
+    kind: int,
+    epsilon: float,
+    curvature: float,
+    X: Array,
+    Y: Array,
+    P: int,
+    work: Any,
+    parts: Array,
+    stop: bool,
+) -> tuple[int, float]:
+    """Up to `steps` steps; ends before the step at which the largest Δ is ≤ 0 (if `stop`) or not finite."""
+    tiles = X.shape[0]
+    chunks = len(parts)
+    top = np.inf
+    for done in range(steps):
+        top = -np.inf
+        for c in range(chunks):
+            here = chunk_gradient(
+                theta,
+                sizes,
+                rho,
+                kind,
+                epsilon,
+                curvature,
+                X,
+                Y,
+                P,
+                c * CHUNK,
+                min(tiles, (c + 1) * CHUNK),
+                work,
+                parts[c],
+            )
+            if not here <= top:
+                top = here
+        if not np.isfinite(top) or (stop and top <= 0.0):
+            return done, top
+        g = parts[0]
+        for c in range(1, chunks):
+            for i in range(len(g)):
+                g[i] += parts[c, i]
+        adam_step(theta, m, v, g, t + done + 1, lr)
+    return steps, top
+
+
+RHO = {"relu": RELU, "tanh": TANH, "linear": LINEAR}
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """P patterns as X [tiles, d, T] and labels Y [tiles, C, T], the last tile filled up with zeros."""
+
+    X: Array
+    Y: Array
+    P: int
+
+    @classmethod
+    def of(cls, x: Array, y: Array) -> Tiles:
+        """From x [P, d] and y [P, C]."""
+        return cls(_tiled(x), _tiled(y), len(x))
+
+
+def _tiled(rows: Array) -> Array:
+    P, n = rows.shape
+    count = -(-P // T)
+    padded = np.zeros((count * T, n))
+    padded[:P] = rows
+    return np.ascontiguousarray(padded.reshape(count, T, n).transpose(0, 2, 1))
+
+
+class Call:
+    """The kernel with all that stays the same from step to step. One thread at a time, but for `gradient`'s own."""
+
+    def __init__(self, patterns: Tiles, arch: Architecture, loss: Loss) -> None:
+        self.tiles = len(patterns.X)
+        self.chunks = -(-self.tiles // CHUNK)
+        self.sizes = np.array([arch.d] + [arch.width] * arch.depth + [arch.outputs])
+        kind, curvature = (HINGE, loss.hinge_curvature) if loss.name == "hinge" else (ENTROPY, 1 / loss.P)
+        self.problem = (
+            self.sizes,
+            RHO[arch.activation],
+            kind,
+            loss.epsilon,
+            curvature,
+            patterns.X,
+            patterns.Y,
+            patterns.P,
+        )
+        self.parts = np.zeros((self.chunks, arch.n_parameters))
+        self.work = [self._workspace()]
+
+    def _workspace(self) -> tuple[np.ndarray, ...]:
+        L, C, widest = len(self.sizes) - 1, self.sizes[-1], self.sizes.max()
+        return (
+            np.zeros((L + 1, widest, T)), np.zeros((L, widest, T)), np.zeros((C, T)), np.zeros((C, T)),
+            np.zeros((2, widest, T)), np.zeros(T), np.zeros(T, np.int64),
+        )  # fmt: skip
+
+    def adam_steps(
+        self, theta: Array, m: Array, v: Array, t: int, lr: float, steps: int, stop: bool
+    ) -> tuple[int, float]:
+        """Up to `steps` steps of Adam in place, from its time t; the number taken and the last max Δ seen."""
+        return adam_steps(theta, m, v, t, lr, steps, *self.problem, self.work[0], self.parts, stop)
+
+    def gradient(
+        self, theta: Array, threads: int = 1, parallel: Callable[..., Iterable[float]] | None = None
+    ) -> tuple[float, Array]:
+        """max Δ and ∇L [Ñ]; `parallel` maps the threads' shares of the chunks, the sum is the same for any number."""
+        while len(self.work) < threads:
+            self.work.append(self._workspace())
+
+        def share(thread: int) -> float:
+            tops = [
+                chunk_gradient(
+                    theta,
+                    *self.problem,
+                    c * CHUNK,
+                    min(self.tiles, (c + 1) * CHUNK),
+                    self.work[thread],
+                    self.parts[c],
+                )
+                for c in range(thread, self.chunks, threads)
+            ]
+            return float(np.max(tops)) if tops else -np.inf
+
+        top = float(np.max(list((parallel or map)(share, range(threads)))))  # NaN stays NaN
+        g = self.parts[0]
+        for part in self.parts[1:]:
+            g += part
+        return top, g

@@ -1,0 +1,83 @@
+r"""The loss of a training set as a function of theta, its gradient, and what is measured of it.
+
+    L(W),   Δ_µ(W),   ∇L(W) = Σ_{µ∈m} ∂L/∂f(x_µ) · ∂f(x_µ)/∂W
+
+A satisfied pattern has no hinge gradient, so backward runs over the unsatisfied ones alone: exact, and much less work
+late in training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from jamtools.loss import Loss, misclassified
+from jamtools.network import Architecture, State, backward, forward, gradient, layers_of
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The loss at one point: L, gaps Δ [P, C], gradient [Ñ], misclassified patterns [P]."""
+
+    value: float
+    gaps: Tensor
+    gradient: Tensor
+    wrong: Tensor
+
+    @property
+    def n_unsatisfied(self) -> int:
+        return int((self.gaps > 0).sum())
+
+    @property
+    def n_misclassified(self) -> int:
+        return int(self.wrong.sum())
+
+
+class Objective:
+    """L(theta) over x [P, d], y [P, C]."""
+
+    def __init__(self, x: Tensor, y: Tensor, arch: Architecture, loss: Loss) -> None:
+        self.x, self.y, self.arch, self.loss = x, y, arch, loss
+
+    def evaluate(self, theta: Tensor) -> Evaluation:
+        """L, Δ, ∇L and the misclassified over all patterns."""
+        state, gaps = self._forward(theta)
+        value = self.loss.value(state.f, self.y).item()
+        return Evaluation(
+            value, gaps, self._gradient(theta, state, self.y, gaps), misclassified(state.f, self.y)
+        )
+
+    def largest_gap(self, theta: Tensor) -> float:
+        """max Δ: at most 0 where all patterns are satisfied, NaN where any is."""
+        return self._forward(theta)[1].max().item()
+
+    def step(self, theta: Tensor) -> tuple[float, Tensor]:
+        """max Δ and ∇L [Ñ]."""
+        state, gaps = self._forward(theta)
+        return gaps.max().item(), self._gradient(theta, state, self.y, gaps)
+
+    def batch_gradient(self, theta: Tensor, patterns: Tensor) -> Tensor:
+        """∇ of the mean loss over some patterns."""
+        x, y = self.x[patterns], self.y[patterns]
+        state = forward(layers_of(theta, self.arch), x, self.arch)
+        scale = len(self.x) / len(x)  # the loss divides by all P
+        return scale * self._gradient(theta, state, y, self.loss.gaps(state.f, y))
+
+    def error(self, theta: Tensor) -> float:
+        """The fraction misclassified."""
+        f = forward(layers_of(theta, self.arch), self.x, self.arch).f
+        return misclassified(f, self.y).double().mean().item()
+
+    def _forward(self, theta: Tensor) -> tuple[State, Tensor]:
+        state = forward(layers_of(theta, self.arch), self.x, self.arch)
+        return state, self.loss.gaps(state.f, self.y)
+
+    def _gradient(self, theta: Tensor, state: State, y: Tensor, gaps: Tensor) -> Tensor:
+        if self.loss.name == "hinge":
+            active = (gaps > 0).any(1)
+            if not bool(active.all()):
+                patterns = active.nonzero()[:, 0]
+                state, y = state.take(patterns), y[patterns]
+        signal = self.loss.slope(state.f, y)
+        return gradient(backward(layers_of(theta, self.arch), state, signal, self.arch), state)

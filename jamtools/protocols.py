@@ -1,0 +1,91 @@
+r"""What decides a trajectory besides the data, the architecture and the seed; the paper's protocols by name.
+
+    η(t) = max(floor, η₀ / factor^⌊t / every⌋)
+
+Source: arXiv:1809.09349, section II.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from jamtools.errors import InputError
+
+OPTIMIZERS = ("adam", "sgd")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """η(t): divided by `factor` every `every` steps, never below `floor`."""
+
+    lr: float = 1e-4
+    every: int = 250_000
+    factor: float = 10.0
+    floor: float = 1e-7
+
+    def rate(self, step: int) -> float:
+        """η at a step."""
+        # a floor above η₀ must not raise the rate the user asked for
+        return max(min(self.floor, self.lr), self.lr / self.factor ** (step // self.every))
+
+    def constant_until(self, step: int) -> int:
+        """The first step after `step` at which η changes."""
+        return (step // self.every + 1) * self.every
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a trajectory besides the data, the architecture and the seed.
+
+    batch: patterns a step, 0 for all of them; stop: end when N_Δ = 0. None for either is settled by
+    `resolved`, once the number of patterns is known.
+    """
+
+    loss: str = "hinge"
+    epsilon: float = 0.5
+    init: str = "orthogonal"
+    optimizer: str = "adam"
+    schedule: Schedule = field(default_factory=Schedule)
+    batch: int | None = None
+    steps: int = 100_000
+    stop: bool | None = None
+    measurements: int = 150
+    protocol: str = "custom"
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise InputError(f"optimizer {self.optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
+
+    def resolved(self, P: int) -> Settings:
+        """The same with nothing left open, for P patterns.
+
+        SGD takes batches of min(P/2, 1024) as the paper does, Adam all patterns. Cross-entropy has no margin
+        (ε = 0) and goes on improving after the last pattern is classified, so that it does not stop there.
+        """
+        whole = 0 if self.optimizer == "adam" else min(max(P // 2, 1), 1024)
+        batch = whole if self.batch is None else self.batch
+        stop = self.loss == "hinge" if self.stop is None else self.stop
+        epsilon = self.epsilon if self.loss == "hinge" else 0.0
+        return replace(self, batch=0 if batch >= P else batch, stop=stop, epsilon=epsilon)
+
+
+#: The paper's protocols by name (science.md); `steps` is the one for N*.
+PROTOCOLS = {"paper-hinge": Settings(steps=2_000_000, protocol="paper-hinge")}
+
+
+def with_options(base: Settings, **options: Any) -> Settings:
+    """`base` with every option that is not None replaced; lr, every, factor and floor go to its schedule."""
+    given = {name: value for name, value in options.items() if value is not None}
+    schedule = {name: given.pop(name) for name in ("lr", "every", "factor", "floor") if name in given}
+    return replace(base, schedule=replace(base.schedule, **schedule), **given)
+
+
+def measured_steps(steps: int, measurements: int) -> list[int]:
+    """0, the last step, and log-spaced ones in between: at most `measurements` in all."""
+    if steps == 0:
+        return [0]
+    spaced = np.unique(np.geomspace(1, steps, max(measurements - 1, 1)).round().astype(int))
+    return [0, *spaced.tolist()] if spaced[-1] == steps else [0, *spaced.tolist(), steps]

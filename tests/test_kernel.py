@@ -1,0 +1,162 @@
+"""The compiled kernel against the torch path, and its promise about bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from jamtools import descent, engines, kernel
+from jamtools.descent import Job, Place, Training, train, train_many
+from jamtools.errors import InputError
+from jamtools.loss import Loss
+from jamtools.network import Architecture
+from jamtools.objective import Objective
+from jamtools.optimizers import Adam
+from jamtools.protocols import Settings, with_options
+from tests import oracle
+
+EPS = np.finfo(float).eps
+#: (d, h, L, C): widths that fill the blocks of four, leave a rest, and have nothing but a rest.
+SHAPES = [(4, 8, 2, 1), (5, 7, 3, 1), (2, 3, 1, 1), (3, 6, 5, 1), (9, 4, 2, 3), (1, 1, 1, 2)]
+
+
+def problem(shape, activation, P, name="hinge", epsilon=0.5):
+    d, h, L, C = shape
+    arch = Architecture(d, h, L, activation, C)
+    x, y = oracle.sphere(P, d, outputs=C)
+    loss = Loss(name, epsilon if name == "hinge" else 0.0, P, C)
+    return arch, oracle.random_theta(arch), x, y, loss
+
+
+def compiled(arch, theta, x, y, loss, threads=1):
+    call = kernel.Call(kernel.Tiles.of(x.numpy(), y.numpy()), arch, loss)
+    return call.gradient(theta.numpy(), threads)
+
+
+def assert_same_gradient(arch, theta, x, y, loss):
+    top, g = Objective(x, y, arch, loss).step(theta)
+    ours_top, ours = compiled(arch, theta, x, y, loss)
+    assert ours_top == pytest.approx(top, rel=1e-13, abs=1e-14)
+    # P terms of depth L + 1, each product of a few factors: P·eps of the largest sum is generous
+    assert np.abs(ours - g.numpy()).max() <= max(10, len(x)) * EPS * max(1e-3, g.abs().max().item())
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "linear"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_gradient_equals_the_torch_path_s(shape, activation):
+    assert_same_gradient(*problem(shape, activation, 150))
+
+
+@pytest.mark.parametrize("P", [1, 63, 64, 65, 1024, 1025, 3000])
+def test_any_number_of_patterns_fills_the_tiles(P):
+    assert_same_gradient(*problem((5, 7, 2, 1), "relu", P))
+
+
+@pytest.mark.parametrize("epsilon", [-1.0, -0.3, 0.0, 0.3, 5.0])
+def test_few_or_many_unsatisfied_patterns_take_the_two_ways_back(epsilon):
+    """From hardly any pattern unsatisfied, gathered one by one, to all of them, tile by tile."""
+    arch, theta, x, y, loss = problem((5, 7, 3, 1), "relu", 2000, epsilon=epsilon)
+    assert_same_gradient(arch, theta, x, y, loss)
+
+
+def test_cross_entropy_equals_the_torch_path_s():
+    assert_same_gradient(*problem((5, 7, 2, 1), "tanh", 300, name="cross-entropy"))
+
+
+def test_tanh_is_exact_to_four_units_in_the_last_place():
+    """At most ε/2 in each of some eight roundings on the way from e^{2z} - 1 to the quotient."""
+    z = np.concatenate(
+        [np.linspace(-25, 25, 4001), np.geomspace(1e-300, 30, 4001), -np.geomspace(1e-18, 1e-3, 190)]
+    )
+    z = z[: len(z) // kernel.T * kernel.T].reshape(-1, kernel.T)
+    ours = z.copy()
+    for row in ours:
+        kernel._tanh(row, np.zeros(kernel.T), np.zeros(kernel.T, np.int64))
+    exact = np.tanh(z)
+    assert (np.abs(ours - exact) <= 4 * EPS * np.abs(exact)).all()
+    special = np.zeros(kernel.T)
+    special[:3] = np.nan, np.inf, -np.inf
+    kernel._tanh(special, np.zeros(kernel.T), np.zeros(kernel.T, np.int64))
+    assert np.isnan(special[0])
+    assert special[1:3].tolist() == [1.0, -1.0]
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("where", [0, -1])
+def test_nan_is_seen_wherever_it_arises(activation, where):
+    arch, theta, x, y, loss = problem((5, 7, 2, 1), activation, 200)
+    theta[where] = float("nan")
+    assert np.isnan(compiled(arch, theta, x, y, loss)[0])
+
+
+def test_adam_equals_torch_s_adam_step():
+    rng = np.random.default_rng(0)
+    theta, g = rng.standard_normal(100), rng.standard_normal(100)
+    ours, m, v = theta.copy(), np.zeros(100), np.zeros(100)
+    theirs = torch.from_numpy(theta.copy())
+    optimizer = Adam(theirs)
+    for t in range(1, 30):
+        kernel.adam_step(ours, m, v, g * np.cos(t), t, 1e-2)
+        optimizer.step(theirs, torch.from_numpy(g * np.cos(t)), 1e-2)
+    assert np.abs(ours - theirs.numpy()).max() < 30 * 4 * EPS * 4
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_the_gradient_s_bytes_do_not_depend_on_the_threads(threads):
+    case = problem((5, 7, 3, 1), "relu", 5000)
+    top, g = compiled(*case)
+    other_top, other = compiled(*case, threads)
+    assert (top, g.tobytes()) == (other_top, other.tobytes())
+
+
+def test_a_run_s_bytes_do_not_depend_on_its_company_nor_on_the_threads(monkeypatch):
+    monkeypatch.setattr(engines, "SHARED", 0)  # even these small runs are worth several threads
+    data, arch = oracle.dataset(3000, 5), Architecture(5, 6, 2)
+    settings = with_options(Settings(), steps=60, lr=1e-3)
+    alone = train(data, arch, settings, seed=1)
+    jobs = [
+        Job(data, arch, 0),
+        Job(data.first(200), arch, 3),
+        Job(data, arch, 1),
+        Job(data, Architecture(5, 9, 1), 1),
+    ]
+    for threads in (1, 2, 4):
+        together = train_many(jobs, settings, Place(threads=threads))[2]
+        assert together.theta.tobytes() == alone.theta.tobytes()
+        assert together.info == alone.info
+    assert train(data, arch, settings, 1, Place(threads=3)).theta.tobytes() == alone.theta.tobytes()
+
+
+def test_the_length_of_a_burst_changes_nothing(monkeypatch):
+    data, arch = oracle.dataset(100, 5), Architecture(5, 6, 2)
+    settings = with_options(Settings(), steps=300, lr=1e-3, every=77, measurements=5)
+    whole = train(data, arch, settings, seed=0)
+    training = Training(Job(data, arch, 0), settings, Place())
+    monkeypatch.setattr(descent, "BURST", 0.0)
+    while training.go_on():
+        training._burst = 1 + training.step % 7
+    assert training.record().theta.tobytes() == whole.theta.tobytes()
+    assert training.record().history["loss"].tobytes() == whole.history["loss"].tobytes()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_both_engines_take_the_same_steps(optimizer):
+    data, arch = oracle.dataset(200, 5), Architecture(5, 7, 3, "tanh")
+    settings = with_options(Settings(), steps=100, optimizer=optimizer, batch=0, lr=1e-3, every=30)
+    ours, theirs = (train(data, arch, settings, 0, Place(engine=name)) for name in ("compiled", "torch"))
+    assert (ours.info["engine"], theirs.info["engine"]) == ("compiled", "torch")
+    assert np.abs(ours.theta - theirs.theta).max() < 1e-13
+    assert ours.history["n_unsatisfied"].tolist() == theirs.history["n_unsatisfied"].tolist()
+
+
+def test_mini_batches_and_float32_fall_back_to_torch_unless_compiled_is_asked_for():
+    data, arch = oracle.dataset(100, 5), Architecture(5, 6, 2)
+    settings = with_options(Settings(), steps=5, batch=10)
+    assert train(data, arch, settings, 0).info["engine"] == "torch"
+    assert (
+        train(data, arch, with_options(settings, batch=0), 0, Place(dtype=torch.float32)).info["engine"]
+        == "torch"
+    )
+    with pytest.raises(InputError, match="--engine torch"):
+        train(data, arch, settings, 0, Place(engine="compiled"))
