@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from jamtools.engines import CompiledEngine, Engine, TorchEngine, fits_compiled
 from jamtools.errors import InputError
+from jamtools.history import History
 from jamtools.loss import CONTACT, Loss, column
 from jamtools.network import Architecture, initial_parameters
-from jamtools.objective import Evaluation, Objective
+from jamtools.objective import Objective
 from jamtools.optimizers import make
 from jamtools.protocols import Settings, measured_steps
 from jamtools.records import Dataset, Run
@@ -55,37 +55,6 @@ class Place:
 
 #: Told now and then how far each run is: watch([(step, loss, N_Δ), …]).
 Watch = Callable[[list[tuple[int, float, int]]], None]
-
-
-class History:
-    """Columns over the measured steps."""
-
-    def __init__(self, objective: Objective, test: Objective | None) -> None:
-        self.objective, self.test = objective, test
-        self.rows: list[dict[str, float]] = []
-
-    def measure(self, step: int, theta: Tensor) -> Evaluation:
-        """Adds a row; gives the evaluation it was read from."""
-        here = self.objective.evaluate(theta)
-        row = {
-            "step": step,
-            "loss": here.value,
-            "n_unsatisfied": here.n_unsatisfied,
-            "n_misclassified": here.n_misclassified,
-            "grad_norm": here.gradient.norm().item(),
-        }
-        if self.test is not None:
-            row["test_error"] = self.test.error(theta)
-        self.rows.append(row)
-        return here
-
-    def columns(self) -> dict[str, np.ndarray]:
-        """Step and counts as int64, the rest as float64."""
-        counts = ("step", "n_unsatisfied", "n_misclassified")
-        return {
-            name: np.array([row[name] for row in self.rows], dtype=np.int64 if name in counts else np.float64)
-            for name in self.rows[0]
-        }
 
 
 class Training:

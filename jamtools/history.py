@@ -1,0 +1,44 @@
+r"""What is measured of a run on its way.
+
+step,  L,  N_Δ,  misclassified,  ‖∇L‖,  ‖W - W₀‖,  and on a test set its loss and error
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from jamtools.objective import Evaluation, Objective
+
+#: Columns of int64; the others are float64.
+COUNTS = ("step", "n_unsatisfied", "n_misclassified")
+
+
+class History:
+    """Columns over the measured steps."""
+
+    def __init__(self, objective: Objective, test: Objective | None) -> None:
+        self.objective, self.test = objective, test
+        self.rows: list[dict[str, float]] = []
+
+    def measure(self, step: int, theta: Tensor) -> Evaluation:
+        """Adds a row; gives the evaluation it was read from."""
+        here = self.objective.evaluate(theta)
+        row = {
+            "step": step,
+            "loss": here.value,
+            "n_unsatisfied": here.n_unsatisfied,
+            "n_misclassified": here.n_misclassified,
+            "grad_norm": here.gradient.norm().item(),
+        }
+        if self.test is not None:
+            row["test_error"] = self.test.error(theta)
+        self.rows.append(row)
+        return here
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Step and counts as int64, the rest as float64."""
+        return {
+            name: np.array([row[name] for row in self.rows], dtype=np.int64 if name in COUNTS else np.float64)
+            for name in self.rows[0]
+        }
