@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -68,21 +68,22 @@ class Training:
         test = None
         if data.x_test is not None and data.y_test is not None:
             test = self._objective(data.x_test, data.y_test, place)
-        self.history = History(objective, test)
         self.theta0 = initial_parameters(arch, settings.init, job.seed)
         self.theta = torch.as_tensor(self.theta0, dtype=place.dtype, device=place.device).clone()
+        self.history = History(objective, test, self.theta.clone())
         self.optimizer = make(settings.optimizer, self.theta)
         self.rng = np.random.default_rng([job.seed, 1])  # of the batches; [seed, 0] made theta0
         self.step = 0
         self.status = ""
-        self._events = measured_steps(settings.steps, settings.measurements)
+        self._events = measured_steps(settings.steps, settings.measurements, settings.measure_at)
         self._burst = 1
         self.engine_name, self._engine = self._start(objective, place, threads)
 
     def _objective(self, x: np.ndarray, y: np.ndarray, place: Place) -> Objective:
         tensors = (torch.as_tensor(a, dtype=place.dtype, device=place.device) for a in (x, y))
         x_tensor, y_tensor = tensors
-        return Objective(x_tensor, column(y_tensor), self.job.arch, self.loss)
+        loss = replace(self.loss, P=len(x))  # the mean is over this set's own patterns
+        return Objective(x_tensor, column(y_tensor), self.job.arch, loss)
 
     def _start(self, objective: Objective, place: Place, threads: int) -> tuple[str, Engine]:
         fits = fits_compiled(self.job.arch, self.settings, place.device, place.dtype)

@@ -17,8 +17,8 @@ COUNTS = ("step", "n_unsatisfied", "n_misclassified")
 class History:
     """Columns over the measured steps."""
 
-    def __init__(self, objective: Objective, test: Objective | None) -> None:
-        self.objective, self.test = objective, test
+    def __init__(self, objective: Objective, test: Objective | None, theta0: Tensor) -> None:
+        self.objective, self.test, self.theta0 = objective, test, theta0
         self.rows: list[dict[str, float]] = []
 
     def measure(self, step: int, theta: Tensor) -> Evaluation:
@@ -30,9 +30,10 @@ class History:
             "n_unsatisfied": here.n_unsatisfied,
             "n_misclassified": here.n_misclassified,
             "grad_norm": here.gradient.norm().item(),
+            "distance": (theta - self.theta0).norm().item(),
         }
         if self.test is not None:
-            row["test_error"] = self.test.error(theta)
+            row["test_error"], row["test_loss"] = self.test.error(theta), self.test.value(theta)
         self.rows.append(row)
         return here
 

@@ -64,6 +64,10 @@ class Objective:
         scale = len(self.x) / len(x)  # the loss divides by all P
         return scale * self._gradient(theta, state, y, self.loss.gaps(state.f, y))
 
+    def value(self, theta: Tensor) -> float:
+        """L alone."""
+        return self.loss.value(self._forward(theta)[0].f, self.y).item()
+
     def error(self, theta: Tensor) -> float:
         """The fraction misclassified."""
         f = forward(layers_of(theta, self.arch), self.x, self.arch).f

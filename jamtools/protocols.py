@@ -7,6 +7,7 @@ Source: arXiv:1809.09349, section II.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,6 +54,7 @@ class Settings:
     steps: int = 100_000
     stop: bool | None = None
     measurements: int = 150
+    measure_at: tuple[int, ...] = ()
     protocol: str = "custom"
 
     def __post_init__(self) -> None:
@@ -83,9 +85,7 @@ def with_options(base: Settings, **options: Any) -> Settings:
     return replace(base, schedule=replace(base.schedule, **schedule), **given)
 
 
-def measured_steps(steps: int, measurements: int) -> list[int]:
-    """0, the last step, and log-spaced ones in between: at most `measurements` in all."""
-    if steps == 0:
-        return [0]
-    spaced = np.unique(np.geomspace(1, steps, max(measurements - 1, 1)).round().astype(int))
-    return [0, *spaced.tolist()] if spaced[-1] == steps else [0, *spaced.tolist(), steps]
+def measured_steps(steps: int, measurements: int, measure_at: Sequence[int] = ()) -> list[int]:
+    """0, the last step, log-spaced ones in between, at most `measurements` in all; and those asked for by number."""
+    spaced = np.geomspace(1, steps, max(measurements - 1, 1)).round().astype(int).tolist() if steps else []
+    return sorted({0, steps, *spaced, *(step for step in measure_at if step <= steps)})

@@ -122,6 +122,10 @@ def test_the_record_says_what_theta_says():
     assert run.info["final_loss"] == pytest.approx((np.maximum(gaps, 0) ** 2).sum() / 160, rel=1e-13)
     test_f = net(torch.from_numpy(data.x_test))[:, 0].detach().numpy()
     assert run.history["test_error"][-1] == (data.y_test * test_f < 0).mean()
+    held = np.maximum(0.5 - data.y_test * test_f, 0) ** 2 / 2
+    assert run.history["test_loss"][-1] == pytest.approx(held.mean(), rel=1e-13)
+    assert run.history["distance"][-1] == pytest.approx(np.linalg.norm(run.theta - run.theta0), rel=1e-13)
+    assert run.history["distance"][0] == 0
     exact = torch.func.grad(
         lambda t: oracle.hinge(oracle.f(arch, t, torch.from_numpy(data.x)), torch.from_numpy(data.y)[:, None])
     )(torch.from_numpy(run.theta))
@@ -155,6 +159,7 @@ def test_measured_steps_are_log_spaced_and_hold_both_ends():
     assert ratios.max() < 2 * ratios.min()
     assert measured_steps(0, 10) == [0]
     assert measured_steps(1, 10) == [0, 1]
+    assert measured_steps(1000, 3, (300, 5000)) == [0, 1, 300, 1000]
 
 
 def test_the_schedule_divides_down_to_its_floor():

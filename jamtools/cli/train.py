@@ -116,6 +116,9 @@ def train(
             help="Log-spaced points of the history [default: 150].",
         ),
     ] = None,
+    measure_at: Annotated[
+        Integers | None, _list("--measure-at", parser=naturals, help="Steps to measure at besides these.")
+    ] = None,
     stop: Annotated[
         bool | None, typer.Option("--stop/--no-stop", help="Stop when N_Δ = 0 [default: stop for the hinge].")
     ] = None,
@@ -156,7 +159,7 @@ def train(
     every, factor = lr_schedule or (None, None)
     settings = protocols.with_options(
         base, loss=loss, epsilon=epsilon, init=init, optimizer=optimizer, lr=lr, every=every, factor=factor,
-        floor=lr_floor, batch=batch, steps=steps, measurements=measurements, stop=stop,
+        floor=lr_floor, batch=batch, steps=steps, measurements=measurements, measure_at=measure_at, stop=stop,
     )  # fmt: skip
     jobs = [
         Job(data.first(P), Architecture(data.d, h, depth, activation, data.outputs), seed)
