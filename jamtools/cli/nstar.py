@@ -25,7 +25,7 @@ from jamtools.cli.options import (
     positive,
     positives,
 )
-from jamtools.cli.session import Session
+from jamtools.cli.session import Session, available_cores
 
 NAME = "jam-nstar"
 SEEDS = Integers(range(5))
@@ -133,7 +133,7 @@ def search(
     sizes = tuple(sorted(patterns or (data.P,)))
     data.first(sizes[-1])
     place = Place(
-        *session.torch_setup(device, dtype, threads, numbers=int(sizes[-1] ** 1.5)), threads or session.cores
+        *session.torch_setup(device, dtype, threads, numbers=int(sizes[-1] ** 1.5)), threads or available_cores()
     )
     with session.progress(NAME, total=None) as update:
         records = transition.search_all(

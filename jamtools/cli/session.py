@@ -73,11 +73,6 @@ class Session:
             task = bar.add_task(what, total=total, text="")
             yield lambda done, text: bar.update(task, completed=done, text=text)
 
-    @property
-    def cores(self) -> int:
-        """The cores this process may use."""
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
     # --- torch --------------------------------------------------------------------------------------
 
     def torch_setup(
@@ -145,6 +140,11 @@ class Session:
     def write_json(self, records: Iterable[Mapping[str, Any]]) -> None:
         """JSON lines."""
         self.write(b"".join(json_line(record) for record in records))
+
+
+def available_cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def print_table(stream: TextIO, table: Any) -> None:

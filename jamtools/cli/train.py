@@ -24,7 +24,7 @@ from jamtools.cli.options import (
     positives,
     schedule,
 )
-from jamtools.cli.session import Session
+from jamtools.cli.session import Session, available_cores
 
 if TYPE_CHECKING:
     from jamtools.descent import Job, Place
@@ -168,7 +168,7 @@ def train(
         for seed in sorted(seeds)
     ]
     torch_place = session.torch_setup(device, dtype, threads, numbers=sizes[-1] * max(widths))
-    trained = _train(session, jobs, settings, Place(*torch_place, threads or session.cores, engine))
+    trained = _train(session, jobs, settings, Place(*torch_place, threads or available_cores(), engine))
     session.write(store.runs_bytes(Runs(data, tuple(trained)), session.provenance(provenance)))
     _tell(session, trained)
     return UNMET if require and not all(_meets(item, require) for item in trained) else 0

@@ -1,0 +1,143 @@
+"""Steps per second of training, next to a plain reference in the same run.
+
+    python benchmarks/train.py [--quick]
+
+The reference is nn.Sequential, autograd and torch.optim.Adam in float64 over all patterns, with torch's own threads.
+Ours is the engine jam-train takes. From the start (all patterns unsatisfied) and from late in training; one run, and 16
+runs together against sixteen references one after the other. "rate" is the share of the machine's own float64
+matrix-multiply rate (all threads, 1500 x 1500), at 2 operations for each of 3 Ñ P multiplications a full step has.
+Ratios are of interest: absolute figures are this machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from jamtools.cli.session import available_cores
+from jamtools.descent import Job, Place, Training, train_many
+from jamtools.network import Architecture
+from jamtools.protocols import Settings, with_options
+from jamtools.records import Dataset
+
+CASES = [(10, 3, 800), (15, 3, 2000), (30, 3, 8000), (25, 5, 6000)]
+SECONDS = 2.0
+
+
+def dataset(P: int, d: int) -> Dataset:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((P, d))
+    return Dataset(x * np.sqrt(d) / np.linalg.norm(x, axis=1, keepdims=True), rng.choice([-1.0, 1.0], P))
+
+
+def matrix_rate() -> float:
+    """Float64 operations a second in a large matrix product."""
+    a = torch.rand(1500, 1500, dtype=torch.float64)
+    return max(2 * 1500**3 / timed(lambda: a @ a) for _ in range(5))
+
+
+def timed(work) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+class Reference:
+    """What one writes first: modules, autograd, torch's own Adam, all patterns in every step."""
+
+    def __init__(self, data: Dataset, arch: Architecture, theta: np.ndarray) -> None:
+        layers: list[nn.Module] = []
+        for out, fan_in in arch.shapes:
+            layers += [nn.Linear(fan_in, out, dtype=torch.float64), nn.ReLU()]
+        self.net = nn.Sequential(*layers[:-1])
+        nn.utils.vector_to_parameters(torch.from_numpy(theta.copy()), self.net.parameters())
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=1e-4)
+        self.x, self.y = torch.from_numpy(data.x), torch.from_numpy(data.y)
+
+    def steps(self, n: int) -> None:
+        for _ in range(n):
+            self.optimizer.zero_grad()
+            loss = 0.5 * (0.5 - self.y * self.net(self.x)[:, 0]).clamp(min=0).square().mean()
+            loss.backward()
+            self.optimizer.step()
+
+
+def rate(advance, seconds: float) -> float:
+    """Steps per second of advance(n), the best of three stretches after a warm-up."""
+    advance(2)
+    n, taken = 2, 0.0
+    while taken < seconds / 10:
+        n *= 2
+        taken = timed(partial(advance, n))
+    n = max(1, int(n * seconds / 3 / taken))
+    return max(n / timed(partial(advance, n)) for _ in range(3))
+
+
+def ours_at(data: Dataset, arch: Architecture, theta: np.ndarray, threads: int):
+    """advance(n) of one run of ours that stands at theta."""
+    training = Training(Job(data, arch, 0), with_options(Settings(), steps=10**9), Place(), threads)
+    training.theta.copy_(torch.from_numpy(theta))
+    return lambda n: training._engine.advance(1, 1 + n)
+
+
+def late(data: Dataset, arch: Architecture, steps: int, threads: int) -> np.ndarray:
+    """A point late in training: a fast rate, then the paper's."""
+    settings = with_options(Settings(), steps=steps, lr=1e-3, every=steps // 2, measurements=2)
+    return train_many([Job(data, arch, 0)], settings, Place(threads=threads))[0].theta
+
+
+def sixteen(data: Dataset, arch: Architecture, threads: int, steps: int) -> float:
+    """Steps per second of all 16 runs together, each with its own seed."""
+    settings = with_options(Settings(), steps=steps, measurements=2)
+    jobs = [Job(data, arch, seed) for seed in range(16)]
+    return 16 * steps / timed(lambda: train_many(jobs, settings, Place(threads=threads)))
+
+
+def n_unsatisfied(data: Dataset, arch: Architecture, theta: np.ndarray) -> int:
+    reference = Reference(data, arch, theta)
+    with torch.no_grad():
+        return int((0.5 - reference.y * reference.net(reference.x)[:, 0] > 0).sum())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a few steps of the two small cases")
+    quick = parser.parse_args().quick
+    seconds, threads = (0.3 if quick else SECONDS), available_cores()
+    peak = matrix_rate()
+    print(f"{threads} threads, float64 matrix product {peak / 1e9:.1f} GFLOP/s")
+    print(f"{'case':24} {'regime':22} {'ours':>9} {'reference':>10} {'ratio':>6} {'rate':>6}")
+    for d, L, P in CASES[: 2 if quick else None]:
+        data, arch = dataset(P, d), Architecture(d, d, L)
+        start = Training(Job(data, arch, 0), Settings(), Place()).theta0
+        point = late(data, arch, 1000 if quick else max(2000, 16_000_000 // P), threads)
+        for name, theta in (("start", start), ("late", point)):
+            count = n_unsatisfied(data, arch, theta)
+            ours = rate(ours_at(data, arch, theta, threads), seconds)
+            theirs = rate(Reference(data, arch, theta).steps, seconds)
+            line(
+                f"d=h={d} L={L} P={P}",
+                f"{name}, N_Δ/N={count / arch.n_effective:.2f}",
+                ours,
+                theirs,
+                arch,
+                P,
+                peak,
+            )
+            if name == "start":
+                together = sixteen(data, arch, threads, max(20, int(ours * seconds / 8)))
+                line("", "16 runs, start", together, theirs, arch, P, peak)
+
+
+def line(case: str, regime: str, ours: float, theirs: float, arch: Architecture, P: int, peak: float) -> None:
+    share = ours * 6 * arch.n_parameters * P / peak
+    print(f"{case:24} {regime:22} {ours:9.0f} {theirs:10.0f} {ours / theirs:6.1f} {share:6.0%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
