@@ -115,6 +115,7 @@ def count(
     tolerance: in rms of each layer; by default the one of TOLERANCES that holds most above the smooth
     background. A smooth ρ has no cusps, but its pre-activations at zero are counted as well (n_at_zero).
     """
+    arch.require_plain()
     layers = layers_of(theta, arch)
     scales = _scales(layers, x, arch)
     tolerance = tolerance or _best_tolerance(layers, x, arch, scales)

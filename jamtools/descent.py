@@ -68,6 +68,7 @@ class Training:
         test = None
         if data.x_test is not None and data.y_test is not None:
             test = self._objective(data.x_test, data.y_test, place)
+            test.training = objective.x
         self.theta0 = initial_parameters(arch, settings.init, job.seed)
         self.theta = torch.as_tensor(self.theta0, dtype=place.dtype, device=place.device).clone()
         self.history = History(objective, test, self.theta.clone())
@@ -89,7 +90,8 @@ class Training:
         fits = fits_compiled(self.job.arch, self.settings, place.device, place.dtype)
         if place.engine == "compiled" and not fits:
             raise InputError(
-                "the compiled engine takes full batches in float64 on the CPU; use --engine torch"
+                "the compiled engine takes full batches in float64 on the CPU, without batch normalisation; "
+                "use --engine torch"
             )
         if fits and place.engine != "torch":
             return "compiled", CompiledEngine(
@@ -180,7 +182,7 @@ def _architecture_fields(arch: Architecture) -> dict[str, Any]:
         "depth": arch.depth,
         "activation": arch.activation,
         "outputs": arch.outputs,
-        "batch_norm": False,
+        "batch_norm": arch.batch_norm,
         "n_parameters": arch.n_parameters,
         "n_hidden": arch.n_hidden,
         "n_effective_expected": arch.n_effective,

@@ -79,8 +79,10 @@ def effective_parameters(
     Factors every column when `whole` or P (d+1) < 4 Ñ; else stops after two or three consecutive blocks of at
     least max(500, Ñ) columns that add no rank, and looks whether any column left out has a part outside of the
     span (see `_Stream.missed`). `tolerance`: relative to s₁, by default max(Ñ, columns)·eps. `tick` is told
-    how many columns are done. Raises CheckError when the singular values do not add up to the norm of G.
+    how many columns are done. Raises CheckError when the singular values do not add up to the norm of G, InputError with
+    batch normalisation.
     """
+    arch.require_plain()
     stream = _Stream(theta, x, arch, tolerance, tick)
     if whole or len(x) * (arch.d + 1) < ALWAYS_WHOLE * arch.n_parameters:
         for block in stream.blocks():

@@ -145,6 +145,11 @@ def judge(top: float, stop: bool) -> str:
 def fits_compiled(
     arch: Architecture, settings: Settings, device: torch.device | str, dtype: torch.dtype
 ) -> bool:
-    """Whether the compiled kernel can take these steps: full batch, float64, on the CPU, one of its losses."""
+    """Whether the compiled kernel can take these steps: full batch, float64, on the CPU, one of its losses.
+
+    It knows no batch normalisation.
+    """
+    if arch.batch_norm:
+        return False
     binary_or_hinge = settings.loss == "hinge" or arch.outputs == 1
     return str(device) == "cpu" and dtype == torch.float64 and not settings.batch and binary_or_hinge

@@ -60,8 +60,10 @@ class Hessian:
 def hessian(theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss) -> Hessian:
     """H0 and Hp of the hinge loss at theta [Ñ], over x [P, d] and y [P, C].
 
-    Raises InputError for another loss. Patterns are taken in blocks: memory beyond the two results is bounded.
+    Raises InputError for another loss or with batch normalisation.
+    Patterns are taken in blocks: memory beyond the two results is bounded.
     """
+    arch.require_plain()
     if loss.name != "hinge":
         raise InputError(
             f"got a run trained on {loss.name}, expected one on the hinge loss: H0 and Hp are defined for it alone"

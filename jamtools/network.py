@@ -5,10 +5,13 @@ r"""The network f(x; W) on a flat parameter vector, its gradient, and the parame
     β_{L+1} = ∂g/∂f,     β_j = ρ'(z_j) ∘ W_{j+1}ᵀ β_{j+1},     ∂g/∂W_j = β_j ⊗ ρ(z_{j-1}),   ∂g/∂b_j = β_j
 
 theta holds, layer after layer, the weight [out, in] row-major and then the bias. The paper writes the
-bias with a minus sign; the model is the same. ρ'(0) = 0 for ReLU.
+bias with a minus sign; the model is the same. ρ'(0) = 0 for ReLU. With batch normalisation (batchnorm.py) a hidden
+layer's gain and shift follow its bias.
 
-    Ñ = h(d+1) + (L-1) h (h+1) + C (h+1);   N = Ñ - (hidden neurons) for ReLU, one scale symmetry each
-    (ρ(Λz) = Λρ(z)); N = Ñ for tanh; a linear ρ leaves the C (d+1) parameters of an affine map.
+    Ñ = h(d+1) + (L-1) h (h+1) + C (h+1), and 2 h L more with batch normalisation;
+    N = Ñ - (hidden neurons) for ReLU, one scale symmetry each (ρ(Λz) = Λρ(z)); N = Ñ for tanh; a linear ρ leaves the
+    C (d+1) parameters of an affine map. Batch normalisation adds nothing to N: on a given training set a normalised
+    neuron is some affine map of its inputs, as a plain one is, with two parameters more than that needs.
 
 Source: arXiv:1809.09349, section II and appendix A.
 """
@@ -60,6 +63,7 @@ class Architecture:
     depth: int
     activation: str = "relu"
     outputs: int = 1
+    batch_norm: bool = False
 
     def __post_init__(self) -> None:
         for name in ("d", "width", "depth", "outputs"):
@@ -71,9 +75,14 @@ class Architecture:
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> Architecture:
         """The architecture a run's metadata describes."""
-        if info["batch_norm"]:
-            raise InputError("got a run with batch normalisation, expected one without")
-        return cls(info["d"], info["width"], info["depth"], info["activation"], info.get("outputs", 1))
+        return cls(
+            info["d"],
+            info["width"],
+            info["depth"],
+            info["activation"],
+            info.get("outputs", 1),
+            info["batch_norm"],
+        )
 
     @property
     def rho(self) -> Activation:
@@ -88,6 +97,11 @@ class Architecture:
     @property
     def n_parameters(self) -> int:
         """Ñ."""
+        return self._n_plain + (2 * self.n_hidden if self.batch_norm else 0)
+
+    @property
+    def _n_plain(self) -> int:
+        """Weights and biases alone."""
         return sum(out * (fan_in + 1) for out, fan_in in self.shapes)
 
     @property
@@ -98,8 +112,20 @@ class Architecture:
     def n_effective(self) -> int:
         """N, the generic number of effective parameters."""
         if self.activation == "linear":
-            return min(self.n_parameters, self.outputs * (self.d + 1))
-        return self.n_parameters - (self.n_hidden if self.activation == "relu" else 0)
+            return min(self._n_plain, self.outputs * (self.d + 1))
+        return self._n_plain - (self.n_hidden if self.activation == "relu" else 0)
+
+    def normalised(self, layer: int) -> bool:
+        """Whether a layer (from 0) carries a gain and a shift."""
+        return self.batch_norm and layer < self.depth
+
+    def require_plain(self) -> None:
+        """Raises InputError with batch normalisation, which couples the patterns of a batch."""
+        if self.batch_norm:
+            raise InputError(
+                "got a run with batch normalisation, expected one whose patterns do not depend on each other; "
+                "train with --no-batch-norm"
+            )
 
 
 Layers = list[tuple[Tensor, Tensor]]
@@ -108,11 +134,11 @@ Layers = list[tuple[Tensor, Tensor]]
 def layers_of(theta: Tensor, arch: Architecture) -> Layers:
     """Views of theta [Ñ] as (weight [out, in], bias [out]) per layer."""
     layers, start = [], 0
-    for out, fan_in in arch.shapes:
+    for j, (out, fan_in) in enumerate(arch.shapes):
         weight = theta[start : start + out * fan_in].view(out, fan_in)
         start += out * fan_in
         layers.append((weight, theta[start : start + out]))
-        start += out
+        start += 3 * out if arch.normalised(j) else out
     return layers
 
 
@@ -191,13 +217,13 @@ def initial_parameters(arch: Architecture, init: str, seed: int) -> np.ndarray:
     """theta0 [Ñ], a function of (architecture, init, seed) alone.
 
     orthogonal: Haar weights, zero biases (the paper's hinge protocol); torch: U(-σ, σ) with
-    σ² = 1/fan-in for weights and biases; normal: N(0, 1/fan-in) weights, zero biases.
+    σ² = 1/fan-in for weights and biases; normal: N(0, 1/fan-in) weights, zero biases. Gains are 1, shifts 0.
     """
     if init not in INITIALISATIONS:
         raise InputError(f"initialisation {init!r}, expected one of {', '.join(INITIALISATIONS)}")
     rng = np.random.default_rng([seed, 0])
     parts = []
-    for out, fan_in in arch.shapes:
+    for j, (out, fan_in) in enumerate(arch.shapes):
         bias = np.zeros(out)
         if init == "orthogonal":
             weight = _orthogonal(rng, out, fan_in)
@@ -207,6 +233,8 @@ def initial_parameters(arch: Architecture, init: str, seed: int) -> np.ndarray:
         else:
             weight = rng.standard_normal((out, fan_in)) / np.sqrt(fan_in)
         parts += [weight.ravel(), bias]
+        if arch.normalised(j):
+            parts += [np.ones(out), np.zeros(out)]
     return np.concatenate(parts)
 
 

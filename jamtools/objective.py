@@ -3,7 +3,8 @@ r"""The loss of a training set as a function of theta, its gradient, and what is
     L(W),   Δ_µ(W),   ∇L(W) = Σ_{µ∈m} ∂L/∂f(x_µ) · ∂f(x_µ)/∂W
 
 A satisfied pattern has no hinge gradient, so backward runs over the unsatisfied ones alone: exact, and much less work
-late in training.
+late in training. With batch normalisation patterns act on each other through the batch's statistics, and backward takes
+them all; L, Δ and every measurement are with the statistics of the whole training set, a test set's too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from jamtools import batchnorm
 from jamtools.loss import Loss, misclassified
 from jamtools.network import Architecture, State, backward, forward, gradient, layers_of
 
@@ -35,10 +37,15 @@ class Evaluation:
 
 
 class Objective:
-    """L(theta) over x [P, d], y [P, C]."""
+    """L(theta) over x [P, d], y [P, C].
 
-    def __init__(self, x: Tensor, y: Tensor, arch: Architecture, loss: Loss) -> None:
-        self.x, self.y, self.arch, self.loss = x, y, arch, loss
+    training: of a test set, the training set x whose statistics a batch normalisation takes; no gradient then.
+    """
+
+    def __init__(
+        self, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, training: Tensor | None = None
+    ) -> None:
+        self.x, self.y, self.arch, self.loss, self.training = x, y, arch, loss, training
 
     def evaluate(self, theta: Tensor) -> Evaluation:
         """L, Δ, ∇L and the misclassified over all patterns."""
@@ -60,7 +67,7 @@ class Objective:
     def batch_gradient(self, theta: Tensor, patterns: Tensor) -> Tensor:
         """∇ of the mean loss over some patterns."""
         x, y = self.x[patterns], self.y[patterns]
-        state = forward(layers_of(theta, self.arch), x, self.arch)
+        state = self._pass(theta, x)
         scale = len(self.x) / len(x)  # the loss divides by all P
         return scale * self._gradient(theta, state, y, self.loss.gaps(state.f, y))
 
@@ -70,14 +77,21 @@ class Objective:
 
     def error(self, theta: Tensor) -> float:
         """The fraction misclassified."""
-        f = forward(layers_of(theta, self.arch), self.x, self.arch).f
-        return misclassified(f, self.y).double().mean().item()
+        return misclassified(self._forward(theta)[0].f, self.y).double().mean().item()
 
-    def _forward(self, theta: Tensor) -> tuple[State, Tensor]:
-        state = forward(layers_of(theta, self.arch), self.x, self.arch)
+    def _forward(self, theta: Tensor) -> tuple[State | batchnorm.Pass, Tensor]:
+        state = self._pass(theta, self.x, self.training)
         return state, self.loss.gaps(state.f, self.y)
 
-    def _gradient(self, theta: Tensor, state: State, y: Tensor, gaps: Tensor) -> Tensor:
+    def _pass(self, theta: Tensor, x: Tensor, training: Tensor | None = None) -> State | batchnorm.Pass:
+        if not self.arch.batch_norm:
+            return forward(layers_of(theta, self.arch), x, self.arch)
+        statistics = None if training is None else batchnorm.forward(theta, training, self.arch)
+        return batchnorm.forward(theta, x, self.arch, statistics)
+
+    def _gradient(self, theta: Tensor, state: State | batchnorm.Pass, y: Tensor, gaps: Tensor) -> Tensor:
+        if isinstance(state, batchnorm.Pass):
+            return batchnorm.gradient(theta, state, self.loss.slope(state.f, y), self.arch)
         if self.loss.name == "hinge":
             active = (gaps > 0).any(1)
             if not bool(active.all()):

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "jamtools"
 FLOORS = [
     {"errors"},
     {"records", "network", "tilt", "spectrum", "streams"},
-    {"store", "loss", "datasets", "powerlaw", "scaling"},
+    {"store", "loss", "batchnorm", "datasets", "powerlaw", "scaling"},
     {"rawdata", "effective", "cusps", "gaps", "protocols", "optimizers", "objective", "kernel"},
     {"hessian", "engines", "history"},
     {"descent"},
@@ -25,6 +25,7 @@ NUMERICS = {
     "tilt",
     "spectrum",
     "loss",
+    "batchnorm",
     "datasets",
     "effective",
     "cusps",

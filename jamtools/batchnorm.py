@@ -1,0 +1,83 @@
+r"""The network with batch normalisation after each hidden linear layer, before ρ: forward pass and gradient.
+
+    u_j = W_j ρ(z_{j-1}) + b_j,   û_j = (u_j - ⟨u_j⟩) / s_j,   s_j² = ⟨(u_j - ⟨u_j⟩)²⟩ + 10⁻⁵,   z_j = γ_j û_j + δ_j
+
+    β_j = ∂g/∂z_j:   ∂g/∂γ_j = Σ β_j û_j,   ∂g/∂δ_j = Σ β_j,   ∂g/∂u_j = (γ_j / s_j) (β_j - ⟨β_j⟩ - û_j ⟨β_j û_j⟩)
+
+⟨ ⟩ is the mean over the patterns of the batch, through which every pattern acts on every other: all of them take part in
+the backward pass, also those without a loss. The mean takes b_j with it, so that ∂g/∂b_j = 0 exactly. The output layer
+is not normalised. The 10⁻⁵ is that of torch's BatchNorm1d, with which the paper's networks were trained: it is part
+of the model and so kept, absolute as it is; a neuron's gain makes up for it.
+
+theta holds per hidden layer weight, bias, gain γ, shift δ. Source: Ioffe and Szegedy, arXiv:1502.03167.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from jamtools.network import Architecture, layers_of
+
+EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A forward pass: inputs[j] [P, in] enters layer j; unit[j], z[j] [P, h] of the hidden layers are û_j and z_j.
+
+    means[j], scales[j] [h]: ⟨u_j⟩ and s_j; f [P, C].
+    """
+
+    inputs: list[Tensor]
+    unit: list[Tensor]
+    z: list[Tensor]
+    means: list[Tensor]
+    scales: list[Tensor]
+    f: Tensor
+
+
+def norms_of(theta: Tensor, arch: Architecture) -> list[tuple[Tensor, Tensor]]:
+    """Views of theta [Ñ] as (gain [h], shift [h]) per hidden layer."""
+    norms, start = [], 0
+    for out, fan_in in arch.shapes[:-1]:
+        start += out * (fan_in + 1)
+        norms.append((theta[start : start + out], theta[start + out : start + 2 * out]))
+        start += 2 * out
+    return norms
+
+
+def forward(theta: Tensor, x: Tensor, arch: Architecture, statistics: Pass | None = None) -> Pass:
+    """x [P, d] through all layers, normalised by its own statistics or by those of another pass."""
+    *hidden, (weight_out, bias_out) = layers_of(theta, arch)
+    found = Pass([x], [], [], [], [], x)
+    for j, ((weight, bias), (gain, shift)) in enumerate(zip(hidden, norms_of(theta, arch), strict=True)):
+        u = torch.addmm(bias, found.inputs[-1], weight.T)
+        if statistics is None:
+            mean = u.mean(0)
+            scale = (u - mean).square().mean(0).add(EPSILON).sqrt()
+        else:
+            mean, scale = statistics.means[j], statistics.scales[j]
+        found.means.append(mean)
+        found.scales.append(scale)
+        found.unit.append((u - mean) / scale)
+        found.z.append(gain * found.unit[-1] + shift)
+        found.inputs.append(arch.rho.value(found.z[-1]))
+    f = torch.addmm(bias_out, found.inputs[-1], weight_out.T)
+    return Pass(found.inputs, found.unit, found.z, found.means, found.scales, f)
+
+
+def gradient(theta: Tensor, state: Pass, signal: Tensor, arch: Architecture) -> Tensor:
+    """∂g/∂theta [Ñ] from signal = ∂g/∂f [P, C], for a pass normalised by its own statistics."""
+    layers, norms = layers_of(theta, arch), norms_of(theta, arch)
+    back, parts = signal, [(signal.T @ state.inputs[-1]).reshape(-1), signal.sum(0)]
+    for j in range(arch.depth - 1, -1, -1):
+        unit = state.unit[j]
+        beta = (back @ layers[j + 1][0]) * arch.rho.slope(state.z[j])
+        along = (beta * unit).mean(0)
+        back = (norms[j][0] / state.scales[j]) * (beta - beta.mean(0) - unit * along)
+        weight = (back.T @ state.inputs[j]).reshape(-1)
+        parts = [weight, torch.zeros_like(along), along * len(unit), beta.sum(0), *parts]
+    return torch.cat(parts)
