@@ -148,10 +148,10 @@ def available_cores() -> int:
 
 
 def print_table(stream: TextIO, table: Any) -> None:
-    """Prints a rich table as wide as it is: what is no terminal has no right margin."""
+    """Prints a rich table as wide as it is: on a narrow terminal a wrapped row still holds its numbers."""
     from rich.console import Console
 
-    Console(file=stream, width=None if stream.isatty() else 1000).print(table)
+    Console(file=stream, width=1000).print(table)
 
 
 def make_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str = "") -> Any:
