@@ -72,7 +72,7 @@ class Training:
         self.theta0 = initial_parameters(arch, settings.init, job.seed)
         self.theta = torch.as_tensor(self.theta0, dtype=place.dtype, device=place.device).clone()
         self.history = History(objective, test, self.theta.clone())
-        self.optimizer = make(settings.optimizer, self.theta)
+        self.optimizer = make(settings.optimizer, self.theta, settings.momentum)
         self.rng = np.random.default_rng([job.seed, 1])  # of the batches; [seed, 0] made theta0
         self.step = 0
         self.status = ""

@@ -15,7 +15,9 @@ import numpy as np
 
 from jamtools.errors import InputError
 
-OPTIMIZERS = ("adam", "sgd")
+OPTIMIZERS = ("adam", "sgd", "fire")
+#: η of FIRE is its first Δt: a tenth of what it may grow to, which in turn suits curvatures of order one.
+FIRE_LR = 0.1
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Settings:
     epsilon: float = 0.5
     init: str = "orthogonal"
     optimizer: str = "adam"
+    momentum: float = 0.0
     schedule: Schedule = field(default_factory=Schedule)
     batch: int | None = None
     steps: int = 100_000
@@ -60,15 +63,23 @@ class Settings:
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
             raise InputError(f"optimizer {self.optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
+        if self.momentum and self.optimizer != "sgd":
+            raise InputError(f"momentum {self.momentum:g} with {self.optimizer}, expected the optimizer sgd")
+        if not 0 <= self.momentum < 1:
+            raise InputError(f"momentum {self.momentum:g}, expected at least 0 and below 1")
+        if self.batch and self.optimizer == "fire":
+            raise InputError(
+                f"batches of {self.batch} with fire, expected all patterns in every step (batch full)"
+            )
 
     def resolved(self, P: int) -> Settings:
         """The same with nothing left open, for P patterns.
 
-        SGD takes batches of min(P/2, 1024) as the paper does, Adam all patterns. Cross-entropy has no margin
+        SGD takes batches of min(P/2, 1024) as the paper does, Adam and FIRE all patterns. Cross-entropy has no margin
         (ε = 0) and goes on improving after the last pattern is classified, so that it does not stop there.
         """
-        whole = 0 if self.optimizer == "adam" else min(max(P // 2, 1), 1024)
-        batch = whole if self.batch is None else self.batch
+        usual = min(max(P // 2, 1), 1024) if self.optimizer == "sgd" else 0
+        batch = usual if self.batch is None else self.batch
         stop = self.loss == "hinge" if self.stop is None else self.stop
         epsilon = self.epsilon if self.loss == "hinge" else 0.0
         return replace(self, batch=0 if batch >= P else batch, stop=stop, epsilon=epsilon)
@@ -79,8 +90,13 @@ PROTOCOLS = {"paper-hinge": Settings(steps=2_000_000, protocol="paper-hinge")}
 
 
 def with_options(base: Settings, **options: Any) -> Settings:
-    """`base` with every option that is not None replaced; lr, every, factor and floor go to its schedule."""
+    """`base` with every option that is not None replaced; lr, every, factor and floor go to its schedule.
+
+    FIRE, whose η is a time, starts from FIRE_LR unless lr is given.
+    """
     given = {name: value for name, value in options.items() if value is not None}
+    if given.get("optimizer") == "fire":
+        given.setdefault("lr", FIRE_LR)
     schedule = {name: given.pop(name) for name in ("lr", "every", "factor", "floor") if name in given}
     return replace(base, schedule=replace(base.schedule, **schedule), **given)
 
