@@ -1,12 +1,15 @@
 """Output: stdout carries data alone, -o is the same bytes in one step, and what cannot be written is one line."""
 
+import contextlib
 import os
 import pty
+import re
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
-from contract import ROAD, STAGES, complaint, contents, side_by_side, typed
+from contract import BIN, ROAD, STAGES, complaint, contents, environment, side_by_side, typed
 
 needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 
@@ -103,6 +106,24 @@ def test_text_may_go_to_a_terminal(road):
     assert (done.returncode, done.stderr) == (0, "")
     assert os.read(master, 20).startswith(b'{"kind": "dataset"')
     os.close(master)
+
+
+def test_a_terminal_on_stderr_sees_progress_and_every_digit_of_the_table(road, tmp_path):
+    """A terminal of unknown size counts as 80 columns, fewer than this table has."""
+    master, slave = pty.openpty()
+    line = f"{BIN}/jam-hessian {road}/runs.safetensors -o {tmp_path}/out"
+    process = subprocess.Popen(line.split(), env=environment(TERM="xterm"), stderr=slave)
+    os.close(slave)
+    seen = b""
+    with contextlib.suppress(OSError):  # Linux ends a terminal nobody writes to with an error
+        while part := os.read(master, 4096):
+            seen += part
+    os.close(master)
+    assert process.wait() == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode())
+    bar, _, table = text.partition("N_Δ")
+    assert "r0000 Ñ=28" in bar
+    assert all(f"r{i:04d}" in table for i in range(8)) and "…" not in table
 
 
 # --- what cannot be written --------------------------------------------------------------------------

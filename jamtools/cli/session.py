@@ -143,10 +143,10 @@ class Session:
 
 
 def print_table(stream: TextIO, table: Any) -> None:
-    """Prints a rich table as wide as it is: what is no terminal has no right margin."""
+    """Prints a rich table as wide as it is: made to fit a narrow terminal, it would lose digits."""
     from rich.console import Console
 
-    Console(file=stream, width=None if stream.isatty() else 1000).print(table)
+    Console(file=stream, width=1000).print(table)
 
 
 def make_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str = "") -> Any:
