@@ -66,7 +66,7 @@ def runs_of_one_file(draw):
         columns = {name: draw(column) for name in HISTORY_FIELDS}
         theta, theta0 = draw(arrays(np.float64, (2, size), elements=number))
         gaps = draw(arrays(np.float64, (P, *data.y.shape[1:]), elements=number))
-        return Run(theta, theta0, gaps, columns, run_info(d=data.d, P=P, n_parameters=size) | draw(info))
+        return Run(theta, theta0, gaps, columns, draw(info) | run_info(d=data.d, P=P, n_parameters=size))
 
     return Runs(data, tuple(one() for _ in range(draw(st.integers(0, 3)))))
 
@@ -76,7 +76,7 @@ def spectra_of_one_file(draw):
     size = draw(st.integers(1, 5))
     values = draw(arrays(np.float64, (3, size), elements=number))
     matrices = draw(arrays(np.float64, (2, size, size), elements=number))
-    fields = spectrum([0, 1], [-1, 1], [0, 1]).info | draw(info)
+    fields = draw(info) | spectrum([0, 1], [-1, 1], [0, 1]).info
     return [Spectrum(*values, fields, dict(zip(("H0", "Hp"), matrices)))]
 
 

@@ -108,6 +108,8 @@ def _failure(name: str, error: Exception) -> int:
         size = re.search(r"to allocate ([\d.]+ \w+)", str(error))
         lacking = f" ({size[1]} more)" if size else ""
         _say(name, f"out of memory{lacking}; use fewer patterns or a smaller network")
+    elif isinstance(error, OSError):  # of a help text, say, that a full disk could not take
+        _say(name, f"{error.filename or 'standard output'}: {(error.strerror or str(error)).lower()}")
     else:
         _say(name, f"unexpected {type(error).__name__}: {error}; run it with --debug to see where")
     return 1

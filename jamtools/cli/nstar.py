@@ -29,17 +29,18 @@ from jamtools.cli.session import Session, available_cores
 
 NAME = "jam-nstar"
 SEEDS = Integers(range(5))
-app = new_app()
+HELP = """Where the transition lies, N*(P), and how it scales with P.
+
+\b
+Example:
+  jam-data random -P 1000 -d 10 | jam-nstar search --patterns 200,500,1000 | jam-nstar fit
+"""
+app = new_app(help=HELP)
 
 
 @app.callback()
 def group(version: Version = False) -> None:
-    """Where the transition lies, N*(P), and how it scales with P.
-
-    \b
-    Example:
-      jam-data random -P 1000 -d 10 | jam-nstar search --patterns 200,500,1000 | jam-nstar fit
-    """
+    """Options of jam-nstar itself, before its subcommands."""
 
 
 @app.command()
