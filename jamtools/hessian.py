@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -199,8 +200,12 @@ def spectrum_of(
 
     `data` holds the run's own P patterns. Counts of signs are taken with the scale generators of ReLU projected
     out: away from ∇L = 0 they are no zero modes of Hp and would spoil the count.
-    Raises CheckError when trace, Frobenius norm or tr Hp = 0 fail.
+    Raises CheckError when trace, Frobenius norm or tr Hp = 0 fail, InputError for a run that diverged.
     """
+    if not np.isfinite(run.theta).all() or not np.isfinite(run.gaps).all():
+        raise InputError(
+            f"a run of status {run.info['status']!r} whose parameters or gaps are not finite; leave it out"
+        )
     arch, loss = Architecture.of(run.info), Loss.of(run.info)
     theta, x, y = (torch.as_tensor(a, dtype=dtype, device=device) for a in (run.theta, data.x, data.y))
     y = column(y)

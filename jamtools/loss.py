@@ -71,12 +71,12 @@ class Loss:
 
 
 def misclassified(f: Tensor, y: Tensor) -> Tensor:
-    """[P] booleans: y f < 0, or with C > 1 some wrong output above the right one."""
+    """[P] booleans: y f < 0, or with C > 1 some wrong output above the right one; an f that is NaN counts."""
     if y.shape[1] == 1:
-        return (y * f)[:, 0] < 0
+        return ~((y * f)[:, 0] >= 0)
     right = f.masked_fill(y < 0, -torch.inf).amax(1)
     wrong = f.masked_fill(y > 0, -torch.inf).amax(1)
-    return wrong > right
+    return ~(wrong <= right)
 
 
 def column(y: Tensor) -> Tensor:

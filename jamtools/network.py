@@ -74,8 +74,8 @@ class Architecture:
 
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> Architecture:
-        """The architecture a run's metadata describes."""
-        return cls(
+        """The architecture a run's metadata describes; InputError when its own count of parameters disagrees."""
+        arch = cls(
             info["d"],
             info["width"],
             info["depth"],
@@ -83,6 +83,12 @@ class Architecture:
             info.get("outputs", 1),
             info["batch_norm"],
         )
+        if arch.n_parameters != info["n_parameters"]:
+            raise InputError(
+                f"a run of {info['n_parameters']} parameters, expected {arch.n_parameters} for its d, width and "
+                "depth; the file is damaged, make it again"
+            )
+        return arch
 
     @property
     def rho(self) -> Activation:

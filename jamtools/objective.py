@@ -29,7 +29,8 @@ class Evaluation:
 
     @property
     def n_unsatisfied(self) -> int:
-        return int((self.gaps > 0).sum())
+        """N_Δ; a Δ that is NaN counts, or a diverged run would look satisfied."""
+        return int((~(self.gaps <= 0)).sum())
 
     @property
     def n_misclassified(self) -> int:

@@ -64,12 +64,24 @@ def _check(records: Sequence[dict[str, Any]]) -> None:
             raise InputError(
                 f"got {record.get('kind', 'another object')}, expected what jam-nstar search prints"
             )
+        interval = record.get("interval") or []
+        ends = interval if isinstance(interval, list) else [interval, "no list"]
+        numbers = [record["P"], *(n for n in (record["n_star"], *ends) if n is not None)]
+        if not all(_positive(number) for number in numbers):
+            raise InputError(
+                "got a search whose P, n_star or interval is no number; make it with jam-nstar search"
+            )
     for name in SAME:
         values = sorted({str(record.get(name)) for record in records})
         if len(values) > 1:
             raise InputError(
                 f"got searches of {name} {' and '.join(values)}, expected one: their N* are different quantities"
             )
+
+
+def _positive(number: Any) -> bool:
+    """A number that has a logarithm; 0 stands for "below width 1" at the lower end of an interval."""
+    return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < math.inf
 
 
 def _sigma(point: dict[str, Any]) -> float:
@@ -82,10 +94,10 @@ def _sigma(point: dict[str, Any]) -> float:
 def _slope(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[float | None, float | None]:
     """Weighted least squares; the error grows with the scatter where that exceeds the points' own errors."""
     weight = sigma**-2
+    if np.ptp(x) == 0:
+        return None, None
     x0, y0 = np.average(x, weights=weight), np.average(y, weights=weight)
     spread = float(weight @ (x - x0) ** 2)
-    if spread == 0:
-        return None, None
     slope = float(weight @ ((x - x0) * (y - y0))) / spread
     scatter = float(weight @ (y - y0 - slope * (x - x0)) ** 2) / max(len(x) - 2, 1)
     return slope, math.sqrt(max(1.0, scatter) / spread)

@@ -163,6 +163,15 @@ def test_negative_modes_are_counted_without_the_scale_generators():
     assert found.info["n_negative_H"] == (np.linalg.eigvalsh(Z.T @ H @ Z) < -tolerance).sum()
 
 
+def test_a_diverged_run_is_refused():
+    data = oracle.dataset(40, 4)
+    settings = with_options(Settings(), steps=2000, optimizer="sgd", batch=0, lr=1e6)
+    run = train(data, Architecture(4, 5, 3), settings, seed=0)
+    assert run.info["n_unsatisfied"] > 0, "NaN is not satisfied"
+    with pytest.raises(InputError, match="'diverged'"):
+        spectrum_of(run, data)
+
+
 def test_cross_entropy_is_refused():
     arch = Architecture(3, 4, 1)
     x, y = oracle.sphere(10, 3)

@@ -76,3 +76,17 @@ def test_other_objects_are_refused():
         fit([{"kind": "gaps"}])
     with pytest.raises(InputError, match="found an N"):
         fit([{**point(100, 40), "n_star": None}])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"P": "800"}, {"P": None}, {"n_star": float("inf")}, {"interval": 3}, {"interval": ["a", 2]}],
+    ids=str,
+)
+def test_what_is_no_number_is_refused(wrong):
+    with pytest.raises(InputError, match="no number"):
+        fit([{**point(100, 40), **wrong}])
+
+
+def test_points_at_one_p_have_no_slope():
+    assert fit([point(300, 100), point(300, 107), point(300, 95)])["slope"] is None

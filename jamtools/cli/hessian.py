@@ -46,7 +46,10 @@ def hessian(
     from jamtools import store
     from jamtools.hessian import spectrum_of
 
-    members, provenance = store.read_ensemble(files)
+    everyone, provenance = store.read_ensemble(files)
+    members = [member for member in everyone if member.run.info["status"] != "diverged"]
+    if len(members) < len(everyone):
+        session.note(f"{len(everyone) - len(members)} diverged run(s) left out: they have no spectrum")
     where = session.torch_setup(device, dtype, threads)
     spectra = []
     with session.progress(NAME, total=len(members)) as update:
@@ -56,7 +59,7 @@ def hessian(
     session.write(store.spectra_bytes(spectra, session.provenance(provenance)))
     rows = [
         [name, *(spectrum.info[field] for field in list(COLUMNS.values())[1:])]
-        for name, spectrum in zip((m.name for m in members), spectra, strict=True)
+        for name, spectrum in zip((f"r{i:04d}" for i in range(len(spectra))), spectra)
     ]
     session.table(COLUMNS, rows)
 
