@@ -58,6 +58,7 @@ class Settings:
     stop: bool | None = None
     measurements: int = 150
     measure_at: tuple[int, ...] = ()
+    snapshots: bool = False
     protocol: str = "custom"
 
     def __post_init__(self) -> None:
@@ -86,15 +87,43 @@ class Settings:
 
 
 #: The paper's protocols by name (science.md); `steps` is the one for N*.
-PROTOCOLS = {"paper-hinge": Settings(steps=2_000_000, protocol="paper-hinge")}
+PROTOCOLS = {
+    "paper-hinge": Settings(steps=2_000_000, protocol="paper-hinge"),
+    "paper-cross-entropy": Settings(
+        loss="cross-entropy",
+        init="torch",
+        optimizer="sgd",
+        schedule=Schedule(lr=1e-2, every=500_000),
+        steps=1_000_000,
+        stop=False,
+        protocol="paper-cross-entropy",
+    ),
+}
+#: Those whose rate falls once, halfway: 10⁻² for the first half of the steps, 10⁻³ for the second.
+HALVED = ("paper-cross-entropy",)
+#: Those that normalise: a matter of the architecture, and theirs to say.
+NORMALISED = ("paper-cross-entropy",)
+
+
+def batch_norm(protocol: str | None, given: bool | None = None) -> bool:
+    """Whether networks are batch-normalised: as `given`, else as the protocol has it."""
+    return protocol in NORMALISED if given is None else given
+
+
+def usual_success(loss: str) -> str:
+    """The reading of N* that a loss allows: N_Δ = 0 with a margin, else no y f < 0."""
+    return "satisfied" if loss == "hinge" else "classified"
 
 
 def with_options(base: Settings, **options: Any) -> Settings:
     """`base` with every option that is not None replaced; lr, every, factor and floor go to its schedule.
 
-    FIRE, whose η is a time, starts from FIRE_LR unless lr is given.
+    FIRE, whose η is a time, starts from FIRE_LR unless lr is given. A protocol in halves keeps to them when
+    `steps` is given.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    if base.protocol in HALVED and "steps" in given:
+        given.setdefault("every", -(-given["steps"] // 2))
     if given.get("optimizer") == "fire":
         given.setdefault("lr", FIRE_LR)
     schedule = {name: given.pop(name) for name in ("lr", "every", "factor", "floor") if name in given}

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jamtools.descent import Place, train
@@ -40,6 +40,11 @@ class Question:
     seeds: Sequence[int]
     success: str = "satisfied"
     max_width: int | None = None
+    batch_norm: bool = False
+
+    def architecture(self, data: Dataset, width: int) -> Architecture:
+        """The network of a trial."""
+        return Architecture(data.d, width, self.depth, self.activation, data.outputs, self.batch_norm)
 
 
 #: trial(width, seed) -> its record, with the fields of `describe`.
@@ -89,7 +94,7 @@ def smallest_width(trial: Callable[[int], bool], first: int, largest: int) -> in
 
 def search(data: Dataset, question: Question, first: int, trial: Trial) -> dict[str, Any]:
     """N* of one dataset, as the JSON object of the contract; `first` is the width to begin with."""
-    arch = Architecture(data.d, 1, question.depth, question.activation, data.outputs)
+    arch = question.architecture(data, 1)
     largest = question.max_width or width_of(LARGEST * data.P, arch)
     trials: list[dict[str, Any]] = []
     widths: list[int | None] = []
@@ -127,7 +132,7 @@ def _effective(width: int, arch: Architecture) -> int:
     """N at some width of the same depth; 0 at width 0."""
     if width == 0:
         return 0
-    return Architecture(arch.d, width, arch.depth, arch.activation, arch.outputs).n_effective
+    return replace(arch, width=width).n_effective
 
 
 def _fields(data: Dataset, question: Question, largest: int) -> dict[str, Any]:
@@ -136,6 +141,8 @@ def _fields(data: Dataset, question: Question, largest: int) -> dict[str, Any]:
         "d": data.d,
         "depth": question.depth,
         "activation": question.activation,
+        "batch_norm": question.batch_norm,
+        "protocol": question.settings.protocol,
         "loss": question.settings.loss,
         "optimizer": question.settings.optimizer,
         "steps": question.settings.steps,
@@ -167,13 +174,13 @@ def search_all(
     `watch(P, width, seed)` is told of every trial before it runs.
     """
     records: list[dict[str, Any]] = []
-    arch = Architecture(data.d, 1, question.depth, question.activation, data.outputs)
+    arch = question.architecture(data, 1)
     for P in sorted(patterns):
         part = data.first(P)
 
         def trial(width: int, seed: int, part: Dataset = part) -> dict[str, Any]:
             watch(part.P, width, seed)
-            network = Architecture(part.d, width, question.depth, question.activation, part.outputs)
+            network = question.architecture(part, width)
             return describe(train(part, network, question.settings, seed, place), question.success)
 
         before = records[-1] if records and records[-1]["n_star"] else None

@@ -8,17 +8,23 @@ import typer
 
 from jamtools.cli.main import new_app, run
 from jamtools.cli.options import (
+    BatchNorm,
     Debug,
     Device,
     Dtype,
+    Init,
     Integers,
+    Loss,
+    Momentum,
+    Optimizer,
     Output,
+    Protocol,
     Quiet,
+    Rate,
     Source,
     Sources,
     Threads,
     Version,
-    above_zero,
     batch_size,
     fraction,
     naturals,
@@ -66,8 +72,11 @@ def search(
         ),
     ] = SEEDS,
     success: Annotated[
-        Literal["satisfied", "classified"], typer.Option("--success", help="N_Δ = 0, or no y f < 0.")
-    ] = "satisfied",
+        Literal["satisfied", "classified"] | None,
+        typer.Option(
+            "--success", help="N_Δ = 0, or no y f < 0 [default: satisfied, classified for cross-entropy]."
+        ),
+    ] = None,
     max_width: Annotated[
         int | None,
         typer.Option(
@@ -75,24 +84,13 @@ def search(
         ),
     ] = None,
     activation: Annotated[Literal["relu", "tanh"], typer.Option("--activation", help="ρ.")] = "relu",
-    protocol: Annotated[
-        Literal["paper-hinge"] | None,
-        typer.Option("--protocol", help="A protocol of the paper by name, with its number of steps."),
-    ] = None,
-    loss: Annotated[
-        Literal["hinge", "cross-entropy"] | None, typer.Option("--loss", help="[default: hinge]")
-    ] = None,
-    init: Annotated[
-        Literal["orthogonal", "torch", "normal"] | None,
-        typer.Option("--init", help="Initialisation [default: orthogonal]."),
-    ] = None,
-    optimizer: Annotated[
-        Literal["adam", "sgd"] | None, typer.Option("--optimizer", help="[default: adam]")
-    ] = None,
-    lr: Annotated[
-        float | None,
-        typer.Option("--lr", parser=above_zero, metavar="X", help="Learning rate [default: 1e-4]."),
-    ] = None,
+    protocol: Protocol = None,
+    loss: Loss = None,
+    init: Init = None,
+    batch_norm: BatchNorm = None,
+    optimizer: Optimizer = None,
+    momentum: Momentum = None,
+    lr: Rate = None,
     batch: Annotated[
         int | None, typer.Option("--batch", parser=batch_size, metavar="N|full", help="Patterns per step.")
     ] = None,
@@ -128,13 +126,26 @@ def search(
     data, _ = store.read_dataset(dataset)
     base = protocols.PROTOCOLS[protocol] if protocol else protocols.Settings()
     settings = protocols.with_options(
-        base, loss=loss, init=init, optimizer=optimizer, lr=lr, batch=batch, steps=steps, measurements=2
+        base,
+        loss=loss,
+        init=init,
+        optimizer=optimizer,
+        momentum=momentum,
+        lr=lr,
+        batch=batch,
+        steps=steps,
+        measurements=2,
     )
-    question = transition.Question(depth, activation, settings, tuple(sorted(seeds)), success, max_width)
+    reading = success or protocols.usual_success(settings.loss)
+    normalise = protocols.batch_norm(protocol, batch_norm)
+    question = transition.Question(
+        depth, activation, settings, tuple(sorted(seeds)), reading, max_width, normalise
+    )
     sizes = tuple(sorted(patterns or (data.P,)))
     data.first(sizes[-1])
     place = Place(
-        *session.torch_setup(device, dtype, threads, numbers=int(sizes[-1] ** 1.5)), threads or available_cores()
+        *session.torch_setup(device, dtype, threads, numbers=int(sizes[-1] ** 1.5)),
+        threads or available_cores(),
     )
     with session.progress(NAME, total=None) as update:
         records = transition.search_all(

@@ -94,6 +94,14 @@ def above_zero(text: str | float) -> float:
     return value
 
 
+def below_one(text: str | float) -> float:
+    """A number of at least 0 and below 1."""
+    value = _number(text)
+    if not 0 <= value < 1:
+        raise typer.BadParameter(f"got {text}, expected a number of at least 0 and below 1")
+    return value
+
+
 def device_name(text: str) -> str:
     """auto, cpu, cuda or cuda:N."""
     kind, _, index = text.partition(":")
@@ -137,6 +145,52 @@ Source = Annotated[str, typer.Argument(metavar="FILE", help="A file, or - for st
 Sources = Annotated[
     list[str] | None,
     typer.Argument(metavar="FILES...", help="Files, read as one ensemble; - is standard input."),
+]
+
+
+Protocol = Annotated[
+    Literal["paper-hinge", "paper-cross-entropy"] | None,
+    typer.Option(
+        "--protocol",
+        help="A protocol of the paper by name, with its number of steps; options beside it take precedence.",
+    ),
+]
+Loss = Annotated[
+    Literal["hinge", "cross-entropy"] | None,
+    typer.Option("--loss", help="[default: hinge, or the protocol's]"),
+]
+Init = Annotated[
+    Literal["orthogonal", "torch", "normal"] | None,
+    typer.Option("--init", help="Initialisation [default: orthogonal, or the protocol's]."),
+]
+BatchNorm = Annotated[
+    bool | None,
+    typer.Option(
+        "--batch-norm/--no-batch-norm",
+        help="Normalise each hidden layer over its batch [default: as the protocol; without one, no].",
+    ),
+]
+Optimizer = Annotated[
+    Literal["adam", "sgd", "fire"] | None,
+    typer.Option("--optimizer", help="[default: adam, or the protocol's]"),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        "--lr",
+        parser=above_zero,
+        metavar="X",
+        help="Learning rate [default: 1e-4, or the protocol's; fire, whose first time step it is: 0.1].",
+    ),
+]
+Momentum = Annotated[
+    float | None,
+    typer.Option(
+        "--momentum",
+        parser=below_one,
+        metavar="X",
+        help="Momentum of sgd, in torch's convention [default: 0].",
+    ),
 ]
 
 

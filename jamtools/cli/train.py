@@ -8,12 +8,19 @@ import typer
 
 from jamtools.cli.main import new_app, run
 from jamtools.cli.options import (
+    BatchNorm,
     Debug,
     Device,
     Dtype,
+    Init,
     Integers,
+    Loss,
+    Momentum,
+    Optimizer,
     Output,
+    Protocol,
     Quiet,
+    Rate,
     Source,
     Threads,
     Version,
@@ -64,24 +71,16 @@ def train(
     activation: Annotated[
         Literal["relu", "tanh", "linear"], typer.Option("--activation", help="ρ.")
     ] = "relu",
-    protocol: Annotated[
-        Literal["paper-hinge"] | None,
-        typer.Option("--protocol", help="A protocol of the paper by name, with its number of steps."),
-    ] = None,
-    loss: Annotated[
-        Literal["hinge", "cross-entropy"] | None, typer.Option("--loss", help="[default: hinge]")
-    ] = None,
+    protocol: Protocol = None,
+    loss: Loss = None,
     epsilon: Annotated[
         float | None, _number("--epsilon", help="Margin ε of the hinge loss [default: 0.5].")
     ] = None,
-    init: Annotated[
-        Literal["orthogonal", "torch", "normal"] | None,
-        typer.Option("--init", help="Initialisation [default: orthogonal]."),
-    ] = None,
-    optimizer: Annotated[
-        Literal["adam", "sgd"] | None, typer.Option("--optimizer", help="[default: adam]")
-    ] = None,
-    lr: Annotated[float | None, _number("--lr", help="Learning rate [default: 1e-4].")] = None,
+    init: Init = None,
+    batch_norm: BatchNorm = None,
+    optimizer: Optimizer = None,
+    momentum: Momentum = None,
+    lr: Rate = None,
     lr_schedule: Annotated[
         Any,
         typer.Option(
@@ -100,7 +99,7 @@ def train(
             "--batch",
             parser=batch_size,
             metavar="N|full",
-            help="Patterns per step [default: full for adam, min(P/2, 1024) for sgd].",
+            help="Patterns per step [default: full, for sgd min(P/2, 1024)].",
         ),
     ] = None,
     steps: Annotated[
@@ -158,11 +157,13 @@ def train(
     base = protocols.PROTOCOLS[protocol] if protocol else protocols.Settings()
     every, factor = lr_schedule or (None, None)
     settings = protocols.with_options(
-        base, loss=loss, epsilon=epsilon, init=init, optimizer=optimizer, lr=lr, every=every, factor=factor,
+        base, loss=loss, epsilon=epsilon, init=init, optimizer=optimizer,
+        momentum=momentum, lr=lr, every=every, factor=factor,
         floor=lr_floor, batch=batch, steps=steps, measurements=measurements, measure_at=measure_at, stop=stop,
     )  # fmt: skip
+    normalise = protocols.batch_norm(protocol, batch_norm)
     jobs = [
-        Job(data.first(P), Architecture(data.d, h, depth, activation, data.outputs), seed)
+        Job(data.first(P), Architecture(data.d, h, depth, activation, data.outputs, normalise), seed)
         for h in widths
         for P in sizes
         for seed in sorted(seeds)
