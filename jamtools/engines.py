@@ -23,7 +23,9 @@ from jamtools.optimizers import Adam, Optimizer
 from jamtools.protocols import Settings
 
 ENGINES = ("auto", "compiled", "torch")
-#: Below this many multiplications a step, two threads wait for each other longer than they work.
+#: From this many multiplications a step on, chunks are called one by one, which threads can share; below, two threads
+#: would wait for each other longer than they work, and whole stretches of steps are compiled into one loop. The compiler
+#: may order the sums of these two differently: what decides is the size of the problem, never the number of threads.
 SHARED = 2_000_000
 
 
@@ -97,7 +99,8 @@ class CompiledEngine:
         self.theta, self.optimizer, self.settings = theta, optimizer, settings
         self.call = kernel.Call(kernel.Tiles.of(x, y), arch, loss)
         work = 3 * arch.n_parameters * len(x)
-        self.threads = min(threads, self.call.chunks) if work > SHARED else 1
+        self.chunkwise = work > SHARED
+        self.threads = min(threads, self.call.chunks) if self.chunkwise else 1
         self._map = ThreadPoolExecutor(self.threads).map if self.threads > 1 else None
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
@@ -113,7 +116,7 @@ class CompiledEngine:
 
     def _steps(self, steps: int, lr: float, stop: bool) -> tuple[int, float]:
         theta = self.theta.numpy()
-        if isinstance(self.optimizer, Adam) and self.threads == 1:
+        if isinstance(self.optimizer, Adam) and not self.chunkwise:
             m, v = (self.optimizer.state[name].numpy() for name in ("m", "v"))
             done, top = self.call.adam_steps(theta, m, v, self.optimizer.t, lr, steps, stop)
             self.optimizer.t += done

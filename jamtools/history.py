@@ -5,6 +5,8 @@ step,  L,  N_Δ,  misclassified,  ‖∇L‖,  ‖W - W₀‖,  and on a test se
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from torch import Tensor
 
@@ -17,14 +19,16 @@ COUNTS = ("step", "n_unsatisfied", "n_misclassified")
 class History:
     """Columns over the measured steps."""
 
-    def __init__(self, objective: Objective, test: Objective | None, theta0: Tensor) -> None:
-        self.objective, self.test, self.theta0 = objective, test, theta0
-        self.rows: list[dict[str, float]] = []
+    def __init__(
+        self, objective: Objective, test: Objective | None, theta0: Tensor, snapshots: bool = False
+    ) -> None:
+        self.objective, self.test, self.theta0, self.snapshots = objective, test, theta0, snapshots
+        self.rows: list[dict[str, Any]] = []
 
     def measure(self, step: int, theta: Tensor) -> Evaluation:
         """Adds a row; gives the evaluation it was read from."""
         here = self.objective.evaluate(theta)
-        row = {
+        row: dict[str, Any] = {
             "step": step,
             "loss": here.value,
             "n_unsatisfied": here.n_unsatisfied,
@@ -34,11 +38,13 @@ class History:
         }
         if self.test is not None:
             row["test_error"], row["test_loss"] = self.test.error(theta), self.test.value(theta)
+        if self.snapshots:
+            row["theta"] = theta.double().cpu().numpy().copy()
         self.rows.append(row)
         return here
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Step and counts as int64, the rest as float64."""
+        """[T] each: step and counts as int64, the rest as float64; snapshots theta [T, Ñ]."""
         return {
             name: np.array([row[name] for row in self.rows], dtype=np.int64 if name in COUNTS else np.float64)
             for name in self.rows[0]

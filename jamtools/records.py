@@ -94,7 +94,8 @@ class Run:
     """One trained network.
 
     theta, theta0 [Ñ]: parameters at the end and the start, per layer weight [out, in] row-major then
-    bias; gaps [P] (or [P, C]): Δ at the end; history: columns over the T measured steps;
+    bias; gaps [P] (or [P, C]): Δ at the end; history: columns [T] over the measured steps
+    (and theta [T, Ñ] where snapshots were asked for);
     info: `RUN_FIELDS` and whatever else the training recorded.
     """
 
@@ -117,9 +118,14 @@ class Run:
         for name in HISTORY_FIELDS:
             if name not in self.history:
                 raise InputError(f"a run without history/{name}; train it again with jam-train")
-        lengths = {column.shape for column in self.history.values()}
-        if len(lengths) > 1 or len(next(iter(lengths))) != 1:
-            raise InputError(f"history columns of shapes {sorted(lengths)}, expected one [T] for all")
+        shapes = {name: column.shape for name, column in self.history.items()}
+        T = shapes["step"]
+        if len(T) != 1 or any(
+            shape != ((*T, len(self.theta)) if name == "theta" else T) for name, shape in shapes.items()
+        ):
+            raise InputError(
+                f"history columns of shapes {sorted(set(shapes.values()))}, expected one [T] for all"
+            )
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,20 @@ def test_measured_steps_are_log_spaced_and_hold_both_ends():
     assert measured_steps(1000, 3, (300, 5000)) == [0, 1, 300, 1000]
 
 
+def test_snapshots_are_the_points_the_history_was_measured_at():
+    data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2)
+    settings = with_options(Settings(), steps=40, lr=1e-3, measurements=5, snapshots=True)
+    run = train(data, arch, settings, seed=0)
+    thetas = run.history["theta"]
+    assert thetas.shape == (len(run.history["step"]), arch.n_parameters)
+    assert np.array_equal(thetas[0], run.theta0)
+    assert np.array_equal(thetas[-1], run.theta)
+    shorter = train(
+        data, arch, with_options(settings, steps=int(run.history["step"][2]), snapshots=False), seed=0
+    )
+    assert np.array_equal(thetas[2], shorter.theta)
+
+
 def test_the_schedule_divides_down_to_its_floor():
     schedule = Schedule(lr=1e-4, every=250_000, factor=10, floor=1e-7)
     assert [schedule.rate(s) for s in (0, 249_999, 250_000, 500_000)] == pytest.approx(
