@@ -165,7 +165,8 @@ class State:
 
 
 def forward(layers: Layers, x: Tensor, arch: Architecture) -> State:
-    """x [P, d] through all layers."""
+    """x [P, d] through all layers; batchnorm.forward is the one of a normalised network."""
+    arch.require_plain()
     inputs, z = [x], []
     for weight, bias in layers:
         z.append(torch.addmm(bias, inputs[-1], weight.T))

@@ -14,7 +14,7 @@ from jamtools.descent import Place, train
 from jamtools.errors import InputError
 from jamtools.hessian import hessian, spectrum_of
 from jamtools.loss import Loss
-from jamtools.network import Architecture, initial_parameters, layers_of
+from jamtools.network import Architecture, forward, initial_parameters, layers_of
 from jamtools.objective import Objective
 from jamtools.protocols import Settings, with_options
 from tests import oracle
@@ -187,6 +187,7 @@ def test_what_needs_patterns_apart_is_refused():
         lambda: hessian(theta, x, y, arch, loss),
         lambda: effective.effective_parameters(theta, x, arch),
         lambda: cusps.count(theta, x, y, arch, loss),
+        lambda: forward(layers_of(theta, arch), x, arch),
     ):
         with pytest.raises(InputError, match="--no-batch-norm"):
             refused()

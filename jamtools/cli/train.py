@@ -142,6 +142,10 @@ def train(
     \b
     Example:
       jam-data random -P 1000 -d 10 | jam-train --width 10,12 --seeds 0:4 -o runs.safetensors
+      jam-train data.safetensors --protocol paper-cross-entropy --steps 10k -o runs.safetensors
+
+    A protocol sets loss, initialisation, batch normalisation, optimiser, batches, rates and steps; its rates
+    follow --steps where they change halfway. The file records what was done.
 
     One file comes out, its runs ordered by width, then P, then seed. A run ends with status "satisfied"
     (N_Δ = 0), "budget" or "diverged"; all of them are results and leave exit code 0 unless --require is given.
