@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from jamtools.engines import CompiledEngine, Engine, TorchEngine, fits_compiled
 from jamtools.errors import InputError
 from jamtools.history import History
+from jamtools.keeping import Keeper, State
 from jamtools.loss import CONTACT, Loss, column
 from jamtools.network import Architecture, initial_parameters
 from jamtools.objective import Objective
@@ -32,6 +34,8 @@ from jamtools.records import Dataset, Run
 
 #: A burst of steps takes about this many seconds: as often the main thread can look, tell and be interrupted.
 BURST = 0.2
+#: Seconds that a call which is kept waits for its threads when it has to end: batch systems kill soon after they warn.
+PATIENCE = 6.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Training:
             test.training = objective.x
         self.theta0 = initial_parameters(arch, settings.init, job.seed)
         self.theta = torch.as_tensor(self.theta0, dtype=place.dtype, device=place.device).clone()
-        self.history = History(objective, test, self.theta.clone())
+        self.history = History(objective, test, self.theta.clone(), settings.snapshots)
         self.optimizer = make(settings.optimizer, self.theta, settings.momentum)
         self.rng = np.random.default_rng([job.seed, 1])  # of the batches; [seed, 0] made theta0
         self.step = 0
@@ -106,6 +110,24 @@ class Training:
         if not self.history.rows:
             return self.step, math.nan, 0
         return self.step, self.history.rows[-1]["loss"], int(self.history.rows[-1]["n_unsatisfied"])
+
+    def state(self) -> State:
+        """A copy of all that the next step depends on."""
+        arrays = {name: _copied(tensor) for name, tensor in self.optimizer.state.items()}
+        rows = [dict(row) for row in self.history.rows]
+        return State(
+            self.step, self.status, self.optimizer.t, _copied(self.theta), arrays, rows,
+            self.rng.bit_generator.state,
+        )  # fmt: skip
+
+    def restore(self, state: State) -> None:
+        """Goes back, or ahead, to a state of the same job: in place, since the engine holds the same tensors."""
+        self.step, self.status, self.optimizer.t = state.step, state.status, state.t
+        self.theta.copy_(torch.from_numpy(state.theta))
+        for name, array in state.optimizer.items():
+            self.optimizer.state[name].copy_(torch.from_numpy(array))
+        self.history.rows = [dict(row) for row in state.rows]
+        self.rng.bit_generator.state = state.rng
 
     def go_on(self) -> bool:
         """A burst of steps, up to the next event; False once the run has ended."""
@@ -175,6 +197,10 @@ class Training:
         return Run(*arrays, self.history.columns(), info)
 
 
+def _copied(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().copy()
+
+
 def _architecture_fields(arch: Architecture) -> dict[str, Any]:
     return {
         "d": arch.d,
@@ -197,48 +223,81 @@ def train(
 
 
 def train_many(
-    jobs: Sequence[Job], settings: Settings, place: Place | None = None, watch: Watch | None = None
+    jobs: Sequence[Job],
+    settings: Settings,
+    place: Place | None = None,
+    watch: Watch | None = None,
+    keeper: Keeper | None = None,
 ) -> list[Run]:
     """Trains every job, as many at once as `place` has threads, and returns their records in order.
 
     A run's bytes depend on its job, the settings, the device, dtype and engine: not on the other jobs, nor, with the
-    compiled engine, on the number of threads. The torch engine takes one run after the other.
-    Raises InputError when the engine asked for cannot take these steps.
+    compiled engine, on the number of threads, nor on where `keeper` let it go on. The torch engine takes one run
+    after the other. Raises InputError when the engine asked for cannot take these steps, and what `keeper` raises.
     """
     place = place or Place()
-    at_once = min(place.threads, len(jobs)) if _compiled(jobs, settings, place) else 1
-    each = max(1, place.threads // at_once)
-    seen = [(0, math.nan, 0)] * len(jobs)
-    enough = Event()
-
-    def work(i: int) -> Run:
-        training = Training(jobs[i], settings, place, each)
-        while not enough.is_set() and training.go_on():
-            seen[i] = training.seen
-        seen[i] = training.seen
-        return training.record()
-
-    with ThreadPoolExecutor(at_once) as pool:
-        pending = [pool.submit(work, i) for i in range(len(jobs))]
-        try:
-            while wait(pending, timeout=BURST).not_done:
-                if watch:
-                    watch(seen)
-                _raise_first(pending)
-            return [future.result() for future in pending]
-        finally:  # also on an interrupt: the threads end after their burst
-            enough.set()
-            pool.shutdown(cancel_futures=True)
+    compiled = all(engine_name(job, settings, place) == "compiled" for job in jobs)
+    at_once = min(place.threads, len(jobs)) if compiled else 1
+    call = _Call(jobs, settings, place, max(1, place.threads // at_once), keeper)
+    pool = ThreadPoolExecutor(at_once)
+    pending = [pool.submit(call.work, i) for i in range(len(jobs))]
+    try:
+        while wait(pending, timeout=min(BURST, keeper.every) if keeper else BURST).not_done:
+            if watch:
+                watch(call.seen)
+            _raise_first(pending)
+            if keeper:
+                keeper.tick()
+        return [run for future in pending if (run := future.result())]
+    finally:  # also on an interrupt: the threads end after their burst
+        call.enough.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait([future for future in pending if not future.cancelled()], PATIENCE if keeper else None)
 
 
-def _raise_first(pending: Sequence[Future[Run]]) -> None:
+class _Call:
+    """The runs of one call of `train_many`, each in a thread of its own."""
+
+    def __init__(
+        self, jobs: Sequence[Job], settings: Settings, place: Place, each: int, keeper: Keeper | None
+    ) -> None:
+        self.jobs, self.settings, self.place, self.each, self.keeper = jobs, settings, place, each, keeper
+        self.seen = [(0, math.nan, 0)] * len(jobs)
+        self.enough = Event()
+
+    def work(self, i: int) -> Run | None:
+        """Run i from its beginning, or from where it was kept, to its end; None if there has been enough before."""
+        kept = self.keeper.kept(i) if self.keeper else None
+        if isinstance(kept, Run):
+            self.seen[i] = kept.info["steps"], math.nan, 0
+            return kept
+        training = Training(self.jobs[i], self.settings, self.place, self.each)
+        if kept:
+            training.restore(kept)
+        while training.go_on():  # one burst at least: each of many short calls gets on
+            self.seen[i] = training.seen
+            if self.keeper and self.keeper.wants(i):
+                self.keeper.keep(i, training.state())
+            if self.enough.is_set():
+                break
+        return self._ended(i, training)
+
+    def _ended(self, i: int, training: Training) -> Run | None:
+        self.seen[i] = training.seen
+        run = training.record() if training.status else None
+        if self.keeper:
+            self.keeper.keep(i, run or training.state())
+        return run
+
+
+def _raise_first(pending: Sequence[Future[Run | None]]) -> None:
     """Raises what a finished run raised, at once rather than when all others are through."""
     for future in pending:
         if future.done():
             future.result()
 
 
-def _compiled(jobs: Sequence[Job], settings: Settings, place: Place) -> bool:
-    return place.engine != "torch" and all(
-        fits_compiled(job.arch, settings.resolved(job.data.P), place.device, place.dtype) for job in jobs
-    )
+def engine_name(job: Job, settings: Settings, place: Place) -> str:
+    """What takes a job's steps: compiled or torch."""
+    fits = fits_compiled(job.arch, settings.resolved(job.data.P), place.device, place.dtype)
+    return "compiled" if fits and place.engine != "torch" else "torch"

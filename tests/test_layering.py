@@ -13,9 +13,9 @@ FLOORS = [
     {"records", "network", "tilt", "spectrum", "streams"},
     {"store", "loss", "batchnorm", "datasets", "powerlaw", "scaling"},
     {"rawdata", "effective", "cusps", "gaps", "protocols", "optimizers", "objective", "kernel"},
-    {"hessian", "engines", "history"},
+    {"hessian", "engines", "history", "keeping"},
     {"descent"},
-    {"transition", "figures"},
+    {"transition", "figures", "checkpoint"},
     {"cli"},
 ]
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
@@ -37,6 +37,7 @@ NUMERICS = {
     "kernel",
     "engines",
     "history",
+    "keeping",
     "hessian",
     "transition",
     "scaling",

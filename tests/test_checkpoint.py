@@ -1,0 +1,248 @@
+"""Runs that are killed and go on: to the same bytes as if nothing had happened."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from jamtools import checkpoint, store
+from jamtools.checkpoint import Checkpoint, Stopped, pack, read, request_of, train_kept
+from jamtools.descent import Job, Place, Training, train, train_many
+from jamtools.errors import InputError
+from jamtools.network import Architecture
+from jamtools.protocols import Settings, with_options
+from jamtools.records import Run, Runs
+from tests import oracle
+
+ARCH = Architecture(5, 6, 2)
+CASES = {
+    "compiled adam": ({}, "auto"),
+    "torch adam": ({}, "torch"),
+    "compiled descent": ({"optimizer": "sgd", "batch": 0}, "auto"),
+    "sgd": ({"optimizer": "sgd", "lr": 0.05}, "torch"),
+    "adam in batches": ({"batch": 7}, "torch"),
+    "momentum": ({"optimizer": "sgd", "momentum": 0.9}, "torch"),
+    "fire": ({"optimizer": "fire"}, "auto"),
+    "snapshots": ({"snapshots": True}, "auto"),
+    "cross-entropy": ({"loss": "cross-entropy"}, "auto"),
+}
+
+
+def file_bytes(data, runs):
+    return store.runs_bytes(Runs(data, tuple(runs)), [])
+
+
+def put_and_read(path, state, request=None):
+    """A state as it comes back from a file."""
+    path.write_bytes(pack(request or {}, [None, state]))
+    return read(str(path), request or {})[1]
+
+
+def interrupted(job, settings, place, every, path):
+    """The run, moved into a new Training by way of a file after every few bursts."""
+    training, bursts = Training(job, settings, place), 0
+    while training.go_on():
+        training._burst = 1 + training.step % 7
+        bursts += 1
+        if bursts % every == 0:
+            state = put_and_read(path, training.state())
+            training = Training(job, settings, place)
+            training.restore(state)
+    return training.record()
+
+
+@pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.parametrize(("options", "engine"), CASES.values(), ids=CASES)
+def test_a_run_that_goes_through_files_ends_with_the_same_bytes(options, engine, every, tmp_path):
+    data, place = oracle.dataset(60, 5, test=20), Place(engine=engine)
+    settings = with_options(
+        Settings(), **{"steps": 200, "lr": 1e-3, "every": 77, "measurements": 9} | options
+    )
+    whole = train(data, ARCH, settings, 3, place)
+    pieces = interrupted(Job(data, ARCH, 3), settings, place, every, tmp_path / "c")
+    assert file_bytes(data, [pieces]) == file_bytes(data, [whole])
+
+
+def test_the_step_at_which_all_is_satisfied_stays_the_same(tmp_path):
+    data = oracle.dataset(10, 8)
+    settings, arch = with_options(Settings(), lr=1e-3, steps=5000), Architecture(8, 8, 2)
+    for engine in ("compiled", "torch"):
+        whole = train(data, arch, settings, 0, Place(engine=engine))
+        assert whole.info["status"] == "satisfied"
+        pieces = interrupted(Job(data, arch, 0), settings, Place(engine=engine), 9, tmp_path / "c")
+        assert file_bytes(data, [pieces]) == file_bytes(data, [whole])
+
+
+def test_a_run_that_satisfies_but_for_round_off_goes_on_alike(tmp_path, monkeypatch):
+    """The engine takes max Δ ≤ 10⁻⁴ for satisfied, the measurement does not: the look-and-step path, many times."""
+    monkeypatch.setattr(
+        "jamtools.engines.judge", lambda top, stop: "satisfied" if stop and top <= 1e-4 else ""
+    )
+    data = oracle.dataset(10, 8)
+    settings, arch = with_options(Settings(), lr=1e-3, steps=2000), Architecture(8, 8, 2)
+    place = Place(engine="torch")
+    whole = train(data, arch, settings, 0, place)
+    assert len(whole.history["step"]) > len(set(Training(Job(data, arch, 0), settings, place)._events))
+    pieces = interrupted(Job(data, arch, 0), settings, place, 3, tmp_path / "c")
+    assert file_bytes(data, [pieces]) == file_bytes(data, [whole])
+
+
+def test_not_a_number_comes_back_as_it_was(tmp_path):
+    data = oracle.dataset(40, 4)
+    settings = with_options(Settings(), steps=2000, optimizer="sgd", batch=0, lr=1e6)
+    run = train(data, Architecture(4, 5, 3), settings, seed=0)
+    back = put_and_read(tmp_path / "c", run)
+    assert isinstance(back, Run)
+    assert repr([back.info[name] for name in ("final_loss", "grad_norm")]) == repr(
+        [run.info[name] for name in ("final_loss", "grad_norm")]
+    )
+    assert file_bytes(data, [back]) == file_bytes(data, [run])
+
+
+def test_single_precision_and_scalars_keep_their_shapes(tmp_path):
+    data = oracle.dataset(40, 5)
+    training = Training(Job(data, ARCH, 0), Settings(), Place(dtype=torch.float32))
+    training.optimizer.state["pace"] = torch.tensor(0.25, dtype=torch.float64)
+    training.go_on()
+    state = put_and_read(tmp_path / "c", training.state())
+    assert state.theta.dtype == np.float32
+    assert state.optimizer["pace"].shape == ()
+    other = Training(Job(data, ARCH, 0), Settings(), Place(dtype=torch.float32))
+    other.optimizer.state["pace"] = torch.tensor(0.0, dtype=torch.float64)
+    other.restore(state)
+    assert other.optimizer.state["pace"].item() == 0.25
+    assert other.theta.numpy().tobytes() == training.theta.numpy().tobytes()
+
+
+# --- a call of many runs --------------------------------------------------------------------------------
+
+
+def call_of(steps=40_000):
+    data = oracle.dataset(120, 5)
+    settings = with_options(Settings(), steps=steps, lr=1e-4, stop=False, measurements=20)
+    jobs = [Job(data.first(P), Architecture(5, h, 2), 0) for h in (5, 6) for P in (100, 120)]
+    return jobs, settings, Place(threads=2)
+
+
+def kept_call(path, call, limit, resume=True):
+    """One call that is told to stop when asked for the `limit`-th time."""
+    looks = iter(range(limit))
+    jobs, settings, place = call
+    keeper = Checkpoint(
+        str(path), request_of(*call), len(jobs), 0.01, resume, stop=lambda: next(looks, None) is None
+    )
+    return train_kept(jobs, settings, place, None, keeper)
+
+
+def test_a_call_stopped_again_and_again_ends_with_the_same_runs(tmp_path):
+    call = call_of()
+    whole, path, stops = train_many(*call), tmp_path / "c", 0
+    while True:
+        try:
+            runs = kept_call(path, call, limit=2)
+            break
+        except Stopped:
+            stops += 1
+            assert path.exists()
+    assert stops > 2
+    data = call[0][-1].data
+    assert file_bytes(data, runs) == file_bytes(data, whole)
+    before = path.read_bytes()
+    assert file_bytes(data, kept_call(path, call, limit=10**9)) == file_bytes(data, whole)
+    assert path.read_bytes() == before  # of finished runs alone, the same bytes again
+
+
+def test_an_interrupt_leaves_a_checkpoint(tmp_path):
+    call, path = call_of(10**6), tmp_path / "c"
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    keeper = Checkpoint(str(path), request_of(*call), len(call[0]), 60.0, stop=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train_kept(*call, None, keeper)
+    assert read(str(path), request_of(*call))[0].step > 0
+    assert threading.active_count() == 1
+
+
+def test_a_full_disk_ends_no_run(tmp_path, monkeypatch):
+    def full(path, data):
+        raise checkpoint.OutputError(f"{path}: no space left on device; nothing was written")
+
+    call = call_of(300)
+    monkeypatch.setattr(checkpoint, "write_file", full)
+    with pytest.warns(UserWarning, match="no space left .* the runs go on"):
+        assert len(kept_call(tmp_path / "c", call, 10**9)) == 4
+    with pytest.raises(checkpoint.OutputError), pytest.warns(UserWarning):
+        kept_call(tmp_path / "c", call_of(10**6), 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "place", "said"),
+    [
+        ({"lr": 2e-3}, {}, "lr 0.001, this command asks for 0.002"),
+        ({"every": 10}, {}, "lr-schedule 250000:10, this command asks for 10:10"),
+        ({"steps": 7}, {}, "steps 100000, this command asks for 7"),
+        ({"stop": False}, {}, "stop on, this command asks for off"),
+        ({"batch": 5}, {}, "batch full, this command asks for 5"),
+        ({"epsilon": 0.25}, {}, "epsilon 0.5, this command asks for 0.25"),
+        ({}, {"engine": "torch"}, "engine compiled, this command asks for torch"),
+        ({}, {"dtype": torch.float32}, "dtype float64, this command asks for float32"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_says_which(options, place, said, tmp_path):
+    job = Job(oracle.dataset(40, 5), ARCH, 0)
+    settings = with_options(Settings(), lr=1e-3)
+    path = tmp_path / "c"
+    path.write_bytes(pack(request_of([job], settings, Place()), [None]))
+    with pytest.raises(InputError, match=said) as error:
+        read(str(path), request_of([job], with_options(settings, **options), Place(**place)))
+    assert str(error.value).startswith(f"{path}: ")
+
+
+def test_a_checkpoint_of_other_runs_or_data_says_which(tmp_path):
+    data, path = oracle.dataset(40, 5, test=10), tmp_path / "c"
+    path.write_bytes(pack(request_of([Job(data, ARCH, 0)], Settings(), Place()), [None]))
+    other = oracle.dataset(40, 5, seed=1)
+    labels = type(data)(data.x, -data.y, data.x_test, data.y_test)
+    test = type(data)(data.x, data.y, data.x_test, -data.y_test)
+    for jobs, said in [
+        ([Job(data, ARCH, 1)], "seeds 0, this command asks for 1"),
+        ([Job(data, ARCH, 0), Job(data, ARCH, 1)], "seeds 0, this command asks for 0,1"),
+        ([Job(data, Architecture(5, 7, 2), 0)], "width 6, this command asks for 7"),
+        ([Job(data, Architecture(5, 6, 2, "tanh"), 0)], "activation relu, this command asks for tanh"),
+        ([Job(data.first(30), ARCH, 0)], "patterns 40, this command asks for 30"),
+        ([Job(other, ARCH, 0)], "training set"),
+        ([Job(labels, ARCH, 0)], "training set"),
+        ([Job(test, ARCH, 0)], "test set"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            read(str(path), request_of(jobs, Settings(), Place()))
+
+
+def test_what_amounts_to_the_same_is_the_same():
+    jobs = [Job(oracle.dataset(40, 5).first(P), ARCH, 0) for P in (30, 40)]
+    usual = request_of(jobs, Settings(), Place())
+    assert request_of(jobs, with_options(Settings(), batch=40, stop=True), Place(threads=3)) == usual
+    assert usual["patterns"] == [30, 40]
+    sgd = with_options(Settings(), optimizer="sgd")
+    assert request_of(jobs, sgd, Place())["batch"] == [15, 20]
+
+
+def test_damage_anywhere_is_seen(tmp_path):
+    job, path = Job(oracle.dataset(40, 5), ARCH, 0), tmp_path / "c"
+    training = Training(job, Settings(), Place())
+    training.go_on()
+    whole = pack(request_of([job], Settings(), Place()), [training.state()])
+    rng = np.random.default_rng(0)
+    for at in [0, 3, 8, 9, 20, len(whole) - 1, *rng.integers(0, len(whole), 60)]:
+        spoiled = bytearray(whole)
+        spoiled[at] ^= 1 << int(rng.integers(0, 7))
+        for data in (bytes(spoiled), whole[:at]):
+            path.write_bytes(data)
+            with pytest.raises(InputError, match="checkpoint") as error:
+                read(str(path), request_of([job], Settings(), Place()))
+            assert "\n" not in str(error.value)
