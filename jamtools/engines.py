@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from jamtools import kernel
+from jamtools.compiled import Call, Tiles
 from jamtools.loss import Loss
 from jamtools.network import Architecture
 from jamtools.objective import Objective
@@ -97,7 +98,7 @@ class CompiledEngine:
         threads: int = 1,
     ) -> None:
         self.theta, self.optimizer, self.settings = theta, optimizer, settings
-        self.call = kernel.Call(kernel.Tiles.of(x, y), arch, loss)
+        self.call = Call(Tiles.of(x, y), arch, loss)
         work = 3 * arch.n_parameters * len(x)
         self.chunkwise = work > SHARED
         self.threads = min(threads, self.call.chunks) if self.chunkwise else 1

@@ -5,22 +5,19 @@ fastest index, so that every inner loop is a vector instruction. A tile's unsati
 backward pass: they are gathered until 64 are together. Sums run over chunks of 16 tiles in a fixed order, chunk by
 chunk, whatever the number of threads: a run's bytes do not depend on its company.
 
-The formulas are network.py's and descent.py's, which are the oracle in the tests.
+The formulas are network.py's and optimizers.py's, which are the oracle in the tests. All that is compiled stands in this one
+file: numba's cache, which spares the next process ten seconds, watches the file of a function and not those of its callees.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from jamtools.loss import Loss
-from jamtools.network import Architecture
 from jamtools.records import Array
 
 Sizes = NDArray[np.int64]
@@ -265,67 +262,66 @@ def _backward(
 
 
 @jit
-def chunk_gradient(
-    theta: Array,
-    sizes: Sizes,
-    rho: int,
-    kind: int,
-    epsilon: float,
-    curvature: float,
-    X: Array,
-    Y: Array,
-    P: int,
-    first: int,
-    last: int,
-    work: Any,
-    gradient: Array,
-) -> float:
-    """gradient [Ñ] ← the part of tiles first..last in ∇L; returns the largest Δ there (NaN if any is).
+def _forward(theta: Array, sizes: Sizes, rho: int, a: Array, scratch: Array, bits: NDArray[np.int64]) -> None:
+    """a[j] for j = 1 … L + 1 from a[0]: activations, and f at last."""
+    L = len(sizes) - 1
+    start = 0
+    for j in range(1, L + 1):
+        n_out, n_in = sizes[j], sizes[j - 1]
+        middle = start + n_out * n_in
+        W = theta[start:middle].reshape(n_out, n_in)
+        _affine(W, theta[middle : middle + n_out], a[j - 1], a[j, :n_out])
+        start = middle + n_out
+        if j < L:
+            _activate(rho, a[j, :n_out], scratch, bits)
 
-    X [tiles, d, T], Y [tiles, C, T]; work: scratch arrays of `workspace`.
+
+@jit
+def _signal(
+    kind: int, epsilon: float, curvature: float, f: Array, y: Array, inside: int, signal: Array, active: Array
+) -> float:
+    """signal [C, T] ← ∂L/∂f of the first `inside` patterns, 0 of the rest; active [T] > 0 where it is not 0; max Δ."""
+    top = -np.inf
+    active[:] = 0.0
+    for c in range(len(signal)):
+        fc, yc, s = f[c], y[c], signal[c]
+        for k in range(inside):
+            delta = epsilon - yc[k] * fc[k]
+            if not delta <= top:  # a NaN becomes the top and stays it
+                top = delta
+            if kind == HINGE:
+                s[k] = -curvature * yc[k] * delta if delta > 0.0 else 0.0
+                active[k] += 1.0 if delta > 0.0 else 0.0
+            else:
+                s[k] = -curvature * yc[k] / (1.0 + math.exp(yc[k] * fc[k]))
+                active[k] = 1.0
+        s[inside:] = 0.0
+    return top
+
+
+@jit
+def chunk_gradient(
+    theta: Array, sizes: Sizes, rho: int, kind: int, epsilon: float, curvature: float, X: Array, Y: Array, P: int,
+    first: int, last: int, work: Any, gradient: Array,
+) -> float:  # fmt: skip
+    """gradient [Ñ] ← the part of tiles first … last - 1 in ∇L; returns the largest Δ there (NaN if any is).
+
+    X [tiles, d, T], Y [tiles, C, T]; work: arrays of activations, gathered activations, signals, gathered signals, β and
+    two rows of scratch.
     """
     a, kept, signal, gathered, beta, scratch, bits = work
     L = len(sizes) - 1
-    C = sizes[L]
     gradient[:] = 0.0
     top = -np.inf
     n_kept = 0
     for tile in range(first, last):
-        a[0, : sizes[0]] = X[tile]
-        start = 0
-        for j in range(1, L + 1):
-            n_out, n_in = sizes[j], sizes[j - 1]
-            middle = start + n_out * n_in
-            _affine(
-                theta[start:middle].reshape(n_out, n_in),
-                theta[middle : middle + n_out],
-                a[j - 1],
-                a[j, :n_out],
-            )
-            start = middle + n_out
-            if j < L:
-                _activate(rho, a[j, :n_out], scratch, bits)
         inside = min(T, P - tile * T)
-        n_active = 0
-        for k in range(T):
-            scratch[k] = 0.0
-        for c in range(C):
-            f, y, s = a[L, c], Y[tile, c], signal[c]
-            for k in range(inside):
-                delta = epsilon - y[k] * f[k]
-                if not delta <= top:
-                    top = delta
-                if kind == HINGE:
-                    s[k] = -curvature * y[k] * delta if delta > 0.0 else 0.0
-                    scratch[k] += 1.0 if delta > 0.0 else 0.0
-                else:
-                    s[k] = -curvature * y[k] / (1.0 + math.exp(y[k] * f[k]))
-                    scratch[k] = 1.0
-            for k in range(inside, T):
-                s[k] = 0.0
-        for k in range(inside):
-            n_active += 1 if scratch[k] > 0.0 else 0
-        if n_active > FULL:
+        a[0, : sizes[0]] = X[tile]
+        _forward(theta, sizes, rho, a, scratch, bits)
+        here = _signal(kind, epsilon, curvature, a[L], Y[tile], inside, signal, scratch)
+        if not here <= top:
+            top = here
+        if np.sum(scratch > 0.0) > FULL:
             _backward(theta, sizes, rho, a, signal, beta, gradient)
             continue
         for k in range(inside):
@@ -333,16 +329,13 @@ def chunk_gradient(
                 for j in range(L):
                     for i in range(sizes[j]):
                         kept[j, i, n_kept] = a[j, i, k]
-                for c in range(C):
-                    gathered[c, n_kept] = signal[c, k]
+                gathered[:, n_kept] = signal[:, k]
                 n_kept += 1
                 if n_kept == T:
                     _backward(theta, sizes, rho, kept, gathered, beta, gradient)
                     n_kept = 0
     if n_kept:
-        for c in range(C):
-            for k in range(n_kept, T):
-                gathered[c, k] = 0.0
+        gathered[:, n_kept:] = 0.0
         _backward(theta, sizes, rho, kept, gathered, beta, gradient)
     return top
 
@@ -410,90 +403,3 @@ def adam_steps(
                 g[i] += parts[c, i]
         adam_step(theta, m, v, g, t + done + 1, lr)
     return steps, top
-
-
-RHO = {"relu": RELU, "tanh": TANH, "linear": LINEAR}
-
-
-@dataclass(frozen=True)
-class Tiles:
-    """P patterns as X [tiles, d, T] and labels Y [tiles, C, T], the last tile filled up with zeros."""
-
-    X: Array
-    Y: Array
-    P: int
-
-    @classmethod
-    def of(cls, x: Array, y: Array) -> Tiles:
-        """From x [P, d] and y [P, C]."""
-        return cls(_tiled(x), _tiled(y), len(x))
-
-
-def _tiled(rows: Array) -> Array:
-    P, n = rows.shape
-    count = -(-P // T)
-    padded = np.zeros((count * T, n))
-    padded[:P] = rows
-    return np.ascontiguousarray(padded.reshape(count, T, n).transpose(0, 2, 1))
-
-
-class Call:
-    """The kernel with all that stays the same from step to step. One thread at a time, but for `gradient`'s own."""
-
-    def __init__(self, patterns: Tiles, arch: Architecture, loss: Loss) -> None:
-        self.tiles = len(patterns.X)
-        self.chunks = -(-self.tiles // CHUNK)
-        self.sizes = np.array([arch.d] + [arch.width] * arch.depth + [arch.outputs])
-        kind, curvature = (HINGE, loss.hinge_curvature) if loss.name == "hinge" else (ENTROPY, 1 / loss.P)
-        self.problem = (
-            self.sizes,
-            RHO[arch.activation],
-            kind,
-            loss.epsilon,
-            curvature,
-            patterns.X,
-            patterns.Y,
-            patterns.P,
-        )
-        self.parts = np.zeros((self.chunks, arch.n_parameters))
-        self.work = [self._workspace()]
-
-    def _workspace(self) -> tuple[np.ndarray, ...]:
-        L, C, widest = len(self.sizes) - 1, self.sizes[-1], self.sizes.max()
-        return (
-            np.zeros((L + 1, widest, T)), np.zeros((L, widest, T)), np.zeros((C, T)), np.zeros((C, T)),
-            np.zeros((2, widest, T)), np.zeros(T), np.zeros(T, np.int64),
-        )  # fmt: skip
-
-    def adam_steps(
-        self, theta: Array, m: Array, v: Array, t: int, lr: float, steps: int, stop: bool
-    ) -> tuple[int, float]:
-        """Up to `steps` steps of Adam in place, from its time t; the number taken and the last max Δ seen."""
-        return adam_steps(theta, m, v, t, lr, steps, *self.problem, self.work[0], self.parts, stop)
-
-    def gradient(
-        self, theta: Array, threads: int = 1, parallel: Callable[..., Iterable[float]] | None = None
-    ) -> tuple[float, Array]:
-        """max Δ and ∇L [Ñ]; `parallel` maps the threads' shares of the chunks, the sum is the same for any number."""
-        while len(self.work) < threads:
-            self.work.append(self._workspace())
-
-        def share(thread: int) -> float:
-            tops = [
-                chunk_gradient(
-                    theta,
-                    *self.problem,
-                    c * CHUNK,
-                    min(self.tiles, (c + 1) * CHUNK),
-                    self.work[thread],
-                    self.parts[c],
-                )
-                for c in range(thread, self.chunks, threads)
-            ]
-            return float(np.max(tops)) if tops else -np.inf
-
-        top = float(np.max(list((parallel or map)(share, range(threads)))))  # NaN stays NaN
-        g = self.parts[0]
-        for part in self.parts[1:]:
-            g += part
-        return top, g

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from jamtools import descent, engines, kernel
+from jamtools.compiled import Call, Tiles
 from jamtools.descent import Job, Place, Training, train, train_many
 from jamtools.errors import InputError
 from jamtools.loss import Loss
@@ -30,7 +31,7 @@ def problem(shape, activation, P, name="hinge", epsilon=0.5):
 
 
 def compiled(arch, theta, x, y, loss, threads=1):
-    call = kernel.Call(kernel.Tiles.of(x.numpy(), y.numpy()), arch, loss)
+    call = Call(Tiles.of(x.numpy(), y.numpy()), arch, loss)
     return call.gradient(theta.numpy(), threads)
 
 

@@ -13,6 +13,7 @@ FLOORS = [
     {"records", "network", "tilt", "spectrum", "streams"},
     {"store", "loss", "batchnorm", "datasets", "powerlaw", "scaling"},
     {"rawdata", "effective", "cusps", "gaps", "protocols", "optimizers", "objective", "kernel"},
+    {"compiled"},
     {"hessian", "engines", "history", "keeping"},
     {"descent"},
     {"transition", "figures", "checkpoint"},
@@ -35,6 +36,7 @@ NUMERICS = {
     "optimizers",
     "objective",
     "kernel",
+    "compiled",
     "engines",
     "history",
     "keeping",
@@ -81,7 +83,7 @@ def test_numerics_never_read_files(name):
 
 @pytest.mark.parametrize("path", [p for p in MODULES if p.parent.name == "cli"], ids=lambda p: p.stem)
 def test_commands_never_import_each_other(path):
-    shared = {"cli.main", "cli.options", "cli.session"}
+    shared = {"cli.main", "cli.options", "cli.session", "cli.stopping"}
     assert {name for name in imported(path) if name.startswith("cli")} <= shared
 
 
