@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 SUFFIX = {"k": 10**3, "M": 10**6, "G": 10**9}
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Integers(tuple[int, ...]):
@@ -190,6 +191,41 @@ Momentum = Annotated[
         parser=below_one,
         metavar="X",
         help="Momentum of sgd, in torch's convention [default: 0].",
+    ),
+]
+
+
+def duration(text: str | float) -> float:
+    """Seconds from `90s`, `5m`, `1.5h`, `2d` or a plain number of seconds."""
+    text = str(text)
+    scale = SECONDS.get(text[-1:], 1)
+    try:
+        seconds = float(text[:-1] if text[-1:] in SECONDS else text) * scale
+    except ValueError:
+        raise typer.BadParameter(f"got {text!r}, expected a duration such as 90s, 5m or 1h") from None
+    if not 0 < seconds < float("inf"):
+        raise typer.BadParameter(f"got {text}, expected a duration above 0")
+    return seconds
+
+
+Checkpoint = Annotated[
+    str | None,
+    typer.Option("--checkpoint", metavar="FILE", help="Keep the runs here while they are under way."),
+]
+CheckpointEvery = Annotated[
+    float | None,
+    typer.Option("--checkpoint-every", parser=duration, metavar="TIME", help="How often [default: 60s]."),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the checkpoint; start afresh where there is none.")
+]
+TimeLimit = Annotated[
+    float | None,
+    typer.Option(
+        "--time-limit",
+        parser=duration,
+        metavar="TIME",
+        help="After 90s, 50m or 2h keep the runs in the checkpoint and exit with 75.",
     ),
 ]
 

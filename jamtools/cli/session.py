@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Below this many numbers an operation, threads wait for each other longer than they work.
 SMALL = 250_000
 #: Options that say where things go, not what is computed: left out of a recorded command line.
-UNRECORDED_WITH_VALUE = ("-o", "--output", "--checkpoint", "--checkpoint-every")
+UNRECORDED_WITH_VALUE = ("-o", "--output", "--checkpoint", "--checkpoint-every", "--time-limit")
 UNRECORDED = ("-q", "--quiet", "--resume", "--debug")
 
 

@@ -9,6 +9,8 @@ import typer
 from jamtools.cli.main import new_app, run
 from jamtools.cli.options import (
     BatchNorm,
+    Checkpoint,
+    CheckpointEvery,
     Debug,
     Device,
     Dtype,
@@ -21,8 +23,10 @@ from jamtools.cli.options import (
     Protocol,
     Quiet,
     Rate,
+    Resume,
     Source,
     Threads,
+    TimeLimit,
     Version,
     above_zero,
     batch_size,
@@ -32,6 +36,7 @@ from jamtools.cli.options import (
     schedule,
 )
 from jamtools.cli.session import Session, available_cores
+from jamtools.cli.stopping import Keeping
 
 if TYPE_CHECKING:
     from jamtools.descent import Job, Place
@@ -129,6 +134,10 @@ def train(
         Literal["auto", "compiled", "torch"],
         typer.Option("--engine", help="compiled: full batches on the CPU in float64; auto: where it fits."),
     ] = "auto",
+    checkpoint: Checkpoint = None,
+    checkpoint_every: CheckpointEvery = None,
+    resume: Resume = False,
+    time_limit: TimeLimit = None,
     output: Output = "-",
     device: Device = "auto",
     dtype: Dtype = "float64",
@@ -149,8 +158,13 @@ def train(
 
     One file comes out, its runs ordered by width, then P, then seed. A run ends with status "satisfied"
     (N_Δ = 0), "budget" or "diverged"; all of them are results and leave exit code 0 unless --require is given.
+
+    With --checkpoint FILE the command may be killed at any moment: run it again with --resume, and it goes on to
+    the same bytes. SIGTERM, SIGUSR1 and --time-limit then end it with exit code 75, "run me again", and no output.
     """
+    keeping = Keeping(NAME, checkpoint, checkpoint_every, resume, time_limit)
     session = Session(NAME, output, quiet, binary=True)
+    keeping.listen(output)
     from jamtools import protocols, store
     from jamtools.descent import Job, Place
     from jamtools.network import Architecture
@@ -173,16 +187,19 @@ def train(
         for seed in sorted(seeds)
     ]
     torch_place = session.torch_setup(device, dtype, threads, numbers=sizes[-1] * max(widths))
-    trained = _train(session, jobs, settings, Place(*torch_place, threads or available_cores(), engine))
+    place = Place(*torch_place, threads or available_cores(), engine)
+    with keeping.heeded():
+        trained = _train(session, jobs, settings, place, keeping)
     session.write(store.runs_bytes(Runs(data, tuple(trained)), session.provenance(provenance)))
+    keeping.done()
     _tell(session, trained)
     return UNMET if require and not all(_meets(item, require) for item in trained) else 0
 
 
-def _train(session: Session, jobs: list[Job], settings: Settings, place: Place) -> list[Run]:
+def _train(
+    session: Session, jobs: list[Job], settings: Settings, place: Place, keeping: Keeping
+) -> list[Run]:
     """All runs, with a bar over the steps of all."""
-    from jamtools.descent import train_many
-
     with session.progress(NAME, total=settings.steps * len(jobs)) as update:
 
         def watch(seen: list[tuple[int, float, int]]) -> None:
@@ -193,7 +210,7 @@ def _train(session: Session, jobs: list[Job], settings: Settings, place: Place) 
             if latest:
                 update(done, f"L {min(latest)[0]:.1e} to {max(latest)[0]:.1e}  N_Δ/N {latest[-1][1]:.3f}")
 
-        return train_many(jobs, settings, place, watch)
+        return keeping.train(jobs, settings, place, watch)
 
 
 def _tell(session: Session, trained: list[Run]) -> None:

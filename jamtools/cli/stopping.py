@@ -1,0 +1,112 @@
+"""A command that can be told to stop, keeps what it has done and is run again: --checkpoint and exit code 75."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from jamtools.streams import STDIN, check_writable
+
+if TYPE_CHECKING:
+    from jamtools.descent import Job, Place, Watch
+    from jamtools.protocols import Settings
+    from jamtools.records import Run
+
+#: "Temporary failure, run me again": EX_TEMPFAIL of sysexits.h.
+STOPPED = 75
+EVERY = 60.0
+
+
+class Keeping:
+    """The options --checkpoint, --checkpoint-every, --resume and --time-limit of one command, and what they do.
+
+    Without a checkpoint there is nothing to keep, and signals do what they do elsewhere.
+    """
+
+    def __init__(
+        self, command: str, path: str | None, every: float | None, resume: bool, limit: float | None
+    ) -> None:
+        self.command, self.path, self.resume, self.limit = command, path, resume, limit
+        self.every = every or EVERY
+        given = {"--checkpoint-every": every, "--resume": resume, "--time-limit": limit}
+        alone = [name for name, value in given.items() if value]
+        if path is None and alone:
+            raise typer.BadParameter(
+                f"got {alone[0]} without a checkpoint, expected --checkpoint FILE with it"
+            )
+        if path == STDIN:
+            raise typer.BadParameter("got --checkpoint -, expected a file: it is read again with --resume")
+        self._deadline = monotonic() + (limit or math.inf)
+        self._why = ""
+        self._polled = False
+
+    def listen(self, output: str) -> None:
+        """From here on the signals are heeded; refuses a checkpoint that cannot be written, or that is the output."""
+        if self.path is None:
+            return
+        if output != STDIN and os.path.realpath(output) == os.path.realpath(self.path):
+            raise typer.BadParameter(f"got {output} for the output and the checkpoint, expected two files")
+        check_writable(self.path)
+        numbers = (signal.SIGTERM, signal.SIGUSR1)
+        self._former = {number: signal.signal(number, self._told) for number in numbers}
+
+    def done(self) -> None:
+        """The result is out: nothing is left to keep."""
+        if self.path is not None:
+            for number, handler in self._former.items():
+                signal.signal(number, handler)
+
+    def train(self, jobs: Sequence[Job], settings: Settings, place: Place, watch: Watch | None) -> list[Run]:
+        """`train_many`, in a checkpoint if there is to be one."""
+        if self.path is None:
+            from jamtools.descent import train_many
+
+            return train_many(jobs, settings, place, watch)
+        from jamtools.checkpoint import Checkpoint, request_of, train_kept
+
+        request = request_of(jobs, settings, place)
+        checkpoint = Checkpoint(self.path, request, len(jobs), self.every, self.resume, self._is_told)
+        return train_kept(jobs, settings, place, watch, checkpoint)
+
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """Around `train`, which asks whether it is to stop: elsewhere a signal ends the command at once."""
+        from jamtools.checkpoint import Stopped
+
+        self._polled = True
+        try:
+            yield
+        except Stopped:
+            self._leave(f"the runs are kept in {self.path}")
+        finally:
+            self._polled = False
+
+    def _is_told(self) -> bool:
+        if not self._why and monotonic() >= self._deadline:
+            self._why = f"the time limit of {self.limit:g} s"
+        return bool(self._why)
+
+    def _told(self, number: int, frame: FrameType | None) -> None:
+        first, self._why = not self._why, self._why or signal.Signals(number).name
+        if first and not self._polled:
+            self._leave("no run was under way")
+
+    def _leave(self, state: str) -> NoReturn:
+        print(
+            f"{self.command}: stopped by {self._why}; {state}, run the same command with --resume to go on",
+            file=sys.stderr,
+        )
+        if threading.active_count() > 1:  # amid a step of many seconds, for which an exit would wait
+            sys.stderr.flush()
+            os._exit(STOPPED)
+        sys.exit(STOPPED)
