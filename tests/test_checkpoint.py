@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,12 +16,14 @@ import torch
 
 from jamtools import checkpoint, store
 from jamtools.checkpoint import Checkpoint, Stopped, pack, read, request_of, train_kept
+from jamtools.cli.options import duration
 from jamtools.descent import Job, Place, Training, train, train_many
 from jamtools.errors import InputError
 from jamtools.network import Architecture
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Run, Runs
 from tests import oracle
+from tests.commands import ROOT, jam, refusal
 
 ARCH = Architecture(5, 6, 2)
 CASES = {
@@ -246,3 +254,198 @@ def test_damage_anywhere_is_seen(tmp_path):
             with pytest.raises(InputError, match="checkpoint") as error:
                 read(str(path), request_of([job], Settings(), Place()))
             assert "\n" not in str(error.value)
+
+
+# --- the command ----------------------------------------------------------------------------------------
+
+#: Four runs of about a second each, two at a time, some of them satisfied early.
+LINE = ["--width", "6,7", "--seeds", "0:2", "--steps", "20k", "--measurements", "30", "--threads", "2"]
+LINE += ["--no-stop", "--lr", "1e-3"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder with a dataset, and the output of the command that nothing interrupts; it compiles the kernel too."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    jam("data", "random", "-P", 600, "-d", 8, "-o", folder / "data", check=True)
+    jam("train", folder / "data", *LINE, "-o", folder / "whole", check=True)
+    return folder
+
+
+def start(folder, *options, line=LINE):
+    """The command under way, its checkpoint and output in the folder it runs in."""
+    line = [sys.executable, "-m", "jamtools.cli.train", *map(str, [folder / "data", *line, *options])]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(folder, path, output, line=LINE):
+    return jam("train", folder / "data", *line, "--checkpoint", path, "--resume", "-o", output)
+
+
+def wait_for(path, seconds=60.0):
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < until, f"no {path} after {seconds} s"
+        time.sleep(0.01)
+
+
+def killed(folder, seed, times, room):
+    """Lives that end at random moments: while the command starts, trains or writes. The steps kept after each."""
+    rng, reached = np.random.default_rng(seed), []
+    path = room / f"c{seed}"
+    options = ["--checkpoint", path, "--checkpoint-every", "0.05", "--resume", "-o", room / f"out{seed}"]
+    for _ in range(times):
+        before = path.stat().st_mtime_ns if path.exists() else 0
+        under_way = start(folder, *options)
+        while under_way.poll() is None and not (path.exists() and path.stat().st_mtime_ns > before):
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.1))
+        under_way.kill()
+        said = under_way.communicate()[1]
+        assert under_way.returncode == -signal.SIGKILL, said
+        reached.append(sum(info.get("step", 0) for info in store.Artefact(str(path)).infos))
+    return reached
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_killed_twenty_times_it_ends_with_the_same_bytes(whole, tmp_path):
+    """Ten times each, side by side; every life has got something to go on from."""
+    with ThreadPoolExecutor(2) as pool:
+        lives = list(pool.map(lambda seed: killed(whole, seed, 10, tmp_path), (0, 1)))
+    for seed, reached in enumerate(lives):
+        output = tmp_path / f"out{seed}"
+        assert not output.exists()
+        assert len(set(reached)) == 10, reached
+        assert finish(whole, tmp_path / f"c{seed}", output).returncode == 0
+        assert output.read_bytes() == (whole / "whole").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_ends_it_with_75_and_no_output(name, whole, tmp_path):
+    path, output = tmp_path / "c", tmp_path / "out"
+    output.write_text("what was here before")
+    under_way = start(whole, "--checkpoint", path, "--checkpoint-every", "0.2", "-o", output)
+    wait_for(path)
+    told = time.monotonic()
+    under_way.send_signal(getattr(signal, name))
+    out, said = under_way.communicate()
+    assert time.monotonic() - told < 10
+    assert (under_way.returncode, out) == (75, "")
+    assert said == (
+        f"jam-train: stopped by {name}; the runs are kept in {path}, run the same command with --resume to go on\n"
+    )
+    assert output.read_text() == "what was here before"
+    assert finish(whole, path, output).returncode == 0
+    assert output.read_bytes() == (whole / "whole").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_finished_checkpoint_is_written_out_again(whole, tmp_path):
+    path = tmp_path / "c"
+    first = finish(whole, path, "-")
+    kept = path.read_bytes()
+    assert first.stdout == finish(whole, path, "-").stdout == (whole / "whole").read_bytes()
+    assert path.read_bytes() == kept
+
+
+@pytest.mark.slow
+def test_a_time_limit_ends_it_with_75_and_gets_on_each_time(whole, tmp_path):
+    """Even where the start alone takes longer than the limit."""
+    path, steps = tmp_path / "c", []
+    for _ in range(2):
+        done = jam(
+            "train",
+            whole / "data",
+            *LINE,
+            "--checkpoint",
+            path,
+            "--resume",
+            "--time-limit",
+            "0.01s",
+            "-o",
+            tmp_path / "out",
+        )
+        assert "stopped by the time limit of 0.01 s" in refusal(done, 75)
+        steps.append(sum(info.get("step", 0) for info in store.Artefact(str(path)).infos))
+    assert steps[0] < steps[1]
+    assert not (tmp_path / "out").exists()
+    assert finish(whole, path, "-").stdout == (whole / "whole").read_bytes()
+
+
+@pytest.mark.slow
+def test_an_interrupt_keeps_130_and_what_was_done(whole, tmp_path):
+    path = tmp_path / "c"
+    under_way = start(whole, "--checkpoint", path, "--checkpoint-every", "0.2")
+    wait_for(path)
+    under_way.send_signal(signal.SIGINT)
+    out, said = under_way.communicate()
+    assert (under_way.returncode, out) == (130, "")
+    assert said.startswith(
+        f"jam-train: interrupted; the runs are kept in {path}, run the same command with --resume"
+    )
+    assert finish(whole, path, "-").stdout == (whole / "whole").read_bytes()
+
+
+@pytest.mark.slow
+def test_without_a_checkpoint_a_signal_does_what_it_did(whole):
+    under_way = start(whole)
+    time.sleep(2)
+    under_way.terminate()
+    out, said = under_way.communicate()
+    assert (under_way.returncode, out, said) == (143, "", "")
+
+
+@pytest.mark.slow
+def test_a_signal_while_it_waits_for_data_ends_it_with_75(tmp_path):
+    line = [sys.executable, "-m", "jamtools.cli.train", "-", "--checkpoint", str(tmp_path / "c")]
+    under_way = subprocess.Popen(
+        line, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(3)
+    under_way.terminate()
+    assert under_way.wait(10) == 75
+    assert "no run was under way" in under_way.communicate()[1]
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_checkpoint_of_another_command_line_is_refused(whole, tmp_path):
+    path = tmp_path / "c"
+    jobs = [Job(store.read_dataset(str(whole / "data"))[0], Architecture(8, 6, 3), 0)]
+    path.write_bytes(pack(request_of(jobs, with_options(Settings(), lr=1e-3), Place()), [None]))
+    kept = path.read_bytes()
+    done = jam("train", whole / "data", "--width", 6, "--checkpoint", path, "--resume", "--device", "cpu")
+    assert refusal(done) == (
+        f"jam-train: {path}: the checkpoint is of lr 0.001, this command asks for 0.0001; "
+        "remove it or give another --checkpoint"
+    )
+    path.write_bytes(kept[:-9])
+    done = jam("train", whole / "data", "--width", 6, "--checkpoint", path, "--resume")
+    assert "expected a checkpoint; remove it or give another --checkpoint" in refusal(done)
+    done = jam("train", whole / "data", "--checkpoint", whole / "data")
+    assert "data: got dataset, expected a checkpoint" in refusal(done)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--resume"], "got --resume without a checkpoint"),
+        (["--time-limit", "5m"], "got --time-limit without a checkpoint"),
+        (["--checkpoint-every", "5m"], "got --checkpoint-every without a checkpoint"),
+        (["--checkpoint", "-"], "expected a file"),
+        (["--checkpoint", "c", "--time-limit", "soon"], "expected a duration such as 90s, 5m or 1h"),
+        (["--checkpoint", "c", "--checkpoint-every", "0s"], "expected a duration above 0"),
+        (["--checkpoint", "c", "-o", "./c"], "expected two files"),
+    ],
+)
+def test_options_that_make_no_sense_are_usage_errors(options, said, tmp_path):
+    assert said in refusal(jam("train", "data", *options, cwd=tmp_path), 2)
+
+
+def test_durations_have_units():
+    assert [duration(text) for text in ("90s", "5m", "1.5h", "2d", "7", "0.05s")] == [
+        90, 300, 5400, 172800, 7, 0.05,
+    ]  # fmt: skip

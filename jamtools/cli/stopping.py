@@ -88,6 +88,10 @@ class Keeping:
             yield
         except Stopped:
             self._leave(f"the runs are kept in {self.path}")
+        except KeyboardInterrupt:
+            if self.path is not None:
+                self._tell("interrupted", f"the runs are kept in {self.path}")
+            raise
         finally:
             self._polled = False
 
@@ -101,11 +105,13 @@ class Keeping:
         if first and not self._polled:
             self._leave("no run was under way")
 
-    def _leave(self, state: str) -> NoReturn:
+    def _tell(self, what: str, state: str) -> None:
         print(
-            f"{self.command}: stopped by {self._why}; {state}, run the same command with --resume to go on",
-            file=sys.stderr,
+            f"{self.command}: {what}; {state}, run the same command with --resume to go on", file=sys.stderr
         )
+
+    def _leave(self, state: str) -> NoReturn:
+        self._tell(f"stopped by {self._why}", state)
         if threading.active_count() > 1:  # amid a step of many seconds, for which an exit would wait
             sys.stderr.flush()
             os._exit(STOPPED)
