@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -65,35 +66,40 @@ class Call:
         shapes = (L + 1, widest), (L, widest), (C,), (C,), (2, widest), ()
         return (*(np.zeros((*shape, kernel.T)) for shape in shapes), np.zeros(kernel.T, np.int64))
 
+    def _run(
+        self, task: int, theta: Array, thread: int = 0, stride: int = 1, **adam: Any
+    ) -> tuple[int, float]:
+        """The kernel, with what a task does not use left idle."""
+        now: dict[str, Any] = {"m": theta, "v": theta, "t": 0, "lr": 0.0, "steps": 1, "stop": False} | adam
+        return kernel.run(
+            task, theta, now["m"], now["v"], now["t"], now["lr"], now["steps"], now["stop"], thread, stride,
+            *self.problem, self.work[thread], self.parts,
+        )  # fmt: skip
+
     def adam_steps(
         self, theta: Array, m: Array, v: Array, t: int, lr: float, steps: int, stop: bool
     ) -> tuple[int, float]:
         """Up to `steps` steps of Adam in place, from its time t; the number taken and the last max Δ seen."""
-        return kernel.adam_steps(theta, m, v, t, lr, steps, *self.problem, self.work[0], self.parts, stop)
+        return self._run(kernel.STEPS, theta, m=m, v=v, t=t, lr=lr, steps=steps, stop=stop)
 
-    def gradient(
+    def adam_update(self, theta: Array, m: Array, v: Array, t: int, lr: float) -> None:
+        """The step of Adam from its time t that the chunks of the last `share` make."""
+        self._run(kernel.UPDATE, theta, m=m, v=v, t=t, lr=lr)
+
+    def share(
         self, theta: Array, threads: int = 1, parallel: Callable[..., Iterable[float]] | None = None
-    ) -> tuple[float, Array]:
-        """max Δ and ∇L [Ñ]; `parallel` maps the threads' shares of the chunks, the sum is the same for any number."""
+    ) -> float:
+        """∇L chunk by chunk, by so many threads as `parallel` maps; max Δ. The chunks are the same for any number."""
         while len(self.work) < threads:
             self.work.append(self._workspace())
+        tops = (parallel or map)(
+            lambda thread: self._run(kernel.SHARE, theta, thread, threads)[1], range(threads)
+        )
+        return float(np.max(list(tops)))  # NaN stays NaN
 
-        def share(thread: int) -> float:
-            tops = [
-                kernel.chunk_gradient(
-                    theta,
-                    *self.problem,
-                    c * kernel.CHUNK,
-                    min(self.tiles, (c + 1) * kernel.CHUNK),
-                    self.work[thread],
-                    self.parts[c],
-                )
-                for c in range(thread, self.chunks, threads)
-            ]
-            return float(np.max(tops)) if tops else -np.inf
-
-        top = float(np.max(list((parallel or map)(share, range(threads)))))  # NaN stays NaN
+    def gradient(self) -> Array:
+        """∇L [Ñ], the sum of the chunks of the last `share`, which it uses up."""
         g = self.parts[0]
         for part in self.parts[1:]:
             g += part
-        return top, g
+        return g

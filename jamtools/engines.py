@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools import kernel
 from jamtools.compiled import Call, Tiles
 from jamtools.loss import Loss
 from jamtools.network import Architecture
@@ -123,20 +122,20 @@ class CompiledEngine:
             self.optimizer.t += done
             return done, top
         for done in range(steps):
-            top, g = self.call.gradient(theta, self.threads, self._map)
+            top = self.call.share(theta, self.threads, self._map)
             if judge(top, stop):
                 return done, top
-            self._update(torch.from_numpy(g), lr)
+            self._update(lr)
         return steps, math.inf
 
-    def _update(self, g: Tensor, lr: float) -> None:
-        """One step of the optimiser: Adam by the kernel, so that one thread and several give the same bytes."""
+    def _update(self, lr: float) -> None:
+        """One step of the optimiser: Adam by the kernel, which knows it."""
         if isinstance(self.optimizer, Adam):
-            self.optimizer.t += 1
             m, v = (self.optimizer.state[name].numpy() for name in ("m", "v"))
-            kernel.adam_step(self.theta.numpy(), m, v, g.numpy(), self.optimizer.t, lr)
+            self.call.adam_update(self.theta.numpy(), m, v, self.optimizer.t, lr)
+            self.optimizer.t += 1
         else:
-            self.optimizer.step(self.theta, g, lr)
+            self.optimizer.step(self.theta, torch.from_numpy(self.call.gradient()), lr)
 
 
 def judge(top: float, stop: bool) -> str:

@@ -26,11 +26,15 @@ T = 64
 CHUNK = 16
 RELU, TANH, LINEAR = 0, 1, 2
 HINGE, ENTROPY = 0, 1
+STEPS, SHARE, UPDATE = 0, 1, 2
 #: Above this many unsatisfied patterns a tile goes backward whole: gathering costs more than the work it saves.
 FULL = 40
 #: Sums may be reordered and products fused; NaN and infinity keep their meaning, or divergence would go unseen.
 FAST = {"reassoc", "contract", "nsz"}
-jit = numba.njit(fastmath=FAST, nogil=True, cache=True, error_model="numpy")
+compiled = numba.njit(fastmath=FAST, nogil=True, cache=True, error_model="numpy")
+#: Pieces become part of each function that uses them. A piece with a symbol of its own would be taken from another place in
+#: the process that compiles it than in one that loads it from the cache, with sums in another order.
+piece = numba.njit(fastmath=FAST, nogil=True, cache=True, error_model="numpy", forceinline=True)
 
 LOG2E = 1.4426950408889634
 LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
@@ -38,7 +42,7 @@ LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 INVERSE_FACTORIALS = tuple(1 / math.factorial(k) for k in range(14, 1, -1))
 
 
-@jit
+@piece
 def _affine(W: Array, b: Array, a: Array, z: Array) -> None:
     """z [out, T] = W [out, in] a [in, T] + b."""
     n_out, n_in = W.shape
@@ -86,7 +90,7 @@ def _affine(W: Array, b: Array, a: Array, z: Array) -> None:
         o += 1
 
 
-@jit
+@piece
 def _transposed(W: Array, beta: Array, out: Array) -> None:
     """out [in, T] = Wᵀ [in, out] beta [out, T]."""
     n_out, n_in = W.shape
@@ -134,7 +138,7 @@ def _transposed(W: Array, beta: Array, out: Array) -> None:
         i += 1
 
 
-@jit
+@piece
 def _outer(beta: Array, a: Array, gW: Array, gb: Array) -> None:
     """gW [out, in] += beta [out, T] aᵀ, gb += Σ beta."""
     n_out, n_in = gW.shape
@@ -190,7 +194,7 @@ def _outer(beta: Array, a: Array, gW: Array, gb: Array) -> None:
         gb[o] += s
 
 
-@jit
+@piece
 def _tanh(z: Array, scratch: Array, bits: NDArray[np.int64]) -> None:
     """z [T] ← tanh z, to a few units in the last place: em1/(em1 + 2) with em1 = e^{2|z|} - 1 = 2^k p(r) + 2^k - 1."""
     power = bits.view(np.float64)
@@ -211,7 +215,7 @@ def _tanh(z: Array, scratch: Array, bits: NDArray[np.int64]) -> None:
         z[k] = -t if z[k] < 0 else t
 
 
-@jit
+@piece
 def _activate(rho: int, z: Array, scratch: Array, bits: NDArray[np.int64]) -> None:
     """z [n, T] ← ρ(z)."""
     for i in range(z.shape[0]):
@@ -224,7 +228,7 @@ def _activate(rho: int, z: Array, scratch: Array, bits: NDArray[np.int64]) -> No
             _tanh(zi, scratch, bits)
 
 
-@jit
+@piece
 def _slope(rho: int, a: Array, beta: Array) -> None:
     """beta ← beta ∘ ρ'(z), read off the activation a = ρ(z)."""
     for i in range(beta.shape[0]):
@@ -237,7 +241,7 @@ def _slope(rho: int, a: Array, beta: Array) -> None:
                 bi[k] *= 1.0 - ai[k] * ai[k]
 
 
-@jit
+@piece
 def _backward(
     theta: Array, sizes: Sizes, rho: int, a: Array, signal: Array, beta: Array, gradient: Array
 ) -> None:
@@ -261,7 +265,7 @@ def _backward(
         stop = start
 
 
-@jit
+@piece
 def _forward(theta: Array, sizes: Sizes, rho: int, a: Array, scratch: Array, bits: NDArray[np.int64]) -> None:
     """a[j] for j = 1 … L + 1 from a[0]: activations, and f at last."""
     L = len(sizes) - 1
@@ -276,7 +280,7 @@ def _forward(theta: Array, sizes: Sizes, rho: int, a: Array, scratch: Array, bit
             _activate(rho, a[j, :n_out], scratch, bits)
 
 
-@jit
+@piece
 def _signal(
     kind: int, epsilon: float, curvature: float, f: Array, y: Array, inside: int, signal: Array, active: Array
 ) -> float:
@@ -299,49 +303,8 @@ def _signal(
     return top
 
 
-@jit
-def chunk_gradient(
-    theta: Array, sizes: Sizes, rho: int, kind: int, epsilon: float, curvature: float, X: Array, Y: Array, P: int,
-    first: int, last: int, work: Any, gradient: Array,
-) -> float:  # fmt: skip
-    """gradient [Ñ] ← the part of tiles first … last - 1 in ∇L; returns the largest Δ there (NaN if any is).
-
-    X [tiles, d, T], Y [tiles, C, T]; work: arrays of activations, gathered activations, signals, gathered signals, β and
-    two rows of scratch.
-    """
-    a, kept, signal, gathered, beta, scratch, bits = work
-    L = len(sizes) - 1
-    gradient[:] = 0.0
-    top = -np.inf
-    n_kept = 0
-    for tile in range(first, last):
-        inside = min(T, P - tile * T)
-        a[0, : sizes[0]] = X[tile]
-        _forward(theta, sizes, rho, a, scratch, bits)
-        here = _signal(kind, epsilon, curvature, a[L], Y[tile], inside, signal, scratch)
-        if not here <= top:
-            top = here
-        if np.sum(scratch > 0.0) > FULL:
-            _backward(theta, sizes, rho, a, signal, beta, gradient)
-            continue
-        for k in range(inside):
-            if scratch[k] > 0.0:
-                for j in range(L):
-                    for i in range(sizes[j]):
-                        kept[j, i, n_kept] = a[j, i, k]
-                gathered[:, n_kept] = signal[:, k]
-                n_kept += 1
-                if n_kept == T:
-                    _backward(theta, sizes, rho, kept, gathered, beta, gradient)
-                    n_kept = 0
-    if n_kept:
-        gathered[:, n_kept:] = 0.0
-        _backward(theta, sizes, rho, kept, gathered, beta, gradient)
-    return top
-
-
-@jit
-def adam_step(theta: Array, m: Array, v: Array, g: Array, t: int, lr: float) -> None:
+@piece
+def _adam(theta: Array, m: Array, v: Array, g: Array, t: int, lr: float) -> None:
     """One step of Adam at time t (from 1), in place."""
     root2 = math.sqrt(1.0 - 0.999**t)
     rate = lr / (1.0 - 0.9**t)
@@ -351,55 +314,63 @@ def adam_step(theta: Array, m: Array, v: Array, g: Array, t: int, lr: float) -> 
         theta[i] -= rate * m[i] / (math.sqrt(v[i]) / root2 + 1e-8)
 
 
-@jit
-def adam_steps(
-    theta: Array,
-    m: Array,
-    v: Array,
-    t: int,
-    lr: float,
-    steps: int,
-    sizes: Sizes,
-    rho: int,
-    kind: int,
-    epsilon: float,
-    curvature: float,
-    X: Array,
-    Y: Array,
-    P: int,
-    work: Any,
-    parts: Array,
-    stop: bool,
-) -> tuple[int, float]:
-    """Up to `steps` steps; ends before the step at which the largest Δ is ≤ 0 (if `stop`) or not finite."""
-    tiles = X.shape[0]
-    chunks = len(parts)
-    top = np.inf
+@compiled
+def run(
+    task: int, theta: Array, m: Array, v: Array, t: int, lr: float, steps: int, stop: bool, chunk: int, stride: int,
+    sizes: Sizes, rho: int, kind: int, epsilon: float, curvature: float, X: Array, Y: Array, P: int, work: Any, parts: Array,
+) -> tuple[int, float]:  # fmt: skip
+    """One of three tasks, in one function so that they share their code, and with it the order of their sums.
+
+    STEPS: up to `steps` steps of Adam in place from its time t, over all chunks; ends before the step at which the largest Δ
+    is ≤ 0 (if `stop`) or not finite. SHARE: parts [chunks, Ñ] ← ∇L of the chunks chunk, chunk + stride, …. UPDATE: the step
+    of Adam that parts make. Returns the steps taken and the largest Δ (NaN if any is).
+
+    X [tiles, d, T], Y [tiles, C, T]; work: arrays of activations, gathered activations, signals, gathered signals, β and
+    two rows of scratch.
+    """
+    a, kept, signal, gathered, beta, scratch, bits = work
+    L = len(sizes) - 1
+    tiles, chunks = len(X), len(parts)
     for done in range(steps):
         top = -np.inf
-        for c in range(chunks):
-            here = chunk_gradient(
-                theta,
-                sizes,
-                rho,
-                kind,
-                epsilon,
-                curvature,
-                X,
-                Y,
-                P,
-                c * CHUNK,
-                min(tiles, (c + 1) * CHUNK),
-                work,
-                parts[c],
-            )
-            if not here <= top:
-                top = here
-        if not np.isfinite(top) or (stop and top <= 0.0):
+        for c in range(chunk, 0 if task == UPDATE else chunks, stride):
+            gradient = parts[c]
+            gradient[:] = 0.0
+            n_kept = 0
+            first, last = c * CHUNK, min(tiles, (c + 1) * CHUNK)
+            for tile in range(first, last + 1):  # the last turn brings home what is still gathered
+                n_active = 0
+                if tile < last:
+                    a[0, : sizes[0]] = X[tile]
+                    _forward(theta, sizes, rho, a, scratch, bits)
+                    here = _signal(
+                        kind, epsilon, curvature, a[L], Y[tile], min(T, P - tile * T), signal, scratch
+                    )
+                    if not here <= top:
+                        top = here
+                    n_active = np.sum(scratch > 0.0)
+                whole = n_active > FULL
+                if whole or n_kept + n_active > T or (tile == last and n_kept > 0):
+                    # one call for all three, since it is compiled into each place where it stands
+                    gathered[:, n_kept:] = 0.0
+                    _backward(
+                        theta, sizes, rho, a if whole else kept, signal if whole else gathered, beta, gradient
+                    )
+                    n_kept = n_kept if whole else 0
+                if whole or n_active == 0:
+                    continue
+                for k in range(T):
+                    if scratch[k] > 0.0:
+                        for j in range(L):
+                            for i in range(sizes[j]):
+                                kept[j, i, n_kept] = a[j, i, k]
+                        gathered[:, n_kept] = signal[:, k]
+                        n_kept += 1
+        if task == SHARE or (task == STEPS and (not np.isfinite(top) or (stop and top <= 0.0))):
             return done, top
         g = parts[0]
         for c in range(1, chunks):
             for i in range(len(g)):
                 g[i] += parts[c, i]
-        adam_step(theta, m, v, g, t + done + 1, lr)
-    return steps, top
+        _adam(theta, m, v, g, t + done + 1, lr)
+    return steps, np.inf

@@ -32,7 +32,8 @@ def problem(shape, activation, P, name="hinge", epsilon=0.5):
 
 def compiled(arch, theta, x, y, loss, threads=1):
     call = Call(Tiles.of(x.numpy(), y.numpy()), arch, loss)
-    return call.gradient(theta.numpy(), threads)
+    top = call.share(theta.numpy(), threads)
+    return top, call.gradient()
 
 
 def assert_same_gradient(arch, theta, x, y, loss):
@@ -92,13 +93,15 @@ def test_nan_is_seen_wherever_it_arises(activation, where):
 
 
 def test_adam_equals_torch_s_adam_step():
-    rng = np.random.default_rng(0)
-    theta, g = rng.standard_normal(100), rng.standard_normal(100)
-    ours, m, v = theta.copy(), np.zeros(100), np.zeros(100)
-    theirs = torch.from_numpy(theta.copy())
+    arch, theta, x, y, loss = problem((5, 7, 3, 1), "relu", 50)
+    call = Call(Tiles.of(x.numpy(), y.numpy()), arch, loss)
+    ours, m, v = theta.numpy().copy(), np.zeros(len(theta)), np.zeros(len(theta))
+    theirs = theta.clone()
     optimizer = Adam(theirs)
-    for t in range(1, 30):
-        kernel.adam_step(ours, m, v, g * np.cos(t), t, 1e-2)
+    g = np.random.default_rng(0).standard_normal(len(theta))
+    for t in range(30):
+        call.parts[0] = g * np.cos(t)
+        call.adam_update(ours, m, v, t, 1e-2)
         optimizer.step(theirs, torch.from_numpy(g * np.cos(t)), 1e-2)
     assert np.abs(ours - theirs.numpy()).max() < 30 * 4 * EPS * 4
 
