@@ -37,7 +37,8 @@ class History:
             "distance": (theta - self.theta0).norm().item(),
         }
         if self.test is not None:
-            row["test_error"], row["test_loss"] = self.test.error(theta), self.test.value(theta)
+            value, _, wrong = self.test.look(theta)
+            row["test_error"], row["test_loss"] = wrong.double().mean().item(), value
         if self.snapshots:
             row["theta"] = theta.double().cpu().numpy().copy()
         self.rows.append(row)

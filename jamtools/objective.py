@@ -9,13 +9,43 @@ them all; L, Δ and every measurement are with the statistics of the whole train
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from jamtools import batchnorm
-from jamtools.loss import Loss, misclassified
+from jamtools.errors import InputError
+from jamtools.loss import Loss, column, misclassified
 from jamtools.network import Architecture, State, backward, forward, gradient, layers_of
+from jamtools.records import Dataset, Run
+
+
+def measure(run: Run, trained_on: Dataset, data: Dataset) -> dict[str, Any]:
+    """Loss, error and counts of an existing run on another dataset: on the CPU in float64.
+
+    trained_on holds the run's own patterns, whose statistics a batch normalisation takes. Raises InputError when the
+    dataset has another d or other classes than the run.
+    """
+    arch = Architecture.of(run.info)
+    if (data.d, data.outputs) != (arch.d, arch.outputs):
+        raise InputError(
+            f"got a dataset of d={data.d} with {data.outputs} output(s), expected d={arch.d} with {arch.outputs}; "
+            "make it from the source of the training set"
+        )
+    loss = replace(Loss.of(run.info), P=data.P)
+    x, y = torch.from_numpy(data.x), column(torch.from_numpy(data.y))
+    value, gaps, wrong = Objective(x, y, arch, loss, torch.from_numpy(trained_on.x)).look(
+        torch.from_numpy(run.theta)
+    )
+    return {
+        "P": data.P,
+        "loss": value,
+        "error": int(wrong.sum()) / data.P,
+        "n_unsatisfied": int((~(gaps <= 0)).sum()),
+        "n_misclassified": int(wrong.sum()),
+    }
 
 
 @dataclass(frozen=True)
@@ -72,13 +102,10 @@ class Objective:
         scale = len(self.x) / len(x)  # the loss divides by all P
         return scale * self._gradient(theta, state, y, self.loss.gaps(state.f, y))
 
-    def value(self, theta: Tensor) -> float:
-        """L alone."""
-        return self.loss.value(self._forward(theta)[0].f, self.y).item()
-
-    def error(self, theta: Tensor) -> float:
-        """The fraction misclassified."""
-        return misclassified(self._forward(theta)[0].f, self.y).double().mean().item()
+    def look(self, theta: Tensor) -> tuple[float, Tensor, Tensor]:
+        """L, Δ [P, C] and the misclassified [P], without a gradient: also for a test set."""
+        state, gaps = self._forward(theta)
+        return self.loss.value(state.f, self.y).item(), gaps, misclassified(state.f, self.y)
 
     def _forward(self, theta: Tensor) -> tuple[State | batchnorm.Pass, Tensor]:
         state = self._pass(theta, self.x, self.training)

@@ -13,9 +13,10 @@ from jamtools.engines import TorchEngine
 from jamtools.errors import InputError
 from jamtools.loss import Loss
 from jamtools.network import Architecture, initial_parameters
-from jamtools.objective import Objective
+from jamtools.objective import Objective, measure
 from jamtools.optimizers import make
 from jamtools.protocols import PROTOCOLS, Schedule, Settings, measured_steps, with_options
+from jamtools.records import Dataset
 from tests import oracle
 
 
@@ -130,6 +131,18 @@ def test_the_record_says_what_theta_says():
         lambda t: oracle.hinge(oracle.f(arch, t, torch.from_numpy(data.x)), torch.from_numpy(data.y)[:, None])
     )(torch.from_numpy(run.theta))
     assert run.info["grad_norm"] == pytest.approx(exact.norm().item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_an_existing_run_measured_on_its_test_set_is_what_its_history_says(batch_norm):
+    data, arch = oracle.dataset(80, 4, test=30), Architecture(4, 5, 2, batch_norm=batch_norm)
+    run = train(data, arch, with_options(Settings(), lr=1e-3, steps=100), seed=1)
+    found = measure(run, data, Dataset(data.x_test, data.y_test))
+    assert found["error"] == run.history["test_error"][-1]
+    assert found["loss"] == pytest.approx(run.history["test_loss"][-1], rel=1e-14)
+    assert found["P"] == 30
+    with pytest.raises(InputError, match="expected d=4"):
+        measure(run, data, oracle.dataset(10, 5))
 
 
 def test_a_run_does_not_depend_on_the_patterns_beyond_its_own():

@@ -123,6 +123,17 @@ def train(
     measure_at: Annotated[
         Integers | None, _list("--measure-at", parser=naturals, help="Steps to measure at besides these.")
     ] = None,
+    snapshots: Annotated[
+        bool, typer.Option("--snapshots", help="Keep theta itself at every measurement.")
+    ] = False,
+    evaluate: Annotated[
+        str | None,
+        typer.Option(
+            "--evaluate",
+            metavar="RUNS",
+            help="Train nothing: measure these runs on the dataset, as JSON lines.",
+        ),
+    ] = None,
     stop: Annotated[
         bool | None, typer.Option("--stop/--no-stop", help="Stop when N_Δ = 0 [default: stop for the hinge].")
     ] = None,
@@ -152,6 +163,7 @@ def train(
     Example:
       jam-data random -P 1000 -d 10 | jam-train --width 10,12 --seeds 0:4 -o runs.safetensors
       jam-train data.safetensors --protocol paper-cross-entropy --steps 10k -o runs.safetensors
+      jam-train fresh.safetensors --evaluate runs.safetensors | jq .error
 
     A protocol sets loss, initialisation, batch normalisation, optimiser, batches, rates and steps; its rates
     follow --steps where they change halfway. The file records what was done.
@@ -162,6 +174,8 @@ def train(
     With --checkpoint FILE the command may be killed at any moment: run it again with --resume, and it goes on to
     the same bytes. SIGTERM, SIGUSR1 and --time-limit then end it with exit code 75, "run me again", and no output.
     """
+    if evaluate is not None:
+        return _evaluate(Session(NAME, output, quiet), dataset, evaluate)
     keeping = Keeping(NAME, checkpoint, checkpoint_every, resume, time_limit)
     session = Session(NAME, output, quiet, binary=True)
     keeping.listen(output)
@@ -178,6 +192,7 @@ def train(
         base, loss=loss, epsilon=epsilon, init=init, optimizer=optimizer,
         momentum=momentum, lr=lr, every=every, factor=factor,
         floor=lr_floor, batch=batch, steps=steps, measurements=measurements, measure_at=measure_at, stop=stop,
+        snapshots=snapshots,
     )  # fmt: skip
     normalise = protocols.batch_norm(protocol, batch_norm)
     jobs = [
@@ -194,6 +209,18 @@ def train(
     keeping.done()
     _tell(session, trained)
     return UNMET if require and not all(_meets(item, require) for item in trained) else 0
+
+
+def _evaluate(session: Session, dataset: str, runs: str) -> int:
+    """Existing runs measured on a dataset."""
+    from jamtools import objective, store
+
+    data, _ = store.read_dataset(dataset)
+    members, _ = store.read_ensemble([runs])
+    session.write_json(
+        {"kind": "evaluation", "run": m.name, **objective.measure(m.run, m.data, data)} for m in members
+    )
+    return 0
 
 
 def _train(
