@@ -25,7 +25,16 @@ SPECTRUM_FIELDS = {
     "n_unsatisfied", "n_negative_Hp", "n_negative_H", "n_zero_H0", "rank_H0", "gap_H0", "n_cusps", "c0",
     "bound_holds", "trace_error", "frobenius_error",
 }  # fmt: skip
-HISTORY = {"step", "loss", "n_unsatisfied", "n_misclassified", "grad_norm", "test_error"}
+HISTORY = {
+    "step",
+    "loss",
+    "n_unsatisfied",
+    "n_misclassified",
+    "grad_norm",
+    "distance",
+    "test_error",
+    "test_loss",
+}
 
 
 def shapes(found):
