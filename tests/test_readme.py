@@ -101,6 +101,7 @@ def test_readme_names_every_command_and_pyproject_every_module():
         "main",
         "options",
         "session",
+        "stopping",
     }
     assert {command.removeprefix("jam-") for command in COMMANDS} == modules
 
