@@ -16,6 +16,14 @@ if os.environ.get("CI"):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file share their fixtures, and those of the contract its road: each group keeps to one process."""
+    for item in items:
+        stem = item.path.stem
+        item.add_marker(pytest.mark.xdist_group("contract" if stem.startswith("test_contract") else stem))
+    _skip_gpu(items)
+
+
+def _skip_gpu(items: list[pytest.Item]) -> None:
     """Skip the tests marked gpu where there is no CUDA."""
     gpu_tests = [item for item in items if item.get_closest_marker("gpu")]
     if not gpu_tests:
