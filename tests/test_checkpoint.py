@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -331,7 +332,7 @@ def nursery():
 
 
 def live(mother, line, path, more):
-    """A life that is killed `more` seconds after it wrote its first checkpoint."""
+    """A life that is killed `more` seconds after it wrote its first checkpoint; False if it was over before."""
     before = path.stat().st_mtime_ns if path.exists() else 0
     print(*line, file=mother.stdin, flush=True)
     child = int(mother.stdout.readline())
@@ -340,14 +341,17 @@ def live(mother, line, path, more):
         assert time.monotonic() < until, "no checkpoint in 60 s"
         time.sleep(0.002)
     time.sleep(more)
-    os.kill(child, signal.SIGKILL)
-    assert int(mother.stdout.readline()) == signal.SIGKILL
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+    status = int(mother.stdout.readline())
+    assert status in (0, signal.SIGKILL)
+    return status == signal.SIGKILL
 
 
 @pytest.mark.slow
 def test_killed_twenty_times_it_ends_with_the_same_bytes(whole, tmp_path, nursery):
     """At random moments; each life leaves something more for the next one to go on from."""
-    rng, reached = np.random.default_rng(0), []
+    rng, kills, reached = np.random.default_rng(0), 0, set()
     path, output = tmp_path / "c", tmp_path / "out"
     line = [
         whole / "data",
@@ -360,12 +364,14 @@ def test_killed_twenty_times_it_ends_with_the_same_bytes(whole, tmp_path, nurser
         "-o",
         output,
     ]
-    for _ in range(20):
-        live(nursery, line, path, rng.uniform(0, 0.15))
-        reached.append(steps_kept(path))
-    assert not output.exists()
-    assert reached == sorted(reached)
-    assert len(set(reached)) > 10, reached
+    while kills < 20:
+        kills += live(nursery, line, path, rng.uniform(0, 0.1))
+        reached.add(steps_kept(path))
+        if output.exists():  # on a fast machine: then all over again
+            assert output.read_bytes() == (whole / "whole").read_bytes()
+            path.unlink()
+            output.unlink()
+    assert len(reached) > 10, reached
     assert finish(whole, path, output).returncode == 0
     assert output.read_bytes() == (whole / "whole").read_bytes()
 
