@@ -264,7 +264,8 @@ def _packed(state: Kept) -> tuple[dict[str, Any], Arrays]:
         return {"stands": "finished", "info": state.info}, {**arrays, **history}
     columns = list(state.rows[0]) if state.rows else []
     history = {f"history/{name}": np.array([row[name] for row in state.rows]) for name in columns}
-    optimizer = {f"optimizer/{name}": array for name, array in state.optimizer.items()}
+    parts = {"optimizer": state.optimizer, "engine": state.engine}
+    inner = {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
     entry = {
         "stands": "under way",
         "step": state.step,
@@ -272,7 +273,7 @@ def _packed(state: Kept) -> tuple[dict[str, Any], Arrays]:
         "t": state.t,
         "rng": state.rng,
     }
-    return {**entry, "columns": columns}, {"theta": state.theta, **history, **optimizer}
+    return {**entry, "columns": columns}, {"theta": state.theta, **history, **inner}
 
 
 def _unpacked(entry: Mapping[str, Any], arrays: Arrays) -> Kept:
@@ -286,7 +287,7 @@ def _unpacked(entry: Mapping[str, Any], arrays: Arrays) -> Kept:
     rows = [dict(zip(columns, row)) for row in zip(*values)]
     optimizer = _under(arrays, "optimizer/")
     step, status, t = entry["step"], entry["status"], entry["t"]
-    return State(step, status, t, arrays["theta"], optimizer, rows, entry["rng"])
+    return State(step, status, t, arrays["theta"], optimizer, rows, entry["rng"], _under(arrays, "engine/"))
 
 
 def _under(arrays: Arrays, prefix: str) -> Arrays:

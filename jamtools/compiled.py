@@ -1,79 +1,133 @@
-"""The compiled kernel as the engines call it: patterns cut into tiles, scratch arrays, chunks shared by threads."""
+"""The compiled kernel as the engines call it: tiles, list of nearby patterns, scratch, threads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from jamtools import kernel
+from jamtools import kernel, near, tiles
 from jamtools.loss import Loss
 from jamtools.network import Architecture
 from jamtools.records import Array
 
-RHO = {"relu": kernel.RELU, "tanh": kernel.TANH, "linear": kernel.LINEAR}
+Indices = NDArray[np.int64]
+RHO = {"relu": tiles.RELU, "tanh": tiles.TANH, "linear": tiles.LINEAR}
 
 
-@dataclass(frozen=True)
-class Tiles:
-    """P patterns as X [tiles, d, T] and labels Y [tiles, C, T], the last tile filled up with zeros."""
+class Patterns:
+    """P patterns x [P, d] and labels y [P, C], and the same in a list's order as tiles [tiles, n, T], zeros in the end."""
 
-    X: Array
-    Y: Array
-    P: int
+    def __init__(self, x: Array, y: Array) -> None:
+        self.x, self.y = x, y
+        self.count = -(-len(x) // tiles.T)
+        self.X, self.Y = (np.zeros((self.count, rows.shape[1], tiles.T)) for rows in (x, y))
 
-    @classmethod
-    def of(cls, x: Array, y: Array) -> Tiles:
-        """From x [P, d] and y [P, C]."""
-        return cls(_tiled(x), _tiled(y), len(x))
+    def gather(self, order: Indices) -> None:
+        """The tiles in a new order of the patterns."""
+        lines = self.count * tiles.T
+        for rows, cut in ((self.x, self.X), (self.y, self.Y)):
+            padded = np.zeros((lines, rows.shape[1]))
+            padded[: len(rows)] = rows[order]
+            cut[:] = padded.reshape(self.count, tiles.T, -1).transpose(0, 2, 1)
 
 
-def _tiled(rows: Array) -> Array:
-    P, n = rows.shape
-    count = -(-P // kernel.T)
-    padded = np.zeros((count * kernel.T, n))
-    padded[:P] = rows
-    return np.ascontiguousarray(padded.reshape(count, kernel.T, n).transpose(0, 2, 1))
+class NearbyList:
+    """The patterns in the order in which they may cross Δ = 0, and what bounds how far each can have gone since.
+
+    estimated: trust the drifts it sees instead of the bound. The arrays are the kernel's; see kernel.run.
+    """
+
+    NAMES = "order", "margin", "reach", "gap", "norms", "reference", "count"
+
+    def __init__(self, P: int, sizes: Indices, theta: Array, estimated: bool) -> None:
+        n, L = -(-P // tiles.T), len(sizes) - 1
+        margin = np.full(n, -np.inf)  # nothing is known yet: all are awake
+        gap = np.full((n, tiles.T), tiles.LOWEST)
+        count = np.zeros(near.SORTED + 1)
+        count[near.PATIENCE] = count[near.FACTOR] = 1.0
+        count[near.ESTIMATED] = estimated
+        self.arrays = (
+            np.arange(P), margin, np.zeros((n, L)), gap, np.zeros((3, L)), theta.copy(), count
+        )  # fmt: skip
+        self.step = (
+            np.ones(n, np.bool_), np.zeros(L + 1), np.zeros((n, tiles.T)), np.zeros((n, L, tiles.T)),
+            np.zeros(P), np.zeros(P), np.zeros((P, L)), np.zeros(P, np.int64), np.zeros(near.CLASSES + 1, np.int64),
+            np.zeros((sizes.max(),) * 2), np.zeros((sizes.max(),) * 2),
+        )  # fmt: skip
+
+    @property
+    def order(self) -> Indices:
+        """[P]: which pattern stands where."""
+        return self.arrays[0]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the step under way looks at all patterns."""
+        return bool(self.arrays[-1][near.SORTS]) or bool(self.step[0].all())
+
+    @property
+    def missed(self) -> int:
+        """Patterns that a look at all found unsatisfied in a tile that was not looked at."""
+        return int(self.arrays[-1][near.MISSED])
+
+    def demand(self) -> None:
+        """The next step looks at all patterns."""
+        self.arrays[-1][near.DUE] = 1.0
+
+    def state(self) -> dict[str, Array]:
+        """A copy of what the next step depends on."""
+        return {name: array.copy() for name, array in zip(self.NAMES, self.arrays)}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """In place."""
+        for name, array in zip(self.NAMES, self.arrays):
+            array[...] = state[name]
 
 
 class Call:
     """The kernel with all that stays the same from step to step. One thread at a time, but for `gradient`'s own."""
 
-    def __init__(self, patterns: Tiles, arch: Architecture, loss: Loss) -> None:
-        self.tiles = len(patterns.X)
-        self.chunks = -(-self.tiles // kernel.CHUNK)
+    def __init__(
+        self, x: Array, y: Array, arch: Architecture, loss: Loss, theta: Array, estimated: bool = False
+    ) -> None:
+        """x [P, d], y [P, C]; theta [Ñ]: where the run begins."""
         self.sizes = np.array([arch.d] + [arch.width] * arch.depth + [arch.outputs])
         kind, curvature = (
-            (kernel.HINGE, loss.hinge_curvature) if loss.name == "hinge" else (kernel.ENTROPY, 1 / loss.P)
+            (tiles.HINGE, loss.hinge_curvature) if loss.name == "hinge" else (tiles.ENTROPY, 1 / loss.P)
         )
+        self.patterns = Patterns(x, y)
+        self.near = NearbyList(len(x), self.sizes, theta, estimated)
+        self.patterns.gather(self.near.order)
         self.problem = (
-            self.sizes,
-            RHO[arch.activation],
-            kind,
-            loss.epsilon,
-            curvature,
-            patterns.X,
-            patterns.Y,
-            patterns.P,
-        )
+            self.sizes, RHO[arch.activation], kind, loss.epsilon, curvature, x, y, self.patterns.X, self.patterns.Y,
+        )  # fmt: skip
+        self.chunks = -(-self.patterns.count // kernel.CHUNK)
         self.parts = np.zeros((self.chunks, arch.n_parameters))
+        self.tally = np.zeros((self.chunks, 3))
         self.work = [self._workspace()]
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Goes on with a list that was kept."""
+        self.near.restore(state)
+        self.patterns.gather(self.near.order)
 
     def _workspace(self) -> tuple[np.ndarray, ...]:
         L, C, widest = len(self.sizes) - 1, self.sizes[-1], self.sizes.max()
         shapes = (L + 1, widest), (L, widest), (C,), (C,), (2, widest), ()
-        return (*(np.zeros((*shape, kernel.T)) for shape in shapes), np.zeros(kernel.T, np.int64))
+        scratch = (np.zeros((*shape, tiles.T)) for shape in shapes)
+        return (*scratch, np.zeros(tiles.T, np.int64), np.zeros(widest))
 
     def _run(
-        self, task: int, theta: Array, thread: int = 0, stride: int = 1, **adam: Any
+        self, task: int, theta: Array, thread: int = 0, threads: int = 1, **adam: Any
     ) -> tuple[int, float]:
         """The kernel, with what a task does not use left idle."""
         now: dict[str, Any] = {"m": theta, "v": theta, "t": 0, "lr": 0.0, "steps": 1, "stop": False} | adam
         return kernel.run(
-            task, theta, now["m"], now["v"], now["t"], now["lr"], now["steps"], now["stop"], thread, stride,
-            *self.problem, self.work[thread], self.parts,
+            task, theta, now["m"], now["v"], now["t"], now["lr"], now["steps"], now["stop"], thread, threads,
+            *self.problem, self.work[thread], self.parts, self.tally, self.near.arrays, self.near.step,
         )  # fmt: skip
 
     def adam_steps(
@@ -82,20 +136,28 @@ class Call:
         """Up to `steps` steps of Adam in place, from its time t; the number taken and the last max Δ seen."""
         return self._run(kernel.STEPS, theta, m=m, v=v, t=t, lr=lr, steps=steps, stop=stop)
 
-    def adam_update(self, theta: Array, m: Array, v: Array, t: int, lr: float) -> None:
-        """The step of Adam from its time t that the chunks of the last `share` make."""
-        self._run(kernel.UPDATE, theta, m=m, v=v, t=t, lr=lr)
-
     def share(
         self, theta: Array, threads: int = 1, parallel: Callable[..., Iterable[float]] | None = None
     ) -> float:
-        """∇L chunk by chunk, by so many threads as `parallel` maps; max Δ. The chunks are the same for any number."""
+        """∇L chunk by chunk, by so many threads as `parallel` maps; the largest Δ of the patterns that were looked at.
+
+        The chunks are the same for any number of threads.
+        """
         while len(self.work) < threads:
             self.work.append(self._workspace())
+        self._run(kernel.LOOK, theta)
         tops = (parallel or map)(
             lambda thread: self._run(kernel.SHARE, theta, thread, threads)[1], range(threads)
         )
         return float(np.max(list(tops)))  # NaN stays NaN
+
+    def settle(self, theta: Array) -> None:
+        """The list after the last `share`, at the same theta."""
+        self._run(kernel.SETTLE, theta)
+
+    def adam_update(self, theta: Array, m: Array, v: Array, t: int, lr: float) -> None:
+        """The step of Adam from its time t that the chunks of the last `share` make."""
+        self._run(kernel.UPDATE, theta, m=m, v=v, t=t, lr=lr)
 
     def gradient(self) -> Array:
         """∇L [Ñ], the sum of the chunks of the last `share`, which it uses up."""

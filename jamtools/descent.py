@@ -97,6 +97,12 @@ class Training:
                 "the compiled engine takes full batches in float64 on the CPU, without batch normalisation; "
                 "use --engine torch"
             )
+        listed = fits and place.engine != "torch" and self.settings.loss == "hinge"
+        if self.settings.neighbour_list and not listed:
+            raise InputError(
+                "a neighbour list is of the hinge loss and the compiled engine (full batches in float64 on the CPU, "
+                "without batch normalisation); leave out --neighbour-list"
+            )
         if fits and place.engine != "torch":
             return "compiled", CompiledEngine(
                 objective.x.numpy(), objective.y.numpy(), self.theta, self.optimizer, self.settings,
@@ -117,7 +123,7 @@ class Training:
         rows = [dict(row) for row in self.history.rows]
         return State(
             self.step, self.status, self.optimizer.t, _copied(self.theta), arrays, rows,
-            self.rng.bit_generator.state,
+            self.rng.bit_generator.state, self._engine.state(),
         )  # fmt: skip
 
     def restore(self, state: State) -> None:
@@ -128,6 +134,7 @@ class Training:
             self.optimizer.state[name].copy_(torch.from_numpy(array))
         self.history.rows = [dict(row) for row in state.rows]
         self.rng.bit_generator.state = state.rng
+        self._engine.restore(state.engine)
 
     def go_on(self) -> bool:
         """A burst of steps, up to the next event; False once the run has ended."""
@@ -192,6 +199,7 @@ class Training:
             "grad_norm": here.gradient.norm().item(),
             "settings": asdict(self.settings),
             "engine": self.engine_name,
+            "n_missed_crossings": self._engine.n_missed,
         }
         arrays = (self.theta.double().cpu().numpy(), self.theta0, gaps.double().cpu().numpy())
         return Run(*arrays, self.history.columns(), info)

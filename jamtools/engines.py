@@ -8,6 +8,7 @@ it stands at, and that word or "".
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -15,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.compiled import Call, Tiles
+from jamtools.compiled import Call
+from jamtools.errors import CheckError
 from jamtools.loss import Loss
 from jamtools.network import Architecture
 from jamtools.objective import Objective
@@ -34,6 +36,16 @@ class Engine(Protocol):
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
         """From `step` towards `until`; `stop` overrides the settings' own."""
+
+    @property
+    def n_missed(self) -> int | None:
+        """Patterns known to have crossed Δ = 0 while none looked at them; None where all are looked at."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """A copy of what of the next step is the engine's own."""
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes on from a state; in place."""
 
 
 class TorchEngine:
@@ -69,6 +81,15 @@ class TorchEngine:
             self.optimizer.step(self.theta, g, self.settings.schedule.rate(here))
         return until, ""
 
+    n_missed: int | None = None
+
+    def state(self) -> dict[str, np.ndarray]:
+        """See Engine: nothing is its own."""
+        return {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """See Engine."""
+
     def _gradient(self, look: bool) -> tuple[float, Tensor]:
         if not self.settings.batch:
             return self.objective.step(self.theta)
@@ -97,7 +118,7 @@ class CompiledEngine:
         threads: int = 1,
     ) -> None:
         self.theta, self.optimizer, self.settings = theta, optimizer, settings
-        self.call = Call(Tiles.of(x, y), arch, loss)
+        self.call = Call(x, y, arch, loss, theta.numpy(), settings.neighbour_list)
         work = 3 * arch.n_parameters * len(x)
         self.chunkwise = work > SHARED
         self.threads = min(threads, self.call.chunks) if self.chunkwise else 1
@@ -109,6 +130,7 @@ class CompiledEngine:
         while step < until:
             change = min(until, self.settings.schedule.constant_until(step))
             done, top = self._steps(change - step, self.settings.schedule.rate(step), stop)
+            self._check(step)
             step += done
             if step < change:
                 return step, judge(top, stop)
@@ -121,12 +143,40 @@ class CompiledEngine:
             done, top = self.call.adam_steps(theta, m, v, self.optimizer.t, lr, steps, stop)
             self.optimizer.t += done
             return done, top
-        for done in range(steps):
+        done = 0
+        while done < steps:
             top = self.call.share(theta, self.threads, self._map)
-            if judge(top, stop):
+            outcome = judge(top, stop)
+            if outcome == "satisfied" and not self.call.near.complete:
+                self.call.near.demand()  # the verdict is one over all patterns
+                continue
+            if outcome:
                 return done, top
+            self.call.settle(theta)
             self._update(lr)
+            done += 1
         return steps, math.inf
+
+    def _check(self, step: int) -> None:
+        missed = self.call.near.missed
+        if missed and not self.settings.neighbour_list:
+            raise CheckError(
+                f"{missed} pattern(s) crossed Δ = 0 by step {step} beyond the bound of their drift, expected none; "
+                "use --engine torch and report it"
+            )
+
+    @property
+    def n_missed(self) -> int | None:
+        """See Engine."""
+        return self.call.near.missed
+
+    def state(self) -> dict[str, np.ndarray]:
+        """See Engine."""
+        return self.call.near.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """See Engine."""
+        self.call.restore(state)
 
     def _update(self, lr: float) -> None:
         """One step of the optimiser: Adam by the kernel, which knows it."""

@@ -15,7 +15,8 @@ from jamtools.records import Run
 class State:
     """A run under way, copied: with its job, settings and place, all that its next step depends on.
 
-    theta [Ñ], optimizer: the arrays of its state; t: its steps; rows: the history; rng: of the batches' generator.
+    theta [Ñ], optimizer: the arrays of its state; t: its steps; rows: the history; rng: of the batches' generator;
+    engine: the arrays of what it keeps from step to step.
     """
 
     step: int
@@ -25,6 +26,7 @@ class State:
     optimizer: Mapping[str, np.ndarray]
     rows: Sequence[Mapping[str, Any]]
     rng: Mapping[str, Any]
+    engine: Mapping[str, np.ndarray]
 
 
 class Keeper(Protocol):

@@ -1,12 +1,10 @@
 r"""Full-batch steps of one network, compiled: forward, loss slope, backward and Adam in one loop without Python.
 
-Patterns go through all layers in tiles of 64, which stay in the first-level cache; within a tile the pattern is the
-fastest index, so that every inner loop is a vector instruction. A tile's unsatisfied patterns alone take part in the
-backward pass: they are gathered until 64 are together. Sums run over chunks of 16 tiles in a fixed order, chunk by
-chunk, whatever the number of threads: a run's bytes do not depend on its company.
+    step t:   ∇L(W) = Σ_{µ∈m} ∂L/∂f(x_µ) · ∂f(x_µ)/∂W   over the tiles awake,   then Adam (optimizers.py)
 
-The formulas are network.py's and optimizers.py's, which are the oracle in the tests. All that is compiled stands in this one
-file: numba's cache, which spares the next process ten seconds, watches the file of a function and not those of its callees.
+A tile's unsatisfied patterns alone take part in the backward pass: they are gathered until 64 are together. Sums run over
+chunks of 16 tiles in a fixed order, chunk by chunk, whatever the number of threads: a run's bytes do not depend on
+its company. numba caches what it compiles, and watches this file and not those of its pieces: hence PIECES.
 """
 
 from __future__ import annotations
@@ -16,295 +14,24 @@ from typing import Any
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
+from jamtools.near import DUE, SORTS, gather, judge_tile, reaches, settle, wake
 from jamtools.records import Array
+from jamtools.tiles import ENTROPY, FAST, HINGE, LOWEST, Sizes, T, backward, forward, loss_signal, piece
 
-Sizes = NDArray[np.int64]
+#: The SHA-256 of tiles.py and near.py, beginning. Who changes these writes the new one here, and so makes the cache anew; a
+#: test holds it.
+PIECES = "502462ade18655c0"
 
-T = 64
 CHUNK = 16
-RELU, TANH, LINEAR = 0, 1, 2
-HINGE, ENTROPY = 0, 1
-STEPS, SHARE, UPDATE = 0, 1, 2
+STEPS, LOOK, SHARE, SETTLE, UPDATE = 0, 1, 2, 3, 4
 #: Above this many unsatisfied patterns a tile goes backward whole: gathering costs more than the work it saves.
 FULL = 40
-#: Sums may be reordered and products fused; NaN and infinity keep their meaning, or divergence would go unseen.
-FAST = {"reassoc", "contract", "nsz"}
 compiled = numba.njit(fastmath=FAST, nogil=True, cache=True, error_model="numpy")
-#: Pieces become part of each function that uses them. A piece with a symbol of its own would be taken from another place in
-#: the process that compiles it than in one that loads it from the cache, with sums in another order.
-piece = numba.njit(fastmath=FAST, nogil=True, cache=True, error_model="numpy", forceinline=True)
-
-LOG2E = 1.4426950408889634
-LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-#: 1/k! for k = 14 .. 2
-INVERSE_FACTORIALS = tuple(1 / math.factorial(k) for k in range(14, 1, -1))
 
 
 @piece
-def _affine(W: Array, b: Array, a: Array, z: Array) -> None:
-    """z [out, T] = W [out, in] a [in, T] + b."""
-    n_out, n_in = W.shape
-    o = 0
-    while o + 4 <= n_out:
-        z0, z1, z2, z3 = z[o], z[o + 1], z[o + 2], z[o + 3]
-        for k in range(T):
-            z0[k] = b[o]
-            z1[k] = b[o + 1]
-            z2[k] = b[o + 2]
-            z3[k] = b[o + 3]
-        i = 0
-        while i + 4 <= n_in:
-            a0, a1, a2, a3 = a[i], a[i + 1], a[i + 2], a[i + 3]
-            p0, p1, p2, p3 = W[o, i], W[o, i + 1], W[o, i + 2], W[o, i + 3]
-            q0, q1, q2, q3 = W[o + 1, i], W[o + 1, i + 1], W[o + 1, i + 2], W[o + 1, i + 3]
-            r0, r1, r2, r3 = W[o + 2, i], W[o + 2, i + 1], W[o + 2, i + 2], W[o + 2, i + 3]
-            s0, s1, s2, s3 = W[o + 3, i], W[o + 3, i + 1], W[o + 3, i + 2], W[o + 3, i + 3]
-            for k in range(T):
-                u, v, w, x = a0[k], a1[k], a2[k], a3[k]
-                z0[k] += p0 * u + p1 * v + p2 * w + p3 * x
-                z1[k] += q0 * u + q1 * v + q2 * w + q3 * x
-                z2[k] += r0 * u + r1 * v + r2 * w + r3 * x
-                z3[k] += s0 * u + s1 * v + s2 * w + s3 * x
-            i += 4
-        while i < n_in:
-            w0, w1, w2, w3 = W[o, i], W[o + 1, i], W[o + 2, i], W[o + 3, i]
-            ai = a[i]
-            for k in range(T):
-                z0[k] += w0 * ai[k]
-                z1[k] += w1 * ai[k]
-                z2[k] += w2 * ai[k]
-                z3[k] += w3 * ai[k]
-            i += 1
-        o += 4
-    while o < n_out:
-        z0 = z[o]
-        for k in range(T):
-            z0[k] = b[o]
-        for i in range(n_in):
-            w0 = W[o, i]
-            ai = a[i]
-            for k in range(T):
-                z0[k] += w0 * ai[k]
-        o += 1
-
-
-@piece
-def _transposed(W: Array, beta: Array, out: Array) -> None:
-    """out [in, T] = Wᵀ [in, out] beta [out, T]."""
-    n_out, n_in = W.shape
-    i = 0
-    while i + 4 <= n_in:
-        z0, z1, z2, z3 = out[i], out[i + 1], out[i + 2], out[i + 3]
-        for k in range(T):
-            z0[k] = 0.0
-            z1[k] = 0.0
-            z2[k] = 0.0
-            z3[k] = 0.0
-        o = 0
-        while o + 4 <= n_out:
-            b0, b1, b2, b3 = beta[o], beta[o + 1], beta[o + 2], beta[o + 3]
-            p0, q0, r0, s0 = W[o, i], W[o, i + 1], W[o, i + 2], W[o, i + 3]
-            p1, q1, r1, s1 = W[o + 1, i], W[o + 1, i + 1], W[o + 1, i + 2], W[o + 1, i + 3]
-            p2, q2, r2, s2 = W[o + 2, i], W[o + 2, i + 1], W[o + 2, i + 2], W[o + 2, i + 3]
-            p3, q3, r3, s3 = W[o + 3, i], W[o + 3, i + 1], W[o + 3, i + 2], W[o + 3, i + 3]
-            for k in range(T):
-                u, v, w, x = b0[k], b1[k], b2[k], b3[k]
-                z0[k] += p0 * u + p1 * v + p2 * w + p3 * x
-                z1[k] += q0 * u + q1 * v + q2 * w + q3 * x
-                z2[k] += r0 * u + r1 * v + r2 * w + r3 * x
-                z3[k] += s0 * u + s1 * v + s2 * w + s3 * x
-            o += 4
-        while o < n_out:
-            bo = beta[o]
-            w0, w1, w2, w3 = W[o, i], W[o, i + 1], W[o, i + 2], W[o, i + 3]
-            for k in range(T):
-                z0[k] += w0 * bo[k]
-                z1[k] += w1 * bo[k]
-                z2[k] += w2 * bo[k]
-                z3[k] += w3 * bo[k]
-            o += 1
-        i += 4
-    while i < n_in:
-        z0 = out[i]
-        for k in range(T):
-            z0[k] = 0.0
-        for o in range(n_out):
-            w0 = W[o, i]
-            bo = beta[o]
-            for k in range(T):
-                z0[k] += w0 * bo[k]
-        i += 1
-
-
-@piece
-def _outer(beta: Array, a: Array, gW: Array, gb: Array) -> None:
-    """gW [out, in] += beta [out, T] aᵀ, gb += Σ beta."""
-    n_out, n_in = gW.shape
-    o = 0
-    while o + 2 <= n_out:
-        b0, b1 = beta[o], beta[o + 1]
-        i = 0
-        while i + 4 <= n_in:
-            a0, a1, a2, a3 = a[i], a[i + 1], a[i + 2], a[i + 3]
-            s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = 0.0
-            for k in range(T):
-                v, w = b0[k], b1[k]
-                s0 += v * a0[k]
-                s1 += v * a1[k]
-                s2 += v * a2[k]
-                s3 += v * a3[k]
-                t0 += w * a0[k]
-                t1 += w * a1[k]
-                t2 += w * a2[k]
-                t3 += w * a3[k]
-            gW[o, i] += s0
-            gW[o, i + 1] += s1
-            gW[o, i + 2] += s2
-            gW[o, i + 3] += s3
-            gW[o + 1, i] += t0
-            gW[o + 1, i + 1] += t1
-            gW[o + 1, i + 2] += t2
-            gW[o + 1, i + 3] += t3
-            i += 4
-        while i < n_in:
-            ai = a[i]
-            s = t = 0.0
-            for k in range(T):
-                s += b0[k] * ai[k]
-                t += b1[k] * ai[k]
-            gW[o, i] += s
-            gW[o + 1, i] += t
-            i += 1
-        o += 2
-    if o < n_out:
-        b0 = beta[o]
-        for i in range(n_in):
-            ai = a[i]
-            s = 0.0
-            for k in range(T):
-                s += b0[k] * ai[k]
-            gW[o, i] += s
-    for o in range(n_out):
-        bo = beta[o]
-        s = 0.0
-        for k in range(T):
-            s += bo[k]
-        gb[o] += s
-
-
-@piece
-def _tanh(z: Array, scratch: Array, bits: NDArray[np.int64]) -> None:
-    """z [T] ← tanh z, to a few units in the last place: em1/(em1 + 2) with em1 = e^{2|z|} - 1 = 2^k p(r) + 2^k - 1."""
-    power = bits.view(np.float64)
-    for k in range(T):
-        y = 2 * abs(z[k])
-        y = 44.0 if y > 44.0 else y
-        n = math.floor(y * LOG2E + 0.5)
-        scratch[k] = (y - n * LN2_HIGH) - n * LN2_LOW
-        bits[k] = (np.int64(n) + 1023) << 52
-    for k in range(T):
-        r = scratch[k]
-        p = INVERSE_FACTORIALS[0]
-        for c in INVERSE_FACTORIALS[1:]:
-            p = p * r + c
-        p = r + r * r * p
-        em1 = power[k] * p + (power[k] - 1.0)
-        t = em1 / (em1 + 2.0)
-        z[k] = -t if z[k] < 0 else t
-
-
-@piece
-def _activate(rho: int, z: Array, scratch: Array, bits: NDArray[np.int64]) -> None:
-    """z [n, T] ← ρ(z)."""
-    for i in range(z.shape[0]):
-        zi = z[i]
-        if rho == RELU:
-            for k in range(T):
-                # a NaN is not below zero and stays
-                zi[k] = 0.0 if zi[k] < 0.0 else zi[k]
-        elif rho == TANH:
-            _tanh(zi, scratch, bits)
-
-
-@piece
-def _slope(rho: int, a: Array, beta: Array) -> None:
-    """beta ← beta ∘ ρ'(z), read off the activation a = ρ(z)."""
-    for i in range(beta.shape[0]):
-        ai, bi = a[i], beta[i]
-        if rho == RELU:
-            for k in range(T):
-                bi[k] = bi[k] if ai[k] > 0.0 else 0.0
-        elif rho == TANH:
-            for k in range(T):
-                bi[k] *= 1.0 - ai[k] * ai[k]
-
-
-@piece
-def _backward(
-    theta: Array, sizes: Sizes, rho: int, a: Array, signal: Array, beta: Array, gradient: Array
-) -> None:
-    """gradient [Ñ] += Σ over a tile, from its activations a [L + 1, widest, T] and signal [C, T] = ∂L/∂f."""
-    L = len(sizes) - 1
-    stop = len(theta)
-    here, there = 0, 1
-    for c in range(sizes[L]):
-        beta[here, c] = signal[c]
-    for j in range(L, 0, -1):
-        n_out, n_in = sizes[j], sizes[j - 1]
-        start = stop - n_out * (n_in + 1)
-        middle = stop - n_out
-        gW = gradient[start:middle].reshape(n_out, n_in)
-        _outer(beta[here, :n_out], a[j - 1], gW, gradient[middle:stop])
-        if j > 1:
-            W = theta[start:middle].reshape(n_out, n_in)
-            _transposed(W, beta[here], beta[there, :n_in])
-            _slope(rho, a[j - 1], beta[there, :n_in])
-        here, there = there, here
-        stop = start
-
-
-@piece
-def _forward(theta: Array, sizes: Sizes, rho: int, a: Array, scratch: Array, bits: NDArray[np.int64]) -> None:
-    """a[j] for j = 1 … L + 1 from a[0]: activations, and f at last."""
-    L = len(sizes) - 1
-    start = 0
-    for j in range(1, L + 1):
-        n_out, n_in = sizes[j], sizes[j - 1]
-        middle = start + n_out * n_in
-        W = theta[start:middle].reshape(n_out, n_in)
-        _affine(W, theta[middle : middle + n_out], a[j - 1], a[j, :n_out])
-        start = middle + n_out
-        if j < L:
-            _activate(rho, a[j, :n_out], scratch, bits)
-
-
-@piece
-def _signal(
-    kind: int, epsilon: float, curvature: float, f: Array, y: Array, inside: int, signal: Array, active: Array
-) -> float:
-    """signal [C, T] ← ∂L/∂f of the first `inside` patterns, 0 of the rest; active [T] > 0 where it is not 0; max Δ."""
-    top = -np.inf
-    active[:] = 0.0
-    for c in range(len(signal)):
-        fc, yc, s = f[c], y[c], signal[c]
-        for k in range(inside):
-            delta = epsilon - yc[k] * fc[k]
-            if not delta <= top:  # a NaN becomes the top and stays it
-                top = delta
-            if kind == HINGE:
-                s[k] = -curvature * yc[k] * delta if delta > 0.0 else 0.0
-                active[k] += 1.0 if delta > 0.0 else 0.0
-            else:
-                s[k] = -curvature * yc[k] / (1.0 + math.exp(yc[k] * fc[k]))
-                active[k] = 1.0
-        s[inside:] = 0.0
-    return top
-
-
-@piece
-def _adam(theta: Array, m: Array, v: Array, g: Array, t: int, lr: float) -> None:
+def adam(theta: Array, m: Array, v: Array, g: Array, t: int, lr: float) -> None:
     """One step of Adam at time t (from 1), in place."""
     root2 = math.sqrt(1.0 - 0.999**t)
     rate = lr / (1.0 - 0.9**t)
@@ -314,63 +41,116 @@ def _adam(theta: Array, m: Array, v: Array, g: Array, t: int, lr: float) -> None
         theta[i] -= rate * m[i] / (math.sqrt(v[i]) / root2 + 1e-8)
 
 
+@piece
+def chunk_gradient(
+    chunk: int, theta: Array, sizes: Sizes, rho: int, kind: int, epsilon: float, curvature: float,
+    P: int, X: Array, Y: Array, work: Any, gradient: Array, tally: Array, near: Any, look: Any,
+) -> float:  # fmt: skip
+    """gradient [Ñ] ← ∇L of one chunk's tiles awake, or of all when the list is made anew; tally [3] of them; max Δ."""
+    a, kept, signal, gathered, beta, scratch, bits, nothing = work
+    awake, fresh, entering = look[0], look[2], look[3]
+    L, tiles, sorts = len(sizes) - 1, len(X), near[6][SORTS] > 0.0
+    top = LOWEST
+    gradient[:] = 0.0
+    tally[:] = 0.0
+    n_kept, inside, gap = 0, 0, fresh[0]
+    first, last = chunk * CHUNK, min(tiles, (chunk + 1) * CHUNK)
+    for tile in range(first, last + 1):  # the last turn brings home what is still gathered
+        n_active = 0
+        if tile < last:
+            if not (sorts or awake[tile]):
+                continue
+            a[0, : sizes[0]] = X[tile]
+            forward(theta, sizes, rho, a, scratch, bits)
+            inside, gap = min(T, P - tile * T), fresh[tile]
+            loss_signal(kind, epsilon, curvature, a[L], Y[tile], inside, signal, gap)
+            for k in range(inside):
+                if gap[k] > top or gap[k] != gap[k]:
+                    top = gap[k]
+            n_active = inside if kind == ENTROPY else np.sum(gap > 0.0)
+            tally[0] += n_active
+            if sorts:
+                reaches(sizes, a, entering[tile])
+                judge_tile(tile, inside, near, look, tally)
+        whole = n_active > FULL
+        if whole or n_kept + n_active > T or (tile == last and n_kept > 0):
+            # one call for all three, since it is compiled into each place where it stands
+            gathered[:, n_kept:] = 0.0
+            backward(
+                theta,
+                sizes,
+                rho,
+                a if whole else kept,
+                signal if whole else gathered,
+                beta,
+                nothing,
+                gradient,
+            )
+            n_kept = n_kept if whole else 0
+        if whole or n_active == 0:
+            continue
+        for k in range(inside):
+            if kind == ENTROPY or gap[k] > 0.0:
+                for j in range(L):
+                    for i in range(sizes[j]):
+                        kept[j, i, n_kept] = a[j, i, k]
+                gathered[:, n_kept] = signal[:, k]
+                n_kept += 1
+    return top
+
+
 @compiled
 def run(
-    task: int, theta: Array, m: Array, v: Array, t: int, lr: float, steps: int, stop: bool, chunk: int, stride: int,
-    sizes: Sizes, rho: int, kind: int, epsilon: float, curvature: float, X: Array, Y: Array, P: int, work: Any, parts: Array,
+    task: int, theta: Array, m: Array, v: Array, t: int, lr: float, steps: int, stop: bool, thread: int, threads: int,
+    sizes: Sizes, rho: int, kind: int, epsilon: float, curvature: float, x: Array, y: Array, X: Array, Y: Array,
+    work: Any, parts: Array, tally: Array, near: Any, look: Any,
 ) -> tuple[int, float]:  # fmt: skip
-    """One of three tasks, in one function so that they share their code, and with it the order of their sums.
+    """One of several tasks, in one function so that they share their code, and with it the order of their sums.
 
-    STEPS: up to `steps` steps of Adam in place from its time t, over all chunks; ends before the step at which the largest Δ
-    is ≤ 0 (if `stop`) or not finite. SHARE: parts [chunks, Ñ] ← ∇L of the chunks chunk, chunk + stride, …. UPDATE: the step
-    of Adam that parts make. Returns the steps taken and the largest Δ (NaN if any is).
+    STEPS: up to `steps` steps of Adam in place from its time t; ends before the step at which the largest Δ is ≤ 0 (if
+    `stop`) or not finite. The other tasks are the parts of a step, for chunks shared by threads and other optimisers:
+    LOOK: which tiles are awake. SHARE: parts [chunks, Ñ] ← ∇L of the chunks thread, thread + threads, …, tally [chunks, 3] ←
+    their unsatisfied patterns, those found by chance, the largest drift. SETTLE: what follows for the list. UPDATE: the
+    step of Adam that parts make. Returns the steps taken and the largest Δ (NaN if any is).
 
-    X [tiles, d, T], Y [tiles, C, T]; work: arrays of activations, gathered activations, signals, gathered signals, β and
-    two rows of scratch.
+    x [P, d], y [P, C]: the patterns; X [tiles, d, T], Y [tiles, C, T]: the same in the list's order; work: arrays of
+    activations, gathered activations, signals, gathered signals, β, scratch and zeros; near: order [P], margin [tiles],
+    reach [tiles, L], gap [tiles, T], norms [3, L], reference [Ñ] and counts of the list; look: of one step, awake [tiles],
+    pull [L + 1], fresh gaps [tiles, T], norms [tiles, L, T] and keys [P].
     """
-    a, kept, signal, gathered, beta, scratch, bits = work
-    L = len(sizes) - 1
-    tiles, chunks = len(X), len(parts)
-    for done in range(steps):
-        top = -np.inf
-        for c in range(chunk, 0 if task == UPDATE else chunks, stride):
-            gradient = parts[c]
-            gradient[:] = 0.0
-            n_kept = 0
-            first, last = c * CHUNK, min(tiles, (c + 1) * CHUNK)
-            for tile in range(first, last + 1):  # the last turn brings home what is still gathered
-                n_active = 0
-                if tile < last:
-                    a[0, : sizes[0]] = X[tile]
-                    _forward(theta, sizes, rho, a, scratch, bits)
-                    here = _signal(
-                        kind, epsilon, curvature, a[L], Y[tile], min(T, P - tile * T), signal, scratch
-                    )
-                    if not here <= top:
-                        top = here
-                    n_active = np.sum(scratch > 0.0)
-                whole = n_active > FULL
-                if whole or n_kept + n_active > T or (tile == last and n_kept > 0):
-                    # one call for all three, since it is compiled into each place where it stands
-                    gathered[:, n_kept:] = 0.0
-                    _backward(
-                        theta, sizes, rho, a if whole else kept, signal if whole else gathered, beta, gradient
-                    )
-                    n_kept = n_kept if whole else 0
-                if whole or n_active == 0:
-                    continue
-                for k in range(T):
-                    if scratch[k] > 0.0:
-                        for j in range(L):
-                            for i in range(sizes[j]):
-                                kept[j, i, n_kept] = a[j, i, k]
-                        gathered[:, n_kept] = signal[:, k]
-                        n_kept += 1
-        if task == SHARE or (task == STEPS and (not np.isfinite(top) or (stop and top <= 0.0))):
-            return done, top
-        g = parts[0]
-        for c in range(1, chunks):
-            for i in range(len(g)):
-                g[i] += parts[c, i]
-        _adam(theta, m, v, g, t + done + 1, lr)
-    return steps, np.inf
+    count, P, chunks = near[6], len(x), len(parts)
+    done, top = 0, LOWEST
+    while done < steps:
+        if kind == HINGE and task in (STEPS, LOOK):
+            wake(theta, sizes, near, look)
+        if task in (STEPS, SHARE):
+            top = LOWEST
+            for c in range(thread, chunks, threads):
+                here = chunk_gradient(
+                    c, theta, sizes, rho, kind, epsilon, curvature, P, X, Y, work, parts[c], tally[c], near, look
+                )  # fmt: skip
+                if here > top or here != here:
+                    top = here
+        if task == STEPS and not np.isfinite(top):
+            break
+        if task == STEPS and stop and top <= 0.0:
+            if kind == ENTROPY or count[SORTS] > 0.0:
+                break
+            count[DUE] = 1.0  # the verdict is one over all patterns
+            continue
+        if kind == HINGE and task in (STEPS, SETTLE):
+            sorts = count[SORTS] > 0.0
+            settle(sizes, theta, tally, near, look)
+            if sorts:
+                gather(x, near[0], X)
+                gather(y, near[0], Y)
+        if task in (STEPS, UPDATE):
+            g = parts[0]
+            for c in range(1, chunks):
+                for i in range(len(g)):
+                    g[i] += parts[c, i]
+            adam(theta, m, v, g, t + done + 1, lr)
+        done += 1
+        if task != STEPS:
+            break
+    return done, top

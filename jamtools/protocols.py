@@ -59,6 +59,7 @@ class Settings:
     measurements: int = 150
     measure_at: tuple[int, ...] = ()
     snapshots: bool = False
+    neighbour_list: bool = False
     protocol: str = "custom"
 
     def __post_init__(self) -> None:
