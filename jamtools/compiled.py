@@ -46,7 +46,7 @@ class NearbyList:
         n, L = -(-P // tiles.T), len(sizes) - 1
         margin = np.full(n, -np.inf)  # nothing is known yet: all are awake
         gap = np.full((n, tiles.T), tiles.LOWEST)
-        count = np.zeros(near.SORTED + 1)
+        count = np.zeros(near.ASLEEP + 1)
         count[near.PATIENCE] = count[near.FACTOR] = 1.0
         count[near.ESTIMATED] = estimated
         self.arrays = (
@@ -66,7 +66,12 @@ class NearbyList:
     @property
     def complete(self) -> bool:
         """Whether the step under way looks at all patterns."""
-        return bool(self.arrays[-1][near.SORTS]) or bool(self.step[0].all())
+        return not self.arrays[-1][near.ASLEEP]
+
+    @property
+    def awake(self) -> int:
+        """Tiles looked at in the step under way."""
+        return len(self.step[0]) - int(self.arrays[-1][near.ASLEEP])
 
     @property
     def missed(self) -> int:
@@ -124,17 +129,25 @@ class Call:
         self, task: int, theta: Array, thread: int = 0, threads: int = 1, **adam: Any
     ) -> tuple[int, float]:
         """The kernel, with what a task does not use left idle."""
-        now: dict[str, Any] = {"m": theta, "v": theta, "t": 0, "lr": 0.0, "steps": 1, "stop": False} | adam
+        now: dict[str, Any] = {
+            "m": theta,
+            "v": theta,
+            "t": 0,
+            "lr": 0.0,
+            "steps": 1,
+            "stop": False,
+            "most": 0,
+        } | adam
         return kernel.run(
-            task, theta, now["m"], now["v"], now["t"], now["lr"], now["steps"], now["stop"], thread, threads,
+            task, theta, now["m"], now["v"], now["t"], now["lr"], now["steps"], now["stop"], now["most"], thread, threads,
             *self.problem, self.work[thread], self.parts, self.tally, self.near.arrays, self.near.step,
         )  # fmt: skip
 
     def adam_steps(
-        self, theta: Array, m: Array, v: Array, t: int, lr: float, steps: int, stop: bool
+        self, theta: Array, m: Array, v: Array, t: int, lr: float, steps: int, stop: bool, most: int
     ) -> tuple[int, float]:
-        """Up to `steps` steps of Adam in place, from its time t; the number taken and the last max Δ seen."""
-        return self._run(kernel.STEPS, theta, m=m, v=v, t=t, lr=lr, steps=steps, stop=stop)
+        """Up to `steps` steps of Adam in place, from its time t, of at most `most` tiles; their number, the last max Δ."""
+        return self._run(kernel.STEPS, theta, m=m, v=v, t=t, lr=lr, steps=steps, stop=stop, most=most)
 
     def share(
         self, theta: Array, threads: int = 1, parallel: Callable[..., Iterable[float]] | None = None

@@ -18,16 +18,17 @@ from torch import Tensor
 
 from jamtools.compiled import Call
 from jamtools.errors import CheckError
+from jamtools.kernel import UNKNOWN
 from jamtools.loss import Loss
 from jamtools.network import Architecture
 from jamtools.objective import Objective
 from jamtools.optimizers import Adam, Optimizer
 from jamtools.protocols import Settings
+from jamtools.tiles import T
 
 ENGINES = ("auto", "compiled", "torch")
-#: From this many multiplications a step on, chunks are called one by one, which threads can share; below, two threads
-#: would wait for each other longer than they work, and whole stretches of steps are compiled into one loop. The compiler
-#: may order the sums of these two differently: what decides is the size of the problem, never the number of threads.
+#: From this many multiplications a step on, threads share its chunks; below, they would wait for each other longer than they
+#: work, and whole stretches of steps are one loop. Both give the same bytes: they are one compiled function's own code.
 SHARED = 2_000_000
 
 
@@ -119,31 +120,38 @@ class CompiledEngine:
     ) -> None:
         self.theta, self.optimizer, self.settings = theta, optimizer, settings
         self.call = Call(x, y, arch, loss, theta.numpy(), settings.neighbour_list)
-        work = 3 * arch.n_parameters * len(x)
-        self.chunkwise = work > SHARED
-        self.threads = min(threads, self.call.chunks) if self.chunkwise else 1
+        self.threads = min(threads, self.call.chunks)
+        per_tile = 3 * arch.n_parameters * T
+        self.most = SHARED // per_tile if self.threads > 1 else self.call.patterns.count
         self._map = ThreadPoolExecutor(self.threads).map if self.threads > 1 else None
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
-        """See the module; the rate is constant within each call of the kernel."""
+        """See the module; the rate is constant within each stretch."""
         stop = bool(self.settings.stop) if stop is None else stop
-        while step < until:
+        outcome = ""
+        while step < until and not outcome:
             change = min(until, self.settings.schedule.constant_until(step))
-            done, top = self._steps(change - step, self.settings.schedule.rate(step), stop)
+            done, outcome = self._stretch(change - step, self.settings.schedule.rate(step), stop)
             self._check(step)
             step += done
-            if step < change:
-                return step, judge(top, stop)
-        return step, ""
+        return step, outcome
 
-    def _steps(self, steps: int, lr: float, stop: bool) -> tuple[int, float]:
-        theta = self.theta.numpy()
-        if isinstance(self.optimizer, Adam) and not self.chunkwise:
-            m, v = (self.optimizer.state[name].numpy() for name in ("m", "v"))
-            done, top = self.call.adam_steps(theta, m, v, self.optimizer.t, lr, steps, stop)
-            self.optimizer.t += done
-            return done, top
-        done = 0
+    def _stretch(self, steps: int, lr: float, stop: bool) -> tuple[int, str]:
+        """Some of the next steps, all in one way; how many, and what ended them."""
+        if not isinstance(self.optimizer, Adam):
+            return self._shared_steps(steps, lr, stop)
+        m, v = (self.optimizer.state[name].numpy() for name in ("m", "v"))
+        theta, t = self.theta.numpy(), self.optimizer.t
+        done, top = self.call.adam_steps(theta, m, v, t, lr, steps, stop, self.most)
+        self.optimizer.t += done
+        if done < steps and top == UNKNOWN:
+            more, outcome = self._shared_steps(steps - done, lr, stop, self.most)
+            return done + more, outcome
+        return done, judge(top, stop) if done < steps else ""
+
+    def _shared_steps(self, steps: int, lr: float, stop: bool, most: int = 0) -> tuple[int, str]:
+        """The same, by threads and with any optimiser, while more than `most` tiles are awake."""
+        theta, done = self.theta.numpy(), 0
         while done < steps:
             top = self.call.share(theta, self.threads, self._map)
             outcome = judge(top, stop)
@@ -151,11 +159,13 @@ class CompiledEngine:
                 self.call.near.demand()  # the verdict is one over all patterns
                 continue
             if outcome:
-                return done, top
+                return done, outcome
             self.call.settle(theta)
             self._update(lr)
             done += 1
-        return steps, math.inf
+            if self.call.near.awake <= most:
+                break
+        return done, ""
 
     def _check(self, step: int) -> None:
         missed = self.call.near.missed

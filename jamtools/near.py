@@ -30,8 +30,8 @@ strict = numba.njit(nogil=True, cache=True, error_model="numpy")
 #: The counts of the list. SORTS: whether this step goes over all patterns and sorts them; DUE: asked for; EXCESS, SAVED:
 #: tiles looked at in vain and tiles not looked at since it was made, AGE steps ago; PATIENCE: excess waited for, over its
 #: price; FACTOR: on the bound of the drift, 1 unless ESTIMATED; MISSED: patterns found unsatisfied in a tile asleep;
-#: SORTED: lists made.
-SORTS, DUE, EXCESS, SAVED, AGE, PATIENCE, FACTOR, ESTIMATED, MISSED, SORTED = range(10)
+#: SORTED: lists made; ASLEEP: tiles that are not looked at in this step.
+SORTS, DUE, EXCESS, SAVED, AGE, PATIENCE, FACTOR, ESTIMATED, MISSED, SORTED, ASLEEP = range(11)
 #: To sort the patterns costs about this share of a look at all of them.
 SORTING = 0.5
 LONGEST = 64.0
@@ -120,6 +120,7 @@ def wake(theta: Array, sizes: Sizes, near: Any, look: Any) -> None:
         asleep += not awake[tile]
     price = count[PATIENCE] * (asleep + tiles * SORTING)
     count[SORTS] = count[DUE] > 0.0 or count[EXCESS] > price or (factor < 1.0 and count[AGE] >= OLD)
+    count[ASLEEP] = 0.0 if count[SORTS] > 0.0 else asleep
 
 
 @piece

@@ -141,6 +141,19 @@ def test_a_run_s_bytes_do_not_depend_on_its_company_nor_on_the_threads(monkeypat
     assert train(data, arch, settings, 1, Place(threads=3)).theta.tobytes() == alone.theta.tobytes()
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("options", [{}, {"neighbour_list": True}, {"loss": "cross-entropy"}], ids=str)
+def test_one_loop_and_shared_steps_give_the_same_bytes(options, activation, monkeypatch):
+    """They are one compiled function's own code; which of them takes a step is then free."""
+    data, arch = oracle.dataset(1100, 5), Architecture(5, 7, 2, activation)
+    settings = with_options(Settings(), steps=600, lr=3e-3, stop=False, **options)
+    loop = train(data, arch, settings, seed=1)
+    monkeypatch.setattr(engines, "SHARED", 0)
+    assert train(data, arch, settings, 1, Place(threads=2)).theta.tobytes() == loop.theta.tobytes()
+    monkeypatch.setattr(engines, "SHARED", 3 * arch.n_parameters * tiles.T * 12)  # now this, now that
+    assert train(data, arch, settings, 1, Place(threads=2)).theta.tobytes() == loop.theta.tobytes()
+
+
 def test_the_length_of_a_burst_changes_nothing(monkeypatch):
     data, arch = oracle.dataset(100, 5), Architecture(5, 6, 2)
     settings = with_options(Settings(), steps=300, lr=1e-3, every=77, measurements=5)

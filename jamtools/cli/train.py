@@ -266,7 +266,9 @@ def _tell(session: Session, trained: list[Run]) -> None:
             )
     missed = sum(item.info["n_missed_crossings"] or 0 for item in trained)
     if missed:
-        session.note(f"the neighbour lists missed {missed} crossing(s) of Δ = 0; without --neighbour-list none is missed")
+        session.note(
+            f"the neighbour lists missed {missed} crossing(s) of Δ = 0; without --neighbour-list none is missed"
+        )
     session.table(columns, rows)
 
 
