@@ -74,15 +74,27 @@ class Reference:
             self.optimizer.step()
 
 
-def rate(advance, seconds: float) -> float:
-    """Steps per second of advance(n), the best of three stretches after a warm-up."""
-    advance(2)
+def reference_at(data: Dataset, arch: Architecture, theta: np.ndarray):
+    """advance(n) of the reference."""
+    return Reference(data, arch, theta).steps
+
+
+def rate(make, seconds: float) -> float:
+    """Steps per second of advance(n) where advance = make(): the best of three stretches, each from the same point.
+
+    A stretch goes a quarter of its steps before it is timed: what is learned on the way counts as learned.
+    """
     n, taken = 2, 0.0
     while taken < seconds / 10:
         n *= 2
-        taken = timed(partial(advance, n))
-    n = max(1, int(n * seconds / 3 / taken))
-    return max(n / timed(partial(advance, n)) for _ in range(3))
+        taken = timed(partial(make(), n))
+    n = max(4, int(n * seconds / 3 / taken))
+    return max(n / timed(partial(begun(make(), n // 4), n)) for _ in range(3))
+
+
+def begun(advance, n: int):
+    advance(n)
+    return advance
 
 
 def ours_at(data: Dataset, arch: Architecture, theta: np.ndarray, threads: int, listed: bool = False):
@@ -102,8 +114,12 @@ def late(data: Dataset, arch: Architecture, steps: int, threads: int) -> np.ndar
 def sixteen_at(data: Dataset, arch: Architecture, theta: np.ndarray, threads: int):
     """advance(n) of 16 runs that stand at theta, each of them a thread's own as in jam-train; counts their steps in n."""
     runs = [ours_at(data, arch, theta, 1) for _ in range(16)]
-    pool = ThreadPoolExecutor(threads)
-    return lambda n: list(pool.map(lambda advance: advance(max(1, n // 16)), runs))
+
+    def advance(n: int) -> None:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(lambda one: one(max(1, n // 16)), runs))
+
+    return advance
 
 
 def n_unsatisfied(data: Dataset, arch: Architecture, theta: np.ndarray) -> int:
@@ -133,16 +149,15 @@ def case(d: int, L: int, P: int, steps: int, seconds: float, threads: int, peak:
         data = dataset(P, d, flips)
         regimes.append((name, data, late(data, arch, steps, threads)))
     for name, data, theta in regimes:
-        theirs = rate(Reference(data, arch, theta).steps, seconds)
+        theirs = rate(partial(reference_at, data, arch, theta), seconds)
         print(f"d=h={d} L={L} P={P} {name}, N_Δ/N={n_unsatisfied(data, arch, theta) / arch.n_effective:.2f}")
-        ways = [
-            ("one run", ours_at(data, arch, theta, threads)),
-            ("16 runs", sixteen_at(data, arch, theta, threads)),
-        ]
+        ways = [("one run", ours_at, {}), ("16 runs", sixteen_at, {})]
         if name in ("late", "satisfied"):
-            ways.append(("one run, list", ours_at(data, arch, theta, threads, listed=True)))
-        for way, advance in ways:
-            line(way, rate(advance, seconds), theirs, arch, P, peak)
+            ways.append(("one run, list", ours_at, {"listed": True}))
+        for way, at, options in ways:
+            line(
+                way, rate(partial(at, data, arch, theta, threads, **options), seconds), theirs, arch, P, peak
+            )
 
 
 def line(way: str, ours: float, theirs: float, arch: Architecture, P: int, peak: float) -> None:
