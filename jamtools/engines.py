@@ -22,7 +22,7 @@ from jamtools.objective import Objective
 from jamtools.optimizers import Adam, Optimizer
 from jamtools.protocols import Settings
 
-ENGINES = ("auto", "compiled", "torch")
+ENGINES = ("auto", "compiled", "batch", "torch")
 #: From this many multiplications a step on, chunks are called one by one, which threads can share; below, two threads
 #: would wait for each other longer than they work, and whole stretches of steps are compiled into one loop. The compiler
 #: may order the sums of these two differently: what decides is the size of the problem, never the number of threads.
