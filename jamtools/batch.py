@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from jamtools.capture import Graphs
-from jamtools.layout import Layout
+from jamtools.layout import Layout, filled
 from jamtools.loss import Loss
 from jamtools.network import Architecture
 from jamtools.optimizers import Optimizer
@@ -74,6 +74,8 @@ class Networks:
         self.weight = self.weight.view(blocks, n, 1)
         self._leaving = [zeros(R, n, out) for out, _ in arch.shapes]  # a_1 … a_L, f
         self._beta = [zeros(R, n, arch.width) for _ in range(min(2, arch.depth))]
+        largest = max(out * fan_in for out, fan_in in arch.shapes)
+        self._parts = zeros(R * layout.group, filled(largest))  # of a weight's gradient, one a chunk
         self.g, self.top = zeros(R, layout.stride), zeros(R)
 
     def put(self, slot: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,10 +132,11 @@ class Networks:
     def _outer(self, beta: Tensor, a: Tensor) -> Tensor:
         """Σ_µ β_µ ⊗ a_µ [R, out, in]: chunk by chunk, then their sum."""
         R, group, chunk = self.layout.slots, self.layout.group, self.layout.chunk
-        parts = torch.bmm(
-            beta.view(R * group, chunk, -1).transpose(1, 2), a.view(R * group, chunk, -1)
-        )  # fmt: skip
-        return parts.view(R, group, *parts.shape[1:]).sum(1)
+        out, fan_in = beta.shape[2], a.shape[2]
+        parts = self._parts[:, : out * fan_in].unflatten(1, (out, fan_in))
+        chunks = beta.view(R * group, chunk, out).transpose(1, 2), a.view(R * group, chunk, fan_in)
+        torch.bmm(*chunks, out=parts)
+        return parts.unflatten(0, (R, group)).sum(1)
 
 
 class BatchEngine:

@@ -50,11 +50,11 @@ class Layout:
         """The layout of runs of this shape; device: cuda or cpu."""
         room = WORK[device] / (P * arch.n_parameters)
         slots = min(MOST[device], 2 ** max(0, math.floor(math.log2(room))))
-        chunk = min(CHUNK, _filled(P))
+        chunk = min(CHUNK, filled(P))
         chunks = -(-P // chunk)
         of_a_chunk = slots * chunk * _activations(arch) * dtype.itemsize
         blocks = -(-chunks // max(1, ACTIVATIONS // of_a_chunk))
-        return cls(slots, _filled(arch.n_parameters), chunk, -(-chunks // blocks), blocks)
+        return cls(slots, filled(arch.n_parameters), chunk, -(-chunks // blocks), blocks)
 
     @property
     def block(self) -> int:
@@ -72,16 +72,17 @@ class Layout:
         R·[ stride·(2·rows + 1 + 3)            theta and optimiser, their successors, the gradient, three rows of scratch
           + padded·(d + C + 1)                 the patterns, labels and weights of all blocks
           + n·(L·h + 2·max(h, C) + 6·C)        activations, β of two layers, f with Δ and the loss's slope
-          + 2·group·(largest weight) ]         the parts of its gradient, and their sum
+          + (group + 1)·(largest weight) ]      the parts of its gradient, and their sum
         numbers of the dtype.
         """
         C, largest = arch.outputs, max(out * fan_in for out, fan_in in arch.shapes)
         numbers = self.stride * (2 * ROWS[optimizer] + 4) + self.padded * (arch.d + C + 1)
-        numbers += self.block * _activations(arch) + 2 * self.group * largest
+        numbers += self.block * _activations(arch) + (self.group + 1) * filled(largest)
         return self.slots * numbers * dtype.itemsize
 
 
-def _filled(n: int) -> int:
+def filled(n: int) -> int:
+    """n numbers, filled up to whole lines."""
     return -(-n // LINE) * LINE
 
 

@@ -1,13 +1,14 @@
 r"""What a run will take and what there is, before it starts: an allocation that fails at midnight fails too late.
 
-    measurement   (5 L h + 3 h + d + 8 C) P     activations, pre-activations, again those of unsatisfied patterns, β
+    measurement   (9 L h + 5 h + d + 8 C) P     activations, pre-activations, again those of unsatisfied patterns, β
     torch         measurement + 8 Ñ             theta and where it began, optimiser, gradient and its parts, scratch
     compiled      torch + (d + C) P + chunks Ñ  patterns in tiles, a gradient for every chunk of 1024 of them
     batch         layout.Layout.bytes + measurement + 3 Ñ for each slot
 
-numbers of 8 or 4 bytes: what a run needs beside its dataset. The estimates are of the largest moment, that of a
-measurement, when half of the patterns are satisfied or more; they are meant to be above what is measured, and within
-a factor of two. A history is some ten numbers a measurement, and theta with --snapshots.
+numbers of 8 or 4 bytes: what a run needs beside its dataset. The largest moment is a measurement while only some patterns
+are satisfied, with 5 L h + 3 h numbers of activations a pattern alive at once; the rest is for the C library, which gives
+arrays below 32 MiB from one heap and does not always fit new ones into its gaps (half as much again was seen, once twice).
+A history is some ten numbers a measurement, and theta with --snapshots.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from jamtools.protocols import Settings
 
 GIB = 2**30
 CGROUPS = Path("/sys/fs/cgroup")
+PROCESS = Path("/proc/self/cgroup")
 
 
 def needed(
@@ -46,7 +48,7 @@ def needed(
 
 
 def _measurement(arch: Architecture, P: int) -> int:
-    return P * (5 * arch.n_hidden + 3 * arch.width + arch.d + 8 * arch.outputs)
+    return P * (9 * arch.n_hidden + 5 * arch.width + arch.d + 8 * arch.outputs)
 
 
 def affordable(need: int, most: int, device: torch.device, arch: Architecture, P: int, what: str) -> int:
@@ -103,7 +105,7 @@ def _limits() -> list[int]:
 def _groups() -> list[Path]:
     """The folders of this process's groups for memory, each with those above it."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = PROCESS.read_text().splitlines()
     except OSError:
         return []
     folders: list[Path] = []
