@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from jamtools import layout, store
 from jamtools.batch import BatchEngine
@@ -177,6 +178,32 @@ def test_satisfied_but_for_round_off_takes_one_more_step():
     assert training._heed("satisfied")
     training.go_on()
     assert training.step == step + 1
+
+
+class Seen(TorchDispatchMode):
+    """Notes the operations that pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(str(function).removeprefix("aten."))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("options", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("loss", ["hinge", "cross-entropy"])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_step_neither_reads_from_the_device_nor_writes_to_it(options, loss, outputs):
+    """What a capture forbids, looked for on the CPU; torch.where with a plain number makes a tensor on the host."""
+    job = Job(oracle.dataset(60, 5, outputs=outputs), Architecture(5, 6, 2, "relu", outputs), 0)
+    engine = batch_engine(job, with_options(Settings(), loss=loss, **options), BATCH)
+    with Seen() as seen:
+        engine._step()
+    forbidden = "_local_scalar_dense", "nonzero", "where.Scalar", "scalar_tensor", "lift_fresh", "index."
+    assert "where.self_out" in seen.names
+    assert not [name for name in seen.names if name.startswith(forbidden)]
 
 
 # --- kept and gone on with ------------------------------------------------------------------------------
