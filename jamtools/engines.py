@@ -18,6 +18,7 @@ from torch import Tensor
 
 from jamtools.compiled import Call
 from jamtools.errors import CheckError
+from jamtools.keeping import Stateless
 from jamtools.kernel import UNKNOWN
 from jamtools.loss import Loss
 from jamtools.network import Architecture
@@ -26,7 +27,7 @@ from jamtools.optimizers import Adam, Optimizer
 from jamtools.protocols import Settings
 from jamtools.tiles import T
 
-ENGINES = ("auto", "compiled", "torch")
+ENGINES = ("auto", "compiled", "batch", "torch")
 #: From this many multiplications a step on, threads share its chunks; below, they would wait for each other longer than they
 #: work, and whole stretches of steps are one loop. Both give the same bytes: they are one compiled function's own code.
 SHARED = 2_000_000
@@ -49,7 +50,7 @@ class Engine(Protocol):
         """Goes on from a state; in place."""
 
 
-class TorchEngine:
+class TorchEngine(Stateless):
     """Steps by torch operations, on any device; full batch or mini-batches."""
 
     def __init__(
@@ -81,15 +82,6 @@ class TorchEngine:
                 return here, outcome
             self.optimizer.step(self.theta, g, self.settings.schedule.rate(here))
         return until, ""
-
-    n_missed: int | None = None
-
-    def state(self) -> dict[str, np.ndarray]:
-        """See Engine: nothing is its own."""
-        return {}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """See Engine."""
 
     def _gradient(self, look: bool) -> tuple[float, Tensor]:
         if not self.settings.batch:

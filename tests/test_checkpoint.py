@@ -307,9 +307,9 @@ def wait_for(path, seconds=60.0):
 #: lives are over before the runs are.
 NURSERY = """
 import os, sys
-from jamtools import checkpoint, descent
+from jamtools import checkpoint, descent, training
 from jamtools.cli import train
-descent.BURST = 0.02
+descent.BURST = training.BURST = 0.02
 for line in sys.stdin:
     child = os.fork()
     if child == 0:

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from jamtools import engines, near, tiles
 from jamtools.compiled import Call
-from jamtools.descent import Job, Place, Training, train
+from jamtools.descent import train
 from jamtools.errors import CheckError, InputError
 from jamtools.loss import Loss
 from jamtools.network import Architecture, forward, initial_parameters, layers_of
 from jamtools.objective import Objective
 from jamtools.protocols import Settings, with_options
+from jamtools.training import Job, Place, Training
 from tests import oracle
 
 P = 300

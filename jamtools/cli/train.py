@@ -149,8 +149,12 @@ def train(
         typer.Option("--require", help="Exit with 3 when a run ended otherwise."),
     ] = None,
     engine: Annotated[
-        Literal["auto", "compiled", "torch"],
-        typer.Option("--engine", help="compiled: full batches on the CPU in float64; auto: where it fits."),
+        Literal["auto", "compiled", "batch", "torch"],
+        typer.Option(
+            "--engine",
+            help="compiled: full batches on the CPU in float64; batch: runs of equal shape together along a "
+            "leading axis, full batches; auto: compiled, or batch on CUDA, where they fit.",
+        ),
     ] = "auto",
     checkpoint: Checkpoint = None,
     checkpoint_every: CheckpointEvery = None,
@@ -212,6 +216,10 @@ def train(
         for seed in sorted(seeds)
     ]
     torch_place = session.torch_setup(device, dtype, threads, numbers=sizes[-1] * max(widths))
+    if dtype == "float32":
+        session.note(
+            "float32 tells Δ to about 1e-7: near the transition patterns are satisfied by less, use --dtype float64 there"
+        )
     place = Place(*torch_place, threads or available_cores(), engine)
     with keeping.heeded():
         trained = _train(session, jobs, settings, place, keeping)

@@ -1,0 +1,119 @@
+r"""The steps of optimizers.py for a batch: one run a row, every run at its own time and rate.
+
+    rows [k, R, stride]: theta and the state tensors of its length;    scalars [q, R]: those that are one number a run
+
+The formulas are optimizers.py's, which is the oracle in the tests. Nothing here is read back by the host or sent by it, so
+that a step can be captured (torch.where sends a plain number, masked_fill does not); what happens to a run is a function
+of its own row. Numbers per run pass through single operations, whose rounding is the same in a vector instruction and
+outside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from jamtools.optimizers import FIRE
+
+#: From here on 1 - 0.999^t is 1 in float64.
+SATURATED = 40_000
+
+
+class RowOptimizer(Protocol):
+    """Moves rows and scalars in place; `names` of the rows after theta, and of the scalars with their first values."""
+
+    names: tuple[str, ...]
+    scalars: Mapping[str, float]
+
+    def step(self, rows: Tensor, scalars: Tensor, g: Tensor, lr: Tensor, step: Tensor) -> None:
+        """One step of every run against g [R, stride] at its rate lr [R]; step [R]: how many it has behind it."""
+
+
+class AdamRows:
+    """Adam; its corrections of the bias are looked up, and so the same numbers as a single run's."""
+
+    names: tuple[str, ...] = ("m", "v")
+    scalars: Mapping[str, float] = {}
+
+    def __init__(self, device: torch.device) -> None:
+        times = range(1, SATURATED + 1)
+        first, root = [1 - 0.9**t for t in times], [math.sqrt(1 - 0.999**t) for t in times]
+        self._first = torch.tensor(first, dtype=torch.float64, device=device)
+        self._root = torch.tensor(root, dtype=torch.float64, device=device)
+
+    def step(self, rows: Tensor, scalars: Tensor, g: Tensor, lr: Tensor, step: Tensor) -> None:
+        """See RowOptimizer."""
+        theta, m, v = rows
+        at = step.clamp(max=SATURATED - 1)
+        m.lerp_(g, 0.1)
+        v.mul_(0.999).addcmul_(g, g, value=0.001)
+        root = v.sqrt().div_(_column(self._root.index_select(0, at), v)).add_(1e-8)
+        rate = _column(lr / self._first.index_select(0, at), m)
+        theta.sub_((m / root).mul_(rate))
+
+
+class SGDRows:
+    """Gradient descent over all patterns, with momentum or without."""
+
+    scalars: Mapping[str, float] = {}
+
+    def __init__(self, momentum: float) -> None:
+        self.momentum = momentum
+        self.names: tuple[str, ...] = ("b",) if momentum else ()
+
+    def step(self, rows: Tensor, scalars: Tensor, g: Tensor, lr: Tensor, step: Tensor) -> None:
+        """See RowOptimizer."""
+        if self.momentum:
+            g = rows[1].mul_(self.momentum).add_(g)
+        rows[0].sub_(g * _column(lr, g))
+
+
+class FIRERows:
+    """FIRE, each run with its own pace."""
+
+    names: tuple[str, ...] = ("v",)
+    scalars: Mapping[str, float] = {"pace": 1.0, "alpha": FIRE.ALPHA, "downhill": 0.0}
+
+    def step(self, rows: Tensor, scalars: Tensor, g: Tensor, lr: Tensor, step: Tensor) -> None:
+        """See RowOptimizer."""
+        theta, v = rows
+        down = -(g * v).sum(1) > 0
+        up = ~down & (step > 0)  # at the first step v = 0 says nothing
+        self._turn(v, g, scalars[1], down, up)
+        self._pace(scalars, down, up)
+        dt = _column(scalars[0] * lr, g)
+        v.sub_(g * dt)
+        theta.add_(v * dt)
+
+    @staticmethod
+    def _turn(v: Tensor, g: Tensor, alpha: Tensor, down: Tensor, up: Tensor) -> None:
+        """v turns towards F, or stops."""
+        mix = (alpha * ((v * v).sum(1).sqrt() / (g * g).sum(1).sqrt())).masked_fill(~down, 0.0)
+        keep = (1 - alpha).masked_fill(~down, 1.0).masked_fill(up, 0.0)
+        v.mul_(_column(keep, v)).sub_(g * _column(mix, g))
+
+    @staticmethod
+    def _pace(scalars: Tensor, down: Tensor, up: Tensor) -> None:
+        """The step grows after N_MIN turns downhill in a row; uphill it is halved."""
+        pace, alpha, downhill = scalars
+        downhill.add_(down).masked_fill_(up, 0.0)
+        grow = down & (downhill > FIRE.N_MIN)
+        grown = (pace * FIRE.GROW).clamp(max=FIRE.LARGEST)
+        pace.copy_(torch.where(grow, grown, torch.where(up, pace * FIRE.SHRINK, pace)))
+        alpha.copy_(torch.where(grow, alpha * FIRE.ALPHA_SHRINK, alpha)).masked_fill_(up, FIRE.ALPHA)
+
+
+def _column(numbers: Tensor, like: Tensor) -> Tensor:
+    """One number a run [R], to go with rows [R, stride]."""
+    return numbers.to(like.dtype)[:, None]
+
+
+def make_rows(name: str, momentum: float, device: torch.device) -> RowOptimizer:
+    """The optimiser of a name."""
+    if name == "fire":
+        return FIRERows()
+    return AdamRows(device) if name == "adam" else SGDRows(momentum)

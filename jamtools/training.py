@@ -1,0 +1,265 @@
+r"""One run under way, from its seed to its record.
+
+It goes from event to event (a measurement, the end of its budget) by the steps of an engine, which knows nothing of them.
+All that its next step depends on can be copied out, and put back into a run of the same job.
+
+Source: arXiv:1809.09349, section II.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jamtools.batch import BatchEngine, Seat, fits_batch
+from jamtools.company import BURST, paced
+from jamtools.engines import CompiledEngine, Engine, TorchEngine, fits_compiled
+from jamtools.errors import InputError
+from jamtools.history import History
+from jamtools.keeping import State
+from jamtools.loss import CONTACT, Loss, column
+from jamtools.network import Architecture, initial_parameters
+from jamtools.objective import Objective
+from jamtools.optimizers import make
+from jamtools.protocols import Settings, measured_steps
+from jamtools.records import Dataset, Run
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to be: its own patterns, its architecture, its seed."""
+
+    data: Dataset
+    arch: Architecture
+    seed: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how the arithmetic is done; `engine`: auto, compiled, batch or torch."""
+
+    device: torch.device | str = "cpu"
+    dtype: torch.dtype = torch.float64
+    threads: int = 1
+    engine: str = "auto"
+
+
+class Training:
+    """One run under way: all that its next step depends on, and its history so far."""
+
+    def __init__(
+        self,
+        job: Job,
+        settings: Settings,
+        place: Place,
+        threads: int = 1,
+        batch: BatchEngine | None = None,
+    ) -> None:
+        """`batch`: the engine to take a slot of, where the run is to be one of a batch; without, it gets its own."""
+        self.job, self.settings = job, settings.resolved(job.data.P)
+        data, arch = job.data, job.arch
+        self.loss = loss_of(job, settings)
+        self.theta0 = initial_parameters(arch, settings.init, job.seed)
+        self.theta = torch.as_tensor(self.theta0, dtype=place.dtype, device=place.device).clone()
+        start = self.theta.clone()
+        self.optimizer = make(settings.optimizer, self.theta, settings.momentum)
+        self.rng = np.random.default_rng([job.seed, 1])  # of the batches; [seed, 0] made theta0
+        self.seat: Seat | None = None
+        objective = self._objective(data.x, data.y, place, {})
+        self.engine_name = engine_name(job, settings, place)
+        self._engine = self._start(objective, place, threads, batch)
+        test = None
+        if data.x_test is not None and data.y_test is not None:
+            test = self._objective(data.x_test, data.y_test, place, batch.shared if batch else {})
+            test.training = objective.x
+        self.history = History(objective, test, start, settings.snapshots)
+        self.step = 0
+        self.status = ""
+        self._events = measured_steps(settings.steps, settings.measurements, settings.measure_at)
+        self._burst = 1
+
+    def _objective(
+        self, x: np.ndarray, y: np.ndarray, place: Place, shared: dict[tuple[int, ...], Tensor]
+    ) -> Objective:
+        """Of some patterns; what is `shared` is on the device once."""
+        tensors = []
+        for array in (x, y):
+            key = (array.ctypes.data, *array.shape)
+            if key not in shared:
+                shared[key] = torch.as_tensor(array, dtype=place.dtype, device=place.device)
+            tensors.append(shared[key])
+        loss = replace(self.loss, P=len(x))  # the mean is over this set's own patterns
+        return Objective(tensors[0], column(tensors[1]), self.job.arch, loss)
+
+    def _start(self, objective: Objective, place: Place, threads: int, batch: BatchEngine | None) -> Engine:
+        if self.engine_name == "batch":
+            engine = batch or batch_engine(self.job, self.settings, place)
+            self.seat = engine.seat(objective.x, objective.y, self.theta, self.optimizer)
+            self.theta, objective.x, objective.y = self.seat.theta, self.seat.x, self.seat.y
+            return self.seat
+        if self.engine_name == "compiled":
+            return CompiledEngine(
+                objective.x.numpy(), objective.y.numpy(), self.theta, self.optimizer, self.settings,
+                self.job.arch, self.loss, threads,
+            )  # fmt: skip
+        return TorchEngine(objective, self.theta, self.optimizer, self.settings, self.rng)
+
+    @property
+    def seen(self) -> tuple[int, float, int]:
+        """How far it is: step, and loss and N_Δ when last measured."""
+        if not self.history.rows:
+            return self.step, math.nan, 0
+        return self.step, self.history.rows[-1]["loss"], int(self.history.rows[-1]["n_unsatisfied"])
+
+    def state(self) -> State:
+        """A copy of all that the next step depends on."""
+        arrays = {name: _copied(tensor) for name, tensor in self.optimizer.state.items()}
+        rows = [dict(row) for row in self.history.rows]
+        return State(
+            self.step, self.status, self.optimizer.t, _copied(self.theta), arrays, rows,
+            self.rng.bit_generator.state, self._engine.state(),
+        )  # fmt: skip
+
+    def restore(self, state: State) -> None:
+        """Goes back, or ahead, to a state of the same job: in place, since the engine holds the same tensors."""
+        self.step, self.status, self.optimizer.t = state.step, state.status, state.t
+        self.theta.copy_(torch.from_numpy(state.theta))
+        for name, array in state.optimizer.items():
+            self.optimizer.state[name].copy_(torch.from_numpy(array))
+        self.history.rows = [dict(row) for row in state.rows]
+        self.rng.bit_generator.state = state.rng
+        self._engine.restore(state.engine)
+
+    def go_on(self) -> bool:
+        """A burst of steps, up to the next event; False once the run has ended."""
+        until = self.heading()
+        if until is None:
+            return False
+        started = monotonic()
+        reached, outcome = self._engine.advance(self.step, min(until, self.step + self._burst))
+        self._burst = paced(self._burst, reached - self.step, monotonic() - started, BURST)
+        return self.arrive(reached, outcome)
+
+    def heading(self) -> int | None:
+        """The step of the next event, after a measurement that is due; None once the run has ended."""
+        if self.status:
+            return None
+        if self.step in self._events and self._measured_at() != self.step:
+            self.history.measure(self.step, self.theta)
+        if self.step == self.settings.steps:
+            self._end("satisfied" if self.history.rows[-1]["n_unsatisfied"] == 0 else "budget")
+            return None
+        return next(event for event in self._events if event > self.step)
+
+    def arrive(self, reached: int, outcome: str) -> bool:
+        """The engine stands at `reached`, stopped by `outcome` if that is not empty; True to go on."""
+        self.step = reached
+        return self._heed(outcome)
+
+    def _measured_at(self) -> int:
+        return int(self.history.rows[-1]["step"]) if self.history.rows else -1
+
+    def _heed(self, outcome: str) -> bool:
+        """What the engine stopped at; True to go on."""
+        if outcome == "":
+            return True
+        if self._measured_at() != self.step:
+            self.history.measure(self.step, self.theta)
+        if outcome == "satisfied" and self.history.rows[-1]["n_unsatisfied"] > 0:
+            # max Δ is zero but for the engine's round-off: one more step and another look
+            self.step, outcome = self._engine.advance(self.step, self.step + 1, stop=False)
+            return True
+        return self._end(outcome)
+
+    def _end(self, status: str) -> bool:
+        self.status = status
+        return False
+
+    def record(self) -> Run:
+        """The run as it stands."""
+        here = self.history.objective.evaluate(self.theta)
+        arch, loss = self.job.arch, self.loss
+        gaps = here.gaps[:, 0] if arch.outputs == 1 else here.gaps
+        info: dict[str, Any] = {
+            **_architecture_fields(arch),
+            "P": loss.P,
+            "loss": loss.name,
+            "epsilon": loss.epsilon,
+            "optimizer": self.settings.optimizer,
+            "protocol": self.settings.protocol,
+            "seed": self.job.seed,
+            "steps": self.step,
+            "status": self.status,
+            "certified": None,
+            "final_loss": here.value,
+            "n_unsatisfied": here.n_unsatisfied,
+            "n_contacts": int((gaps.abs() <= CONTACT * loss.epsilon).sum()),
+            "n_misclassified": here.n_misclassified,
+            "grad_norm": here.gradient.norm().item(),
+            "settings": asdict(self.settings),
+            "engine": self.engine_name,
+            "n_missed_crossings": self._engine.n_missed,
+        }
+        arrays = (_copied(self.theta.double()), self.theta0, gaps.double().cpu().numpy())
+        return Run(*arrays, self.history.columns(), info)
+
+
+def _copied(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().copy()
+
+
+def _architecture_fields(arch: Architecture) -> dict[str, Any]:
+    return {
+        "d": arch.d,
+        "width": arch.width,
+        "depth": arch.depth,
+        "activation": arch.activation,
+        "outputs": arch.outputs,
+        "batch_norm": arch.batch_norm,
+        "n_parameters": arch.n_parameters,
+        "n_hidden": arch.n_hidden,
+        "n_effective_expected": arch.n_effective,
+    }
+
+
+def loss_of(job: Job, settings: Settings) -> Loss:
+    """The loss of a job's training."""
+    return Loss(settings.loss, settings.resolved(job.data.P).epsilon, job.data.P, job.arch.outputs)
+
+
+def batch_engine(job: Job, settings: Settings, place: Place) -> BatchEngine:
+    """An engine for runs of this shape."""
+    resolved, device = settings.resolved(job.data.P), torch.device(place.device)
+    return BatchEngine(job.arch, loss_of(job, settings), resolved, device, place.dtype)
+
+
+def engine_name(job: Job, settings: Settings, place: Place) -> str:
+    """What takes a job's steps: compiled, batch or torch. InputError when the one asked for cannot."""
+    resolved = settings.resolved(job.data.P)
+    fits = {
+        "compiled": fits_compiled(job.arch, resolved, place.device, place.dtype),
+        "batch": fits_batch(job.arch, resolved),
+        "torch": True,
+    }
+    usual = "compiled" if torch.device(place.device).type == "cpu" else "batch"
+    name = place.engine if place.engine != "auto" else usual if fits[usual] else "torch"
+    if not fits[name]:
+        raise InputError(
+            f"the {name} engine takes full batches{ONLY[name]}, without batch normalisation; use --engine torch"
+        )
+    if settings.neighbour_list and (name, settings.loss) != ("compiled", "hinge"):
+        raise InputError(
+            f"a neighbour list with the {name} engine and {settings.loss}, expected the compiled engine (full batches in "
+            "float64 on the CPU, without batch normalisation) and hinge; leave out --neighbour-list"
+        )
+    return name
+
+
+#: What else an engine asks for.
+ONLY = {"compiled": " in float64 on the CPU", "batch": ""}
