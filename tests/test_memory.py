@@ -173,10 +173,7 @@ def test_single_precision_is_said_to_be_coarse(tmp_path, monkeypatch, capsys):
 @pytest.mark.gpu
 def test_a_batch_on_a_card_takes_no_more_than_was_said():
     """Beside a library's workspace, which torch holds once."""
-    def peak():  # VmHWM: ru_maxrss begins at the peak of the process that started this one
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-settings, arch = with_options(Settings(), steps=20, measurements=2), Architecture(30, 30, 3)
+    settings, arch = with_options(Settings(), steps=20, measurements=2), Architecture(30, 30, 3)
     data, place = oracle.dataset(8000, 30), Place(device="cuda")
     train_many([Job(oracle.dataset(300, 30), arch, 0)], settings, place)
     torch.cuda.reset_peak_memory_stats()
