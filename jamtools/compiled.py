@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -149,20 +151,19 @@ class Call:
         """Up to `steps` steps of Adam in place, from its time t, of at most `most` tiles; their number, the last max Δ."""
         return self._run(kernel.STEPS, theta, m=m, v=v, t=t, lr=lr, steps=steps, stop=stop, most=most)
 
-    def share(
-        self, theta: Array, threads: int = 1, parallel: Callable[..., Iterable[float]] | None = None
-    ) -> float:
-        """∇L chunk by chunk, by so many threads as `parallel` maps; the largest Δ of the patterns that were looked at.
+    def share(self, theta: Array, threads: int = 1, pool: Executor | None = None) -> float:
+        """∇L chunk by chunk, by so many threads, all but one of `pool`; the largest Δ of the patterns that were looked at.
 
         The chunks are the same for any number of threads.
         """
         while len(self.work) < threads:
             self.work.append(self._workspace())
         self._run(kernel.LOOK, theta)
-        tops = (parallel or map)(
-            lambda thread: self._run(kernel.SHARE, theta, thread, threads)[1], range(threads)
-        )
-        return float(np.max(list(tops)))  # NaN stays NaN
+        tasks = [partial(self._run, kernel.SHARE, theta, thread, threads) for thread in range(threads)]
+        pending = [pool.submit(task) for task in tasks[1:]] if pool else []
+        here = [task()[1] for task in (tasks[:1] if pool else tasks)]
+        tops = [*here, *(future.result()[1] for future in pending)]
+        return float(np.max(tops))  # NaN stays NaN
 
     def settle(self, theta: Array) -> None:
         """The list after the last `share`, at the same theta."""

@@ -30,7 +30,7 @@ from jamtools.tiles import T
 ENGINES = ("auto", "compiled", "batch", "torch")
 #: From this many multiplications a step on, threads share its chunks; below, they would wait for each other longer than they
 #: work, and whole stretches of steps are one loop. Both give the same bytes: they are one compiled function's own code.
-SHARED = 2_000_000
+SHARED = 6_000_000
 
 
 class Engine(Protocol):
@@ -115,7 +115,7 @@ class CompiledEngine:
         self.threads = min(threads, self.call.chunks)
         per_tile = 3 * arch.n_parameters * T
         self.most = SHARED // per_tile if self.threads > 1 else self.call.patterns.count
-        self._map = ThreadPoolExecutor(self.threads).map if self.threads > 1 else None
+        self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
         """See the module; the rate is constant within each stretch."""
@@ -145,7 +145,7 @@ class CompiledEngine:
         """The same, by threads and with any optimiser, while more than `most` tiles are awake."""
         theta, done = self.theta.numpy(), 0
         while done < steps:
-            top = self.call.share(theta, self.threads, self._map)
+            top = self.call.share(theta, self.threads, self._pool)
             outcome = judge(top, stop)
             if outcome == "satisfied" and not self.call.near.complete:
                 self.call.near.demand()  # the verdict is one over all patterns

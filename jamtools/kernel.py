@@ -3,7 +3,7 @@ r"""Full-batch steps of one network, compiled: forward, loss slope, backward and
     step t:   ∇L(W) = Σ_{µ∈m} ∂L/∂f(x_µ) · ∂f(x_µ)/∂W   over the tiles awake,   then Adam (optimizers.py)
 
 A tile's unsatisfied patterns alone take part in the backward pass: they are gathered until 64 are together. Sums run over
-chunks of 16 tiles in a fixed order, chunk by chunk, whatever the number of threads: a run's bytes do not depend on
+chunks of some 16 tiles in a fixed order, chunk by chunk, whatever the number of threads: a run's bytes do not depend on
 its company. numba caches what it compiles, and watches this file and not those of its pieces: hence PIECES.
 """
 
@@ -45,7 +45,7 @@ def adam(theta: Array, m: Array, v: Array, g: Array, t: int, lr: float) -> None:
 
 @piece
 def chunk_gradient(
-    chunk: int, theta: Array, sizes: Sizes, rho: int, kind: int, epsilon: float, curvature: float,
+    chunk: int, chunks: int, theta: Array, sizes: Sizes, rho: int, kind: int, epsilon: float, curvature: float,
     P: int, X: Array, Y: Array, work: Any, gradient: Array, tally: Array, near: Any, look: Any,
 ) -> float:  # fmt: skip
     """gradient [Ñ] ← ∇L of one chunk's tiles awake, or of all when the list is made anew; tally [3] of them; max Δ."""
@@ -56,10 +56,10 @@ def chunk_gradient(
     gradient[:] = 0.0
     tally[:] = 0.0
     n_kept, inside, gap = 0, 0, fresh[0]
-    first, last = chunk * CHUNK, min(tiles, (chunk + 1) * CHUNK)
-    for tile in range(first, last + 1):  # the last turn brings home what is still gathered
+    # the tiles awake are the list's first: every chunk has its part of them; the last turn brings home the gathered rest
+    for tile in range(chunk, tiles + chunks, chunks):
         n_active = 0
-        if tile < last:
+        if tile < tiles:
             if not (sorts or awake[tile]):
                 continue
             a[0, : sizes[0]] = X[tile]
@@ -75,7 +75,7 @@ def chunk_gradient(
                 reaches(sizes, a, entering[tile])
                 judge_tile(tile, inside, near, look, tally)
         whole = n_active > FULL
-        if whole or n_kept + n_active > T or (tile == last and n_kept > 0):
+        if whole or n_kept + n_active > T or (tile >= tiles and n_kept > 0):
             # one call for all three, since it is compiled into each place where it stands
             gathered[:, n_kept:] = 0.0
             backward(
@@ -134,7 +134,7 @@ def run(
             top = LOWEST
             for c in range(thread, chunks, threads):
                 here = chunk_gradient(
-                    c, theta, sizes, rho, kind, epsilon, curvature, P, X, Y, work, parts[c], tally[c], near, look
+                    c, chunks, theta, sizes, rho, kind, epsilon, curvature, P, X, Y, work, parts[c], tally[c], near, look
                 )  # fmt: skip
                 if here > top or here != here:
                     top = here
