@@ -18,17 +18,14 @@ Source: arXiv:1809.09349, section III and appendix B.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.cusps import count
-from jamtools.errors import CheckError, InputError
-from jamtools.loss import Loss, column
+from jamtools.errors import InputError
+from jamtools.loss import Loss
 from jamtools.network import (
     Architecture,
     Layers,
@@ -37,10 +34,7 @@ from jamtools.network import (
     forward,
     gradient_rows,
     layers_of,
-    scale_generators,
 )
-from jamtools.records import Dataset, Run, Spectrum
-from jamtools.spectrum import Eigenvalues, below, eigenvalues, project_out
 
 #: Patterns are taken in blocks whose intermediate products stay below this many numbers (256 MB in float64).
 BLOCK_NUMBERS = 1 << 25
@@ -184,72 +178,3 @@ def _add_block(Hp: Tensor, block: Tensor, rows: Tensor, columns: Tensor, diagona
     Hp[rows[:, None], columns] += flat
     if not diagonal:
         Hp[columns[:, None], rows] += flat.T
-
-
-# --- what the spectrum of a run says ----------------------------------------------------------------
-
-
-def spectrum_of(
-    run: Run,
-    data: Dataset,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float64,
-    matrices: bool = False,
-) -> Spectrum:
-    """Eigenvalues of H, H0 and Hp at the end of a run, with the counts that the contract names.
-
-    `data` holds the run's own P patterns. Counts of signs are taken with the scale generators of ReLU projected
-    out: away from ∇L = 0 they are no zero modes of Hp and would spoil the count.
-    Raises CheckError when trace, Frobenius norm or tr Hp = 0 fail, InputError for a run that diverged.
-    """
-    if not np.isfinite(run.theta).all() or not np.isfinite(run.gaps).all():
-        raise InputError(
-            f"a run of status {run.info['status']!r} whose parameters or gaps are not finite; leave it out"
-        )
-    arch, loss = Architecture.of(run.info), Loss.of(run.info)
-    theta, x, y = (torch.as_tensor(a, dtype=dtype, device=device) for a in (run.theta, data.x, data.y))
-    y = column(y)
-    parts = hessian(theta, x, y, arch, loss)
-    found = {name: eigenvalues(getattr(parts, name), name) for name in ("H", "H0", "Hp")}
-    _check_traceless(found["Hp"], arch)
-    generators = scale_generators(theta, arch)
-    reduced = {name: eigenvalues(project_out(getattr(parts, name), generators), name) for name in ("H", "Hp")}
-    cusps = count(theta, x, y, arch, loss)
-    info = {**run.info, **_counts(found, reduced, arch), "n_cusps": cusps.n_cusps}
-    info |= _bounds(info, cusps.n_convex)
-    kept = {name: getattr(parts, name).cpu().double().numpy() for name in ("H0", "Hp")} if matrices else {}
-    H, H0, Hp = (found[name].values.cpu().double().numpy() for name in ("H", "H0", "Hp"))
-    return Spectrum(H, H0, Hp, info, kept)
-
-
-def _check_traceless(found: Eigenvalues, arch: Architecture) -> None:
-    """tr Hp = 0 for piecewise linear ρ, within the round-off of a sum of n eigenvalues."""
-    if arch.activation == "tanh" or found.values.numel() == 0:
-        return
-    error, scale = abs(found.values.sum().item()), found.values.abs().sum().item()
-    if not error <= len(found.values) ** 2 * torch.finfo(found.values.dtype).eps * scale:
-        raise CheckError(
-            f"the eigenvalues of Hp sum to {error:.1e}, expected 0 for {arch.activation}; run it on another --device"
-        )
-
-
-def _counts(
-    found: Mapping[str, Eigenvalues], reduced: Mapping[str, Eigenvalues], arch: Architecture
-) -> dict[str, Any]:
-    H0 = found["H0"]
-    negative = {f"n_negative_{name}": below(e.values, -found[name].tolerance) for name, e in reduced.items()}
-    return {
-        **negative,
-        "n_zero_H0": H0.n_zero,
-        "rank_H0": arch.n_parameters - H0.n_zero,
-        "gap_H0": H0.smallest_positive,
-        "c0": negative["n_negative_Hp"] / arch.n_effective,
-        "trace_error": max(e.trace_error for e in found.values()),
-        "frobenius_error": max(e.frobenius_error for e in found.values()),
-    }
-
-
-def _bounds(info: Mapping[str, Any], n_convex: int) -> dict[str, Any]:
-    """N_Δ ≥ N_- - N_c; only a convex cusp with gradient can hold a direction up."""
-    bound = info["n_negative_Hp"] - n_convex
-    return {"n_convex_cusps": n_convex, "bound": bound, "bound_holds": info["n_unsatisfied"] >= bound}

@@ -69,6 +69,17 @@ def _remedy(what: str) -> str:
     return f"use --engine torch, one run at a time, or {single}" if what.startswith("a batch") else single
 
 
+def afford(need: int, device: torch.device, most: int | None, what: str, remedy: str) -> None:
+    """Raises InputError when `what` needs more bytes than there are, or than `most`."""
+    free = available(device)
+    if most is not None and most < free:
+        free, where = most, "allowed by --max-memory"
+    else:
+        where = "available on the card" if device.type == "cuda" else "available in memory"
+    if need > free:
+        raise InputError(f"{what} need {need / GIB:.3g} GiB, got {free / GIB:.3g} GiB {where}; {remedy}")
+
+
 def available(device: torch.device) -> int:
     """Bytes that may still be taken: on a card, or of the machine's memory and this process's share of it."""
     if device.type == "cuda":

@@ -26,6 +26,11 @@ RUN_FIELDS = (
     "certified", "final_loss", "n_unsatisfied", "n_contacts", "n_misclassified", "grad_norm",
 )  # fmt: skip
 
+#: The matrices that are taken apart: H = H0 + Hp.
+PARTS = ("H", "H0", "Hp")
+#: The arrays of a density: grid, density, its standard error.
+DENSITY = ("x", "y", "error")
+
 #: Fields a spectrum's metadata adds to those of its run.
 SPECTRUM_FIELDS = (
     "n_unsatisfied", "n_negative_Hp", "n_negative_H", "n_zero_H0", "rank_H0", "gap_H0", "n_cusps",
@@ -150,26 +155,35 @@ class Runs:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvalues of H = H0 + Hp at the end of one run.
+    """What is known of H = H0 + Hp at the end of one run.
 
-    H, H0, Hp [Ñ], ascending; matrices: "H0" and "Hp" [Ñ, Ñ] in the order of theta, or empty;
-    info: the run's fields and `SPECTRUM_FIELDS`.
+    eigenvalues: of those of PARTS that were asked for, [Ñ] ascending; matrices: "H0" and "Hp" [Ñ, Ñ] in the order of theta,
+    or empty; vectors: eigenvectors [k, Ñ] of the lowest and highest eigenvalues by part; densities: by part the arrays
+    of a density that was estimated without a matrix; info: the run's fields and `SPECTRUM_FIELDS`.
     """
 
-    H: Array
-    H0: Array
-    Hp: Array
+    eigenvalues: Mapping[str, Array]
     info: Mapping[str, Any]
     matrices: Mapping[str, Array] = field(default_factory=dict)
+    vectors: Mapping[str, Array] = field(default_factory=dict)
+    densities: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(self.info, SPECTRUM_FIELDS, "spectrum")
-        for name in ("H", "H0", "Hp"):
-            values = getattr(self, name)
-            if values.ndim != 1 or len(values) == 0 or len(values) != len(self.H):
+        for name, values in self.eigenvalues.items():
+            if name not in PARTS or values.shape != (self.info["n_parameters"],):
                 raise InputError(
                     f"{name} has shape {values.shape}, expected as many eigenvalues as parameters"
                 )
+
+    def __getitem__(self, part: str) -> Array:
+        """The eigenvalues of a part [Ñ], ascending; InputError when they are not there."""
+        if part not in self.eigenvalues:
+            raise InputError(
+                f"a spectrum without the eigenvalues of {part}; run jam-hessian with --method exact and without --only and "
+                "--inertia"
+            )
+        return self.eigenvalues[part]
 
 
 def check_patterns(x: Array, y: Array, x_name: str, y_name: str) -> None:

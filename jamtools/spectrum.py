@@ -22,11 +22,13 @@ class Eigenvalues:
     """Ascending eigenvalues [n] of a symmetric matrix, and how well they pass the checks.
 
     trace_error = |Σλ - tr A| / Σ|λ|, frobenius_error = |Σλ² - ‖A‖_F²| / ‖A‖_F²: both 0 for A = 0.
+    vectors [k, n]: a row each, of the lowest and of the highest eigenvalues asked for, ascending.
     """
 
     values: Tensor
     trace_error: float
     frobenius_error: float
+    vectors: Tensor | None = None
 
     @property
     def tolerance(self) -> float:
@@ -55,19 +57,26 @@ def below(values: Tensor, threshold: float) -> int:
     return int((values < threshold).sum())
 
 
-def eigenvalues(matrix: Tensor, name: str = "matrix") -> Eigenvalues:
-    """All eigenvalues of a symmetric matrix [n, n]; its lower triangle is read.
+def eigenvalues(matrix: Tensor, name: str = "matrix", vectors: int = 0) -> Eigenvalues:
+    """All eigenvalues of a symmetric matrix [n, n], and the eigenvectors of the `vectors` lowest and highest.
 
-    Raises CheckError when trace or Frobenius norm disagree by more than round-off can explain: the backward
-    error of a symmetric eigensolver is below n·eps·‖A‖₂ in each eigenvalue.
+    The lower triangle is read. Raises CheckError when trace or Frobenius norm disagree by more than round-off can
+    explain (the backward error of a symmetric eigensolver is below n·eps·‖A‖₂ in each eigenvalue), or when a vector
+    is none: ‖Av - λv‖ > n·eps·‖A‖₂ √n.
     """
-    values = torch.linalg.eigvalsh(matrix)
-    result = Eigenvalues(values, _trace_error(matrix, values), _frobenius_error(matrix, values))
+    kept = None
+    if vectors:
+        values, columns = torch.linalg.eigh(matrix)
+        kept = _ends(columns.mT, vectors)
+    else:
+        values = torch.linalg.eigvalsh(matrix)
+    result = Eigenvalues(values, _trace_error(matrix, values), _frobenius_error(matrix, values), kept)
     n, eps = matrix.shape[0], torch.finfo(matrix.dtype).eps
     # n eigenvalues, each off by n·eps·‖A‖₂ at most, ‖A‖₂ ≤ Σ|λ|; and 2|λ||δλ| summed is below 2 n^{3/2} eps ‖A‖_F²
     for what, error, bound in (
         ("trace", result.trace_error, n**2 * eps),
         ("Frobenius norm", result.frobenius_error, 2 * n**1.5 * eps),
+        ("eigenvectors", _residual(matrix, result), n**1.5 * eps),
     ):
         if not error <= bound:
             raise CheckError(
@@ -75,6 +84,23 @@ def eigenvalues(matrix: Tensor, name: str = "matrix") -> Eigenvalues:
                 f"at most {bound:.1e} is round-off; run it on another --device"
             )
     return result
+
+
+def _ends(rows: Tensor, k: int) -> Tensor:
+    """The first k and the last k rows, each once."""
+    n = len(rows)
+    return rows.clone() if 2 * k >= n else torch.cat([rows[:k], rows[n - k :]])
+
+
+def _residual(matrix: Tensor, found: Eigenvalues) -> float:
+    """The largest ‖Av - λv‖ / ‖A‖₂ of the vectors."""
+    if found.vectors is None or not bool(found.values.any()):
+        return 0.0
+    size = found.values.abs().max()
+    values = _ends(
+        found.values[:, None], len(found.vectors) // 2 if len(found.vectors) < len(matrix) else len(matrix)
+    )
+    return float(((found.vectors @ matrix - values * found.vectors) / size).norm(dim=1).max())
 
 
 def _trace_error(matrix: Tensor, values: Tensor) -> float:

@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from jamtools.errors import InputError, OutputError
-from jamtools.records import Dataset, Run, Runs, Spectrum, check_counts
+from jamtools.records import DENSITY, PARTS, Array, Dataset, Run, Runs, Spectrum, check_counts
 from jamtools.streams import (
     STDIN,
     describe,
@@ -293,9 +293,17 @@ def _run(artefact: Artefact, prefix: str, info: dict[str, Any]) -> Run:
 
 
 def _spectrum(artefact: Artefact, prefix: str, info: dict[str, Any]) -> Spectrum:
-    H, H0, Hp = (artefact.tensor(f"{prefix}/{name}") for name in ("H", "H0", "Hp"))
     with _named(artefact):
-        return Spectrum(H, H0, Hp, info)
+        values = {name: artefact.tensor(f"{prefix}/{name}") for name in info.get("parts", PARTS)}
+        densities = {
+            name: _density(artefact, f"{prefix}/{name}/density") for name in info.get("densities", ())
+        }
+        own = {name: value for name, value in info.items() if name not in ("parts", "densities")}
+        return Spectrum(values, own, densities=densities)
+
+
+def _density(artefact: Artefact, prefix: str) -> dict[str, Array]:
+    return {name: artefact.tensor(f"{prefix}/{name}") for name in DENSITY}
 
 
 def read_numbers(source: str) -> NDArray[np.float64]:
@@ -332,9 +340,17 @@ def spectra_bytes(spectra: Iterable[Spectrum], provenance: list[dict[str, Any]])
     tensors: dict[str, NDArray[Any]] = {}
     spectra = list(spectra)
     for i, spectrum in enumerate(spectra):
-        tensors |= {f"r{i:04d}/{name}": getattr(spectrum, name) for name in ("H", "H0", "Hp")}
-        tensors |= {f"r{i:04d}/matrix/{name}": matrix for name, matrix in spectrum.matrices.items()}
-    return _pack("spectra", tensors, {"spectra": [dict(spectrum.info) for spectrum in spectra]}, provenance)
+        prefix = f"r{i:04d}"
+        tensors |= {f"{prefix}/{name}": values for name, values in spectrum.eigenvalues.items()}
+        tensors |= {f"{prefix}/matrix/{name}": matrix for name, matrix in spectrum.matrices.items()}
+        tensors |= {f"{prefix}/vectors/{name}": rows for name, rows in spectrum.vectors.items()}
+        for part, density in spectrum.densities.items():
+            tensors |= {f"{prefix}/{part}/density/{name}": array for name, array in density.items()}
+    return _pack("spectra", tensors, {"spectra": [_spectrum_info(one) for one in spectra]}, provenance)
+
+
+def _spectrum_info(spectrum: Spectrum) -> dict[str, Any]:
+    return {**spectrum.info, "parts": list(spectrum.eigenvalues), "densities": list(spectrum.densities)}
 
 
 def _dataset_tensors(dataset: Dataset) -> dict[str, NDArray[Any]]:

@@ -61,7 +61,7 @@ def spectrum(H0: Any, Hp: Any, H: Any, **fields: Any) -> Spectrum:
         "rank_H0": int((H0 > 0).sum()), "gap_H0": min(H0[H0 > 0], default=None), "n_cusps": 1,
         "c0": float((Hp < 0).mean()), "bound_holds": True, "trace_error": 0.0, "frobenius_error": 0.0,
     }  # fmt: skip
-    return Spectrum(H, H0, Hp, run_info(n_parameters=len(H)) | counts | fields)
+    return Spectrum({"H": H, "H0": H0, "Hp": Hp}, run_info(n_parameters=len(H)) | counts | fields)
 
 
 def refit(data: bytes, change: Any) -> bytes:

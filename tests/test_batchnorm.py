@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from jamtools import batchnorm, cusps, effective
+from jamtools.decomposition import spectrum_of
 from jamtools.descent import Place, train
 from jamtools.errors import InputError
-from jamtools.hessian import hessian, spectrum_of
+from jamtools.hessian import hessian
 from jamtools.loss import Loss
 from jamtools.network import Architecture, forward, initial_parameters, layers_of
 from jamtools.objective import Objective

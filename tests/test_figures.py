@@ -147,14 +147,16 @@ def test_H_shows_every_mode_and_counts_the_negative_ones():
 
 
 def test_seeds_are_pooled_and_sizes_overlaid():
-    found = [spectrum(JAMMED.H0, JAMMED.Hp, JAMMED.H, P=P, seed=seed) for P in (4, 6) for seed in (0, 1)]
+    found = [
+        spectrum(JAMMED["H0"], JAMMED["Hp"], JAMMED["H"], P=P, seed=seed) for P in (4, 6) for seed in (0, 1)
+    ]
     axes = figures.spectrum(found).axes
     assert [len(histograms(axis)) for axis in axes] == [2, 2, 2]
     assert axes[2].get_title().endswith("3 negative modes")
 
 
 def test_many_sizes_are_pooled():
-    found = [spectrum(JAMMED.H0, JAMMED.Hp, JAMMED.H, P=P) for P in range(4, 10)]
+    found = [spectrum(JAMMED["H0"], JAMMED["Hp"], JAMMED["H"], P=P) for P in range(4, 10)]
     assert [len(histograms(axis)) for axis in figures.spectrum(found).axes] == [1, 2, 1]
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 import jamtools.hessian
-from jamtools.descent import train
 from jamtools.errors import InputError
-from jamtools.hessian import hessian, spectrum_of
+from jamtools.hessian import hessian
 from jamtools.loss import Loss
 from jamtools.network import Architecture, forward, layers_of, scale_generators
-from jamtools.protocols import Settings, with_options
 from tests import oracle
 
 CASES = [
@@ -120,69 +117,8 @@ def test_a_satisfied_network_has_a_vanishing_hessian():
     assert parts.Hp.abs().max() == 0
 
 
-def jammed(activation: str = "relu", depth: int = 2, width: int = 5):
-    data = oracle.dataset(120, 4)
-    settings = with_options(Settings(), steps=1500, lr=3e-3, measurements=3)
-    run = train(data, Architecture(4, width, depth, activation), settings, seed=0)
-    assert run.info["n_unsatisfied"] > 0
-    return run, data
-
-
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_the_spectrum_of_a_jammed_run_and_its_counts(activation):
-    run, data = jammed(activation)
-    found = spectrum_of(run, data, matrices=True)
-    arch, y = Architecture.of(run.info), torch.from_numpy(data.y)[:, None]
-    exact = torch.func.hessian(lambda t: oracle.hinge(oracle.f(arch, t, torch.from_numpy(data.x)), y))(
-        torch.from_numpy(run.theta)
-    )
-    values = np.linalg.eigvalsh(exact.numpy())
-    assert np.abs(found.H - values).max() < 1e-9 * np.abs(values).max()
-    info = found.info
-    assert info["rank_H0"] == np.linalg.matrix_rank(found.matrices["H0"], hermitian=True)
-    assert info["rank_H0"] + info["n_zero_H0"] == arch.n_parameters
-    assert info["n_zero_H0"] >= (arch.n_hidden if activation == "relu" else 0)
-    assert info["gap_H0"] == found.H0[info["n_zero_H0"]]
-    assert info["c0"] == info["n_negative_Hp"] / arch.n_effective
-    assert max(info["trace_error"], info["frobenius_error"]) < arch.n_parameters**2 * 1e-15
-
-
-def test_negative_modes_are_counted_without_the_scale_generators():
-    """Oracle: the signs of Zᵀ Hp Z, with Z an orthonormal basis of the complement from an SVD."""
-    run, data = jammed(depth=3, width=4)
-    found = spectrum_of(run, data, matrices=True)
-    arch = Architecture.of(run.info)
-    generators = scale_generators(torch.from_numpy(run.theta), arch).numpy()
-    u, _, _ = np.linalg.svd(generators, full_matrices=True)
-    Z = u[:, arch.n_hidden :]
-    Hp = found.matrices["Hp"]
-    tolerance = arch.n_parameters * np.finfo(float).eps * np.abs(found.Hp).max()
-    assert found.info["n_negative_Hp"] == (np.linalg.eigvalsh(Z.T @ Hp @ Z) < -tolerance).sum()
-    H = Hp + found.matrices["H0"]
-    tolerance = arch.n_parameters * np.finfo(float).eps * np.abs(found.H).max()
-    assert found.info["n_negative_H"] == (np.linalg.eigvalsh(Z.T @ H @ Z) < -tolerance).sum()
-
-
-def test_a_diverged_run_is_refused():
-    data = oracle.dataset(40, 4)
-    settings = with_options(Settings(), steps=2000, optimizer="sgd", batch=0, lr=1e6)
-    run = train(data, Architecture(4, 5, 3), settings, seed=0)
-    assert run.info["n_unsatisfied"] > 0, "NaN is not satisfied"
-    with pytest.raises(InputError, match="'diverged'"):
-        spectrum_of(run, data)
-
-
 def test_cross_entropy_is_refused():
     arch = Architecture(3, 4, 1)
     x, y = oracle.sphere(10, 3)
     with pytest.raises(InputError, match="hinge loss"):
         hessian(oracle.random_theta(arch), x, y, arch, Loss("cross-entropy", 0.0, 10))
-
-
-@pytest.mark.gpu
-def test_the_gpu_gives_the_cpu_s_spectrum():
-    run, data = jammed()
-    here, there = spectrum_of(run, data), spectrum_of(run, data, device="cuda")
-    for name in ("H", "H0", "Hp"):
-        a, b = getattr(here, name), getattr(there, name)
-        assert np.abs(a - b).max() < len(a) * 1e-14 * np.abs(a).max()

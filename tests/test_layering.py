@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "jamtools"
 FLOORS = [
     {"errors"},
     {"records", "network", "tilt", "spectrum", "streams"},
+    {"inertia"},
     {"store", "loss", "tiles", "batchnorm", "datasets", "powerlaw", "scaling"},
     {
         "rawdata",
@@ -26,8 +27,8 @@ FLOORS = [
     },
     {"kernel", "keeping"},
     {"compiled", "rows", "memory"},
-    {"hessian", "engines", "batch", "history"},
-    {"company"},
+    {"hessian", "engines", "batch", "history", "findings"},
+    {"company", "decomposition"},
     {"training"},
     {"descent"},
     {"transition", "figures", "checkpoint"},
@@ -64,6 +65,9 @@ NUMERICS = {
     "history",
     "keeping",
     "hessian",
+    "inertia",
+    "findings",
+    "decomposition",
     "transition",
     "scaling",
 }

@@ -17,7 +17,7 @@ from safetensors.numpy import save
 
 from jamtools import store
 from jamtools.errors import InputError
-from jamtools.records import HISTORY_FIELDS, Dataset, Run, Runs, Spectrum
+from jamtools.records import DENSITY, HISTORY_FIELDS, PARTS, Dataset, Run, Runs, Spectrum
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 number = st.floats()  # a diverged run holds NaN and infinities
@@ -74,10 +74,13 @@ def runs_of_one_file(draw):
 @st.composite
 def spectra_of_one_file(draw):
     size = draw(st.integers(1, 5))
-    values = draw(arrays(np.float64, (3, size), elements=number))
+    parts = draw(st.lists(st.sampled_from(PARTS), unique=True))
+    values = {part: draw(arrays(np.float64, size, elements=number)) for part in parts}
     matrices = draw(arrays(np.float64, (2, size, size), elements=number))
-    fields = draw(info) | spectrum([0, 1], [-1, 1], [0, 1]).info
-    return [Spectrum(*values, fields, dict(zip(("H0", "Hp"), matrices)))]
+    fields = draw(info) | spectrum([0, 1], [-1, 1], [0, 1]).info | {"n_parameters": size}
+    densities = {"H0": {name: draw(arrays(np.float64, 4, elements=number)) for name in DENSITY}}
+    vectors = {part: draw(arrays(np.float64, (2, size), elements=number)) for part in parts}
+    return [Spectrum(values, fields, dict(zip(("H0", "Hp"), matrices)), vectors, densities)]
 
 
 @quick
@@ -111,7 +114,12 @@ def test_spectra_come_back(written):
     back, _ = store.read_spectra(artefact)
     assert [one.info for one in back] == [one.info for one in written]
     for one, other in zip(back, written, strict=True):
-        assert all(identical(getattr(one, name), getattr(other, name)) for name in ("H", "H0", "Hp"))
+        assert one.eigenvalues.keys() == other.eigenvalues.keys()
+        assert all(identical(one[part], other[part]) for part in other.eigenvalues)
+        for part, density in other.densities.items():
+            assert all(identical(one.densities[part][name], array) for name, array in density.items())
+    for part, rows in written[0].vectors.items():
+        assert identical(artefact.any_tensor(f"r0000/vectors/{part}"), rows)
     matrices = written[0].matrices
     assert all(identical(artefact.any_tensor(f"r0000/matrix/{name}"), matrices[name]) for name in matrices)
 

@@ -47,6 +47,19 @@ def natural(text: str | int) -> int:
     return value
 
 
+def byte_count(text: str | int) -> int:
+    """Bytes, with K, M, G or T for powers of 1024: '8G' -> 8589934592."""
+    text = str(text).removesuffix("iB").removesuffix("B")
+    power = "KMGT".find(text[-1:].upper()) + 1 if text else 0
+    try:
+        value = float(text[:-1] if power else text) * 1024**power
+    except ValueError:
+        value = 0.0
+    if not 1 <= value < float("inf"):
+        raise typer.BadParameter(f"got {text!r}, expected bytes such as 500M or 8G")
+    return int(value)
+
+
 def integers(text: str | Integers) -> Integers:
     """A comma-separated list of integers and half-open ranges start:stop[:step]."""
     if isinstance(text, Integers):

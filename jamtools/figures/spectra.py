@@ -35,9 +35,12 @@ class Group:
 def spectrum(spectra: Sequence[Spectrum]) -> Figure:
     """Eigenvalues of H0, Hp and H, pooled over runs; up to four kinds of run overlaid."""
     figure, axes = new_figure(3)
-    jammed = [one for one in spectra if np.any(one.H0)]
-    for draw, axis in zip((_draw_H0, _draw_Hp, _draw_H), axes):
-        if jammed:
+    jammed = [one for one in spectra if any(np.any(values) for values in one.eigenvalues.values())]
+    for part, axis in zip(("H0", "Hp", "H"), axes):
+        draw = DRAW[part]
+        if not all(part in one.eigenvalues for one in jammed):
+            note(axis, f"no eigenvalues of {part}\nin every spectrum")
+        elif jammed:
             draw(axis, _groups(jammed))
             legend(axis)
         else:
@@ -70,11 +73,11 @@ def _fill(axis: Axes, heights: Array, edges: Array, group: Group, label: str = "
 
 def _draw_H0(axis: Axes, groups: Sequence[Group]) -> None:
     """Density of log₁₀ λ; what has no logarithm is a delta at 0, and its mass is given: the two make 1."""
-    parts = [group.pool(lambda one: one.H0[len(one.H0) - one.info["rank_H0"] :]) for group in groups]
+    parts = [group.pool(lambda one: one["H0"][len(one["H0"]) - one.info["rank_H0"] :]) for group in groups]
     every = np.concatenate(parts)
     edges = np.geomspace(every.min() * 0.999, every.max() * 1.001, _n_bins(parts) + 1)
     for group, part in zip(groups, parts):
-        total = sum(len(one.H0) for one in group.members)
+        total = sum(len(one["H0"]) for one in group.members)
         density = np.histogram(part, edges)[0] / (total * np.diff(np.log10(edges)))
         mass = rf"{1 - len(part) / total:.2f} at $\lambda = 0$"
         _fill(axis, density, edges, group, f"{group.label}: {mass}" if group.label else mass)
@@ -85,7 +88,7 @@ def _draw_H0(axis: Axes, groups: Sequence[Group]) -> None:
 
 def _draw_Hp(axis: Axes, groups: Sequence[Group]) -> None:
     """Density of λ/√L, on which runs of all losses fall together, and its mirror image."""
-    parts = [group.pool(lambda one: one.Hp / _root_of_loss(one)) for group in groups]
+    parts = [group.pool(lambda one: one["Hp"] / _root_of_loss(one)) for group in groups]
     if not any(map(np.any, parts)):
         return note(axis, r"$\mathcal{H}_p = 0$")
     reach = max(float(np.abs(part).max()) for part in parts)
@@ -116,9 +119,11 @@ def _c0(groups: Sequence[Group]) -> str:
 
 def _draw_H(axis: Axes, groups: Sequence[Group]) -> None:
     """Share of the modes in bins even in asinh(λ/λ₀), with λ₀ the typical size of the negative ones."""
-    parts = [group.pool(lambda one: one.H) for group in groups]
+    parts = [group.pool(lambda one: one["H"]) for group in groups]
     every = np.concatenate(parts)
-    negative = np.concatenate([group.pool(lambda one: one.H[: one.info["n_negative_H"]]) for group in groups])
+    negative = np.concatenate(
+        [group.pool(lambda one: one["H"][: one.info["n_negative_H"]]) for group in groups]
+    )
     scale = max(float(np.median(-negative)) if len(negative) else 0.0, 1e-6 * float(every.max()))
     low, high = np.arcsinh(np.array([every.min(), every.max()]) / scale)
     step = (high - low) / _n_bins(parts)
@@ -161,3 +166,6 @@ def _negative_modes(groups: Sequence[Group]) -> str:
     counts = [one.info["n_negative_H"] for group in groups for one in group.members]
     ends = [str(end) for end in sorted({min(counts), max(counts)})]
     return f"{' to '.join(ends)} negative mode{'s' * (ends != ['1'])}"
+
+
+DRAW = {"H0": _draw_H0, "Hp": _draw_Hp, "H": _draw_H}

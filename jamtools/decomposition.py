@@ -1,0 +1,164 @@
+r"""The Hessian at the end of a run, taken apart: eigenvalues or signs of H = H0 + Hp, with what they say and every check.
+
+    rank H0 ≤ N_Δ,   (N - rank H0)/N: weight of the delta at 0 beside the Ñ - N symmetries,   C0 = N_-(Hp)/N
+    stable: N_Δ ≥ N_-, and where cusps hold directions N_Δ ≥ N_- - N_c                       (N_- = N_-(Hp))
+
+Signs of H and Hp are counted with the scale generators of ReLU projected out: away from ∇L = 0 they are no zero modes
+of Hp and would spoil the count. A matrix is diagonalised by itself, never as a difference of two others, and a failed check
+is an error. Beside the block of the assembly, three matrices [Ñ, Ñ] are held at most: two, and the one at work.
+
+Source: arXiv:1809.09349, section III.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jamtools.cusps import count
+from jamtools.errors import CheckError, InputError
+from jamtools.findings import findings_of
+from jamtools.hessian import BLOCK_NUMBERS, hessian
+from jamtools.inertia import Inertia, inertia, n_below
+from jamtools.loss import Loss, column
+from jamtools.network import Architecture, scale_generators
+from jamtools.records import PARTS, Array, Dataset, Run, Spectrum
+from jamtools.spectrum import Eigenvalues, eigenvalues
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a spectrum is asked for: of which parts; matrices; the lowest and highest `vectors`; signs alone."""
+
+    parts: tuple[str, ...] = PARTS
+    matrices: bool = False
+    vectors: int = 0
+    signs_only: bool = False
+
+
+def spectrum_of(
+    run: Run,
+    data: Dataset,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float64,
+    wanted: Wanted | None = None,
+) -> Spectrum:
+    """The spectra of H, H0 and Hp at the end of a run, with the counts that the contract names.
+
+    `data` holds the run's own P patterns. What needs a part that is not wanted is None. Raises CheckError when trace,
+    Frobenius norm or tr Hp = 0 fail on the CPU too, InputError for a run that diverged or was not trained on the hinge loss.
+    """
+    wanted = wanted or Wanted()
+    check_finite(run)
+    arch, loss = Architecture.of(run.info), Loss.of(run.info)
+    theta, x, y = (torch.as_tensor(a, dtype=dtype, device=device) for a in (run.theta, data.x, data.y))
+    y = column(y)
+    parts = _Parts(hessian(theta, x, y, arch, loss), wanted)
+    generators = scale_generators(theta, arch)
+    found: dict[str, Eigenvalues] = {}
+    signs: dict[str, Inertia] = {}
+    n_negative: dict[str, int] = {}
+    for name, matrix in parts.each():
+        if wanted.signs_only:
+            signs[name] = inertia(matrix, constraints=None if name == "H0" else generators)
+            n_negative[name] = signs[name].n_negative
+            continue
+        found[name] = _eigenvalues(matrix, name, wanted.vectors)
+        if name != "H0":
+            n_negative[name] = n_below(matrix, -found[name].tolerance, generators)
+    if "Hp" in found:
+        check_traceless(found["Hp"], arch)
+    info = {**run.info, **findings_of(found, signs, n_negative, run.info)}
+    cusps = count(theta, x, y, arch, loss)
+    info |= bounds(info, cusps.n_cusps, cusps.n_convex)
+    values = {name: _numbers(found[name].values) for name in found}
+    vectors = {name: _numbers(e.vectors) for name, e in found.items() if e.vectors is not None}
+    return Spectrum(values, info, parts.kept, vectors)
+
+
+def check_finite(run: Run) -> None:
+    """Raises InputError for a run that diverged."""
+    if not np.isfinite(run.theta).all() or not np.isfinite(run.gaps).all():
+        raise InputError(
+            f"a run of status {run.info['status']!r} whose parameters or gaps are not finite; leave it out"
+        )
+
+
+class _Parts:
+    """H0, Hp and H one after the other, each dropped when its turn is over; H takes the place of H0."""
+
+    def __init__(self, pair: Any, wanted: Wanted) -> None:
+        self._H0, self._Hp, self._wanted = pair.H0, pair.Hp, wanted.parts
+        self.kept: dict[str, Array] = {}
+        if wanted.matrices:
+            self.kept = {name: _numbers(getattr(pair, name)).copy() for name in ("H0", "Hp")}
+
+    def each(self) -> Any:
+        """(name, matrix) of every part that is wanted."""
+        if "H0" in self._wanted:
+            yield "H0", self._H0
+        H = self._H0
+        if "H" in self._wanted:
+            H += self._Hp
+            yield "H", H
+        del H, self._H0
+        if "Hp" in self._wanted:
+            yield "Hp", self._Hp
+
+
+def _eigenvalues(matrix: Tensor, name: str, vectors: int) -> Eigenvalues:
+    """Checked; on a card that fails the check, by the CPU, and a warning says so."""
+    try:
+        return eigenvalues(matrix, name, vectors)
+    except (CheckError, RuntimeError) as error:
+        if matrix.device.type == "cpu":
+            raise
+        warnings.warn(
+            f"the eigensolver of {matrix.device} failed ({error}); the CPU takes over", stacklevel=2
+        )
+        return eigenvalues(matrix.cpu(), name, vectors)
+
+
+def _numbers(tensor: Tensor) -> Array:
+    return tensor.detach().cpu().double().numpy()
+
+
+def check_traceless(found: Eigenvalues, arch: Architecture) -> None:
+    """tr Hp = 0 for piecewise linear ρ, within the round-off of a sum of n eigenvalues; else CheckError."""
+    if arch.activation == "tanh" or found.values.numel() == 0:
+        return
+    error, scale = abs(found.values.sum().item()), found.values.abs().sum().item()
+    if not error <= len(found.values) ** 2 * torch.finfo(found.values.dtype).eps * scale:
+        raise CheckError(
+            f"the eigenvalues of Hp sum to {error:.1e}, expected 0 for {arch.activation}; run it on another --device"
+        )
+
+
+def bounds(info: Mapping[str, Any], n_cusps: int, n_convex: int) -> dict[str, Any]:
+    """N_Δ ≥ N_- of smooth ρ, and N_Δ ≥ N_- - N_c; only a convex cusp with gradient can hold a direction up."""
+    n_negative, unsatisfied = info["n_negative_Hp"], info["n_unsatisfied"]
+    known = n_negative is not None
+    bound = n_negative - n_convex if known else None
+    return {
+        "n_cusps": n_cusps,
+        "n_convex_cusps": n_convex,
+        "smooth_bound": n_negative,
+        "smooth_bound_holds": unsatisfied >= n_negative if known else None,
+        "bound": bound,
+        "bound_holds": unsatisfied >= bound if bound is not None else None,
+    }
+
+
+def needed(info: Mapping[str, Any], wanted: Wanted) -> int:
+    """Bytes in float64 for a run of this shape: three matrices [Ñ, Ñ], what is kept beside them, and a block of patterns.
+
+    Two more matrices with `matrices`, and with `vectors` the eigenvectors and the two that their solver works in.
+    """
+    n = info["n_parameters"]
+    return 8 * (n**2 * (3 + 2 * wanted.matrices + 3 * (wanted.vectors > 0)) + BLOCK_NUMBERS)

@@ -1,0 +1,113 @@
+r"""What the spectra of H, H0 and Hp say of a run.
+
+    gap at the cut of H0     λ_{first above the zeros} / max |λ_zero|
+    symmetry of Hp           D = sup_x |F_{λ>0}(x) - F_{-λ>0}(x)|,   m_k = tr Hp^k / √(tr Hp^{k-1} tr Hp^{k+1}),  k = 3, 5
+    scale of Hp              √(tr Hp² / Ñ) / √L
+
+Neither D nor |m_k| (at most 1, by Cauchy and Schwarz) depends on the scale of Hp; both vanish for a symmetric spectrum.
+Source: arXiv:1809.09349, section III and appendix B.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from jamtools.inertia import Inertia
+from jamtools.records import Array
+from jamtools.spectrum import Eigenvalues
+
+#: What only the eigenvalues of a part tell; None without them.
+OF_H0 = (
+    "n_zero_H0", "rank_H0", "gap_H0", "relative_gap_H0", "delta_weight_H0", "largest_H0",
+)  # fmt: skip
+OF_HP = ("asymmetry_Hp", "odd_moment_3_Hp", "odd_moment_5_Hp", "scale_Hp")
+
+
+def findings_of(
+    found: Mapping[str, Eigenvalues],
+    signs: Mapping[str, Inertia],
+    n_negative: Mapping[str, int],
+    run: Mapping[str, Any],
+) -> dict[str, Any]:
+    """All fields; None where the part they are of is not there. n_negative: of H and Hp, generators projected out."""
+    N = run["n_effective_expected"]
+    negative_Hp = n_negative.get("Hp")
+    return {
+        "n_symmetries": run["n_parameters"] - N,
+        "unsatisfied_per_parameter": run["n_unsatisfied"] / N,
+        **_of_H0(found.get("H0"), signs.get("H0"), run),
+        "n_negative_H": n_negative.get("H"),
+        "n_negative_Hp": negative_Hp,
+        "c0": None if negative_Hp is None else negative_Hp / N,
+        **_of_Hp(found.get("Hp"), run),
+        **{
+            f"n_{sign}_{part}": getattr(its, f"n_{sign}")
+            for part, its in signs.items()
+            for sign in ("zero", "positive")
+        },
+        **{f"{what}_error": _worst(found, what) for what in ("trace", "frobenius")},
+    }
+
+
+def _worst(found: Mapping[str, Eigenvalues], what: str) -> float | None:
+    return max((getattr(e, f"{what}_error") for e in found.values()), default=None)
+
+
+def _of_H0(found: Eigenvalues | None, signs: Inertia | None, run: Mapping[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = dict.fromkeys(OF_H0)
+    n, N = run["n_parameters"], run["n_effective_expected"]
+    n_zero = found.n_zero if found else signs.n_zero if signs else None
+    if n_zero is not None:
+        fields |= {"n_zero_H0": n_zero, "rank_H0": n - n_zero, "delta_weight_H0": (N - (n - n_zero)) / N}
+    if found:
+        fields |= {
+            "gap_H0": found.smallest_positive,
+            "relative_gap_H0": _relative_gap(found.values, n_zero or 0),
+        }
+        fields["largest_H0"] = found.values[-1].item()
+    return fields
+
+
+def _relative_gap(values: Tensor, n_zero: int) -> float | None:
+    """The first eigenvalue of the continuum over the largest that counts as zero; None where either is missing."""
+    if n_zero in (0, len(values)):
+        return None
+    size = values.abs().sort().values
+    zero = size[n_zero - 1].item()
+    return size[n_zero].item() / zero if zero > 0 else None
+
+
+def _of_Hp(found: Eigenvalues | None, run: Mapping[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = dict.fromkeys(OF_HP)
+    if found is None or not bool(found.values.any()):
+        return fields
+    values = found.values.double().cpu().numpy()
+    top = np.abs(values).max()
+    fields["asymmetry_Hp"] = asymmetry(values, found.tolerance)
+    fields["odd_moment_3_Hp"], fields["odd_moment_5_Hp"] = (odd_moment(values / top, k) for k in (3, 5))
+    if run["final_loss"] > 0:
+        fields["scale_Hp"] = float(
+            top * math.sqrt(np.mean((values / top) ** 2)) / math.sqrt(run["final_loss"])
+        )
+    return fields
+
+
+def asymmetry(values: Array, tolerance: float) -> float | None:
+    """The Kolmogorov-Smirnov distance of the positive values from the negated negative ones; None where a side is empty."""
+    up, down = np.sort(values[values > tolerance]), np.sort(-values[values < -tolerance])
+    if not len(up) or not len(down):
+        return None
+    at = np.concatenate([up, down])
+    shares = [np.searchsorted(side, at, side="right") / len(side) for side in (up, down)]
+    return float(np.abs(shares[0] - shares[1]).max())
+
+
+def odd_moment(values: Array, k: int) -> float:
+    """m_k: the odd moment k between its even neighbours, from -1 to 1."""
+    lower, middle, upper = (float(np.sum(values**power)) for power in (k - 1, k, k + 1))
+    return middle / math.sqrt(lower * upper)
