@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "jamtools"
 FLOORS = [
     {"errors"},
-    {"records", "network", "tilt", "spectrum", "streams"},
-    {"store", "loss", "batchnorm", "datasets", "powerlaw", "scaling"},
-    {"rawdata", "effective", "cusps", "gaps", "protocols", "optimizers", "objective", "kernel"},
+    {"records", "network", "tilt", "spectrum", "streams", "operators", "quadrature"},
+    {"store", "loss", "batchnorm", "datasets", "powerlaw", "scaling", "lanczos", "extremes"},
+    {"rawdata", "effective", "cusps", "gaps", "protocols", "optimizers", "objective", "kernel", "products"},
     {"compiled"},
     {"hessian", "engines", "history", "keeping"},
     {"descent"},
@@ -43,6 +43,11 @@ NUMERICS = {
     "hessian",
     "transition",
     "scaling",
+    "operators",
+    "quadrature",
+    "lanczos",
+    "extremes",
+    "products",
 }
 MODULES = sorted(PACKAGE.glob("*.py")) + sorted(PACKAGE.glob("cli/*.py"))
 
