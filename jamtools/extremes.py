@@ -26,7 +26,7 @@ from jamtools.errors import InputError
 from jamtools.operators import Operator, power_of_two
 
 #: Vectors are numbered from here on in a seed: apart from all the probes of a quadrature.
-FIRST = 1 << 32
+FIRST = 1 << 31
 #: A residual of this many ‖A‖₂ ends the search.
 TOLERANCE = 1e-8
 

@@ -18,6 +18,10 @@ from torch import Tensor
 
 from jamtools.errors import CheckError
 
+#: The streams of probes: apart from those that made the dataset and theta0 of the same seed, with which a probe would
+#: be correlated.
+PROBES = 2000
+
 Product = Callable[[Tensor], Tensor]
 
 
@@ -57,9 +61,8 @@ class Operator:
 
     def draw(self, seed: int, first: int, count: int) -> Tensor:
         """Gaussian vectors [n, count] in the range of Z, numbers `first` and on of a seed: the same in any company."""
-        rows = np.stack(
-            [np.random.default_rng([seed, first + i]).standard_normal(self.n) for i in range(count)]
-        )
+        streams = (np.random.SeedSequence(seed, spawn_key=(PROBES, first + i)) for i in range(count))
+        rows = np.stack([np.random.default_rng(stream).standard_normal(self.n) for stream in streams])
         V = torch.as_tensor(rows, dtype=self.dtype, device=self.device).T
         return V if self.project is None else self.project(V)
 

@@ -70,7 +70,7 @@ class Mass:
 
 @dataclass(frozen=True)
 class Density:
-    """Eigenvalues per unit of λ, smeared by a Gaussian of standard deviation `width`, without the mass at zero.
+    """Eigenvalues per unit of λ, smeared by a Gaussian of standard deviation `width`, without a resolved mass at zero.
 
     x, y and the standard error of y over probes [points]; empty when there is nothing but the mass at zero.
     """
@@ -155,7 +155,9 @@ class Quadrature:
     ) -> tuple[Array, Array, Array, Array]:
         """Value, standard error, low and high of a count whose measured part lies between least and most."""
         n, k, tail = self.dimension, self.probes, (1 - confidence) / 2
-        low, high = _beta_limit(least, n, k, tail, upper=False), _beta_limit(most, n, k, tail, upper=True)
+        round_off = max(map(len, self.alpha)) * self.eps  # in sums of weights
+        low = _beta_limit(least - round_off, n, k, tail, upper=False)
+        high = _beta_limit(most + round_off, n, k, tail, upper=True)
         part = np.clip(part, 0, 1)
         return n * part, n * self._deviation(part, part), n * low, n * high
 
@@ -239,14 +241,17 @@ class Quadrature:
         return (max(self._nodes.max(), 0.0) - min(self._nodes.min(), 0.0)) / self.steps * self.unit
 
     def density(self, points: int = 512, width: float | None = None, zero: Mass | None = None) -> Density:
-        """The smeared density on a grid, without the eigenvalues of `zero` (by default `self.zero()`)."""
-        threshold = (self.zero() if zero is None else zero).threshold / self.unit
+        """The smeared density on a grid, without the mass `zero` (by default `self.zero()`) if that is resolved.
+
+        Its integral is n - zero.value then, and n if the mass at zero could not be told from what lies around it.
+        """
+        zero = self.zero() if zero is None else zero
         width = self.resolution if width is None else width
         if points < 2 or width < 0:
             raise InputError(
                 f"got {points} points and a width of {width}, expected at least 2 and a positive one"
             )
-        away = np.abs(self._nodes) > threshold
+        away = np.abs(self._nodes) > (zero.threshold / self.unit if zero.resolved else -1.0)
         nodes, weights = self._nodes[away], self._weights[away]
         if not away.any():
             return Density(np.empty(0), np.empty(0), np.empty(0), width)
