@@ -59,10 +59,7 @@ def hessian(theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss)
     Patterns are taken in blocks: memory beyond the two results is bounded.
     """
     arch.require_plain()
-    if loss.name != "hinge":
-        raise InputError(
-            f"got a run trained on {loss.name}, expected one on the hinge loss: H0 and Hp are defined for it alone"
-        )
+    loss.require_hinge()
     layers = layers_of(theta, arch)
     n = arch.n_parameters
     H0, Hp = theta.new_zeros(n, n), theta.new_zeros(n, n)

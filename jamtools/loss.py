@@ -49,6 +49,13 @@ class Loss:
         """∂²L/∂Δ² of an unsatisfied pattern: 1/P, or 2/(C P) with C > 1 outputs."""
         return 1 / self.P if self.outputs == 1 else 2 / (self.outputs * self.P)
 
+    def require_hinge(self) -> None:
+        """Raises InputError for another loss: H0 and Hp are defined for the hinge alone."""
+        if self.name != "hinge":
+            raise InputError(
+                f"got a run trained on {self.name}, expected one on the hinge loss: H0 and Hp are defined for it alone"
+            )
+
     def gaps(self, f: Tensor, y: Tensor) -> Tensor:
         """Δ [P, C]."""
         return self.epsilon - y * f

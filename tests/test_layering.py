@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "jamtools"
 FLOORS = [
     {"errors"},
-    {"records", "network", "tilt", "spectrum", "streams"},
+    {"records", "network", "tilt", "spectrum", "streams", "operators", "quadrature"},
     {"inertia"},
-    {"store", "loss", "tiles", "batchnorm", "datasets", "powerlaw", "scaling"},
+    {"store", "loss", "tiles", "batchnorm", "datasets", "powerlaw", "scaling", "lanczos", "extremes"},
     {
         "rawdata",
         "effective",
@@ -22,6 +22,7 @@ FLOORS = [
         "optimizers",
         "objective",
         "near",
+        "products",
         "layout",
         "capture",
     },
@@ -70,6 +71,11 @@ NUMERICS = {
     "decomposition",
     "transition",
     "scaling",
+    "operators",
+    "quadrature",
+    "lanczos",
+    "extremes",
+    "products",
 }
 MODULES = sorted(PACKAGE.glob("*.py")) + sorted(PACKAGE.glob("cli/*.py"))
 

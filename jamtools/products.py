@@ -1,0 +1,234 @@
+r"""Products of H0, Hp and H = H0 + Hp of the hinge loss with vectors, without the matrices.
+
+A dot is the derivative along a vector V of the parameters, with V_j its weights and biases of layer j:
+
+    ż_j = W_j ȧ_{j-1} + V_j (a_{j-1}, 1),    ȧ_j = ρ'(z_j) ∘ ż_j                               forwards, ȧ_0 = 0
+    β̇_j = ρ'(z_j) ∘ (W_{j+1}ᵀ β̇_{j+1} + V_{j+1}ᵀ β_{j+1}) + ρ''(z_j) ∘ ż_j ∘ (W_{j+1}ᵀ β_{j+1})       backwards
+    (A V)_j = Σ_µ β̇_j ⊗ (a_{j-1}, 1) + β_j ⊗ (ȧ_{j-1}, 0)
+
+with β = ∂(c·f)/∂z at c = ∂L/∂f held fixed. Hp starts backwards from β̇ = 0. H0 drops every term in β, and starts from
+β̇ = (∂²L/∂Δ²) ḟ at the unsatisfied patterns; H has both. A product costs about three passes, whatever Ñ is.
+
+The scale generators A W of ReLU (network.py) are orthogonal within a layer and overlap between neighbouring ones: the
+Gram matrix of [hidden, hidden] is all that projecting them out needs.
+
+Source: Pearlmutter, Neural Computation 6, 147 (1994); arXiv:1809.09349, section III.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from jamtools.errors import InputError
+from jamtools.loss import Loss, column
+from jamtools.network import Architecture, State, backward, forward, layers_of
+from jamtools.operators import Operator
+
+#: Patterns are taken in blocks whose intermediate arrays stay below this many numbers (128 MB in float64).
+BLOCK_NUMBERS = 1 << 24
+#: Vectors that go through a block of patterns together.
+GROUP = 8
+NAMES = ("H0", "Hp", "H")
+
+Views = list[tuple[Tensor, Tensor]]
+
+
+class Products:
+    """H0, Hp and H of the hinge loss at theta [Ñ], over x [P, d] and y [P] or [P, C].
+
+    n_unsatisfied: N_Δ, pairs (µ, c) with C > 1; the rank of H0 is that at most.
+    Raises InputError for another loss or with batch normalisation. Besides the data, memory is that of a block of
+    patterns and of the vectors. The blocks do not depend on the vectors, so that each matrix is one and the same.
+    """
+
+    def __init__(self, theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss) -> None:
+        loss.require_hinge()
+        arch.require_plain()
+        self.theta, self.x, self.arch, self.loss = theta, x, arch, loss
+        self.layers = layers_of(theta, arch)
+        per_pattern = 3 * (GROUP + 1) * sum(out + fan_in for out, fan_in in arch.shapes)
+        self._size = max(1, BLOCK_NUMBERS // per_pattern)
+        self._find_unsatisfied(column(y))
+
+    def _find_unsatisfied(self, y: Tensor) -> None:
+        kept: list[tuple[Tensor, Tensor, Tensor]] = []
+        for start in range(0, len(self.x), self._size):
+            f, labels = self._forward(slice(start, start + self._size)).f, y[start : start + self._size]
+            active = self.loss.gaps(f, labels) > 0
+            some = active.any(1).nonzero()[:, 0]
+            kept.append((some + start, active[some], self.loss.slope(f, labels)[some]))
+        self._index, self._active, self._slope = (torch.cat([part[i] for part in kept]) for i in range(3))
+        self.n_unsatisfied = int(self._active.sum())
+
+    def _forward(self, patterns: slice | Tensor) -> State:
+        return forward(self.layers, self.x[patterns], self.arch)
+
+    def _blocks(self) -> Iterator[tuple[State, Tensor, Tensor]]:
+        """(state, active, ∂L/∂f) of the unsatisfied patterns, a block at a time."""
+        for start in range(0, len(self._index), self._size):
+            here = slice(start, start + self._size)
+            yield self._forward(self._index[here]), self._active[here], self._slope[here]
+
+    def product(self, name: str, V: Tensor) -> Tensor:
+        """The matrix `name` (H0, Hp or H) times V [Ñ, k]."""
+        if name not in NAMES:
+            raise InputError(f"matrix {name!r}, expected one of {', '.join(NAMES)}")
+        rows = V.T.contiguous()
+        result = torch.zeros_like(rows)
+        for state, active, slope in self._blocks():
+            curvature = active.to(slope.dtype) * (self.loss.hinge_curvature if name != "Hp" else 0.0)
+            beta = backward(self.layers, state, slope, self.arch) if name != "H0" else None
+            for group, out in zip(rows.split(GROUP), result.split(GROUP)):
+                self._add(_views(out, self.arch), _views(group, self.arch), state, curvature, beta)
+        return result.T
+
+    def _add(self, out: Views, V: Views, state: State, curvature: Tensor, beta: list[Tensor] | None) -> None:
+        """out += A V over one block; beta is None where its terms are dropped."""
+        rho = self.arch.rho
+        z_dot, a_dot = self._tangents(V, state)
+        beta_dot = curvature * z_dot[-1]
+        for j in range(len(out) - 1, -1, -1):
+            weight, bias = out[j]
+            weight.baddbmm_(beta_dot.mT, state.inputs[j].expand(len(weight), -1, -1))
+            bias += beta_dot.sum(1)
+            if j == 0:
+                break
+            back = beta_dot @ self.layers[j][0]
+            if beta is not None:
+                weight.baddbmm_(beta[j].T.expand(len(weight), -1, -1), a_dot[j])
+                back += beta[j] @ V[j][0]
+            beta_dot = rho.slope(state.z[j - 1]) * back
+            if beta is not None and self.arch.activation not in ("relu", "linear"):
+                beta_dot += rho.curvature(state.z[j - 1]) * (beta[j] @ self.layers[j][0]) * z_dot[j - 1]
+
+    def _tangents(self, V: Views, state: State) -> tuple[list[Tensor], list[Tensor]]:
+        """ż_j [k, m, out] and ȧ_{j-1} [k, m, in] of each layer; those of the first layer's inputs are empty."""
+        z_dot: list[Tensor] = []
+        a_dot = [self.theta.new_empty(0)]
+        for j, (weight, bias) in enumerate(V):
+            here = torch.baddbmm(bias[:, None], state.inputs[j].expand(len(weight), -1, -1), weight.mT)
+            if j:
+                a_dot.append(self.arch.rho.slope(state.z[j - 1]) * z_dot[-1])
+                here += a_dot[j] @ self.layers[j][0].T
+            z_dot.append(here)
+        return z_dot, a_dot
+
+    def traces_h0(self) -> list[float]:
+        """tr H0 exactly, (∂²L/∂Δ²) Σ ‖∇f_c‖², one part a layer."""
+        total = torch.zeros(len(self.layers), dtype=torch.float64, device=self.theta.device)
+        for state, active, _ in self._blocks():
+            for c in range(self.arch.outputs):
+                signal = torch.zeros_like(state.f)
+                signal[:, c] = active[:, c].to(signal.dtype)
+                beta = backward(self.layers, state, signal, self.arch)
+                squares = [b.square().sum(1) @ (a.square().sum(1) + 1) for b, a in zip(beta, state.inputs)]
+                total += torch.stack(squares).double()
+        return (total * self.loss.hinge_curvature).tolist()
+
+    def operator(
+        self, name: str, layer: int | None = None, generators: ScaleGenerators | None = None
+    ) -> Operator:
+        """One of the matrices on all parameters, or its diagonal block of a layer (from 0).
+
+        generators: the scale generators to project out, of the whole matrix.
+        """
+        theta = self.theta
+        if layer is None:
+            whole = lambda V: self.product(name, V)
+            if generators is None or generators.rank == 0:
+                return Operator(whole, theta.numel(), theta.dtype, theta.device)
+            return Operator(
+                whole, theta.numel(), theta.dtype, theta.device, generators.project, generators.rank
+            )
+        if generators is not None:
+            raise InputError("got scale generators with a block of one layer, expected the whole matrix")
+        here = self._part(layer)
+        return Operator(
+            lambda V: self._block_product(name, here, V), here.stop - here.start, theta.dtype, theta.device
+        )
+
+    def _part(self, layer: int) -> slice:
+        sizes = [out * (fan_in + 1) for out, fan_in in self.arch.shapes]
+        if not 0 <= layer < len(sizes):
+            raise InputError(f"layer {layer}, expected 0 to {len(sizes) - 1}")
+        start = sum(sizes[:layer])
+        return slice(start, start + sizes[layer])
+
+    def _block_product(self, name: str, here: slice, V: Tensor) -> Tensor:
+        whole = V.new_zeros(V.shape[1], self.theta.numel())
+        whole[:, here] = V.T
+        return self.product(name, whole.T)[here]
+
+
+def _views(rows: Tensor, arch: Architecture) -> Views:
+    """Views of k parameter vectors [k, Ñ] as (weights [k, out, in], biases [k, out]) per layer."""
+    views, start = [], 0
+    for out, fan_in in arch.shapes:
+        middle = start + out * fan_in
+        views.append((rows[:, start:middle].unflatten(1, (out, fan_in)), rows[:, middle : middle + out]))
+        start = middle + out
+    return views
+
+
+class ScaleGenerators:
+    """The span of the scale generators A W of a ReLU network, as a projector; empty for other ρ.
+
+    rank: how many are independent, generically one a hidden neuron.
+    """
+
+    def __init__(self, theta: Tensor, arch: Architecture) -> None:
+        self.arch, self.layers = arch, layers_of(theta, arch)
+        self._inverse = (
+            self._pseudo_inverse() if arch.activation == "relu" else theta.new_zeros(arch.n_hidden, 0)
+        )
+
+    def _pseudo_inverse(self) -> Tensor:
+        """B [hidden, rank] with B Bᵀ the pseudo-inverse of the Gram matrix."""
+        gram = self._gram()
+        norms = gram.diagonal().sqrt()
+        inverse = torch.where(norms > 0, 1 / norms, 0.0)  # a neuron whose weights all vanish has no generator
+        values, vectors = torch.linalg.eigh(gram * inverse[:, None] * inverse)
+        kept = values > len(values) * torch.finfo(values.dtype).eps * values[-1]
+        return inverse[:, None] * vectors[:, kept] / values[kept].sqrt()
+
+    def _gram(self) -> Tensor:
+        """Same layer: ‖in‖² + ‖out‖²; neighbours share one weight, with opposite signs."""
+        h, squares = self.arch.width, [weight.square() for weight, _ in self.layers]
+        gram = squares[0].new_zeros(self.arch.n_hidden, self.arch.n_hidden)
+        for j in range(self.arch.depth):
+            here, there = slice(j * h, (j + 1) * h), slice((j + 1) * h, (j + 2) * h)
+            own = squares[j].sum(1) + self.layers[j][1].square() + squares[j + 1].sum(0)
+            gram[here, here] = own.diag()
+            if j + 1 < self.arch.depth:
+                gram[there, here] = -squares[j + 1]
+                gram[here, there] = -squares[j + 1].T
+        return gram
+
+    @property
+    def rank(self) -> int:
+        return self._inverse.shape[1]
+
+    def project(self, V: Tensor) -> Tensor:
+        """V [Ñ, k] without its components along the generators; twice, so that none is left but round-off."""
+        rows = V.T.clone(memory_format=torch.contiguous_format)
+        for _ in range(2):
+            views = _views(rows, self.arch)
+            self._subtract(views, (self._overlaps(views) @ self._inverse) @ self._inverse.T)
+        return rows.T
+
+    def _overlaps(self, V: Views) -> Tensor:
+        """The products of k vectors with the generators [k, hidden]."""
+        parts = []
+        for j in range(self.arch.depth):
+            into = torch.einsum("kni,ni->kn", V[j][0], self.layers[j][0]) + V[j][1] * self.layers[j][1]
+            parts.append(into - torch.einsum("kon,on->kn", V[j + 1][0], self.layers[j + 1][0]))
+        return torch.cat(parts, 1)
+
+    def _subtract(self, V: Views, coefficients: Tensor) -> None:
+        for j, c in enumerate(coefficients.split(self.arch.width, 1)):
+            V[j][0].sub_(c[:, :, None] * self.layers[j][0])
+            V[j][1].sub_(c * self.layers[j][1])
+            V[j + 1][0].add_(c[:, None, :] * self.layers[j + 1][0])
