@@ -81,6 +81,10 @@ class LayerCount:
     n_with_gradient: int
     n_convex: int
 
+    @property
+    def n_without_gradient(self) -> int:
+        return self.n_cusps - self.n_with_gradient
+
 
 @dataclass(frozen=True)
 class CuspCount:
@@ -96,6 +100,10 @@ class CuspCount:
     @property
     def n_with_gradient(self) -> int:
         return sum(layer.n_with_gradient for layer in self.per_layer)
+
+    @property
+    def n_without_gradient(self) -> int:
+        return self.n_cusps - self.n_with_gradient
 
     @property
     def n_convex(self) -> int:

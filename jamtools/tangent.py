@@ -12,7 +12,8 @@ that bend the curve, and the first term is all of d²L/dt² along a geodesic of 
 A convex cusp (u_i ≥ 0) with 0 < λ_i < 1 costs first order to either side, so only its tangent space counts. One
 with λ_i at 0 or 1 costs nothing on the side of that slope: second order decides on the cone of those sides, which lies
 between the tangent space of all cusps (`held`) and that of the strict ones alone (`free`). A concave cusp (u_i < 0)
-holds nothing, −|x|: L falls at first order to one of its sides. One with u_i = 0 is no kink of L.
+holds nothing, −|x|: L falls at first order to one of its sides. One with u_i = 0 is no kink of L (unless it is the
+weights above that vanish).
 
 Parameters are measured in units in which H0 has a mean diagonal of 1 over the weights of each layer, and over its biases:
 signs do not depend on units, but the round-off between layers of unlike scale does.
@@ -33,7 +34,9 @@ from jamtools.loss import Loss, column
 from jamtools.network import Architecture, layers_of, scale_generators
 from jamtools.spectrum import eigenvalues, project_out
 
-#: Above this many parameters the dense matrices are refused: each takes 3.2 GB.
+#: Up to this many parameters the command looks at the curvature unasked: 7 s on one core.
+AUTOMATIC = 3000
+#: Above this many the dense matrices are refused: each takes 3.2 GB.
 LARGEST = 20_000
 #: Matrices Ñ × Ñ that live at one time: H0, Hp, their sum, its projection and what the eigensolver takes.
 MATRICES = 5
@@ -44,21 +47,19 @@ class Curvature:
     """Signs of ∇²𝓛 on a tangent space with the scale symmetries of ReLU projected out.
 
     n_negative, n_zero: eigenvalues below and within ±dimension·eps·‖∇²𝓛‖; smallest, largest: of the eigenvalues,
-    in units of H0's mean diagonal; None in a space of dimension 0.
+    in units of H0's mean diagonal. The dimension is never 0: no cusp depends on the biases of the output.
     """
 
     dimension: int
     n_negative: int
     n_zero: int
-    smallest: float | None
-    largest: float | None
+    smallest: float
+    largest: float
 
     @property
     def relative(self) -> float | None:
         """smallest / largest; None where there is no positive eigenvalue."""
-        if self.smallest is None or self.largest is None or self.largest <= 0:
-            return None
-        return self.smallest / self.largest
+        return self.smallest / self.largest if self.largest > 0 else None
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Lagrangian:
     """What second order says of a point on cusps.
 
     held: on the tangent space of all cusps that are kinks of L; free: of those with a multiplier strictly inside,
-    the others keeping the slope of their own side. n_at_bound: kinks with a multiplier of 0 or 1; n_without_force: cusps with
-    u = 0; n_concave: cusps with u < 0, with the multipliers for slopes.
+    the others keeping the slope of their own side. n_at_bound: kinks with a multiplier of 0 or 1; n_without_force:
+    cusps with u = 0; n_concave: cusps with u < 0, with the multipliers for slopes.
     """
 
     held: Curvature
@@ -135,8 +136,6 @@ def _balanced(theta: Tensor, kinks: Kinks, multipliers: Tensor, loss: Loss) -> t
 def _curvature(matrix: Tensor, directions: list[Tensor]) -> Curvature:
     """Signs of a symmetric matrix on the complement of the columns of `directions`."""
     rest = project_out(matrix, torch.cat(directions, 1))
-    if len(rest) == 0:
-        return Curvature(0, 0, 0, None, None)
     found = eigenvalues(rest, "the Lagrangian")
     smallest, largest = float(found.values[0]), float(found.values[-1])
     return Curvature(len(rest), found.n_negative, found.n_zero, smallest, largest)

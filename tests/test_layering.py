@@ -15,7 +15,7 @@ FLOORS = [
     {"rawdata", "effective", "cusps", "gaps", "protocols", "optimizers", "objective", "kernel"},
     {"compiled"},
     {"hessian", "engines", "history", "keeping"},
-    {"descent"},
+    {"descent", "tangent"},
     {"transition", "figures", "checkpoint"},
     {"cli"},
 ]
@@ -41,6 +41,7 @@ NUMERICS = {
     "history",
     "keeping",
     "hessian",
+    "tangent",
     "transition",
     "scaling",
 }
