@@ -21,7 +21,7 @@ from jamtools.loss import Loss
 from jamtools.network import Architecture, forward, layers_of, scale_generators
 from jamtools.records import Dataset, Runs
 from jamtools.tangent import Lagrangian, lagrangian
-from tests import oracle
+from tests import artefacts, oracle
 from tests.commands import jam
 from tests.test_cusps import made_run, plant
 
@@ -396,6 +396,23 @@ def test_the_command_gives_the_curvature_of_jammed_runs(runs):
     assert wide["lagrangian"] is None and wide["clarke_norm"] is not None
     assert "r0003: 3181 parameters, no curvature above 3000 unless with --curvature" in table
     assert "N_-" in table and "stable" in table
+
+
+def test_the_command_takes_networks_of_several_outputs(tmp_path):
+    arch, theta, x, y, loss = planted(2, outputs=3)
+    data = Dataset(x.numpy(), y.numpy(), info={"source": "arrays"})
+    sizes = {
+        name: getattr(arch, name) for name in ("d", "width", "depth", "outputs", "n_parameters", "n_hidden")
+    }
+    info = sizes | {"P": 40, "n_effective_expected": arch.n_effective, "epsilon": 3.0, "n_unsatisfied": 100}
+    run = replace(artefacts.run(**info), theta=theta.numpy(), gaps=np.ones((40, 3)))
+    file = tmp_path / "runs.safetensors"
+    file.write_bytes(store.runs_bytes(Runs(data, (run,)), []))
+    (line,), _ = lines(file)
+    end, expected = curvature_of(arch, theta, x, y, loss)
+    assert line["n_cusps"] == 6 and line["clarke_norm"] == pytest.approx(end.norm)
+    assert line["lagrangian"]["n_negative"] == expected.held.n_negative
+    assert line["lagrangian"]["smallest"] == pytest.approx(expected.held.smallest)
 
 
 def test_the_curvature_can_be_left_out(runs):
