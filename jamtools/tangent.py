@@ -68,7 +68,8 @@ class Lagrangian:
 
     held: on the tangent space of all cusps that are kinks of L; free: of those with a multiplier strictly inside,
     the others keeping the slope of their own side. n_at_bound: kinks with a multiplier of 0 or 1; n_without_force:
-    cusps with u = 0; n_concave: cusps with u < 0, with the multipliers for slopes.
+    cusps with u = 0; n_concave: cusps with u < 0, with the multipliers for slopes, but for those that only lie beside
+    zero (see `_beside`).
     """
 
     held: Curvature
@@ -110,7 +111,8 @@ def lagrangian(
     held = _curvature(matrix, [normals[:, kink], symmetries])
     n_at_bound = int((kink & ~inside).sum())
     free = _curvature(matrix, [normals[:, kink & inside], symmetries]) if n_at_bound else held
-    return Lagrangian(held, free, n_at_bound, int((~kink).sum()), int((force < 0).sum()))
+    concave = (force < 0) & ~_beside(kinks, multipliers, cusps)
+    return Lagrangian(held, free, n_at_bound, int((~kink).sum()), int(concave.sum()))
 
 
 def require_room(arch: Architecture) -> None:
@@ -121,6 +123,20 @@ def require_room(arch: Architecture) -> None:
             f"{n} parameters, {MATRICES} matrices of {8e-9 * n**2:.1f} GB each, expected at most {LARGEST} "
             "parameters; leave the curvature out with --no-curvature"
         )
+
+
+def _beside(kinks: Kinks, multipliers: Tensor, cusps: CuspCount) -> Tensor:
+    """Which cusps [n] are off zero by more than round-off, with the slope of that side for a multiplier.
+
+    The tolerance takes in some smooth pre-activations by chance. One that u pulls away from zero is no saddle: L is
+    smooth there, and a minimum a minimum, if a narrow one.
+    """
+    eps, state = torch.finfo(multipliers.dtype).eps, kinks.state
+    off = [
+        z[at].abs() > (a.shape[1] + 1) * eps * layer.scale
+        for z, at, a, layer in zip(state.z, kinks.at, state.inputs, cusps.per_layer)
+    ]
+    return torch.cat(off) & (multipliers == kinks.signs)
 
 
 def _balanced(theta: Tensor, kinks: Kinks, multipliers: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:

@@ -167,6 +167,20 @@ def test_a_concave_cusp_is_no_minimum():
     assert true_loss(arch, lower, x, y, loss) < true_loss(arch, theta, x, y, loss)
 
 
+@pytest.mark.parametrize(
+    ("z", "multiplier", "n_concave"),
+    [(0, 0, 1), (0, 1, 1), (1e-6, 0, 1), (1e-6, 0.5, 1), (1e-6, 1, 0), (-1e-6, 0, 0)],
+)
+def test_a_smooth_pre_activation_near_zero_is_no_concave_cusp(z, multiplier, n_concave):
+    """Of label +1, so that u < 0. Off zero with the slope of its own side it was taken in by the tolerance."""
+    arch, loss, theta = Architecture(1, 1, 1), Loss("hinge", 3.0, 2), column(1, 0, 1, 0)[:, 0]
+    x, y = column(z, 1), column(1, 1)
+    cusps = count(theta, x, y, arch, loss, 1e-5)
+    assert cusps.n_with_gradient == 1 and cusps.n_convex == 0
+    found = lagrangian(theta, x, y, arch, loss, cusps, Clarke(0, 0, np.array([multiplier]), True))
+    assert found.n_concave == n_concave
+
+
 def test_a_cusp_nothing_looks_at_is_no_constraint():
     """The second layer is off at the pattern: L does not change with the first layer's pre-activation there."""
     arch, loss = Architecture(1, 1, 2), Loss("hinge", 3.0, 2)

@@ -110,9 +110,9 @@ def cusps(
 
     There too, as "lagrangian", the signs of the curvature that the cusps leave: of H with the multipliers for ρ', on
     the tangent space of the cusps, scale symmetries projected out. "free" holds only the cusps whose multiplier is
-    strictly inside (0, 1). stable is false with a negative eigenvalue (N_-) or a concave cusp; true without one on
-    "free" either: a minimum as far as second order goes, once the Clarke norm is nothing beside the plain one; and null
-    between the two. Eigenvalues are in units of the mean diagonal of H0, layer by layer.
+    strictly inside (0, 1). stable is false with a negative eigenvalue (N_-) or a cusp like -|z| (n_concave); true
+    without one on "free" either: a minimum as far as second order goes, once the Clarke norm is nothing beside the
+    plain one; and null between the two. Eigenvalues are in units of the mean diagonal of H0, layer by layer.
     """
     session = Session(NAME, output, quiet)
     from jamtools import store
