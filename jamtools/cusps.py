@@ -14,7 +14,7 @@ Source: arXiv:1809.09349, section III and figure 12; F. H. Clarke, Optimization 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -81,6 +81,10 @@ class LayerCount:
     n_with_gradient: int
     n_convex: int
 
+    @property
+    def n_without_gradient(self) -> int:
+        return self.n_cusps - self.n_with_gradient
+
 
 @dataclass(frozen=True)
 class CuspCount:
@@ -96,6 +100,10 @@ class CuspCount:
     @property
     def n_with_gradient(self) -> int:
         return sum(layer.n_with_gradient for layer in self.per_layer)
+
+    @property
+    def n_without_gradient(self) -> int:
+        return self.n_cusps - self.n_with_gradient
 
     @property
     def n_convex(self) -> int:
@@ -222,10 +230,13 @@ class Clarke:
     converged: bool
 
     @property
+    def inside(self) -> NDArray[np.bool_]:
+        """The multipliers strictly between 0 and 1: their cusps hold a direction with force to spare."""
+        return (self.multipliers > AT_BOUND) & (self.multipliers < 1 - AT_BOUND)
+
+    @property
     def n_inside(self) -> int:
-        """Multipliers strictly between 0 and 1: their cusps hold a direction with force to spare."""
-        inside = (self.multipliers > AT_BOUND) & (self.multipliers < 1 - AT_BOUND)
-        return int(inside.sum())
+        return int(self.inside.sum())
 
 
 def clarke(theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, cusps: CuspCount) -> Clarke:
@@ -240,7 +251,7 @@ def clarke(theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, 
             f"{cusps.n_with_gradient} cusps times {arch.n_parameters} parameters, expected at most "
             f"{LARGEST:.0e} in all; lower --tolerance"
         )
-    kinks = _Kinks(layers_of(theta, arch), x, column(y), arch, loss, cusps)
+    kinks = Kinks(layers_of(theta, arch), x, column(y), arch, loss, cusps)
     plain = float(kinks.gradient(kinks.signs).norm())
     if not len(kinks.signs):
         return Clarke(plain, plain, np.zeros(0), True)
@@ -249,8 +260,12 @@ def clarke(theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, 
     return Clarke(norm, plain, multipliers.cpu().numpy(), converged)
 
 
-class _Kinks:
-    """The gradient of the loss as a function of the multipliers λ [n] of its cusps."""
+class Kinks:
+    """The gradient of the loss as a function of the multipliers λ [n] of its cusps with gradient.
+
+    state, y, signal: the pass, the labels and ∂L/∂f of the patterns that have gradient; at: per layer the
+    (pattern among these, neuron) of each cusp; signs [n]: the slopes θ(z) that a cusp has where it lies.
+    """
 
     def __init__(
         self, layers: Layers, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, cusps: CuspCount
@@ -258,7 +273,8 @@ class _Kinks:
         state = forward(layers, x, arch)
         signal = loss.slope(state.f, y)
         active = signal.ne(0).any(1)
-        self.layers, self.signal, self.state = layers, signal[active], state.take(active)
+        self.arch, self.layers = arch, layers
+        self.state, self.y, self.signal = state.take(active), y[active], signal[active]
         z = self.state.z[:-1]
         self.slopes = [arch.rho.slope(layer) for layer in z]
         limits = [layer.limit if layer.n_cusps else -1.0 for layer in cusps.per_layer]
@@ -273,44 +289,35 @@ class _Kinks:
         layers = torch.cat([patterns.unique() for patterns, _ in self.at])
         return len(layers.unique()) == len(layers)
 
-    def _slopes(self, multipliers: Tensor) -> list[Tensor]:
-        """σ [p, h] of every hidden layer."""
+    def moved(self, multipliers: Tensor) -> State:
+        """The pass with the slopes σ: the multipliers on the cusps, θ(z) off them."""
         parts = multipliers.split([len(at[0]) for at in self.at])
-        return [
-            slope.index_put(at, part) for slope, at, part in zip(self.slopes, self.at, parts, strict=True)
-        ]
+        slopes = [slope.index_put(*put) for slope, *put in zip(self.slopes, self.at, parts, strict=True)]
+        return replace(self.state, slopes=slopes)
 
     def gradient(self, multipliers: Tensor) -> Tensor:
         """g(λ) [Ñ]."""
-        return gradient(_pull(self.layers, self._slopes(multipliers), self.signal), self.state)
+        return gradient(backward(self.layers, self.moved(multipliers), self.signal, self.arch), self.state)
+
+    def forces(self, multipliers: Tensor) -> list[Tensor]:
+        """u_i = ∂L/∂ρ(z_i) of the cusps of each layer."""
+        beta = backward(self.layers, self.moved(multipliers), self.signal, self.arch)
+        upper = zip(beta[1:], self.layers[1:], strict=True)
+        return [(b @ weight)[at] for at, (b, (weight, _)) in zip(self.at, upper, strict=True)]
 
     def jacobian(self, multipliers: Tensor) -> Tensor:
         """∂g/∂λ [n, Ñ], a row a cusp: u_i ∂z_i/∂W with the other multipliers as they are."""
-        slopes = self._slopes(multipliers)
-        beta = _pull(self.layers, slopes, self.signal)
-        rows = []
-        for j, (patterns, neurons) in enumerate(self.at):
-            u = (beta[j + 1] @ self.layers[j + 1][0])[patterns, neurons]
-            signal = u.new_zeros(len(u), slopes[j].shape[1]).scatter(1, neurons[:, None], u[:, None])
-            below = _pull(self.layers[: j + 1], [slope[patterns] for slope in slopes[:j]], signal)
-            part = gradient_rows(below, State([a[patterns] for a in self.state.inputs[: j + 1]], []))
-            rows.append(torch.nn.functional.pad(part, (0, self.n_parameters - part.shape[1])))
+        state, rows = self.moved(multipliers), []
+        for j, ((patterns, neurons), u) in enumerate(zip(self.at, self.forces(multipliers), strict=True)):
+            signal = u.new_zeros(len(u), self.arch.width).scatter(1, neurons[:, None], u[:, None])
+            here = state.take(patterns)
+            below = backward(self.layers[: j + 1], here, signal, self.arch)
+            part = gradient_rows(below, State(here.inputs[: j + 1], []))
+            rows.append(torch.nn.functional.pad(part, (0, self.arch.n_parameters - part.shape[1])))
         return torch.cat(rows)
 
-    @property
-    def n_parameters(self) -> int:
-        return sum(weight.numel() + bias.numel() for weight, bias in self.layers)
 
-
-def _pull(layers: Layers, slopes: list[Tensor], signal: Tensor) -> list[Tensor]:
-    """β of every layer from that of the last, with the slopes σ of the hidden ones given."""
-    beta = [signal]
-    for (weight, _), slope in zip(layers[:0:-1], slopes[::-1], strict=True):
-        beta.append((beta[-1] @ weight) * slope)
-    return beta[::-1]
-
-
-def _descend(kinks: _Kinks, multipliers: Tensor) -> tuple[float, Tensor, bool]:
+def _descend(kinks: Kinks, multipliers: Tensor) -> tuple[float, Tensor, bool]:
     """‖g‖, λ and whether it converged, from one start: box-constrained least squares on g's linearisation."""
     g = kinks.gradient(multipliers)
     for _ in range(LINEARISATIONS):

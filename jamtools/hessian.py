@@ -19,12 +19,11 @@ Source: arXiv:1809.09349, section III and appendix B.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from jamtools.errors import InputError
 from jamtools.loss import Loss
 from jamtools.network import (
     Architecture,
@@ -52,9 +51,12 @@ class Hessian:
         return self.H0 + self.Hp
 
 
-def hessian(theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss) -> Hessian:
+def hessian(
+    theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, slopes: list[Tensor] | None = None
+) -> Hessian:
     """H0 and Hp of the hinge loss at theta [Ñ], over x [P, d] and y [P, C].
 
+    slopes [L][P, h] stand for ρ'(z) where they are given: on a cusp, its multiplier.
     Raises InputError for another loss or with batch normalisation.
     Patterns are taken in blocks: memory beyond the two results is bounded.
     """
@@ -63,23 +65,24 @@ def hessian(theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss)
     layers = layers_of(theta, arch)
     n = arch.n_parameters
     H0, Hp = theta.new_zeros(n, n), theta.new_zeros(n, n)
-    for x_block, y_block in _unsatisfied_blocks(layers, x, y, arch, loss):
-        state = forward(layers, x_block, arch)
-        gaps = loss.gaps(state.f, y_block)
-        _add_h0(H0, layers, state, gaps, arch, loss)
-        _add_hp(Hp, layers, state, loss.slope(state.f, y_block), arch)
+    for chosen in _unsatisfied_blocks(layers, x, y, arch, loss):
+        state = forward(layers, x[chosen], arch)
+        if slopes is not None:
+            state = replace(state, slopes=[slope[chosen] for slope in slopes])
+        _add_h0(H0, layers, state, loss.gaps(state.f, y[chosen]), arch, loss)
+        _add_hp(Hp, layers, state, loss.slope(state.f, y[chosen]), arch)
     return Hessian(H0, Hp)
 
 
 def _unsatisfied_blocks(
     layers: Layers, x: Tensor, y: Tensor, arch: Architecture, loss: Loss
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[Tensor]:
+    """The unsatisfied patterns, block by block, as indices into x."""
     gaps = loss.gaps(forward(layers, x, arch).f, y)
     unsatisfied = (gaps > 0).any(1).nonzero()[:, 0]
     widest = max(fan_in + 1 for _, fan_in in arch.shapes)
     size = max(1, BLOCK_NUMBERS // max(arch.n_parameters, 2 * widest**2))
-    for chosen in unsatisfied.split(size):
-        yield x[chosen], y[chosen]
+    yield from unsatisfied.split(size)
 
 
 def _add_h0(H0: Tensor, layers: Layers, state: State, gaps: Tensor, arch: Architecture, loss: Loss) -> None:
@@ -114,7 +117,7 @@ def _input_jacobian(
     """T_kj [m, in_k, out_j] from T_{k-1,j}; None for j = k, where the inputs do not depend on z_j."""
     if k == j:
         return None
-    slope = arch.rho.slope(state.z[k - 1])
+    slope = state.slope(k - 1, arch)
     if k == j + 1:
         return torch.diag_embed(slope)
     assert last is not None
@@ -130,7 +133,7 @@ def _curvatures(
     curved: dict[tuple[int, int], Tensor] = {}
     hidden = len(layers) - 1
     for j in range(hidden - 1, -1, -1):
-        weight, slope = layers[j + 1][0], arch.rho.slope(state.z[j])
+        weight, slope = layers[j + 1][0], state.slope(j, arch)
         curved[j, j] = torch.diag_embed(arch.rho.curvature(state.z[j]) * (beta[j + 1] @ weight))
         back = weight * slope[:, None, :]  # W_{j+1} D_j, [m, out_{j+1}, out_j]
         for k in range(j + 1, hidden):

@@ -150,10 +150,14 @@ def layers_of(theta: Tensor, arch: Architecture) -> Layers:
 
 @dataclass(frozen=True)
 class State:
-    """A forward pass: inputs[j] [P, in] enters layer j, z[j] [P, out] leaves it; z[-1] is f [P, C]."""
+    """A forward pass: inputs[j] [P, in] enters layer j, z[j] [P, out] leaves it; z[-1] is f [P, C].
+
+    slopes: what stands for ρ'(z) in each hidden layer [L][P, h], where that is not ρ'(z) itself.
+    """
 
     inputs: list[Tensor]
     z: list[Tensor]
+    slopes: list[Tensor] | None = None
 
     @property
     def f(self) -> Tensor:
@@ -161,7 +165,12 @@ class State:
 
     def take(self, patterns: Tensor) -> State:
         """The same pass for some patterns only: `patterns` is an index or a boolean mask."""
-        return State([a[patterns] for a in self.inputs], [z[patterns] for z in self.z])
+        slopes = None if self.slopes is None else [slope[patterns] for slope in self.slopes]
+        return State([a[patterns] for a in self.inputs], [z[patterns] for z in self.z], slopes)
+
+    def slope(self, j: int, arch: Architecture) -> Tensor:
+        """The slope of hidden layer j (from 0) [P, h]."""
+        return arch.rho.slope(self.z[j]) if self.slopes is None else self.slopes[j]
 
 
 def forward(layers: Layers, x: Tensor, arch: Architecture) -> State:
@@ -179,7 +188,7 @@ def backward(layers: Layers, state: State, signal: Tensor, arch: Architecture) -
     """β_j [P, out] of every layer, from signal = ∂g/∂f [P, C] at the output."""
     beta = [signal]
     for j in range(len(layers) - 2, -1, -1):
-        beta.append((beta[-1] @ layers[j + 1][0]) * arch.rho.slope(state.z[j]))
+        beta.append((beta[-1] @ layers[j + 1][0]) * state.slope(j, arch))
     return beta[::-1]
 
 

@@ -125,9 +125,9 @@ def project_out(matrix: Tensor, directions: Tensor) -> Tensor:
     """The matrix on the orthogonal complement of the columns of `directions` [n, k]: [n - r, n - r], r their rank.
 
     Zᵀ A Z with Z an orthonormal basis of the complement, by Householder reflections: Qᵀ A Q without its first
-    r rows and columns, where directions = Q R.
+    r rows and columns, where Q R is a basis of the columns.
     """
-    basis = _independent(directions)
+    basis = _basis(directions)
     r = basis.shape[1]
     if r == 0:
         return matrix
@@ -137,11 +137,12 @@ def project_out(matrix: Tensor, directions: Tensor) -> Tensor:
     return turned[r:, r:]
 
 
-def _independent(directions: Tensor) -> Tensor:
-    """Normalised columns without null ones and without those that depend on the columns before them."""
+def _basis(directions: Tensor) -> Tensor:
+    """An orthonormal basis [n, r] of the columns, which count alike whatever their norms; null ones not at all."""
     norms = directions.norm(dim=0)
     kept = directions[:, norms > 0] / norms[norms > 0]
     if kept.shape[1] == 0:
         return kept
-    diagonal = torch.linalg.qr(kept, mode="r").R.diagonal().abs()
-    return kept[:, diagonal > max(kept.shape) * torch.finfo(kept.dtype).eps]
+    # not by the diagonal of R: without pivoting a column that depends on others hides columns after it
+    u, s, _ = torch.linalg.svd(kept, full_matrices=False)
+    return u[:, s > max(kept.shape) * torch.finfo(kept.dtype).eps * s[0]]

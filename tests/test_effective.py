@@ -162,6 +162,26 @@ def test_few_columns_are_all_used():
     assert len(few) < len(x) and not rank.stopped_early and rank.n_patterns == len(few)
 
 
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_nothing_grows_with_the_patterns(outputs, monkeypatch):
+    """What is factored at one time is the triangle and one block, whatever P: O(Ñ²) memory."""
+    arch = Architecture(6, 12, 2, "relu", outputs)
+    theta, qr, factored = oracle.random_theta(arch, 3), torch.linalg.qr, []
+
+    def watched(rows: Tensor, mode: str) -> object:
+        factored.append(len(rows))
+        return qr(rows, mode=mode)
+
+    monkeypatch.setattr(torch.linalg, "qr", watched)
+    largest = []
+    for P in (400, 1600):
+        factored.clear()
+        assert effective_parameters(theta, oracle.sphere(P, 6)[0], arch, whole=True).n_patterns == P
+        largest.append(max(factored))
+    block = max(500, arch.n_parameters) + (arch.d + 1) * outputs
+    assert largest[0] == largest[1] <= arch.n_parameters + block
+
+
 def test_rank_gap_is_read_at_the_cut():
     values = torch.tensor([10.0, 1.0, 1e-14], dtype=torch.float64)
     assert Rank(2, 1e-13, values, 0, 9, 9, False).rank_gap == pytest.approx(1e14)
@@ -197,7 +217,22 @@ def test_the_command_writes_one_line_a_run(tmp_path):
     assert second["n_effective"] == first["n_effective"] - arch.d - 1
     assert (second["dead"], second["always_on"]) == ([[1, 4]], [])
     assert third["n_effective"] is None and "r0002" in done.stderr
-    assert "N_eff" in done.stderr
+    assert "N_eff" in done.stderr and "1: 1.4" in done.stderr
+
+
+def test_the_command_takes_networks_of_several_outputs(tmp_path):
+    arch, theta, _ = healthy("relu", 1, outputs=3)
+    data = oracle.dataset(400, arch.d, outputs=3)
+    sizes = {
+        name: getattr(arch, name) for name in ("d", "width", "depth", "outputs", "n_parameters", "n_hidden")
+    }
+    info = sizes | {"P": 400, "n_effective_expected": arch.n_effective}
+    run = replace(artefacts.run(**info), theta=theta.numpy(), gaps=np.zeros((400, 3)))
+    file = tmp_path / "runs.safetensors"
+    file.write_bytes(store.runs_bytes(Runs(data, (run,)), []))
+    line = json.loads(jam("neff", file, check=True).stdout)
+    assert line["n_effective"] == arch.n_parameters - arch.n_hidden
+    assert line["n_columns"] == line["n_patterns"] * (arch.d + 1) * 3 and line["stopped_early"]
 
 
 def test_a_cut_through_the_continuum_is_pointed_out(tmp_path):

@@ -143,7 +143,9 @@ def _announce(
         f"Ñ={n}: the matrices [Ñ, Ñ] and their assembly",
         "take --only, or --inertia",
     )
-    session.note(f"{need / GIB:.3g} GiB for the matrices of Ñ={n}, as many runs as there are one after the other")
+    session.note(
+        f"{need / GIB:.3g} GiB for the matrices of Ñ={n}, as many runs as there are one after the other"
+    )
 
 
 def _tell(session: Session, spectra: Sequence[Spectrum]) -> None:

@@ -24,6 +24,8 @@ COLUMNS = {
 }  # fmt: skip
 #: What the line says of the rank, by the names of effective.Rank.
 MEASURED = ("n_effective", "rank_gap", "tolerance", "n_silent", "n_columns", "n_patterns", "stopped_early")
+#: Neurons that a row of the table names; the JSON line names all.
+NAMED = 4
 
 All = Annotated[bool, typer.Option("--all", help="Use every column of G: no early stop.")]
 Tolerance = Annotated[
@@ -59,8 +61,9 @@ def neff(
     rank_gap is the ratio of the singular values on the two sides of the cut: s_r over the larger of s_{r+1}
     and s_1·eps (at full rank, over s_1·eps). Healthy networks have 10^12; under 1000 the rank is not well
     defined. Columns of G are used until two blocks of max(500, Ñ) add no rank, and all of them when
-    P(d+1) < 4Ñ or with --all. Neurons are listed as [layer, neuron], layers from 1 and neurons from 0; n_silent
-    counts the parameters without gradient at any pattern, which two neurons never active together leave.
+    P(d+1) < 4Ñ or with --all; the memory, O(Ñ²), does not depend on P. Neurons are listed as [layer, neuron],
+    layers from 1 and neurons from 0; n_silent counts the parameters without gradient at any pattern, which two
+    neurons never active together leave.
 
     \b
     Example:
@@ -79,8 +82,11 @@ def neff(
 
 
 def _cell(value: Any) -> Any:
-    """A list of neurons is shown as their number."""
-    return len(value) if isinstance(value, list) else value
+    """A list of neurons is shown as their number and the first few as layer.neuron."""
+    if not isinstance(value, list) or not value:
+        return 0 if value == [] else value
+    names = [f"{layer}.{neuron}" for layer, neuron in value[:NAMED]] + ["…"] * (len(value) > NAMED)
+    return f"{len(value)}: {' '.join(names)}"
 
 
 def _record(
