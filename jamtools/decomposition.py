@@ -17,18 +17,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from jamtools.cusps import count
-from jamtools.errors import CheckError, InputError
+from jamtools.errors import CheckError
 from jamtools.findings import findings_of
 from jamtools.hessian import BLOCK_NUMBERS, hessian
 from jamtools.inertia import Inertia, inertia, n_below
 from jamtools.loss import Loss, column
 from jamtools.network import Architecture, scale_generators
-from jamtools.records import PARTS, Array, Dataset, Run, Spectrum
+from jamtools.records import PARTS, Array, Dataset, Run, Spectrum, check_finite
 from jamtools.spectrum import Eigenvalues, eigenvalues
 
 
@@ -74,20 +73,12 @@ def spectrum_of(
             n_negative[name] = n_below(matrix, -found[name].tolerance, generators)
     if "Hp" in found:
         check_traceless(found["Hp"], arch)
-    info = {**run.info, **findings_of(found, signs, n_negative, run.info)}
+    info = {**run.info, "method": "exact", **findings_of(found, signs, n_negative, run.info)}
     cusps = count(theta, x, y, arch, loss)
     info |= bounds(info, cusps.n_cusps, cusps.n_convex)
     values = {name: _numbers(found[name].values) for name in found}
     vectors = {name: _numbers(e.vectors) for name, e in found.items() if e.vectors is not None}
     return Spectrum(values, info, parts.kept, vectors)
-
-
-def check_finite(run: Run) -> None:
-    """Raises InputError for a run that diverged."""
-    if not np.isfinite(run.theta).all() or not np.isfinite(run.gaps).all():
-        raise InputError(
-            f"a run of status {run.info['status']!r} whose parameters or gaps are not finite; leave it out"
-        )
 
 
 class _Parts:

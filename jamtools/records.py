@@ -186,6 +186,14 @@ class Spectrum:
         return self.eigenvalues[part]
 
 
+def check_finite(run: Run) -> None:
+    """Raises InputError for a run that diverged."""
+    if not np.isfinite(run.theta).all() or not np.isfinite(run.gaps).all():
+        raise InputError(
+            f"a run of status {run.info['status']!r} whose parameters or gaps are not finite; leave it out"
+        )
+
+
 def check_patterns(x: Array, y: Array, x_name: str, y_name: str) -> None:
     """Raises InputError unless x is a finite float64 [P, d] and y holds P labels ±1."""
     for name, array in ((x_name, x), (y_name, y)):

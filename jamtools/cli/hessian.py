@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,11 +19,11 @@ from jamtools.cli.options import (
     Version,
     byte_count,
     natural,
+    positive,
 )
 from jamtools.cli.session import Session
 
 if TYPE_CHECKING:
-    from jamtools.decomposition import Wanted
     from jamtools.records import Spectrum
     from jamtools.store import Member
 
@@ -50,6 +50,8 @@ SHORT = {
     "trace err": "trace_error", "Frob. err": "frobenius_error",
 }  # fmt: skip
 
+ESTIMATES = ("part", "dimension", "zero", "95%", "negative", "95%", "lowest", "highest")
+
 
 def parts(text: str | tuple[str, ...]) -> tuple[str, ...]:
     """Some of H0, Hp, H."""
@@ -62,6 +64,10 @@ def parts(text: str | tuple[str, ...]) -> tuple[str, ...]:
 @app.command()
 def hessian(
     files: Sources = None,
+    method: Annotated[
+        Literal["exact", "lanczos"],
+        typer.Option("--method", help="exact: all eigenvalues; lanczos: densities, without a matrix."),
+    ] = "exact",
     only: Annotated[
         Any, typer.Option("--only", parser=parts, metavar="PARTS", help="Some of H0,Hp,H (default: all).")
     ] = None,
@@ -75,6 +81,34 @@ def hessian(
             "--vectors", parser=natural, metavar="K", help="Keep the K lowest and K highest eigenvectors."
         ),
     ] = 0,
+    probes: Annotated[
+        int | None,
+        typer.Option(
+            "--probes", parser=positive, metavar="K", help="Of lanczos: random vectors [default: 10]."
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps", parser=positive, metavar="M", help="Of lanczos: steps of each [default: 100]."
+        ),
+    ] = None,
+    extremes: Annotated[
+        int | None,
+        typer.Option(
+            "--extremes",
+            parser=natural,
+            metavar="K",
+            help="Of lanczos: eigenvalues at each end [default: 1].",
+        ),
+    ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Of lanczos: the diagonal block of each layer too.")
+    ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", parser=natural, metavar="N", help="Of lanczos: of the vectors [default: 0]."),
+    ] = None,
     max_memory: Annotated[
         int | None,
         typer.Option(
@@ -95,17 +129,15 @@ def hessian(
     Example:
       jam-train data.safetensors --width 10 | jam-hessian > spectra.safetensors
       jam-hessian runs.safetensors --inertia --max-memory 8G > signs.safetensors
+      jam-hessian large.safetensors --method lanczos --probes 20 > densities.safetensors
 
     All eigenvalues of the three matrices, with trace and Frobenius norm checked; the number of negative modes
-    with the scale symmetries of ReLU projected out; rank, kernel and gap of H0; the symmetry of Hp.
+    with the scale symmetries of ReLU projected out; rank, kernel and gap of H0; the symmetry of Hp. With --method
+    lanczos no matrix is made: densities by stochastic Lanczos quadrature, counts and masses with their intervals.
     """
-    if inertia and (vectors or dtype == "float32"):
-        raise typer.BadParameter(
-            f"got --inertia with {'--vectors' if vectors else '--dtype float32'}, expected signs alone, in float64"
-        )
+    _check(method, inertia, matrices, vectors, dtype, (probes, steps, extremes, layers or None, seed))
     session = Session(NAME, output, quiet, binary=True)
-    from jamtools import store
-    from jamtools.decomposition import Wanted, spectrum_of
+    from jamtools import decomposition, estimation, store
     from jamtools.records import PARTS
 
     everyone, provenance = store.read_ensemble(files)
@@ -113,51 +145,98 @@ def hessian(
     if len(members) < len(everyone):
         session.note(f"{len(everyone) - len(members)} diverged run(s) left out: they have no spectrum")
     where = session.torch_setup(device, dtype, threads)
-    wanted = Wanted(only or PARTS, matrices, vectors, inertia)
-    _announce(session, members, wanted, where[0], max_memory)
+    take: Callable[[Member], Spectrum]
+    if method == "exact":
+        wanted = decomposition.Wanted(only or PARTS, matrices, vectors, inertia)
+        take = lambda m: decomposition.spectrum_of(m.run, m.data, *where, wanted=wanted)
+        need = lambda info: decomposition.needed(info, wanted)
+    else:
+        ends = max(vectors, 1) if extremes is None else extremes
+        sampling = estimation.Sampling(
+            only or PARTS, probes or 10, steps or 100, ends, seed or 0, layers, vectors > 0
+        )
+        take = lambda m: estimation.estimate(m.run, m.data, *where, sampling=sampling)
+        need = estimation.needed
+    _announce(session, members, need, where[0], max_memory)
     spectra = []
     with session.progress(NAME, total=len(members)) as update:
         for i, member in enumerate(members):
             update(i, f"{member.name} Ñ={member.run.info['n_parameters']}")
-            spectra.append(spectrum_of(member.run, member.data, *where, wanted=wanted))
+            spectra.append(take(member))
     session.write(store.spectra_bytes(spectra, session.provenance(provenance)))
     _tell(session, spectra)
 
 
+def _check(
+    method: str, inertia: bool, matrices: bool, vectors: int, dtype: str, sampling: Sequence[object]
+) -> None:
+    """Options that do not go together are a usage error."""
+    if inertia and (vectors or dtype == "float32"):
+        other = "--vectors" if vectors else "--dtype float32"
+        raise typer.BadParameter(f"got --inertia with {other}, expected signs alone, in float64")
+    if method == "lanczos" and (inertia or matrices):
+        other = "--inertia" if inertia else "--matrices"
+        raise typer.BadParameter(
+            f"got --method lanczos with {other}, which needs a matrix; use --method exact"
+        )
+    if method == "exact" and any(value is not None for value in sampling):
+        raise typer.BadParameter(
+            "got --probes, --steps, --extremes, --layers or --seed with --method exact, expected --method lanczos"
+        )
+
+
 def _announce(
-    session: Session, members: Sequence[Member], wanted: Wanted, device: Any, max_memory: int | None
+    session: Session,
+    members: Sequence[Member],
+    needed: Callable[[Any], int],
+    device: Any,
+    max_memory: int | None,
 ) -> None:
     """What the largest run will take, before any work; refused when there is less."""
-    from jamtools.decomposition import needed
     from jamtools.memory import GIB, afford
 
     if not members:
         return
-    largest = max(members, key=lambda member: member.run.info["n_parameters"])
-    need = needed(largest.run.info, wanted)
-    n = largest.run.info["n_parameters"]
-    afford(
-        need,
-        device,
-        max_memory,
-        f"Ñ={n}: the matrices [Ñ, Ñ] and their assembly",
-        "take --only, or --inertia",
-    )
-    session.note(
-        f"{need / GIB:.3g} GiB for the matrices of Ñ={n}, as many runs as there are one after the other"
-    )
+    info = max((member.run.info for member in members), key=lambda info: int(info["n_parameters"]))
+    need, n = needed(info), info["n_parameters"]
+    remedy = "use --method lanczos, or give more --max-memory"
+    afford(need, device, max_memory, f"Ñ={n}: what this method holds at once", remedy)
+    session.note(f"up to {need / GIB:.3g} GiB at once, for Ñ={n}")
 
 
 def _tell(session: Session, spectra: Sequence[Spectrum]) -> None:
     names = [f"r{i:04d}" for i in range(len(spectra))]
     infos = [one.info for one in spectra]
-    if len(spectra) > COLUMNS_AT_MOST:
+    if any("estimates" in info for info in infos):
+        rows = [[n, *row] for n, info in zip(names, infos) for row in _estimate_rows(info["estimates"])]
+        session.table(["run", *ESTIMATES], rows)
+    elif len(spectra) > COLUMNS_AT_MOST:
         session.table(
             ["run", *SHORT], [[n, *(info[f] for f in SHORT.values())] for n, info in zip(names, infos)]
         )
-        return
-    rows = [[label, *(info[field] for info in infos)] for label, field in WHOLE.items()]
-    session.table(["", *names], rows)
+    else:
+        rows = [[label, *(info[field] for info in infos)] for label, field in WHOLE.items()]
+        session.table(["", *names], rows)
+
+
+def _estimate_rows(estimates: dict[str, Any]) -> list[list[object]]:
+    """A row for each part: what was estimated, with its interval."""
+    return [
+        [name, one["dimension"], *_with_interval(one["zero"]), *_with_interval(one["negative"]),
+         _shown(one["lowest"][:1]), _shown(one["highest"][-1:])]
+        for name, one in estimates.items()
+    ]  # fmt: skip
+
+
+def _with_interval(one: dict[str, Any]) -> list[object]:
+    low, high = one["interval"]
+    value = f"{one['value']:.4g}" if one.get("resolved", True) else "at most"
+    return [value, f"{low:.4g} to {high:.4g}"]
+
+
+def _shown(end: list[dict[str, Any]]) -> str | None:
+    """An extreme eigenvalue; with ~ where its residual is too large."""
+    return f"{'' if end[0]['converged'] else '~'}{end[0]['value']:.4g}" if end else None
 
 
 def main() -> None:
