@@ -13,9 +13,10 @@ from jamtools.errors import CheckError, InputError
 from jamtools.hessian import hessian
 from jamtools.lanczos import probe
 from jamtools.loss import Loss
-from jamtools.network import Architecture, initial_parameters
+from jamtools.network import Architecture, initial_parameters, scale_generators
 from jamtools.operators import Operator, dense
 from jamtools.products import Products, ScaleGenerators
+from jamtools.spectrum import project_out
 from tests import oracle
 
 #: All the counts of one test leave their intervals together with this chance at most, if the intervals hold.
@@ -129,9 +130,6 @@ def test_negative_modes_are_counted_without_the_scale_generators():
 
 
 def _projected(case):
-    from jamtools.network import scale_generators
-    from jamtools.spectrum import project_out
-
     return project_out(hessian(*case).Hp, scale_generators(case[0], case[3])).numpy()
 
 
