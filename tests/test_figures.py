@@ -16,7 +16,7 @@ from jamtools import figures, store
 from jamtools.cli import plot
 from jamtools.errors import InputError
 from jamtools.figures import style
-from jamtools.records import Run
+from jamtools.records import Run, Spectrum
 
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "svg": b"<?xml"}
 
@@ -389,3 +389,14 @@ def test_what_cannot_be_drawn_is_refused(folder, monkeypatch, arguments, error, 
 def test_an_unknown_ending_is_one_line(folder):
     line = refusal(jam("plot", "runs.safetensors", "-o", "a.gif", cwd=folder), 2)
     assert "got 'a.gif' for the output, expected a name that ends in .png, .pdf or .svg, or --format" in line
+
+
+def test_an_estimated_density_is_drawn_with_its_band_and_the_mass_at_zero_written_out():
+    x = np.linspace(0, 1, 50)
+    density = {"x": x, "y": 100 * np.exp(-x), "error": np.full(50, 5.0)}
+    estimates = {"H0": {"dimension": 200, "zero": {"value": 100.0, "resolved": True}}}
+    one = Spectrum({}, {**JAMMED.info, "estimates": estimates}, densities={"H0": density})
+    figure = figures.spectrum([one])
+    line = figure.axes[0].lines[0]
+    np.testing.assert_allclose(line.get_ydata(), density["y"] / 200)
+    assert "0.50 at" in figure.axes[0].get_legend().get_texts()[0].get_text()

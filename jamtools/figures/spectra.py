@@ -38,6 +38,9 @@ def spectrum(spectra: Sequence[Spectrum]) -> Figure:
     jammed = [one for one in spectra if any(np.any(values) for values in one.eigenvalues.values())]
     for part, axis in zip(("H0", "Hp", "H"), axes):
         draw = DRAW[part]
+        if spectra and all(part in one.densities for one in spectra):
+            _draw_density(axis, _groups(spectra), part)
+            continue
         if not all(part in one.eigenvalues for one in jammed):
             note(axis, f"no eigenvalues of {part}\nin every spectrum")
         elif jammed:
@@ -166,6 +169,29 @@ def _negative_modes(groups: Sequence[Group]) -> str:
     counts = [one.info["n_negative_H"] for group in groups for one in group.members]
     ends = [str(end) for end in sorted({min(counts), max(counts)})]
     return f"{' to '.join(ends)} negative mode{'s' * (ends != ['1'])}"
+
+
+def _draw_density(axis: Axes, groups: Sequence[Group], part: str) -> None:
+    """An estimated density, with a band of one standard error; the mass at zero that is no part of it is written out."""
+    for group in groups:
+        for one in group.members:
+            density, estimate = one.densities[part], one.info["estimates"][part]
+            n, x, y, error = estimate["dimension"], density["x"], density["y"], density["error"]
+            zero = estimate["zero"]
+            label = (
+                rf"{zero['value'] / n:.2f} at $\lambda = 0$" if zero["resolved"] and zero["value"] > 0 else ""
+            )
+            axis.plot(x, y / n, color=group.colour, label=f"{group.label} {label}".strip() or None)
+            axis.fill_between(
+                x, np.maximum(y - error, 0) / n, (y + error) / n, color=group.colour, alpha=0.2, linewidth=0
+            )
+    axis.set(yscale="log", xlabel=r"$\lambda$", ylabel="density")
+    top = axis.dataLim.y1
+    if top > 0:
+        axis.set_ylim(1e-6 * top, 3 * top)
+    axis.set_title({"H": r"$\mathcal{H}$", "H0": r"$\mathcal{H}_0$", "Hp": r"$\mathcal{H}_p$"}[part])
+    if axis.get_legend_handles_labels()[0]:
+        legend(axis)
 
 
 DRAW = {"H0": _draw_H0, "Hp": _draw_Hp, "H": _draw_H}
