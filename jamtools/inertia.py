@@ -21,6 +21,7 @@ from torch import Tensor
 
 from jamtools.errors import CheckError
 from jamtools.records import Array
+from jamtools.spectrum import orthonormal_basis
 
 #: Matrix-vector products of the estimate of ‖A‖₂; as a factor of the tolerance it needs no more than a digit.
 PRODUCTS = 30
@@ -47,7 +48,7 @@ def inertia(matrix: Tensor, tolerance: float | None = None, constraints: Tensor 
     A = A.double()
     if tolerance is None:
         tolerance = len(A) * eps * norm2(A)
-    G = _independent(constraints) if constraints is not None else A.new_zeros(len(A), 0)
+    G = _columns(constraints) if constraints is not None else A.new_zeros(len(A), 0)
     n = len(A) - G.shape[1]
     if not bool(A.any()):
         return Inertia(0, n, 0, tolerance)
@@ -62,7 +63,7 @@ def inertia(matrix: Tensor, tolerance: float | None = None, constraints: Tensor 
 
 def n_below(matrix: Tensor, threshold: float, constraints: Tensor) -> int:
     """How many eigenvalues of the matrix, restricted to what is orthogonal to `constraints` [n, k], are below it."""
-    return _n_below(matrix.detach().cpu().double(), threshold, _independent(constraints))
+    return _n_below(matrix.detach().cpu().double(), threshold, _columns(constraints))
 
 
 def norm2(A: Tensor) -> float:
@@ -80,16 +81,8 @@ def norm2(A: Tensor) -> float:
     return max(size, 1.0) * scale.item()  # ‖A‖₂ is at least its largest entry
 
 
-def _independent(constraints: Tensor) -> Tensor:
-    """Normalised columns, as many as are independent."""
-    columns = constraints.detach().cpu().double()
-    norms = columns.norm(dim=0)
-    columns = columns[:, norms > 0] / norms[norms > 0]
-    if columns.shape[1] == 0:
-        return columns
-    q, r = torch.linalg.qr(columns)
-    kept = r.diagonal().abs() > max(columns.shape) * torch.finfo(columns.dtype).eps
-    return q[:, kept]
+def _columns(constraints: Tensor) -> Tensor:
+    return orthonormal_basis(constraints.detach().cpu().double())
 
 
 def _n_below(A: Tensor, shift: float, G: Tensor) -> int:

@@ -127,7 +127,7 @@ def project_out(matrix: Tensor, directions: Tensor) -> Tensor:
     Zᵀ A Z with Z an orthonormal basis of the complement, by Householder reflections: Qᵀ A Q without its first
     r rows and columns, where Q R is a basis of the columns.
     """
-    basis = _basis(directions)
+    basis = orthonormal_basis(directions)
     r = basis.shape[1]
     if r == 0:
         return matrix
@@ -137,7 +137,7 @@ def project_out(matrix: Tensor, directions: Tensor) -> Tensor:
     return turned[r:, r:]
 
 
-def _basis(directions: Tensor) -> Tensor:
+def orthonormal_basis(directions: Tensor) -> Tensor:
     """An orthonormal basis [n, r] of the columns, which count alike whatever their norms; null ones not at all."""
     norms = directions.norm(dim=0)
     kept = directions[:, norms > 0] / norms[norms > 0]
