@@ -201,7 +201,8 @@ def _announce(
     need, n = needed(info), info["n_parameters"]
     remedy = "use --method lanczos, or give more --max-memory"
     afford(need, device, max_memory, f"Ñ={n}: what this method holds at once", remedy)
-    session.note(f"up to {need / GIB:.3g} GiB at once, for Ñ={n}")
+    if need > GIB:
+        session.note(f"up to {need / GIB:.3g} GiB at once, for Ñ={n}")
 
 
 def _tell(session: Session, spectra: Sequence[Spectrum]) -> None:
