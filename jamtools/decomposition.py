@@ -23,7 +23,8 @@ from torch import Tensor
 from jamtools.cusps import count
 from jamtools.errors import CheckError
 from jamtools.findings import findings_of
-from jamtools.hessian import BLOCK_NUMBERS, hessian
+from jamtools.hessian import hessian
+from jamtools.hessian import needed as assembly
 from jamtools.inertia import Inertia, inertia, n_below
 from jamtools.loss import Loss, column
 from jamtools.network import Architecture, scale_generators
@@ -147,9 +148,9 @@ def bounds(info: Mapping[str, Any], n_cusps: int, n_convex: int) -> dict[str, An
 
 
 def needed(info: Mapping[str, Any], wanted: Wanted) -> int:
-    """Bytes in float64 for a run of this shape: three matrices [Ñ, Ñ], what is kept beside them, and a block of patterns.
+    """Bytes in float64 for a run of this shape: three matrices [Ñ, Ñ] and a block of patterns, and what is kept beside them.
 
     Two more matrices with `matrices`, and with `vectors` the eigenvectors and the two that their solver works in.
     """
-    n = info["n_parameters"]
-    return 8 * (n**2 * (3 + 2 * wanted.matrices + 3 * (wanted.vectors > 0)) + BLOCK_NUMBERS)
+    more = 2 * wanted.matrices + 3 * (wanted.vectors > 0)
+    return assembly(Architecture.of(info)) + 8 * more * int(info["n_parameters"]) ** 2

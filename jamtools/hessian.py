@@ -11,32 +11,29 @@ For Hp let c = ∂L/∂f, β_j = ∂(c·f)/∂z_j and a_j the inputs of layer j 
     M_jk = ∂²(c·f)/∂z_j∂z_k:        M_jj = diag[ρ''(z_j) W_{j+1}ᵀβ_{j+1}] + D_j W_{j+1}ᵀ M_{j+1,j+1} W_{j+1} D_j,
                                     M_jk = D_j W_{j+1}ᵀ M_{j+1,k} for j < k,     D_j = diag ρ'(z_j),  M = 0 at the output.
 
-Each block is a matrix product over patterns. For ReLU M vanishes: the same-layer blocks are zero and tr Hp = 0.
+Each block is a matrix product over patterns, which are the last and contiguous index of every array here: its sum over the
+blocks of patterns is kept as the product gives it, and sorted into Hp once. Only j ≤ k is computed, of H0 only the upper
+triangle by panels, and of M_jj ⊗ a_j ⊗ a_j only p ≤ r and q ≤ s.
+For ReLU M vanishes: the same-layer blocks are zero and tr Hp = 0.
 
 Source: arXiv:1809.09349, section III and appendix B.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from jamtools.loss import Loss
-from jamtools.network import (
-    Architecture,
-    Layers,
-    State,
-    backward,
-    forward,
-    gradient_rows,
-    layers_of,
-)
+from jamtools.network import Architecture, Layers, State, backward, forward, layers_of
 
-#: Patterns are taken in blocks whose intermediate products stay below this many numbers (256 MB in float64).
-BLOCK_NUMBERS = 1 << 25
+#: Patterns are taken in blocks whose intermediate arrays stay below this many numbers (32 MB in float64).
+BLOCK_NUMBERS = 1 << 22
+#: Rows of a panel of H0: of the panels on the diagonal half is computed in vain.
+PANEL = 128
 
 
 @dataclass(frozen=True)
@@ -51,130 +48,246 @@ class Hessian:
         return self.H0 + self.Hp
 
 
+def needed(arch: Architecture, dtype: torch.dtype = torch.float64) -> int:
+    """Bytes of hessian() at its peak, or of its result with H: 3 Ñ² numbers and a block.
+
+    The third Ñ² bounds the sums that are not sorted into Hp yet: Σ_{j<k} Ñ_j Ñ_k for M, the same for T, and
+    half or less of Ñ_j² for each layer j. A block is BLOCK_NUMBERS, or a single pattern if that takes more.
+    """
+    return (3 * arch.n_parameters**2 + max(BLOCK_NUMBERS, _numbers(arch))) * dtype.itemsize
+
+
 def hessian(
-    theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, slopes: list[Tensor] | None = None
+    theta: Tensor,
+    x: Tensor,
+    y: Tensor,
+    arch: Architecture,
+    loss: Loss,
+    slopes: Sequence[Tensor] | None = None,
 ) -> Hessian:
-    """H0 and Hp of the hinge loss at theta [Ñ], over x [P, d] and y [P, C].
+    """H0 and Hp of the hinge loss at theta [Ñ], over x [P, d] and y [P, C], in the memory that `needed` tells.
 
     slopes [L][P, h] stand for ρ'(z) where they are given: on a cusp, its multiplier.
     Raises InputError for another loss or with batch normalisation.
-    Patterns are taken in blocks: memory beyond the two results is bounded.
     """
-    arch.require_plain()
     loss.require_hinge()
-    layers = layers_of(theta, arch)
+    arch.require_plain()
+    passes = _Passes(layers_of(theta, arch), x, y, arch, loss, slopes)
+    unsatisfied = passes.unsatisfied()
+    return Hessian(_h0(passes, unsatisfied), _hp(passes, unsatisfied))
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """Forward passes of chosen patterns, with the slopes that are given."""
+
+    layers: Layers
+    x: Tensor
+    y: Tensor
+    arch: Architecture
+    loss: Loss
+    slopes: Sequence[Tensor] | None
+
+    def of(self, chosen: Tensor) -> State:
+        state = forward(self.layers, self.x[chosen], self.arch)
+        return (
+            state if self.slopes is None else replace(state, slopes=[slope[chosen] for slope in self.slopes])
+        )
+
+    def unsatisfied(self) -> Tensor:
+        """[P, C] booleans: Δ > 0."""
+        blocks = zip(self.x.split(_size(self.arch)), self.y.split(_size(self.arch)), strict=True)
+        f = ((forward(self.layers, some, self.arch).f, labels) for some, labels in blocks)
+        return torch.cat([self.loss.gaps(*one) > 0 for one in f])
+
+
+def _numbers(arch: Architecture) -> int:
+    """Of one pattern: a row of J, or M of two layers with all above, T twice, and the factors of a product."""
+    widest = max(max(out, fan_in + 1) for out, fan_in in arch.shapes)
+    return arch.n_parameters + (2 * arch.depth + 4) * widest**2
+
+
+def _size(arch: Architecture) -> int:
+    """Patterns of a block."""
+    return max(1, BLOCK_NUMBERS // _numbers(arch))
+
+
+def _h0(passes: _Passes, unsatisfied: Tensor) -> Tensor:
+    """(∂²L/∂Δ²) Σ ∇f_c ⊗ ∇f_c over the unsatisfied pairs [P, C] of pattern and output."""
+    arch, loss = passes.arch, passes.loss
     n = arch.n_parameters
-    H0, Hp = theta.new_zeros(n, n), theta.new_zeros(n, n)
-    for chosen in _unsatisfied_blocks(layers, x, y, arch, loss):
-        state = forward(layers, x[chosen], arch)
-        if slopes is not None:
-            state = replace(state, slopes=[slope[chosen] for slope in slopes])
-        _add_h0(H0, layers, state, loss.gaps(state.f, y[chosen]), arch, loss)
-        _add_hp(Hp, layers, state, loss.slope(state.f, y[chosen]), arch)
-    return Hessian(H0, Hp)
+    H0 = passes.x.new_zeros(n, n)
+    for pairs in unsatisfied.nonzero().split(_size(arch)):
+        state = passes.of(pairs[:, 0])
+        signal = torch.nn.functional.one_hot(pairs[:, 1], arch.outputs).to(H0)
+        J = H0.new_empty(n, len(pairs))
+        _fill_gradients(J, backward(passes.layers, state, signal, arch), state.inputs)
+        for start in range(0, n, PANEL):
+            panel = H0[start : start + PANEL, start:]
+            panel.addmm_(J[start : start + PANEL], J[start:].T, alpha=loss.hinge_curvature)
+    return _mirrored(H0)
 
 
-def _unsatisfied_blocks(
-    layers: Layers, x: Tensor, y: Tensor, arch: Architecture, loss: Loss
-) -> Iterator[Tensor]:
-    """The unsatisfied patterns, block by block, as indices into x."""
-    gaps = loss.gaps(forward(layers, x, arch).f, y)
-    unsatisfied = (gaps > 0).any(1).nonzero()[:, 0]
-    widest = max(fan_in + 1 for _, fan_in in arch.shapes)
-    size = max(1, BLOCK_NUMBERS // max(arch.n_parameters, 2 * widest**2))
-    yield from unsatisfied.split(size)
+def _fill_gradients(J: Tensor, beta: list[Tensor], inputs: list[Tensor]) -> None:
+    """∂g_µ/∂W, a column a pattern."""
+    start = 0
+    for b, a in zip(beta, inputs, strict=True):
+        b, a = b.T.contiguous(), a.T.contiguous()
+        end = start + len(b) * len(a)
+        torch.mul(b[:, None], a, out=J[start:end].view(len(b), len(a), -1))
+        J[end : end + len(b)] = b
+        start = end + len(b)
 
 
-def _add_h0(H0: Tensor, layers: Layers, state: State, gaps: Tensor, arch: Architecture, loss: Loss) -> None:
-    """H0 += (∂²L/∂Δ²) Σ ∇f_c ⊗ ∇f_c over the unsatisfied pairs of a block."""
-    for c in range(arch.outputs):
-        active = gaps[:, c] > 0
-        signal = torch.zeros_like(gaps)
-        signal[active, c] = loss.hinge_curvature**0.5
-        rows = gradient_rows(backward(layers, state, signal, arch), state)
-        H0.addmm_(rows.T, rows)
+def _mirrored(matrix: Tensor) -> Tensor:
+    """The matrix with its upper triangle copied to the lower one, in place."""
+    for start in range(0, len(matrix), PANEL):
+        end = start + PANEL
+        matrix[end:, start:end] = matrix[start:end, end:].T
+        corner = matrix[start:end, start:end]
+        corner.copy_(corner.triu() + corner.triu(1).T)
+    return matrix
 
 
-def _add_hp(Hp: Tensor, layers: Layers, state: State, slope: Tensor, arch: Architecture) -> None:
-    """Hp += Σ_µ Σ_c slope_c ∇²f_c, a block (j, k) of layers at a time, and its mirror image."""
-    beta = backward(layers, state, slope, arch)
-    ones = slope.new_ones(len(slope), 1)
-    inputs = [torch.cat([a, ones], 1) for a in state.inputs]
-    index = _parameter_index(arch, slope.device)
-    curved = _curvatures(layers, state, beta, arch)
-    for j in range(len(layers)):
-        jacobian: Tensor | None = None
-        for k in range(j, len(layers)):
-            jacobian = _input_jacobian(jacobian, layers, state, j, k, arch)
-            block = _block(inputs[j], inputs[k], beta[k], curved.get((j, k)), jacobian)
-            if block is not None:
-                _add_block(Hp, block, index[j], index[k], j == k)
+@dataclass(frozen=True)
+class _Point:
+    """Patterns last: a [in + 1, m] with the 1 of the bias, β and ρ', ρ'' at z [out, m], a tensor for each layer."""
+
+    layers: Layers
+    inputs: list[Tensor]
+    beta: list[Tensor]
+    slope: list[Tensor]
+    curvature: list[Tensor]
+
+    @classmethod
+    def at(cls, passes: _Passes, chosen: Tensor) -> _Point:
+        arch, layers, state = passes.arch, passes.layers, passes.of(chosen)
+        beta = backward(layers, state, passes.loss.slope(state.f, passes.y[chosen]), arch)
+        z = [hidden.T.contiguous() for hidden in state.z[:-1]]
+        inputs = [torch.cat([a.T, a.new_ones(1, len(a))]) for a in state.inputs]
+        curvature = [] if arch.activation in ("relu", "linear") else [arch.rho.curvature(v) for v in z]
+        slopes = [state.slope(j, arch).T.contiguous() for j in range(arch.depth)]
+        return cls(layers, inputs, [b.T.contiguous() for b in beta], slopes, curvature)
 
 
-def _input_jacobian(
-    last: Tensor | None, layers: Layers, state: State, j: int, k: int, arch: Architecture
-) -> Tensor | None:
-    """T_kj [m, in_k, out_j] from T_{k-1,j}; None for j = k, where the inputs do not depend on z_j."""
-    if k == j:
-        return None
-    slope = state.slope(k - 1, arch)
-    if k == j + 1:
-        return torch.diag_embed(slope)
-    assert last is not None
-    return slope[:, :, None] * (layers[k - 1][0] @ last)
+#: What a sum is of, and the layers j ≤ k of its block: "near" β_k a_j ⊗ diag T_kj for k = j + 1, "far" β_k a_j ⊗ T_kj
+#: for those above, "curved" M_jk ⊗ a_j a_k for j < k, "same" a triangle of M_jj ⊗ a triangle of a_j a_j, "diagonal" the
+#: diagonal M_jj of the last hidden layer ⊗ a triangle of a_j a_j.
+Key = tuple[str, int, int]
 
 
-def _curvatures(
-    layers: Layers, state: State, beta: list[Tensor], arch: Architecture
-) -> dict[tuple[int, int], Tensor]:
-    """M_jk [m, out_j, out_k] for j ≤ k among the hidden layers; empty when ρ'' = 0."""
-    if arch.activation in ("relu", "linear"):
-        return {}
-    curved: dict[tuple[int, int], Tensor] = {}
-    hidden = len(layers) - 1
-    for j in range(hidden - 1, -1, -1):
-        weight, slope = layers[j + 1][0], state.slope(j, arch)
-        curved[j, j] = torch.diag_embed(arch.rho.curvature(state.z[j]) * (beta[j + 1] @ weight))
-        back = weight * slope[:, None, :]  # W_{j+1} D_j, [m, out_{j+1}, out_j]
-        for k in range(j + 1, hidden):
-            curved[j, k] = back.mT @ curved[j + 1, k]
-        if j + 1 < hidden:
-            curved[j, j] += curved[j, j + 1] @ back
-    return curved
+def _hp(passes: _Passes, unsatisfied: Tensor) -> Tensor:
+    """Σ_µ Σ_c (∂L/∂f_c) ∇²f_c over the patterns that fail at some output."""
+    arch = passes.arch
+    sums: dict[Key, Tensor] = {}
+    for chosen in unsatisfied.any(1).nonzero()[:, 0].split(_size(arch)):
+        point = _Point.at(passes, chosen)
+        for factors in (_mixed_factors(point), _curved_factors(point)):
+            for key, left, right in factors:
+                if key in sums:
+                    sums[key].addmm_(left, right.T)
+                else:
+                    sums[key] = left @ right.T
+    Hp = passes.x.new_zeros(arch.n_parameters, arch.n_parameters)
+    while sums:
+        key, total = sums.popitem()
+        _place(Hp, total, key, arch)
+    return _mirrored(Hp)
 
 
-def _block(
-    a_j: Tensor, a_k: Tensor, beta_k: Tensor, curved: Tensor | None, jacobian: Tensor | None
-) -> Tensor | None:
-    """The block (j, k) as [out_j, in_j + 1, out_k, in_k + 1]; None when it vanishes."""
-    block = None
-    if curved is not None:  # M[p,r] a_j[q] a_k[s]
-        pr = curved.flatten(1).T @ (a_j[:, :, None] * a_k[:, None, :]).flatten(1)
-        block = pr.view(*curved.shape[1:], a_j.shape[1], a_k.shape[1]).permute(0, 2, 1, 3)
-    if jacobian is None:
-        return block
-    # β[r] a_j[q] T[s,p]; the bias column of a_k does not depend on z_j
-    rq = (beta_k[:, :, None] * a_j[:, None, :]).flatten(1).T @ jacobian.flatten(1)
-    mixed = rq.view(beta_k.shape[1], a_j.shape[1], *jacobian.shape[1:]).permute(3, 1, 0, 2)
-    mixed = torch.nn.functional.pad(mixed, (0, 1))
-    return mixed if block is None else block + mixed
+def _outer(u: Tensor, v: Tensor) -> Tensor:
+    """u ⊗ v of every pattern, [u · v, m]."""
+    return (u[:, None] * v).flatten(0, 1)
 
 
-def _parameter_index(arch: Architecture, device: torch.device) -> list[Tensor]:
-    """Per layer the places in theta of (weight | bias), [out · (in + 1)]."""
-    index, start = [], 0
-    for out, fan_in in arch.shapes:
-        weight = torch.arange(start, start + out * fan_in, device=device).view(out, fan_in)
-        bias = torch.arange(start + out * fan_in, start + out * (fan_in + 1), device=device)
-        index.append(torch.cat([weight, bias[:, None]], 1).flatten())
-        start += out * (fan_in + 1)
-    return index
+def _mixed_factors(point: _Point) -> Iterator[tuple[Key, Tensor, Tensor]]:
+    """β_k[r] a_j[q] and T_kj[s,p] for all j < k; of T_{j+1,j} the diagonal."""
+    a, beta, slope = point.inputs, point.beta, point.slope
+    for j, D in enumerate(slope):
+        yield ("near", j, j + 1), _outer(beta[j + 1], a[j]), D
+        T: Tensor | None = None
+        for k in range(j + 2, len(beta)):
+            weight = point.layers[k - 1][0]
+            T = (
+                weight[:, :, None] * D
+                if T is None
+                else (weight @ T.flatten(1)).view(len(weight), *T.shape[1:])
+            )
+            T *= slope[k - 1][:, None]
+            yield ("far", j, k), _outer(beta[k], a[j]), T.flatten(0, 1)
 
 
-def _add_block(Hp: Tensor, block: Tensor, rows: Tensor, columns: Tensor, diagonal: bool) -> None:
-    flat = block.reshape(len(rows), len(columns))
-    if diagonal:
-        flat = (flat + flat.T) / 2  # symmetric but for round-off
-    Hp[rows[:, None], columns] += flat
-    if not diagonal:
-        Hp[columns[:, None], rows] += flat.T
+def _curved_factors(point: _Point) -> Iterator[tuple[Key, Tensor, Tensor]]:
+    """M_jk[p,r] and a_j[q] a_k[s] for j ≤ k among the hidden layers; nothing when ρ'' = 0."""
+    a = point.inputs
+    M: dict[int, Tensor] = {}  # M_jk by k, of the last j
+    for j in reversed(range(len(point.curvature))):
+        back, D = point.layers[j + 1][0].T, point.slope[j][:, None]
+        M = {k: (back @ above.flatten(1)).view(-1, *above.shape[1:]) * D for k, above in M.items()}
+        bend = point.curvature[j] * (back @ point.beta[j + 1])
+        q, s = torch.triu_indices(len(a[j]), len(a[j]), device=bend.device)
+        pairs = a[j][q] * a[j][s]
+        if not M:  # the last one, where M_jj is diagonal
+            M[j] = torch.diag_embed(bend.T).permute(1, 2, 0).contiguous()
+            yield ("diagonal", j, j), bend, pairs
+            continue
+        for k, both in M.items():
+            yield ("curved", j, k), both.flatten(0, 1), _outer(a[j], a[k])
+        M[j] = (back @ M[j + 1].transpose(0, 1).flatten(1)).view(len(bend), *bend.shape) * D
+        M[j].diagonal().add_(bend.T)
+        p, r = torch.triu_indices(len(bend), len(bend), device=bend.device)
+        yield ("same", j, j), M[j][p, r], pairs
+
+
+def _place(Hp: Tensor, total: Tensor, key: Key, arch: Architecture) -> None:
+    """Adds one sum to the block (j, k) of Hp."""
+    kind, j, k = key
+    (out_j, in_j), (out_k, in_k) = arch.shapes[j], arch.shapes[k]
+    for block, q, s in _views(Hp, arch, j, k):
+        if kind == "curved":
+            block += total.view(out_j, out_k, in_j + 1, in_k + 1)[:, :, q, s].transpose(1, 2)
+        elif kind == "same":
+            places, step = _symmetric_places(in_j + 1, Hp.device)[q, s], _step(arch, j)
+            rows = _symmetric_places(out_j, Hp.device).split(step)
+            for some, own in zip(block.split(step), rows, strict=True):
+                some += total[own][:, :, places].transpose(1, 2)
+        elif kind == "diagonal":
+            places = _symmetric_places(in_j + 1, Hp.device)[q, s]
+            block.diagonal(0, 0, 2).add_(total[:, places].permute(1, 2, 0))
+        elif s.start == 0 and kind == "far":  # the 1 of a bias depends on no z_j
+            block += total.view(out_k, in_j + 1, in_k, out_j)[:, q].permute(3, 1, 0, 2)
+        elif s.start == 0:
+            block.diagonal(0, 0, 3).add_(total.view(out_k, in_j + 1, out_j)[:, q].transpose(0, 1))
+
+
+def _views(Hp: Tensor, arch: Architecture, j: int, k: int) -> Iterator[tuple[Tensor, slice, slice]]:
+    """The four parts of the block (j, k) as [p, q, r, s], with their q and s: weights of a layer, or its biases."""
+    for q, rows in _parts(arch, j):
+        for s, columns in _parts(arch, k):
+            part = Hp[rows, columns].unflatten(1, (arch.shapes[k][0], -1))
+            yield part.unflatten(0, (arch.shapes[j][0], -1)), q, s
+
+
+def _parts(arch: Architecture, layer: int) -> list[tuple[slice, slice]]:
+    """Of the weights and of the biases of a layer: which inputs they take, and their place in theta."""
+    start = sum(out * (fan_in + 1) for out, fan_in in arch.shapes[:layer])
+    out, fan_in = arch.shapes[layer]
+    middle = start + out * fan_in
+    return [
+        (slice(0, fan_in), slice(start, middle)),
+        (slice(fan_in, fan_in + 1), slice(middle, middle + out)),
+    ]
+
+
+def _step(arch: Architecture, j: int) -> int:
+    """For how many neurons p of layer j at once M_jj's sum is spread from its triangles: what BLOCK_NUMBERS holds."""
+    out, fan_in = arch.shapes[j]
+    return max(1, BLOCK_NUMBERS // (2 * out * (fan_in + 1) ** 2))
+
+
+def _symmetric_places(n: int, device: torch.device) -> Tensor:
+    """[n, n]: the place of (p, r) and of (r, p) among the pairs p ≤ r."""
+    places = torch.zeros(n, n, dtype=torch.long, device=device)
+    p, r = torch.triu_indices(n, n, device=device)
+    places[p, r] = places[r, p] = torch.arange(len(p), device=device)
+    return places

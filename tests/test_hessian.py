@@ -46,10 +46,11 @@ def test_h0_and_hp_equal_their_definitions_by_autograd(case):
     assert (ours.Hp - Hp).abs().max() < ROUNDING * max(1, Hp.abs().max().item())
 
 
-def test_blocks_of_patterns_change_nothing_but_round_off(case, monkeypatch):
+def test_blocks_of_patterns_and_panels_change_nothing_but_round_off(case, monkeypatch):
     arch, theta, x, y, loss = case
     whole = hessian(theta, x, y, arch, loss)
-    monkeypatch.setattr(jamtools.hessian, "BLOCK_NUMBERS", 7 * arch.n_parameters)
+    monkeypatch.setattr(jamtools.hessian, "BLOCK_NUMBERS", 7 * jamtools.hessian._numbers(arch))
+    monkeypatch.setattr(jamtools.hessian, "PANEL", 5)
     parts = hessian(theta, x, y, arch, loss)
     for name in ("H0", "Hp"):
         a, b = getattr(whole, name), getattr(parts, name)

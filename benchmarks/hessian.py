@@ -1,0 +1,228 @@
+"""Assembling the Hessian and ranking G, next to plain references and to the matrix-multiply rate, in one run.
+
+    python benchmarks/hessian.py [--quick]
+
+Every pattern is unsatisfied, N_Δ = 3 Ñ. References: for H0 a loop of outer products of rows that are at hand already; for Hp
+a backward pass a row through the graph of the gradient; for H torch.func.hessian, and the eigenvalues alone; for the rank of
+G one QR of a matrix of its size. "rate" is the share of the machine's own float64 matrix-multiply rate (all threads,
+1500 x 1500), at the 2 N_Δ Ñ² operations of a product JᵀJ. "~": a reference timed on a part of the rows or patterns and
+multiplied up. "beyond" is the peak of memory while H0 and Hp are made, above the two, in a process of its own. Ratios are of
+interest: absolute figures are this machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jamtools import hessian
+from jamtools.effective import effective_parameters
+from jamtools.loss import Loss
+from jamtools.network import Architecture, forward, initial_parameters, layers_of
+
+SIZES = [(10, 3), (15, 3), (26, 3), (20, 5)]
+#: Numbers in each intermediate array of torch.func.hessian, [patterns, h, Ñ]: what it gets of the patterns.
+FUNC_NUMBERS = 1 << 23
+
+
+def sphere(P: int, d: int) -> Tensor:
+    x = np.random.default_rng(0).standard_normal((P, d))
+    return torch.from_numpy(x * np.sqrt(d) / np.linalg.norm(x, axis=1, keepdims=True))
+
+
+def point(arch: Architecture, P: int) -> tuple[Tensor, Tensor, Tensor]:
+    """theta, x and labels that all P patterns fail."""
+    theta, x = torch.from_numpy(initial_parameters(arch, "torch", 0)), sphere(P, arch.d)
+    return theta, x, torch.where(forward(layers_of(theta, arch), x, arch).f > 0, -1.0, 1.0).double()
+
+
+def best(work, seconds: float) -> float:
+    """Seconds of one call: the shortest of those that fit in so many seconds, at least three."""
+    times: list[float] = []
+    while len(times) < 3 or sum(times) < seconds:
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def once(work) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def matrix_rate() -> float:
+    """Float64 operations a second in a large matrix product."""
+    a = torch.rand(1500, 1500, dtype=torch.float64)
+    return 2 * 1500**3 / best(lambda: a @ a, 0.3)
+
+
+# --- the references ---------------------------------------------------------------------------------
+
+
+def f(theta: Tensor, x: Tensor, arch: Architecture) -> Tensor:
+    """f(x; theta) [P] with torch's own functions."""
+    for layer, (out, fan_in) in enumerate(arch.shapes):
+        weight, bias, theta = theta.split([out * fan_in, out, len(theta) - out * (fan_in + 1)])
+        x = torch.nn.functional.linear(x, weight.view(out, fan_in), bias)
+        if layer < arch.depth:
+            x = torch.relu(x) if arch.activation == "relu" else torch.tanh(x)
+    return x[:, 0]
+
+
+def outer_products(rows: Tensor, P: int) -> Tensor:
+    """Σ ∇Δ ⊗ ∇Δ / P, a pattern at a time."""
+    H0 = rows.new_zeros(rows.shape[1], rows.shape[1])
+    for row in rows:
+        H0 += torch.outer(row, row) / P
+    return H0
+
+
+class BackwardRows:
+    """Rows of Hp by autograd: Δ in front is held fixed, ∇Δ is differentiated."""
+
+    def __init__(self, theta: Tensor, x: Tensor, y: Tensor, arch: Architecture) -> None:
+        self.theta = theta.clone().requires_grad_()
+        delta = 0.5 - y[:, 0] * f(self.theta, x, arch)
+        loss = (delta.detach() * delta).mean()
+        (self.gradient,) = torch.autograd.grad(loss, self.theta, create_graph=True)
+
+    def rows(self, n: int) -> Tensor:
+        return torch.stack(
+            [torch.autograd.grad(g, self.theta, retain_graph=True)[0] for g in self.gradient[:n]]
+        )
+
+
+def func_hessian(theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, P: int) -> Tensor:
+    return torch.func.hessian(
+        lambda t: 0.5 * (0.5 - y[:, 0] * f(t, x, arch)).clamp(min=0).square().sum() / P
+    )(theta)
+
+
+# --- memory -----------------------------------------------------------------------------------------
+
+
+def status(name: str) -> int:
+    """A field of /proc/self/status, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def beyond(arch: Architecture, P: int) -> int:
+    """Bytes at the peak of hessian() beyond H0 and Hp; to be called in a fresh process."""
+    small = Architecture(arch.d, 4, 2, arch.activation)
+    hessian.hessian(*point(small, 2000), small, Loss("hinge", 0.5, 2000))  # libraries have loaded and set up
+    theta, x, y = point(arch, P)
+    before = status("VmRSS")
+    hessian.hessian(theta, x, y, arch, Loss("hinge", 0.5, P))
+    return status("VmHWM") - before - 16 * arch.n_parameters**2
+
+
+def in_child(work, *arguments) -> int:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, arguments)
+
+
+# --- the table --------------------------------------------------------------------------------------
+
+
+def line(what: str, ours: float, theirs: float, mark: str = " ", flops: float = 0.0, more: str = "") -> None:
+    share = f"{flops / ours / matrix_rate():6.0%}" if flops else " " * 6
+    print(
+        f"    {what:32} {1e3 * ours:9.1f} {mark}{1e3 * theirs:10.1f} {theirs / ours:8.1f} {share} {more}",
+        flush=True,
+    )
+
+
+def case(arch: Architecture, seconds: float, n_rows: int) -> None:
+    n = arch.n_parameters
+    P = 3 * n
+    theta, x, y = point(arch, P)
+    loss = Loss("hinge", 0.5, P)
+    print(f"{arch.activation}, d=h={arch.d} L={arch.depth}, Ñ={n}, N_Δ={P}")
+    fail = torch.ones(P, 1, dtype=torch.bool)
+    setting = (layers_of(theta, arch), x, y, fail, arch, loss)
+    h0_line(setting, theta, seconds, n_rows)
+    hp_line(setting, theta, seconds, n_rows)
+    ours = best(lambda: hessian.hessian(theta, x, y, arch, loss), seconds)
+    part = min(P, max(1, FUNC_NUMBERS // (arch.width * n)))
+    theirs = once(lambda: func_hessian(theta, x[:part], y[:part], arch, P)) * P / part
+    parts = hessian.hessian(theta, x, y, arch, loss)
+    line("H0 and Hp; torch.func.hessian", ours, theirs, "~" if part < P else " ")
+    line("H0 and Hp; eigenvalues of H", ours, best(lambda: torch.linalg.eigvalsh(parts.H), seconds))
+    line("H0 and Hp; and its eigenvectors", ours, best(lambda: torch.linalg.eigh(parts.H), seconds))
+    peak, one = in_child(beyond, arch, P) / 2**20, 8 * n * n / 2**20
+    block = hessian.needed(arch) / 2**20 - 3 * one
+    print(
+        f"    beyond: {peak:.0f} MiB, at most {one:.0f} (a third matrix) + {block:.0f} (a block) are announced"
+    )
+
+
+def h0_line(setting, theta: Tensor, seconds: float, n_rows: int) -> None:
+    layers, x, y, fail, arch, loss = setting
+    ours = best(lambda: hessian._h0(layers, x, fail, arch, loss), seconds)
+    part = min(len(x), 5 * n_rows)
+    rows = torch.func.vmap(torch.func.grad(lambda t, one: f(t, one[None], arch)[0]), (None, 0))(
+        theta, x[:part]
+    )
+    theirs = once(lambda: outer_products(rows, loss.P)) * len(x) / part
+    line("H0; outer products", ours, theirs, "~" if part < len(x) else " ", 2 * len(x) * arch.n_parameters**2)
+
+
+def hp_line(setting, theta: Tensor, seconds: float, n_rows: int) -> None:
+    layers, x, y, fail, arch, loss = setting
+    n = arch.n_parameters
+    ours = best(lambda: hessian._hp(layers, x, y, fail, arch, loss), seconds)
+    reference = BackwardRows(theta, x, y, arch)
+    part = min(n, n_rows)
+    exact = reference.rows(part)
+    theirs = best(lambda: reference.rows(part), seconds) * n / part
+    Hp = hessian._hp(layers, x, y, fail, arch, loss)
+    error = (Hp[:part] - exact).abs().max() / Hp.abs().max()
+    line(
+        "Hp; a backward pass a row",
+        ours,
+        theirs,
+        "~" if part < n else " ",
+        more=f"they differ by {error:.0e}",
+    )
+
+
+def rank(arch: Architecture, P: int, seconds: float) -> None:
+    theta, x = torch.from_numpy(initial_parameters(arch, "orthogonal", 0)), sphere(P, arch.d)
+    n, columns = arch.n_parameters, P * (arch.d + 1)
+    print(f"{arch.activation}, d=h={arch.d} L={arch.depth}: rank of G, {n} x {columns}")
+    matrix = torch.randn(columns, n, dtype=torch.float64)
+    qr = best(lambda: torch.linalg.qr(matrix, mode="r"), seconds)
+    everything = best(lambda: effective_parameters(theta, x, arch, whole=True), seconds)
+    early = best(lambda: effective_parameters(theta, x, arch), seconds)
+    line("all columns; one QR", everything, qr)
+    line("stopping early; one QR", early, qr)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--quick", action="store_true", help="the smallest case, a few rows of the references"
+    )
+    quick = parser.parse_args().quick
+    seconds, n_rows = (0.1, 10) if quick else (2.0, 60)
+    rate = matrix_rate() / 1e9
+    print(f"{torch.get_num_threads()} threads, float64 matrix product {rate:.1f} GFLOP/s")
+    print(f"    {'ms':32} {'ours':>9} {'reference':>11} {'ratio':>8} {'rate':>6}")
+    for d, L in SIZES[: 1 if quick else None]:
+        for activation in ("relu", "tanh"):
+            case(Architecture(d, d, L, activation), seconds, n_rows)
+    for activation in ("relu", "tanh"):
+        rank(Architecture(*((10, 10) if quick else (15, 15)), 3, activation), 500 if quick else 2000, seconds)
+
+
+if __name__ == "__main__":
+    main()
