@@ -30,8 +30,10 @@ from torch import Tensor
 from jamtools.loss import Loss
 from jamtools.network import Architecture, Layers, State, backward, forward, layers_of
 
-#: Patterns are taken in blocks whose intermediate arrays stay below this many numbers (32 MB in float64).
-BLOCK_NUMBERS = 1 << 22
+#: Patterns are taken in blocks whose intermediate arrays stay below this many numbers (64 MB in float64),
+BLOCK_NUMBERS = 1 << 23
+#: and of no more patterns than this: the arrays had better stay in the cache.
+BLOCK_PATTERNS = 1024
 #: Rows of a panel of H0: of the panels on the diagonal half is computed in vain.
 PANEL = 128
 
@@ -49,12 +51,13 @@ class Hessian:
 
 
 def needed(arch: Architecture, dtype: torch.dtype = torch.float64) -> int:
-    """Bytes of hessian() at its peak, or of its result with H: 3 Ñ² numbers and a block.
+    """Bytes of hessian() at its peak, or of its result with H: 3 Ñ² numbers and a block of patterns.
 
     The third Ñ² bounds the sums that are not sorted into Hp yet: Σ_{j<k} Ñ_j Ñ_k for M, the same for T, and
-    half or less of Ñ_j² for each layer j. A block is BLOCK_NUMBERS, or a single pattern if that takes more.
+    half or less of Ñ_j² for each layer j. A block is BLOCK_NUMBERS at most, unless one pattern takes more.
     """
-    return (3 * arch.n_parameters**2 + max(BLOCK_NUMBERS, _numbers(arch))) * dtype.itemsize
+    block = max(_size(numbers) * numbers for numbers in (_h0_numbers(arch), _hp_numbers(arch)))
+    return (3 * arch.n_parameters**2 + block) * dtype.itemsize
 
 
 def hessian(
@@ -70,8 +73,8 @@ def hessian(
     slopes [L][P, h] stand for ρ'(z) where they are given: on a cusp, its multiplier.
     Raises InputError for another loss or with batch normalisation.
     """
-    loss.require_hinge()
     arch.require_plain()
+    loss.require_hinge()
     passes = _Passes(layers_of(theta, arch), x, y, arch, loss, slopes)
     unsatisfied = passes.unsatisfied()
     return Hessian(_h0(passes, unsatisfied), _hp(passes, unsatisfied))
@@ -96,20 +99,26 @@ class _Passes:
 
     def unsatisfied(self) -> Tensor:
         """[P, C] booleans: Δ > 0."""
-        blocks = zip(self.x.split(_size(self.arch)), self.y.split(_size(self.arch)), strict=True)
+        size = _size(_h0_numbers(self.arch))
+        blocks = zip(self.x.split(size), self.y.split(size), strict=True)
         f = ((forward(self.layers, some, self.arch).f, labels) for some, labels in blocks)
         return torch.cat([self.loss.gaps(*one) > 0 for one in f])
 
 
-def _numbers(arch: Architecture) -> int:
-    """Of one pattern: a row of J, or M of two layers with all above, T twice, and the factors of a product."""
+def _h0_numbers(arch: Architecture) -> int:
+    """Of one pattern: a column of J, and less than that for all activations."""
+    return 2 * arch.n_parameters
+
+
+def _hp_numbers(arch: Architecture) -> int:
+    """Of one pattern: M of two layers with all above, T twice and the factors of a product, and all activations."""
     widest = max(max(out, fan_in + 1) for out, fan_in in arch.shapes)
     return arch.n_parameters + (2 * arch.depth + 4) * widest**2
 
 
-def _size(arch: Architecture) -> int:
-    """Patterns of a block."""
-    return max(1, BLOCK_NUMBERS // _numbers(arch))
+def _size(numbers: int) -> int:
+    """Patterns of a block, at so many numbers each."""
+    return max(1, min(BLOCK_PATTERNS, BLOCK_NUMBERS // numbers))
 
 
 def _h0(passes: _Passes, unsatisfied: Tensor) -> Tensor:
@@ -117,7 +126,7 @@ def _h0(passes: _Passes, unsatisfied: Tensor) -> Tensor:
     arch, loss = passes.arch, passes.loss
     n = arch.n_parameters
     H0 = passes.x.new_zeros(n, n)
-    for pairs in unsatisfied.nonzero().split(_size(arch)):
+    for pairs in unsatisfied.nonzero().split(_size(_h0_numbers(arch))):
         state = passes.of(pairs[:, 0])
         signal = torch.nn.functional.one_hot(pairs[:, 1], arch.outputs).to(H0)
         J = H0.new_empty(n, len(pairs))
@@ -165,9 +174,9 @@ class _Point:
         beta = backward(layers, state, passes.loss.slope(state.f, passes.y[chosen]), arch)
         z = [hidden.T.contiguous() for hidden in state.z[:-1]]
         inputs = [torch.cat([a.T, a.new_ones(1, len(a))]) for a in state.inputs]
+        slope = [state.slope(j, arch).T.contiguous() for j in range(arch.depth)]
         curvature = [] if arch.activation in ("relu", "linear") else [arch.rho.curvature(v) for v in z]
-        slopes = [state.slope(j, arch).T.contiguous() for j in range(arch.depth)]
-        return cls(layers, inputs, [b.T.contiguous() for b in beta], slopes, curvature)
+        return cls(layers, inputs, [b.T.contiguous() for b in beta], slope, curvature)
 
 
 #: What a sum is of, and the layers j ≤ k of its block: "near" β_k a_j ⊗ diag T_kj for k = j + 1, "far" β_k a_j ⊗ T_kj
@@ -180,7 +189,7 @@ def _hp(passes: _Passes, unsatisfied: Tensor) -> Tensor:
     """Σ_µ Σ_c (∂L/∂f_c) ∇²f_c over the patterns that fail at some output."""
     arch = passes.arch
     sums: dict[Key, Tensor] = {}
-    for chosen in unsatisfied.any(1).nonzero()[:, 0].split(_size(arch)):
+    for chosen in unsatisfied.any(1).nonzero()[:, 0].split(_size(_hp_numbers(arch))):
         point = _Point.at(passes, chosen)
         for factors in (_mixed_factors(point), _curved_factors(point)):
             for key, left, right in factors:
@@ -200,6 +209,11 @@ def _outer(u: Tensor, v: Tensor) -> Tensor:
     return (u[:, None] * v).flatten(0, 1)
 
 
+def _times(matrix: Tensor, array: Tensor) -> Tensor:
+    """The matrix on the first index."""
+    return (matrix @ array.flatten(1)).unflatten(1, array.shape[1:])
+
+
 def _mixed_factors(point: _Point) -> Iterator[tuple[Key, Tensor, Tensor]]:
     """β_k[r] a_j[q] and T_kj[s,p] for all j < k; of T_{j+1,j} the diagonal."""
     a, beta, slope = point.inputs, point.beta, point.slope
@@ -208,11 +222,7 @@ def _mixed_factors(point: _Point) -> Iterator[tuple[Key, Tensor, Tensor]]:
         T: Tensor | None = None
         for k in range(j + 2, len(beta)):
             weight = point.layers[k - 1][0]
-            T = (
-                weight[:, :, None] * D
-                if T is None
-                else (weight @ T.flatten(1)).view(len(weight), *T.shape[1:])
-            )
+            T = weight[:, :, None] * D if T is None else _times(weight, T)
             T *= slope[k - 1][:, None]
             yield ("far", j, k), _outer(beta[k], a[j]), T.flatten(0, 1)
 
@@ -223,7 +233,7 @@ def _curved_factors(point: _Point) -> Iterator[tuple[Key, Tensor, Tensor]]:
     M: dict[int, Tensor] = {}  # M_jk by k, of the last j
     for j in reversed(range(len(point.curvature))):
         back, D = point.layers[j + 1][0].T, point.slope[j][:, None]
-        M = {k: (back @ above.flatten(1)).view(-1, *above.shape[1:]) * D for k, above in M.items()}
+        M = {k: _times(back, above) * D for k, above in M.items()}
         bend = point.curvature[j] * (back @ point.beta[j + 1])
         q, s = torch.triu_indices(len(a[j]), len(a[j]), device=bend.device)
         pairs = a[j][q] * a[j][s]
@@ -233,7 +243,7 @@ def _curved_factors(point: _Point) -> Iterator[tuple[Key, Tensor, Tensor]]:
             continue
         for k, both in M.items():
             yield ("curved", j, k), both.flatten(0, 1), _outer(a[j], a[k])
-        M[j] = (back @ M[j + 1].transpose(0, 1).flatten(1)).view(len(bend), *bend.shape) * D
+        M[j] = _times(back, M[j + 1].transpose(0, 1)) * D
         M[j].diagonal().add_(bend.T)
         p, r = torch.triu_indices(len(bend), len(bend), device=bend.device)
         yield ("same", j, j), M[j][p, r], pairs
@@ -247,7 +257,10 @@ def _place(Hp: Tensor, total: Tensor, key: Key, arch: Architecture) -> None:
         if kind == "curved":
             block += total.view(out_j, out_k, in_j + 1, in_k + 1)[:, :, q, s].transpose(1, 2)
         elif kind == "same":
-            places, step = _symmetric_places(in_j + 1, Hp.device)[q, s], _step(arch, j)
+            places = _symmetric_places(in_j + 1, Hp.device)[q, s]
+            step = max(
+                1, BLOCK_NUMBERS // (2 * out_j * (in_j + 1) ** 2)
+            )  # p at once: spread, a block at most
             rows = _symmetric_places(out_j, Hp.device).split(step)
             for some, own in zip(block.split(step), rows, strict=True):
                 some += total[own][:, :, places].transpose(1, 2)
@@ -277,12 +290,6 @@ def _parts(arch: Architecture, layer: int) -> list[tuple[slice, slice]]:
         (slice(0, fan_in), slice(start, middle)),
         (slice(fan_in, fan_in + 1), slice(middle, middle + out)),
     ]
-
-
-def _step(arch: Architecture, j: int) -> int:
-    """For how many neurons p of layer j at once M_jj's sum is spread from its triangles: what BLOCK_NUMBERS holds."""
-    out, fan_in = arch.shapes[j]
-    return max(1, BLOCK_NUMBERS // (2 * out * (fan_in + 1) ** 2))
 
 
 def _symmetric_places(n: int, device: torch.device) -> Tensor:

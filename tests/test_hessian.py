@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -11,6 +15,7 @@ from jamtools.hessian import hessian
 from jamtools.loss import Loss
 from jamtools.network import Architecture, forward, layers_of, scale_generators
 from tests import oracle
+from tests.commands import ROOT
 
 CASES = [
     (d, h, L, C, activation)
@@ -49,12 +54,53 @@ def test_h0_and_hp_equal_their_definitions_by_autograd(case):
 def test_blocks_of_patterns_and_panels_change_nothing_but_round_off(case, monkeypatch):
     arch, theta, x, y, loss = case
     whole = hessian(theta, x, y, arch, loss)
-    monkeypatch.setattr(jamtools.hessian, "BLOCK_NUMBERS", 7 * jamtools.hessian._numbers(arch))
+    monkeypatch.setattr(jamtools.hessian, "BLOCK_PATTERNS", 7)
     monkeypatch.setattr(jamtools.hessian, "PANEL", 5)
     parts = hessian(theta, x, y, arch, loss)
     for name in ("H0", "Hp"):
         a, b = getattr(whole, name), getattr(parts, name)
         assert (a - b).abs().max() <= ROUNDING * max(1, a.abs().max().item())
+
+
+#: How the peak grows from a small Hessian, which loads the libraries, to a large one, and what was announced.
+PEAK = """
+import sys
+from pathlib import Path
+from jamtools.hessian import hessian, needed
+from jamtools.loss import Loss
+from jamtools.network import Architecture
+from tests import oracle
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+def assemble(arch, P):
+    hessian(oracle.random_theta(arch), *oracle.sphere(P, arch.d), arch, Loss("hinge", 0.5, P))
+d, h, L = map(int, sys.argv[1:])
+arch = Architecture(d, h, L, "tanh")
+assemble(Architecture(4, 5, 2, "tanh"), 2000)
+before = peak()
+assemble(arch, 6000)
+print(peak() - before, needed(arch))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/status is Linux's")
+@pytest.mark.parametrize("shape", [(20, 80, 1), (26, 26, 3), (300, 8, 2)], ids=str)
+def test_the_peak_is_three_matrices_and_a_block(shape):
+    environment = (
+        os.environ
+        | {
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "MALLOC_MMAP_THRESHOLD_": "1000000",  # arrays of their own pages: the heap's gaps are the luck of the day
+        }
+    )
+    line = [sys.executable, "-c", PEAK, *map(str, shape)]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    peak, announced = map(int, done.stdout.split())
+    assert announced / 3 < peak < announced
 
 
 @pytest.mark.parametrize("L", [1, 2, 3])
