@@ -30,7 +30,7 @@ from jamtools.tiles import T
 ENGINES = ("auto", "compiled", "batch", "torch")
 #: From this many multiplications a step on, threads share its chunks; below, they would wait for each other longer than they
 #: work, and whole stretches of steps are one loop. Both give the same bytes: they are one compiled function's own code.
-SHARED = 6_000_000
+SHARED = 4_000_000
 
 
 class Engine(Protocol):
