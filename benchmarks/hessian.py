@@ -171,8 +171,9 @@ def case(arch: Architecture, seconds: float, n_rows: int) -> None:
 
 
 def h0_line(arch: Architecture, theta: Tensor, x: Tensor, loss: Loss, seconds: float, n_rows: int) -> None:
-    layers, fail = layers_of(theta, arch), torch.ones(len(x), 1, dtype=torch.bool)
-    ours, one = best(seconds, lambda: hessian._h0(layers, x, fail, arch, loss), product())
+    passes = hessian.Passes(layers_of(theta, arch), x, torch.ones(len(x), 1), arch, loss)
+    fail = torch.ones(len(x), 1, dtype=torch.bool)
+    ours, one = best(seconds, lambda: hessian.h0(passes, fail), product())
     part = min(len(x), 5 * n_rows)
     rows = torch.func.vmap(torch.func.grad(lambda t, one: f(t, one[None], arch)[0]), (None, 0))(
         theta, x[:part]
@@ -185,12 +186,13 @@ def h0_line(arch: Architecture, theta: Tensor, x: Tensor, loss: Loss, seconds: f
 def hp_line(
     arch: Architecture, theta: Tensor, x: Tensor, y: Tensor, loss: Loss, seconds: float, n_rows: int
 ) -> None:
-    layers, fail = layers_of(theta, arch), torch.ones(len(x), 1, dtype=torch.bool)
+    passes = hessian.Passes(layers_of(theta, arch), x, y, arch, loss)
+    fail = torch.ones(len(x), 1, dtype=torch.bool)
     reference, chosen = (
         BackwardRows(theta, x, y, arch),
         range(0, arch.n_parameters, arch.n_parameters // n_rows),
     )
-    assemble = partial(hessian._hp, layers, x, y, fail, arch, loss)
+    assemble = partial(hessian.hp, passes, fail)
     ours, theirs = best(seconds, assemble, lambda: reference.rows(chosen))
     Hp = assemble()
     error = (Hp[chosen] - reference.rows(chosen)).abs().max() / Hp.abs().max()

@@ -14,6 +14,7 @@ Source: arXiv:1809.09349, section III and figure 12; F. H. Clarke, Optimization 
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -263,7 +264,7 @@ def clarke(theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, 
 class Kinks:
     """The gradient of the loss as a function of the multipliers λ [n] of its cusps with gradient.
 
-    state, y, signal: the pass, the labels and ∂L/∂f of the patterns that have gradient; at: per layer the
+    patterns [m]: those that have gradient; state, y, signal: their pass, labels and ∂L/∂f; at: per layer the
     (pattern among these, neuron) of each cusp; signs [n]: the slopes θ(z) that a cusp has where it lies.
     """
 
@@ -274,6 +275,7 @@ class Kinks:
         signal = loss.slope(state.f, y)
         active = signal.ne(0).any(1)
         self.arch, self.layers = arch, layers
+        self.patterns = active.nonzero()[:, 0]
         self.state, self.y, self.signal = state.take(active), y[active], signal[active]
         z = self.state.z[:-1]
         self.slopes = [arch.rho.slope(layer) for layer in z]
@@ -282,6 +284,14 @@ class Kinks:
             (layer.abs() <= limit).nonzero(as_tuple=True) for layer, limit in zip(z, limits, strict=True)
         ]
         self.signs = torch.cat([slope[at] for slope, at in zip(self.slopes, self.at, strict=True)])
+
+    def only(self, keep: Tensor) -> Kinks:
+        """The same with some of the cusps [n] for smooth."""
+        fewer = copy(self)
+        parts = keep.split([len(at[0]) for at in self.at])
+        fewer.at = [(p[part], n[part]) for (p, n), part in zip(self.at, parts, strict=True)]
+        fewer.signs = self.signs[keep]
+        return fewer
 
     @property
     def linear(self) -> bool:

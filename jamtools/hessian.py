@@ -21,14 +21,15 @@ Source: arXiv:1809.09349, section III and appendix B.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from jamtools.loss import Loss
-from jamtools.network import Architecture, Layers, State, backward, forward, layers_of
+from jamtools.network import Activation, Architecture, Layers, State, backward, forward, layers_of
 
 #: Patterns are taken in blocks whose intermediate arrays stay below this many numbers (64 MB in float64),
 BLOCK_NUMBERS = 1 << 23
@@ -75,24 +76,29 @@ def hessian(
     """
     arch.require_plain()
     loss.require_hinge()
-    passes = _Passes(layers_of(theta, arch), x, y, arch, loss, slopes)
+    passes = Passes(layers_of(theta, arch), x, y, arch, loss, slopes)
     unsatisfied = passes.unsatisfied()
-    return Hessian(_h0(passes, unsatisfied), _hp(passes, unsatisfied))
+    return Hessian(h0(passes, unsatisfied), hp(passes, unsatisfied))
 
 
 @dataclass(frozen=True)
-class _Passes:
-    """Forward passes of chosen patterns, with the slopes that are given."""
+class Passes:
+    """Forward passes of chosen patterns.
+
+    slopes [L][P, h]: what stands for ρ'(z), where given; rho: the activation of each hidden layer, where it is not arch's.
+    """
 
     layers: Layers
     x: Tensor
     y: Tensor
     arch: Architecture
     loss: Loss
-    slopes: Sequence[Tensor] | None
+    slopes: Sequence[Tensor] | None = None
+    rho: Sequence[Activation] | None = None
 
     def of(self, chosen: Tensor) -> State:
-        state = forward(self.layers, self.x[chosen], self.arch)
+        """The pass of the patterns with these indices."""
+        state = forward(self.layers, self.x[chosen], self.arch, self.rho)
         return (
             state if self.slopes is None else replace(state, slopes=[slope[chosen] for slope in self.slopes])
         )
@@ -101,8 +107,14 @@ class _Passes:
         """[P, C] booleans: Δ > 0."""
         size = _size(_h0_numbers(self.arch))
         blocks = zip(self.x.split(size), self.y.split(size), strict=True)
-        f = ((forward(self.layers, some, self.arch).f, labels) for some, labels in blocks)
+        f = ((forward(self.layers, some, self.arch, self.rho).f, labels) for some, labels in blocks)
         return torch.cat([self.loss.gaps(*one) > 0 for one in f])
+
+    def curvature(self, z: Sequence[Tensor]) -> list[Tensor]:
+        """ρ''(z) of every hidden layer; empty where ρ is piecewise linear."""
+        if self.rho is None and self.arch.activation in ("relu", "linear"):
+            return []
+        return [rho.curvature(v) for rho, v in zip(self.rho or [self.arch.rho] * self.arch.depth, z)]
 
 
 def _h0_numbers(arch: Architecture) -> int:
@@ -121,7 +133,7 @@ def _size(numbers: int) -> int:
     return max(1, min(BLOCK_PATTERNS, BLOCK_NUMBERS // numbers))
 
 
-def _h0(passes: _Passes, unsatisfied: Tensor) -> Tensor:
+def h0(passes: Passes, unsatisfied: Tensor) -> Tensor:
     """(∂²L/∂Δ²) Σ ∇f_c ⊗ ∇f_c over the unsatisfied pairs [P, C] of pattern and output."""
     arch, loss = passes.arch, passes.loss
     n = arch.n_parameters
@@ -160,23 +172,27 @@ def _mirrored(matrix: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Point:
-    """Patterns last: a [in + 1, m] with the 1 of the bias, β and ρ', ρ'' at z [out, m], a tensor for each layer."""
+    """Patterns last: a [in + 1, m] with the 1 of the bias, β and ρ'(z) [out, m], ρ''(z) Wᵀβ; a tensor for each layer."""
 
     layers: Layers
     inputs: list[Tensor]
     beta: list[Tensor]
     slope: list[Tensor]
-    curvature: list[Tensor]
+    bend: list[Tensor]
 
     @classmethod
-    def at(cls, passes: _Passes, chosen: Tensor) -> _Point:
+    def at(cls, passes: Passes, chosen: Tensor) -> _Point:
         arch, layers, state = passes.arch, passes.layers, passes.of(chosen)
         beta = backward(layers, state, passes.loss.slope(state.f, passes.y[chosen]), arch)
         z = [hidden.T.contiguous() for hidden in state.z[:-1]]
         inputs = [torch.cat([a.T, a.new_ones(1, len(a))]) for a in state.inputs]
         slope = [state.slope(j, arch).T.contiguous() for j in range(arch.depth)]
-        curvature = [] if arch.activation in ("relu", "linear") else [arch.rho.curvature(v) for v in z]
-        return cls(layers, inputs, [b.T.contiguous() for b in beta], slope, curvature)
+        beta = [b.T.contiguous() for b in beta]
+        bend = [
+            curvature * (weight.T @ above)
+            for curvature, (weight, _), above in zip(passes.curvature(z), layers[1:], beta[1:])
+        ]
+        return cls(layers, inputs, beta, slope, bend)
 
 
 #: What a sum is of, and the layers j ≤ k of its block: "near" β_k a_j ⊗ diag T_kj for k = j + 1, "far" β_k a_j ⊗ T_kj
@@ -185,18 +201,37 @@ class _Point:
 Key = tuple[str, int, int]
 
 
-def _hp(passes: _Passes, unsatisfied: Tensor) -> Tensor:
+def hp(passes: Passes, unsatisfied: Tensor) -> Tensor:
     """Σ_µ Σ_c (∂L/∂f_c) ∇²f_c over the patterns that fail at some output."""
+    return _summed(passes, unsatisfied, lambda point: chain(_mixed_factors(point), _curved_factors(point)))
+
+
+def convex_part(passes: Passes, unsatisfied: Tensor) -> Tensor:
+    """Σ_µ Σ_jn w ∂z_jn ⊗ ∂z_jn with w = ρ''(z_jn) ∂L/∂ρ(z_jn) where that is positive: the kinks of ρ that hold the point up.
+
+    It is what of Hp, with H0, keeps a Gauss-Newton matrix positive semi-definite.
+    """
+
+    def kinks(point: _Point) -> Iterator[tuple[Key, Tensor, Tensor]]:
+        return _curved_factors(replace(point, bend=[bend.clamp(min=0) for bend in point.bend]))
+
+    return _summed(passes, unsatisfied, kinks)
+
+
+def _summed(
+    passes: Passes,
+    unsatisfied: Tensor,
+    factors_of: Callable[[_Point], Iterator[tuple[Key, Tensor, Tensor]]],
+) -> Tensor:
+    """The matrix whose blocks are the sums of these products over the patterns that fail at some output."""
     arch = passes.arch
     sums: dict[Key, Tensor] = {}
     for chosen in unsatisfied.any(1).nonzero()[:, 0].split(_size(_hp_numbers(arch))):
-        point = _Point.at(passes, chosen)
-        for factors in (_mixed_factors(point), _curved_factors(point)):
-            for key, left, right in factors:
-                if key in sums:
-                    sums[key].addmm_(left, right.T)
-                else:
-                    sums[key] = left @ right.T
+        for key, left, right in factors_of(_Point.at(passes, chosen)):
+            if key in sums:
+                sums[key].addmm_(left, right.T)
+            else:
+                sums[key] = left @ right.T
     Hp = passes.x.new_zeros(arch.n_parameters, arch.n_parameters)
     while sums:
         key, total = sums.popitem()
@@ -231,10 +266,9 @@ def _curved_factors(point: _Point) -> Iterator[tuple[Key, Tensor, Tensor]]:
     """M_jk[p,r] and a_j[q] a_k[s] for j ≤ k among the hidden layers; nothing when ρ'' = 0."""
     a = point.inputs
     M: dict[int, Tensor] = {}  # M_jk by k, of the last j
-    for j in reversed(range(len(point.curvature))):
-        back, D = point.layers[j + 1][0].T, point.slope[j][:, None]
+    for j in reversed(range(len(point.bend))):
+        back, D, bend = point.layers[j + 1][0].T, point.slope[j][:, None], point.bend[j]
         M = {k: _times(back, above) * D for k, above in M.items()}
-        bend = point.curvature[j] * (back @ point.beta[j + 1])
         q, s = torch.triu_indices(len(a[j]), len(a[j]), device=bend.device)
         pairs = a[j][q] * a[j][s]
         if not M:  # the last one, where M_jj is diagonal

@@ -18,7 +18,7 @@ Source: arXiv:1809.09349, section II and appendix A.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,15 +173,21 @@ class State:
         return arch.rho.slope(self.z[j]) if self.slopes is None else self.slopes[j]
 
 
-def forward(layers: Layers, x: Tensor, arch: Architecture) -> State:
-    """x [P, d] through all layers; batchnorm.forward is the one of a normalised network."""
+def forward(
+    layers: Layers, x: Tensor, arch: Architecture, rho: Sequence[Activation] | None = None
+) -> State:
+    """x [P, d] through all layers; batchnorm.forward is the one of a normalised network.
+
+    rho: the activation of each hidden layer, where it is not the architecture's.
+    """
     arch.require_plain()
     inputs, z = [x], []
     for weight, bias in layers:
         z.append(torch.addmm(bias, inputs[-1], weight.T))
         if len(z) < len(layers):
-            inputs.append(arch.rho.value(z[-1]))
-    return State(inputs, z)
+            inputs.append((rho[len(z) - 1] if rho else arch.rho).value(z[-1]))
+    slopes = [one.slope(v) for one, v in zip(rho, z)] if rho else None
+    return State(inputs, z, slopes)
 
 
 def backward(layers: Layers, state: State, signal: Tensor, arch: Architecture) -> list[Tensor]:

@@ -90,6 +90,12 @@ class Objective:
         """max Δ: at most 0 where all patterns are satisfied, NaN where any is."""
         return self._forward(theta)[1].max().item()
 
+    def value_and_gradient(self, theta: Tensor) -> tuple[float, Tensor]:
+        """L and ∇L [Ñ]."""
+        state, gaps = self._forward(theta)
+        value = self.loss.value(state.f, self.y).item()
+        return value, self._gradient(theta, state, self.y, gaps)
+
     def step(self, theta: Tensor) -> tuple[float, Tensor]:
         """max Δ and ∇L [Ñ]."""
         state, gaps = self._forward(theta)

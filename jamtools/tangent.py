@@ -104,7 +104,7 @@ def lagrangian(
     multipliers = torch.where(inside, multipliers, multipliers.round())
     force = torch.cat(kinks.forces(multipliers))
     normals = kinks.jacobian(multipliers).T
-    matrix, units = _balanced(theta, kinks, multipliers, loss)
+    matrix, units = in_units(theta, kinks, multipliers, loss)
     symmetries = scale_generators(theta, arch) / units[:, None]
     normals *= units[:, None]
     kink = force != 0
@@ -139,7 +139,9 @@ def _beside(kinks: Kinks, multipliers: Tensor, cusps: CuspCount) -> Tensor:
     return torch.cat(off) & (multipliers == kinks.signs)
 
 
-def _balanced(theta: Tensor, kinks: Kinks, multipliers: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+def in_units(
+    theta: Tensor, kinks: Kinks, multipliers: Tensor, loss: Loss
+) -> tuple[Tensor, Tensor]:
     """D ∇²𝓛 D [Ñ, Ñ], and the units D [Ñ] of the parameters: its signs are those of ∇²𝓛."""
     state = kinks.moved(multipliers)
     parts = hessian(theta, state.inputs[0], kinks.y, kinks.arch, loss, state.slopes)

@@ -1,0 +1,167 @@
+r"""Levenberg–Marquardt on the gaps of the unsatisfied patterns.
+
+    (B + µ b) δ = -∇L,      B = H0 + Σ_µ Σ_jn w ∂z_jn ⊗ ∂z_jn,      b = tr B / Ñ
+
+    gain = [L(W) - L(W + δ)] / [-∇L·δ - ½ δᵀ B δ]
+    gain > 0:  W ← W + δ,  µ ← µ max(1/3, 1 - (2 gain - 1)³),  ν ← 2          else:  µ ← ν µ,  ν ← 2ν
+
+w are the positive curvatures of a smoothed ρ (hessian.convex_part); for another ρ B is H0 alone, the Gauss–Newton matrix
+k Σ_{µ∈m} ∇Δ_µ ⊗ ∇Δ_µ (k = ∂²L/∂Δ²), and with fewer unsatisfied patterns than parameters
+
+    δ = -k Jᵀ (k J Jᵀ + µ b)⁻¹ Δ,      J [N_Δ, Ñ] the rows ∇Δ_µ
+
+B is positive semi-definite always, and a step costs its assembly and a Cholesky factorisation.
+Source: H. B. Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05 (1999).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from jamtools.hessian import Passes, convex_part, h0
+from jamtools.loss import Loss
+from jamtools.network import (
+    Activation,
+    Architecture,
+    State,
+    backward,
+    forward,
+    gradient,
+    gradient_rows,
+    layers_of,
+)
+
+#: µ to begin with, its least (the round-off of a factorisation), and where no step is left to try.
+FIRST, LEAST, MOST = 1e-2, 1e-15, 1e12
+
+
+class Model(Protocol):
+    """L(W + δ) ≈ L + g·δ + ½ δᵀ B δ."""
+
+    gradient: Tensor
+    mean: float
+
+    def step(self, damping: float) -> Tensor | None:
+        """δ of (B + damping) δ = -g; None where that is not positive definite to round-off."""
+
+    def times(self, step: Tensor) -> Tensor:
+        """B δ."""
+
+
+@dataclass(frozen=True)
+class Primal:
+    """With the matrix B [Ñ, Ñ]."""
+
+    gradient: Tensor
+    B: Tensor
+
+    @property
+    def mean(self) -> float:
+        return float(self.B.diagonal().mean())
+
+    def step(self, damping: float) -> Tensor | None:
+        """See Model."""
+        damped = self.B.clone()
+        damped.diagonal().add_(damping)
+        return _solved(damped, -self.gradient)
+
+    def times(self, step: Tensor) -> Tensor:
+        """See Model."""
+        return self.B @ step
+
+
+@dataclass(frozen=True)
+class Dual:
+    """With J J ᵀ [N_Δ, N_Δ]: rows J [N_Δ, Ñ], residuals Δ [N_Δ], k = ∂²L/∂Δ²."""
+
+    gradient: Tensor
+    rows: Tensor
+    residuals: Tensor
+    k: float
+
+    @property
+    def mean(self) -> float:
+        return self.k * float(self.rows.square().sum()) / self.rows.shape[1]
+
+    def step(self, damping: float) -> Tensor | None:
+        """See Model."""
+        damped = self.k * (self.rows @ self.rows.T)
+        damped.diagonal().add_(damping)
+        found = _solved(damped, -self.k * self.residuals)
+        return None if found is None else self.rows.T @ found
+
+    def times(self, step: Tensor) -> Tensor:
+        """See Model."""
+        return self.k * (self.rows.T @ (self.rows @ step))
+
+
+def _solved(matrix: Tensor, b: Tensor) -> Tensor | None:
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    return None if bool(failed) else torch.cholesky_solve(b[:, None], factor)[:, 0]
+
+
+class Levenberg:
+    """Damped steps over x [P, d], y [P, C], with a ρ that may be changed between them.
+
+    rho: the smoothed activation of each hidden layer, None for the architecture's own; mu, nu: the damping.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, arch: Architecture, loss: Loss) -> None:
+        self.x, self.y, self.arch, self.loss = x, y, arch, loss
+        self.rho: Sequence[Activation] | None = None
+        self.mu, self.nu = FIRST, 2.0
+
+    def value(self, theta: Tensor) -> float:
+        """L with this ρ."""
+        return self.loss.value(self._forward(theta).f, self.y).item()
+
+    def _forward(self, theta: Tensor) -> State:
+        return forward(layers_of(theta, self.arch), self.x, self.arch, self.rho)
+
+    def iterate(self, theta: Tensor) -> float | None:
+        """One step, taken in place: the new L; None when no damping gives a step that lowers it."""
+        state = self._forward(theta)
+        before = self.loss.value(state.f, self.y).item()
+        model = self.model(theta, state)
+        mean = model.mean
+        while self.mu <= MOST and mean > 0:
+            step = model.step(self.mu * mean)
+            if step is not None:
+                predicted = -float(model.gradient @ step) - 0.5 * float(step @ model.times(step))
+                after = self.value(theta + step)
+                if predicted > 0 and after < before:
+                    gain = (before - after) / predicted
+                    self.mu = max(LEAST, self.mu * max(1 / 3, 1 - (2 * gain - 1) ** 3))
+                    self.nu = 2.0
+                    theta += step
+                    return after
+            self.mu *= self.nu
+            self.nu *= 2
+        self.mu, self.nu = FIRST, 2.0
+        return None
+
+    def model(self, theta: Tensor, state: State) -> Model:
+        """The quadratic model at theta, where `state` is the pass of all patterns."""
+        layers = layers_of(theta, self.arch)
+        unsatisfied = self.loss.gaps(state.f, self.y) > 0
+        active = unsatisfied.any(1).nonzero()[:, 0]
+        few, signal = state.take(active), self.loss.slope(state.f, self.y)[active]
+        slope = gradient(backward(layers, few, signal, self.arch), few)
+        if self.rho is None and int(unsatisfied.sum()) < self.arch.n_parameters:
+            return self._dual(theta, state, unsatisfied, slope)
+        passes = Passes(layers, self.x, self.y, self.arch, self.loss, rho=self.rho)
+        B = h0(passes, unsatisfied)
+        return Primal(slope, B if self.rho is None else B.add_(convex_part(passes, unsatisfied)))
+
+    def _dual(self, theta: Tensor, state: State, unsatisfied: Tensor, slope: Tensor) -> Dual:
+        patterns, outputs = unsatisfied.nonzero(as_tuple=True)
+        few, labels = state.take(patterns), self.y[patterns, outputs]
+        signal = torch.zeros_like(few.f).scatter(1, outputs[:, None], -labels[:, None])
+        rows = gradient_rows(backward(layers_of(theta, self.arch), few, signal, self.arch), few)
+        residuals = self.loss.gaps(state.f, self.y)[patterns, outputs]
+        return Dual(slope, rows, residuals, self.loss.hinge_curvature)

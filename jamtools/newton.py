@@ -1,0 +1,237 @@
+r"""To a minimum, not just towards one: the second-order dynamics.
+
+    ReLU    softplus_β, β ↑ (smoothing.py)  →  BFGS at β = ∞ (bfgs.py)  ⇄  Newton on the cusps (polish.py)
+    else    Levenberg–Marquardt (levenberg.py)  →  BFGS  ⇄  Newton
+    finish  BFGS from a given W  ⇄  Newton
+
+Satisfied: every Δ ≤ CONTACT ε. Contacts left at Δ ~ 10⁻¹⁴ are then at zero by a factor of the output layer of 1 + 2 max Δ/ε,
+after which N_Δ = 0 strictly: y f > 0 there. Stationary: Newton's method arrived, and no curvature is negative.
+Newton is tried each time the descent has slowed down tenfold. It ends on a saddle now and then, which is left along its
+downward direction. Another dynamics than Adam's, with minima and an N* of its own.
+Source: arXiv:1809.09349, sections II and III.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jamtools.bfgs import Bfgs
+from jamtools.errors import InputError
+from jamtools.levenberg import Levenberg
+from jamtools.loss import CONTACT, Loss
+from jamtools.network import Architecture, layers_of
+from jamtools.objective import Objective
+from jamtools.polish import polish
+from jamtools.smoothing import Path
+
+#: Levenberg–Marquardt on the exact loss ends once so many steps lowered it by less than this part.
+STALL, LITTLE = 5, 1e-2
+#: Iterations of BFGS between two looks at its progress, at least; as many as parameters if that is more.
+LOOK = 100
+#: The loss falls by less than this part from look to look before Newton's method is tried; a tenth of it the next time.
+SLOW, SLOWER = 1e-3, 0.1
+#: BFGS that comes to a stand where Newton does not arrive begins anew so many times.
+RESTARTS = 8
+#: A kick along a direction of negative curvature, in norms of W.
+KICK = 1e-4
+#: The same in a random direction, where the descent came to a stand without a minimum.
+SHAKE = 1e-5
+#: Below this part of ε² a loss may be one of contacts alone.
+TINY = 1e-14
+
+
+class Stage(Protocol):
+    """A part of the way."""
+
+    def iterate(self, theta: Tensor) -> bool:
+        """One step, in place; False once this part is done."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """A copy of what the next step depends on, beside theta."""
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes on from there."""
+
+
+class Damped:
+    """Levenberg–Marquardt on the exact loss of a smooth ρ."""
+
+    def __init__(self, x: Tensor, y: Tensor, arch: Architecture, loss: Loss) -> None:
+        self.levenberg = Levenberg(x, y, arch, loss)
+        self.values: list[float] = []
+
+    def iterate(self, theta: Tensor) -> bool:
+        """See Stage."""
+        value = self.levenberg.iterate(theta)
+        if value is None:
+            return False
+        self.values = [*self.values[-STALL:], value]
+        slow = self.values[0] - value < LITTLE * self.values[0]
+        return len(self.values) <= STALL or not slow
+
+    def state(self) -> dict[str, np.ndarray]:
+        """See Stage."""
+        numbers = [self.levenberg.mu, self.levenberg.nu]
+        return {"damping": np.array(numbers), "values": np.array(self.values)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """See Stage."""
+        self.levenberg.mu, self.levenberg.nu = state["damping"].tolist()
+        self.values = state["values"].tolist()
+
+
+class Descent:
+    """BFGS on the exact loss, and Newton's method from time to time; `outcome` says how it ended."""
+
+    def __init__(self, theta: Tensor, objective: Objective) -> None:
+        self.objective = objective
+        self.bfgs = Bfgs(theta, objective.value_and_gradient)
+        self.every = max(LOOK, len(theta))
+        self.outcome = ""
+        self.taken, self.restarts, self.slow, self.last = 0, 0, SLOW, self.bfgs.value
+
+    def iterate(self, theta: Tensor) -> bool:
+        """See Stage; theta is the one it was made with."""
+        moved = self.bfgs.iterate()
+        self.taken += 1
+        if moved and self.taken % self.every:
+            return True
+        gained = 1 - self.bfgs.value / self.last if self.last > 0 else 0.0
+        self.last = self.bfgs.value
+        if moved and gained > self.slow:
+            return True
+        self.slow *= SLOWER
+        return self._arrive(theta, moved)
+
+    def _arrive(self, theta: Tensor, moved: bool) -> bool:
+        """Newton's method; False where it arrived at a minimum, or nothing is left to try."""
+        problem = self.objective
+        found = polish(theta, problem.x, problem.y, problem.arch, problem.loss)
+        if found is not None and found.downward is None:
+            theta.copy_(found.theta)
+            self.outcome = "stationary"
+            return False
+        if moved and found is None:
+            return True
+        self.restarts += 1
+        if self.restarts > RESTARTS:
+            self.outcome = "budget"
+            return False
+        if found is not None and found.downward is not None:
+            self._kick(theta, found.theta, found.downward)
+        else:
+            self._shake(theta)
+        self.bfgs.value, self.bfgs.gradient = problem.value_and_gradient(theta)
+        self.bfgs.reset()
+        self.slow, self.last = SLOW, self.bfgs.value
+        return True
+
+    def _kick(self, theta: Tensor, saddle: Tensor, downward: Tensor) -> None:
+        """Off a saddle, to the side where the loss is lower."""
+        kick = KICK * float(saddle.norm()) * downward
+        sides = [saddle + kick, saddle - kick]
+        values = [self.objective.value_and_gradient(side)[0] for side in sides]
+        theta.copy_(sides[int(np.argmin(values))])
+
+    def _shake(self, theta: Tensor) -> None:
+        """Off the cusps at which the descent came to a stand, by less than it has still to go."""
+        rng = np.random.default_rng(self.restarts)
+        kick = torch.as_tensor(rng.standard_normal(len(theta))).to(theta)
+        theta += SHAKE * theta.norm() / kick.norm() * kick
+
+    def state(self) -> dict[str, np.ndarray]:
+        """See Stage."""
+        numbers = [self.taken, self.restarts, self.slow, self.last]
+        return {"descent": np.array(numbers), **self.bfgs.state()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """See Stage."""
+        taken, restarts, self.slow, self.last = state["descent"].tolist()
+        self.taken, self.restarts = int(taken), int(restarts)
+        self.bfgs.restore(state)
+
+
+class NewtonEngine:
+    """An Engine whose steps are iterations of the above; `finish`: from theta to the minimum of its own basin."""
+
+    n_missed: int | None = None
+
+    def __init__(self, objective: Objective, theta: Tensor, finish: bool) -> None:
+        require(objective.arch, objective.loss, theta.dtype)
+        self.objective, self.theta = objective, theta
+        self.stage: Stage = self._first(finish)
+
+    def _first(self, finish: bool) -> Stage:
+        o = self.objective
+        if finish:
+            return Descent(self.theta, o)
+        if o.arch.activation == "relu":
+            return Path(self.theta, o.x, o.y, o.arch, o.loss)
+        return Damped(o.x, o.y, o.arch, o.loss)
+
+    def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
+        """See Engine."""
+        while step < until:
+            going = self.stage.iterate(self.theta)
+            step += 1
+            outcome = self._outcome(going)
+            if outcome:
+                return step, outcome
+            if not going:
+                self.stage = Descent(self.theta, self.objective)
+        return step, ""
+
+    def _outcome(self, going: bool) -> str:
+        """How the run has ended, if it has."""
+        value = self.stage.bfgs.value if isinstance(self.stage, Descent) else None
+        if value is not None and not math.isfinite(value):
+            return "diverged"
+        if not going or (value is not None and value <= TINY * self.objective.loss.epsilon**2):
+            top = self.objective.largest_gap(self.theta)
+            if not math.isfinite(top):
+                return "diverged"
+            if top <= CONTACT * self.objective.loss.epsilon:
+                self._satisfy(top)
+                return "satisfied"
+        return self.stage.outcome if isinstance(self.stage, Descent) else ""
+
+    def _satisfy(self, top: float) -> None:
+        """Contacts become satisfied: the output layer times a little more than one."""
+        output = layers_of(self.theta, self.objective.arch)[-1]
+        excess = 2 * max(top, 0.0) / self.objective.loss.epsilon
+        while top > 0:
+            for part in output:
+                part.mul_(1 + excess)
+            top, excess = self.objective.largest_gap(self.theta), 2 * excess
+
+    def state(self) -> dict[str, np.ndarray]:
+        """See Engine."""
+        return {"kind": np.array([_KINDS.index(type(self.stage))]), **self.stage.state()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """See Engine; theta is where it stood already."""
+        kind = _KINDS[int(state["kind"][0])]
+        if kind is Descent and not isinstance(self.stage, Descent):
+            self.stage = Descent(self.theta, self.objective)
+        self.stage.restore(state)
+
+
+_KINDS: list[type[Stage]] = [Path, Damped, Descent]
+
+
+def require(arch: Architecture, loss: Loss, dtype: torch.dtype) -> None:
+    """Raises InputError for what the second-order dynamics does not take."""
+    arch.require_plain()
+    if loss.name != "hinge":
+        raise InputError(f"newton with the loss {loss.name}, expected hinge; use --optimizer adam")
+    if dtype != torch.float64:
+        raise InputError(
+            f"newton in {str(dtype).removeprefix('torch.')}, expected float64, in which a minimum can be told; "
+            "leave out --dtype"
+        )
