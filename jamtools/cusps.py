@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.linalg import lstsq
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
@@ -255,8 +256,12 @@ def clarke(theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, 
     plain = float(kinks.gradient(kinks.signs).norm())
     if not len(kinks.signs):
         return Clarke(plain, plain, np.zeros(0), True)
-    starts = [torch.full_like(kinks.signs, 0.5), kinks.signs][: 1 if kinks.linear else 2]
-    norm, multipliers, converged = min((_descend(kinks, start) for start in starts), key=lambda end: end[0])
+    norm, multipliers, converged = _descend(kinks, torch.full_like(kinks.signs, 0.5))
+    # where a first minimum is zero to round-off there is no better one
+    if not kinks.linear and norm > arch.n_parameters * torch.finfo(theta.dtype).eps * plain:
+        norm, multipliers, converged = min(
+            (norm, multipliers, converged), _descend(kinks, kinks.signs), key=lambda end: end[0]
+        )
     return Clarke(norm, plain, multipliers.cpu().numpy(), converged)
 
 
@@ -344,6 +349,19 @@ def _box_least_squares(rows: Tensor, target: Tensor) -> Tensor:
     if scale == 0:
         return torch.full_like(rows[:, 0], 0.5)
     q, r = np.linalg.qr(matrix / scale)  # lsq_linear's tolerances are absolute: bring the problem to size 1
+    inside = _unbounded(r, q.T @ (b / scale))
+    if ((inside >= 0) & (inside <= 1)).all():
+        return torch.from_numpy(inside).to(rows)
     method = "bvls" if len(rows) <= ACTIVE_SET else "trf"
     found = lsq_linear(r, q.T @ (b / scale), (0.0, 1.0), method=method, tol=1e-14, max_iter=10 * len(rows))
     return torch.from_numpy(np.clip(found.x, 0.0, 1.0)).to(rows)
+
+
+def _unbounded(matrix: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """argmin ‖matrix λ - b‖ over all λ, the one nearest ½ where columns depend on each other, whatever their norms."""
+    norms = np.linalg.norm(matrix, axis=0)
+    norms = np.where(norms > 0, norms, 1.0)
+    middle = np.full(len(norms), 0.5)
+    least = len(norms) * np.finfo(np.float64).eps
+    found = lstsq(matrix / norms, b - matrix @ middle, cond=least, lapack_driver="gelsy", check_finite=False)[0]
+    return middle + found / norms
