@@ -29,10 +29,11 @@ from torch import Tensor
 
 from jamtools.cusps import Clarke, CuspCount, Kinks, clarke, count
 from jamtools.errors import CheckError, InputError
-from jamtools.gauge import balanced
-from jamtools.loss import CONTACT, Loss, column
-from jamtools.network import Architecture, backward, forward, layers_of
-from jamtools.roundoff import force_errors, gap_errors, loss_error
+from jamtools.loss import CONTACT, Loss
+from jamtools.network import Architecture
+from jamtools.point import Point, active_cusps, gradient_scale, idle
+from jamtools.records import CERTIFICATE
+from jamtools.roundoff import force_errors, loss_error
 from jamtools.surface import Surface
 from jamtools.tangent import Lagrangian, lagrangian
 from jamtools.trials import attempt
@@ -101,42 +102,11 @@ class Certificate:
 
     def fields(self) -> dict[str, Any]:
         """Everything but the arrays, for the metadata."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ARRAYS}
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in CERTIFICATE}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays by name."""
-        return {name: getattr(self, name) for name in ARRAYS}
-
-
-ARRAYS = ("cusps", "multipliers", "forces")
-
-
-@dataclass(frozen=True)
-class Point:
-    """theta [Ñ] in the balanced gauge, x [P, d], y [P, C], Δ and its round-off [P, C]; neuron n of layer j was scaled by
-    scales[j, n].
-    """
-
-    theta: Tensor
-    scales: Tensor
-    x: Tensor
-    y: Tensor
-    arch: Architecture
-    loss: Loss
-    gaps: Tensor
-    errors: Tensor
-
-    @classmethod
-    def at(cls, theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss) -> Point:
-        x, y = x.double(), column(y.double())
-        theta, scales = balanced(theta.double(), arch)
-        gaps = loss.gaps(forward(layers_of(theta, arch), x, arch).f, y)
-        return cls(theta, scales, x, y, arch, loss, gaps, gap_errors(theta, x, arch, loss))
-
-    @property
-    def value(self) -> float:
-        """L."""
-        return float(0.5 * self.loss.hinge_curvature * self.gaps.clamp(min=0).square().sum())
+        return {name: getattr(self, name) for name in CERTIFICATE}
 
 
 def certify(
@@ -155,7 +125,7 @@ def certify(
     if not point.gaps.isfinite().all():
         return Certificate("diverged", False, "its gaps are not finite")
     contact = CONTACT * loss.epsilon
-    seen = {
+    seen: dict[str, Any] = {
         "loss": point.value,
         "n_unsatisfied": int((point.gaps > 0).sum()),
         "n_contacts": int((point.gaps.abs() <= contact).sum()),
@@ -173,16 +143,24 @@ def _jammed(point: Point, seen: dict[str, Any], seed: int, trials: int) -> Certi
     undecided = (point.gaps > 0) & (point.gaps <= point.errors)
     cusps = count(point.theta, point.x, point.y, point.arch, point.loss, TOLERANCE)
     end = clarke(point.theta, point.x, point.y, point.arch, point.loss, cusps)
-    kinks = kinks_of(point, cusps)
+    kinks = point.kinks(cusps)
     first = _FirstOrder(point, kinks, cusps, torch.from_numpy(end.multipliers).to(point.theta))
     found = Certificate(
-        "jammed", False, first.obstacle, **seen, n_undecided=int(undecided.sum()), tolerance=TOLERANCE, **first.fields()
+        "jammed",
+        False,
+        first.obstacle,
+        **seen,
+        n_undecided=int(undecided.sum()),
+        tolerance=TOLERANCE,
+        **first.fields(),
     )
     if first.obstacle:
         return found
     keep = ~undecided.any(1)
     if bool((point.gaps[~keep] > point.errors[~keep]).any()):
-        return replace(found, obstacle="an output at Δ = 0 to round-off beside one that is not, which is not decided")
+        return replace(
+            found, obstacle="an output at Δ = 0 to round-off beside one that is not, which is not decided"
+        )
     found = _second_order(found, *_without(point, kinks, end, keep), cusps, seed)
     if found.obstacle:
         return found
@@ -195,18 +173,13 @@ def _jammed(point: Point, seen: dict[str, Any], seed: int, trials: int) -> Certi
     return replace(found, certified=True)
 
 
-def kinks_of(point: Point, cusps: CuspCount) -> Kinks:
-    """The kinks of the loss at a point."""
-    return Kinks(layers_of(point.theta, point.arch), point.x, point.y, point.arch, point.loss, cusps)
-
-
 class _FirstOrder:
     """What the forces and the smallest subgradient say; multipliers [n] as Kinks orders them."""
 
     def __init__(self, point: Point, kinks: Kinks, cusps: CuspCount, multipliers: Tensor) -> None:
         self.point, self.kinks, self.multipliers = point, kinks, multipliers
-        self.with_gradient = (point.gaps > 0).any(1)
-        self.alive = ~_idle(kinks)
+        self.with_gradient = point.with_gradient
+        self.alive = ~idle(kinks)
         self.force = torch.cat(kinks.forces(multipliers))
         self.force_error = force_errors(kinks, multipliers, point.loss, point.errors[self.with_gradient])
         self.gradient = float(kinks.gradient(multipliers).norm())
@@ -263,38 +236,11 @@ def _extreme(values: Tensor, which: Any) -> float | None:
     return float(which(values)) if values.numel() else None
 
 
-def gradient_scale(kinks: Kinks, multipliers: Tensor) -> float:
-    """√Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖², the smallest subgradient's terms: what it would be if they were orthogonal."""
-    state = kinks.moved(multipliers)
-    beta = backward(kinks.layers, state, kinks.signal, kinks.arch)
-    squares = [b.square().sum(1) @ (a.square().sum(1) + 1) for b, a in zip(beta, state.inputs, strict=True)]
-    return float(torch.stack(squares).sum().sqrt())
-
-
-def active_cusps(kinks: Kinks, with_gradient: Tensor) -> Integers:
-    """(pattern, layer from 1, neuron) of each cusp [n, 3]; with_gradient [P]: the patterns that the kinks are of."""
-    pattern = with_gradient.nonzero()[:, 0]
-    rows = [
-        torch.stack([pattern[at[0]], torch.full_like(at[0], j + 1), at[1]], 1) for j, at in enumerate(kinks.at)
-    ]
-    return torch.cat(rows).cpu().numpy()
-
-
-def _idle(kinks: Kinks) -> Tensor:
-    """[n] booleans: cusps at patterns where some layer above is off altogether, neither on nor at a cusp."""
-    alive = torch.ones(len(kinks.y), dtype=torch.bool, device=kinks.y.device)
-    idle = []
-    for slope, at in zip(reversed(kinks.slopes), reversed(kinks.at), strict=True):
-        idle.append(~alive[at[0]])
-        alive = alive & slope.index_put(at, slope.new_ones(())).ne(0).any(1)
-    return torch.cat(idle[::-1])
-
-
 def _without(point: Point, kinks: Kinks, end: Clarke, keep: Tensor) -> tuple[Point, Clarke]:
     """The point of the patterns to keep [P], with the multipliers of their cusps."""
     if bool(keep.all()):
         return point, end
-    pattern = active_cusps(kinks, (point.gaps > 0).any(1))[:, 0]
+    pattern = active_cusps(kinks, point.with_gradient)[:, 0]
     parts = {name: getattr(point, name)[keep] for name in ("x", "y", "gaps", "errors")}
     return replace(point, **parts), replace(end, multipliers=end.multipliers[keep.cpu().numpy()[pattern]])
 
@@ -319,15 +265,18 @@ def _second_order(found: Certificate, point: Point, end: Clarke, cusps: CuspCoun
 
 def _flat(point: Point, end: Clarke, cusps: CuspCount, seed: int) -> int | None:
     """Dimensions of the space of `lagrangian`'s free cone along which 𝓛 is constant; None where that is not known."""
-    kinks = kinks_of(point, cusps)
+    kinks = point.kinks(cusps)
     multipliers = np.where(end.inside, end.multipliers, end.multipliers.round())
-    held = torch.from_numpy(end.inside).to(point.theta.device) & ~_idle(kinks)
+    held = torch.from_numpy(end.inside).to(point.theta.device) & ~idle(kinks)
     surface = Surface(point.theta, kinks, torch.from_numpy(multipliers).to(point.theta), point.loss, held)
     return surface.flat(np.random.default_rng(seed))
 
 
 def _second_obstacle(curved: Lagrangian, n_flat: int | None) -> str | None:
-    for space, where in ((curved.held, "of the Lagrangian"), (curved.free, "where multipliers are 0 or 1, undecided")):
+    for space, where in (
+        (curved.held, "of the Lagrangian"),
+        (curved.free, "where multipliers are 0 or 1, undecided"),
+    ):
         if space.n_negative:
             n, relative = space.n_negative, space.smallest / max(abs(space.smallest), abs(space.largest))
             return f"{n} negative direction{'s' * (n > 1)} {where}, {relative:.1e} of the largest"
@@ -335,5 +284,7 @@ def _second_obstacle(curved: Lagrangian, n_flat: int | None) -> str | None:
         return f"{curved.n_concave} concave cusps"
     if n_flat is None or curved.free.n_zero > n_flat:
         n = curved.free.n_zero - (n_flat or 0)
-        return f"{n} direction{'s' * (n > 1)} of no curvature to round-off, which second order does not decide"
+        return (
+            f"{n} direction{'s' * (n > 1)} of no curvature to round-off, which second order does not decide"
+        )
     return None

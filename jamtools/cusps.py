@@ -19,10 +19,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import lstsq
-from scipy.optimize import lsq_linear
 from torch import Tensor
 
+from jamtools.boxed import box_least_squares
 from jamtools.datasets import on_sphere
 from jamtools.errors import InputError
 from jamtools.loss import Loss, column
@@ -51,8 +50,6 @@ EDGES = np.round(np.linspace(-4.05, 4.05, 82), 10)
 PATTERNS = 4096
 #: Cusps times parameters, the size of a dense least-squares problem that is still solved: 1.6 GB.
 LARGEST = 2e8
-#: Up to this many multipliers the exact active-set method is the faster one.
-ACTIVE_SET = 300
 #: Linearisations of g(λ) at most; one is exact while a pattern has cusps in one layer only.
 LINEARISATIONS = 50
 #: A linearisation that shortens g by less than this part of it was the last.
@@ -327,7 +324,7 @@ def _descend(kinks: Kinks, multipliers: Tensor) -> tuple[float, Tensor, bool]:
     g = kinks.gradient(multipliers)
     for _ in range(LINEARISATIONS):
         jacobian = kinks.jacobian(multipliers)
-        step = _box_least_squares(jacobian, jacobian.T @ multipliers - g) - multipliers
+        step = box_least_squares(jacobian, jacobian.T @ multipliers - g) - multipliers
         for halving in range(30):
             trial = multipliers + 0.5**halving * step
             g_trial = kinks.gradient(trial)
@@ -340,28 +337,3 @@ def _descend(kinks: Kinks, multipliers: Tensor) -> tuple[float, Tensor, bool]:
         if gain < LITTLE or kinks.linear:
             return float(g.norm()), multipliers, True
     return float(g.norm()), multipliers, False
-
-
-def _box_least_squares(rows: Tensor, target: Tensor) -> Tensor:
-    """argmin ‖rowsᵀ λ - target‖ over λ in [0, 1]."""
-    matrix, b = rows.T.cpu().numpy(), target.cpu().numpy()
-    scale = np.linalg.norm(matrix, axis=0).max()
-    if scale == 0:
-        return torch.full_like(rows[:, 0], 0.5)
-    q, r = np.linalg.qr(matrix / scale)  # lsq_linear's tolerances are absolute: bring the problem to size 1
-    inside = _unbounded(r, q.T @ (b / scale))
-    if ((inside >= 0) & (inside <= 1)).all():
-        return torch.from_numpy(inside).to(rows)
-    method = "bvls" if len(rows) <= ACTIVE_SET else "trf"
-    found = lsq_linear(r, q.T @ (b / scale), (0.0, 1.0), method=method, tol=1e-14, max_iter=10 * len(rows))
-    return torch.from_numpy(np.clip(found.x, 0.0, 1.0)).to(rows)
-
-
-def _unbounded(matrix: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """argmin ‖matrix λ - b‖ over all λ, the one nearest ½ where columns depend on each other, whatever their norms."""
-    norms = np.linalg.norm(matrix, axis=0)
-    norms = np.where(norms > 0, norms, 1.0)
-    middle = np.full(len(norms), 0.5)
-    least = len(norms) * np.finfo(np.float64).eps
-    found = lstsq(matrix / norms, b - matrix @ middle, cond=least, lapack_driver="gelsy", check_finite=False)[0]
-    return middle + found / norms

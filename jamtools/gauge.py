@@ -3,8 +3,8 @@ r"""The one gauge of a ReLU network in which no neuron's weights are out of prop
     (W_j)_n, (b_j)_n → s (W_j)_n, s (b_j)_n,      (W_{j+1})_·n → (W_{j+1})_·n / s,      s = 2^k,    z_n → s z_n
 
 leaves f(x; W) as it is, to the last bit: products and sums of numbers times powers of two round alike. Here k is such
-that what enters a neuron and what leaves it have norms within a factor √2 of √2 of each other. Norms over all parameters, kicks in all
-directions, and the rms of a layer's pre-activations mean something only then: they depend on the s, and f does not.
+that what enters a neuron and what leaves it have norms within a factor of 2 of each other. Norms over all parameters, kicks
+in all directions, and the rms of a layer's pre-activations mean something only then: they depend on the s, and f does not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ def balanced(theta: Tensor, arch: Architecture) -> tuple[Tensor, Tensor]:
     theta = theta.clone()
     scales = theta.new_ones(arch.depth, arch.width)
     moved = arch.activation == "relu"
-    while moved:  # ends: each pass that moves a neuron lowers Σ ‖W‖² + ‖b‖², and there are finitely many powers
+    while (
+        moved
+    ):  # ends: each pass that moves a neuron lowers Σ ‖W‖² + ‖b‖², and there are finitely many powers
         moved = False
         for j in range(arch.depth):
             factors = _factors(theta, arch, j)

@@ -37,7 +37,9 @@ def loss_error(gaps: Tensor, errors: Tensor, loss: Loss) -> float:
     """A bound of the round-off in L, from Δ and its errors [P, C]: c Σ (Δ + ½ δ) δ, and that of the sum."""
     above = (gaps + errors).clamp(min=0)
     moved = loss.hinge_curvature * (above * torch.minimum(errors, above)).sum()
-    return float(moved + gaps.numel() * torch.finfo(gaps.dtype).eps * loss.hinge_curvature * above.square().sum())
+    return float(
+        moved + gaps.numel() * torch.finfo(gaps.dtype).eps * loss.hinge_curvature * above.square().sum()
+    )
 
 
 def force_errors(kinks: Kinks, multipliers: Tensor, loss: Loss, errors: Tensor) -> Tensor:

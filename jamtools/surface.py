@@ -104,7 +104,13 @@ class Surface:
             return torch.stack(columns, 1)
 
         n = len(self.theta)
-        return Operator(product, n, device=self.theta.device, project=self.project, removed=min(self._fixed.shape[1], n - 1))
+        return Operator(
+            product,
+            n,
+            device=self.theta.device,
+            project=self.project,
+            removed=min(self._fixed.shape[1], n - 1),
+        )
 
     def flat(self, rng: np.random.Generator) -> int | None:
         """Dimension of the tangent vectors along which 𝓛 is constant for good, scale symmetries aside.

@@ -104,20 +104,28 @@ def _random(rng: np.random.Generator, like: Tensor, n: int) -> Tensor:
     return v / v.norm()
 
 
-def _random_trial(true: _TrueLoss, surface: Surface, kick: float, stiffest: float, rng: np.random.Generator) -> Tensor:
+def _random_trial(
+    true: _TrueLoss, surface: Surface, kick: float, stiffest: float, rng: np.random.Generator
+) -> Tensor:
     """From a kick in any direction, down the gradient."""
     start = surface.theta + kick * _random(rng, surface.theta, len(surface.theta))
     return _descended(true, start, 1 / stiffest, lambda g: g, lambda theta: theta)
 
 
-def _soft_trial(true: _TrueLoss, surface: Surface, kicks: Tensor, stiffest: float, rng: np.random.Generator) -> Tensor:
+def _soft_trial(
+    true: _TrueLoss, surface: Surface, kicks: Tensor, stiffest: float, rng: np.random.Generator
+) -> Tensor:
     """From a kick among the kicks [Ñ, k], down on M."""
     start = surface.onto(surface.theta + kicks @ _random(rng, kicks, kicks.shape[1]))
     return _descended(true, start, 1 / stiffest, lambda g: surface.project(g[:, None])[:, 0], surface.onto)
 
 
 def _descended(
-    true: _TrueLoss, theta: Tensor, step: float, project: Callable[[Tensor], Tensor], onto: Callable[[Tensor], Tensor]
+    true: _TrueLoss,
+    theta: Tensor,
+    step: float,
+    project: Callable[[Tensor], Tensor],
+    onto: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """Steepest descent with backtracking: a step that lowers L is twice as long the next time."""
     value = true.value(theta)
