@@ -184,7 +184,9 @@ class _FirstOrder:
         self.force_error = force_errors(kinks, multipliers, point.loss, point.errors[self.with_gradient])
         self.gradient = float(kinks.gradient(multipliers).norm())
         self.scale = gradient_scale(kinks, multipliers)
-        self.distances = [z.abs() / layer.scale for z, layer in zip(kinks.state.z[:-1], cusps.per_layer)]
+        self.distances = [
+            z.abs() / (layer.scale or 1.0) for z, layer in zip(kinks.state.z[:-1], cusps.per_layer)
+        ]
 
     @property
     def off_zero(self) -> float:

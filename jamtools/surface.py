@@ -53,9 +53,10 @@ class Surface:
         self._multipliers = multipliers
         self.moved = kinks.moved(multipliers)
         force = torch.cat(kinks.forces(multipliers))[held]
-        self.normals = kinks.jacobian(multipliers)[held] / force[:, None]  # ∂z_i/∂W [n, Ñ]
-        self._basis, self._corner = torch.linalg.qr(self.normals.T)
-        self._fixed, _ = torch.linalg.qr(torch.cat([self._basis, scale_generators(theta, self.arch)], 1))
+        normals = kinks.jacobian(multipliers)[held] / force[:, None]  # ∂z_i/∂W [n, Ñ]
+        self._across = _pseudo_inverse(normals)
+        directions = [self._across, scale_generators(theta, self.arch)]
+        self._fixed = orthonormal_basis(torch.cat(directions, 1))
 
     def state(self, theta: Tensor) -> State:
         """The pass at theta with σ z for ρ(z)."""
@@ -84,11 +85,10 @@ class Surface:
 
     def onto(self, theta: Tensor) -> Tensor:
         """Back onto M, by Newton's steps with the normals of the first point."""
-        for _ in range(BACK if len(self.normals) else 0):
+        for _ in range(BACK if self._across.shape[1] else 0):
             z = self.state(theta).z
-            off = torch.cat([layer[at] for layer, at in zip(z[:-1], self.kinks.at, strict=True)])[self.held]
-            back = torch.linalg.solve_triangular(self._corner.T, off[:, None], upper=False)
-            theta = theta - self._basis @ back[:, 0]
+            off = torch.cat([layer[at] for layer, at in zip(z[:-1], self.kinks.at, strict=True)])
+            theta = theta - self._across @ off[self.held]
         return theta
 
     def curvature(self) -> Operator:
@@ -134,3 +134,11 @@ class Surface:
             signal[:, c] = 1.0
             rows.append(gradient_rows(backward(there.layers, some, signal, self.arch), some))
         return orthonormal_basis(torch.cat(rows).T).shape[1]
+
+
+def _pseudo_inverse(rows: Tensor) -> Tensor:
+    """[Ñ, n] of rows [n, Ñ] that may depend on each other, whatever their norms; none of them is zero."""
+    norms = rows.norm(dim=1)
+    u, s, vh = torch.linalg.svd(rows / norms[:, None], full_matrices=False)
+    kept = s > max(rows.shape) * torch.finfo(s.dtype).eps * s.amax() if len(s) else s > 0
+    return (vh[kept].T / s[kept]) @ (u[:, kept].T / norms)
