@@ -259,9 +259,7 @@ def _packed(state: Kept) -> tuple[dict[str, Any], Arrays]:
     if state is None:
         return {"stands": "waiting"}, {}
     if isinstance(state, Run):
-        arrays = {"theta": state.theta, "theta0": state.theta0, "gaps": state.gaps}
-        history = {f"history/{name}": column for name, column in state.history.items()}
-        return {"stands": "finished", "info": state.info}, {**arrays, **history}
+        return {"stands": "finished", "info": state.info}, state.arrays()
     columns = list(state.rows[0]) if state.rows else []
     history = {f"history/{name}": np.array([row[name] for row in state.rows]) for name in columns}
     parts = {"optimizer": state.optimizer, "engine": state.engine}
@@ -281,7 +279,8 @@ def _unpacked(entry: Mapping[str, Any], arrays: Arrays) -> Kept:
         return None
     history = _under(arrays, "history/")
     if entry["stands"] == "finished":
-        return Run(arrays["theta"], arrays["theta0"], arrays["gaps"], history, entry["info"])
+        certificate = _under(arrays, "certificate/")
+        return Run(arrays["theta"], arrays["theta0"], arrays["gaps"], history, entry["info"], certificate)
     columns = entry["columns"]
     values = [history[name] if history[name].ndim > 1 else history[name].tolist() for name in columns]
     rows = [dict(zip(columns, row)) for row in zip(*values)]

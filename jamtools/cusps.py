@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import lsq_linear
 from torch import Tensor
 
+from jamtools.boxed import box_least_squares
 from jamtools.datasets import on_sphere
 from jamtools.errors import InputError
 from jamtools.loss import Loss, column
@@ -51,8 +51,6 @@ EDGES = np.round(np.linspace(-4.05, 4.05, 82), 10)
 PATTERNS = 4096
 #: Cusps times parameters, the size of a dense least-squares problem that is still solved: 1.6 GB.
 LARGEST = 2e8
-#: Up to this many multipliers the exact active-set method is the faster one.
-ACTIVE_SET = 300
 #: Linearisations of g(λ) at most; one is exact while a pattern has cusps in one layer only.
 LINEARISATIONS = 50
 #: A linearisation that shortens g by less than this part of it was the last.
@@ -256,8 +254,12 @@ def clarke(theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, 
     plain = float(kinks.gradient(kinks.signs).norm())
     if not len(kinks.signs):
         return Clarke(plain, plain, np.zeros(0), True)
-    starts = [torch.full_like(kinks.signs, 0.5), kinks.signs][: 1 if kinks.linear else 2]
-    norm, multipliers, converged = min((_descend(kinks, start) for start in starts), key=lambda end: end[0])
+    norm, multipliers, converged = _descend(kinks, torch.full_like(kinks.signs, 0.5))
+    # where a first minimum is zero to round-off there is no better one
+    if not kinks.linear and norm > arch.n_parameters * torch.finfo(theta.dtype).eps * plain:
+        norm, multipliers, converged = min(
+            (norm, multipliers, converged), _descend(kinks, kinks.signs), key=lambda end: end[0]
+        )
     return Clarke(norm, plain, multipliers.cpu().numpy(), converged)
 
 
@@ -332,7 +334,7 @@ def _descend(kinks: Kinks, multipliers: Tensor) -> tuple[float, Tensor, bool]:
     g = kinks.gradient(multipliers)
     for _ in range(LINEARISATIONS):
         jacobian = kinks.jacobian(multipliers)
-        step = _box_least_squares(jacobian, jacobian.T @ multipliers - g) - multipliers
+        step = box_least_squares(jacobian, jacobian.T @ multipliers - g) - multipliers
         for halving in range(30):
             trial = multipliers + 0.5**halving * step
             g_trial = kinks.gradient(trial)
@@ -345,15 +347,3 @@ def _descend(kinks: Kinks, multipliers: Tensor) -> tuple[float, Tensor, bool]:
         if gain < LITTLE or kinks.linear:
             return float(g.norm()), multipliers, True
     return float(g.norm()), multipliers, False
-
-
-def _box_least_squares(rows: Tensor, target: Tensor) -> Tensor:
-    """argmin ‖rowsᵀ λ - target‖ over λ in [0, 1]."""
-    matrix, b = rows.T.cpu().numpy(), target.cpu().numpy()
-    scale = np.linalg.norm(matrix, axis=0).max()
-    if scale == 0:
-        return torch.full_like(rows[:, 0], 0.5)
-    q, r = np.linalg.qr(matrix / scale)  # lsq_linear's tolerances are absolute: bring the problem to size 1
-    method = "bvls" if len(rows) <= ACTIVE_SET else "trf"
-    found = lsq_linear(r, q.T @ (b / scale), (0.0, 1.0), method=method, tol=1e-14, max_iter=10 * len(rows))
-    return torch.from_numpy(np.clip(found.x, 0.0, 1.0)).to(rows)

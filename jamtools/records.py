@@ -40,6 +40,9 @@ SPECTRUM_FIELDS = (
 #: Those of them that count what there is at least one of.
 COUNT_FIELDS = ("d", "width", "depth", "P", "n_parameters", "n_effective_expected")
 
+#: The arrays of a certificate of a minimum: [n, 3] (pattern, layer from 1, neuron) int64, [n], [n].
+CERTIFICATE = ("cusps", "multipliers", "forces")
+
 #: History columns, one value per measured step.
 HISTORY_FIELDS = ("step", "loss", "n_unsatisfied", "n_misclassified", "grad_norm")
 
@@ -101,7 +104,7 @@ class Run:
     theta, theta0 [Ñ]: parameters at the end and the start, per layer weight [out, in] row-major then
     bias; gaps [P] (or [P, C]): Δ at the end; history: columns [T] over the measured steps
     (and theta [T, Ñ] where snapshots were asked for);
-    info: `RUN_FIELDS` and whatever else the training recorded.
+    info: `RUN_FIELDS` and whatever else the training recorded; certificate: the arrays of `CERTIFICATE`, or empty.
     """
 
     theta: Array
@@ -109,6 +112,7 @@ class Run:
     gaps: Array
     history: Mapping[str, NDArray[Any]]
     info: Mapping[str, Any]
+    certificate: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(self.info, RUN_FIELDS, "run")
@@ -131,6 +135,14 @@ class Run:
             raise InputError(
                 f"history columns of shapes {sorted(set(shapes.values()))}, expected one [T] for all"
             )
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All arrays by their names in a file, less the run's own prefix: theta, history/step, certificate/cusps, …."""
+        own = {"theta": self.theta, "theta0": self.theta0, "gaps": self.gaps}
+        groups = {"history": self.history, "certificate": self.certificate}
+        return own | {
+            f"{group}/{name}": array for group, some in groups.items() for name, array in some.items()
+        }
 
 
 @dataclass(frozen=True)

@@ -77,14 +77,17 @@ class Artefact:
         return records
 
     @cached_property
-    def histories(self) -> dict[str, list[str]]:
-        """The names of the history columns of each run: "r0000" -> ["grad_norm", "loss", …]."""
-        columns: dict[str, list[str]] = {}
+    def _grouped(self) -> dict[str, list[str]]:
+        """The names under each folder: "r0000/history" -> ["grad_norm", "loss", …]."""
+        groups: dict[str, list[str]] = {}
         for name in sorted(self.names):
-            prefix, found, column = name.partition("/history/")
-            if found:
-                columns.setdefault(prefix, []).append(column)
-        return columns
+            folder, _, last = name.rpartition("/")
+            groups.setdefault(folder, []).append(last)
+        return groups
+
+    def group(self, folder: str) -> dict[str, NDArray[Any]]:
+        """The arrays under "r0000/history", say, by the last part of their names."""
+        return {name: self.any_tensor(f"{folder}/{name}") for name in self._grouped.get(folder, [])}
 
     def tensor(self, name: str, dtype: str = "F64") -> NDArray[Any]:
         """One array; InputError when it is missing or of another dtype."""
@@ -284,10 +287,9 @@ def _dataset(artefact: Artefact) -> Dataset:
 
 def _run(artefact: Artefact, prefix: str, info: dict[str, Any]) -> Run:
     theta, theta0, gaps = (artefact.tensor(f"{prefix}/{name}") for name in ("theta", "theta0", "gaps"))
-    columns = artefact.histories.get(prefix, [])
-    history = {column: artefact.any_tensor(f"{prefix}/history/{column}") for column in columns}
+    history, certificate = (artefact.group(f"{prefix}/{folder}") for folder in ("history", "certificate"))
     with _named(artefact):
-        run = Run(theta, theta0, gaps, history, info)
+        run = Run(theta, theta0, gaps, history, info, certificate)
         check_counts(info)
         return run
 
@@ -329,8 +331,7 @@ def runs_bytes(runs: Runs, provenance: list[dict[str, Any]]) -> bytes:
     """Runs and their training set as the bytes of a file."""
     tensors = _dataset_tensors(runs.dataset)
     for i, run in enumerate(runs.runs):
-        tensors |= {f"r{i:04d}/{name}": getattr(run, name) for name in ("theta", "theta0", "gaps")}
-        tensors |= {f"r{i:04d}/history/{name}": column for name, column in run.history.items()}
+        tensors |= {f"r{i:04d}/{name}": array for name, array in run.arrays().items()}
     fields = {"dataset": dict(runs.dataset.info), "runs": [dict(run.info) for run in runs.runs]}
     return _pack("runs", tensors, fields, provenance)
 

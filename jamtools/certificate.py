@@ -1,0 +1,292 @@
+r"""The certificate of a minimum: that no theta nearby has a lower loss, from theta and the data alone.
+
+    satisfied    every Δ_µ ≤ CONTACT ε
+    jammed       L ≥ 𝓛 near W, L = 𝓛 at W, and W is a minimum of 𝓛 on the cone that L - 𝓛 leaves:
+                 u_i > 0,  0 ≤ λ_i ≤ 1,  ∇𝓛 = g(λ) = 0,  vᵀ∇²𝓛 v ≥ 0  for v with ∇z_i·v = 0
+
+𝓛 is L with the supporting line λ_i z_i in the place of ρ(z_i) = λ_i z_i + ψ_i, ψ_i ≥ 0, at every active cusp. A pattern may
+have cusps in several layers: replace the topmost first. Nothing above it has a kink, ∂L/∂ρ_i = u_i > 0 is the plain
+derivative, and L can only get lower by ψ_i u_i to first order. What is left is smooth down to the next cusp, whose u_i now
+takes the lines above for slopes, and so on down. In the end L ≥ 𝓛 + c Σ_i u_i min(λ_i, 1 - λ_i) |z_i|, c > 0: a direction
+that leaves M = {z_i = 0} costs first order, and second order counts on the tangent space of M alone. The conditions are
+sufficient, and hold up to the tolerances and the round-off that a Certificate states.
+
+u_i = 0 is a kink of second order, which is not decided here, unless nothing above is on at that pattern: then L does not
+depend on z_i (idle). A gap Δ that round-off cannot tell from 0 is left out of 𝓛: its ½Δ² is never negative.
+All norms are taken in the gauge of gauge.py. Source: arXiv:1809.09349, section III; R. T. Rockafellar and R. J.-B. Wets,
+Variational Analysis (1998), chapters 8 and 13.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jamtools.cusps import Clarke, CuspCount, Kinks, clarke, count
+from jamtools.errors import CheckError, InputError
+from jamtools.loss import CONTACT, Loss
+from jamtools.network import Architecture
+from jamtools.point import Point, active_cusps, gradient_scale, idle
+from jamtools.records import CERTIFICATE
+from jamtools.roundoff import force_errors, loss_error
+from jamtools.surface import Surface
+from jamtools.tangent import Lagrangian, lagrangian
+from jamtools.trials import attempt
+
+#: An active cusp: |z| up to this many rms of its layer. A minimiser leaves them at 10⁻¹³, and of 10⁶ smooth
+#: pre-activations one in ten thousand networks has one within.
+TOLERANCE = 1e-10
+#: ‖g‖ below this part of √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖² is zero.
+STATIONARY = 1e-8
+#: Attempts to find a lower loss.
+TRIALS = 12
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+def _none(columns: int | None = None) -> Any:
+    return np.zeros((0, columns), dtype=np.int64) if columns else np.zeros(0)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Whether a point is a minimum of its loss, and the numbers that say so; None where it did not come to them.
+
+    kind: "satisfied", "jammed", or "diverged" where theta is not finite. obstacle: what stands in the way, in one line.
+    n_unsatisfied: Δ > 0; n_contacts: |Δ| ≤ CONTACT ε; n_undecided: gaps that round-off cannot tell from 0, out of them
+    0 < Δ. cusp_distance: the largest |z| / rms of the active cusps (at most `tolerance`), and next_distance: the smallest of
+    the rest, at patterns with gradient. n_idle: pre-activations at zero that nothing above looks at, apart from n_cusps.
+    gradient: ‖g(λ)‖, scale: √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖² over the unsatisfied. smallest_force: min u_i, in units of the
+    round-off bound it must exceed. Second order, in tangent.py's units: dimension of the cone's space, negative, zero,
+    smallest and largest eigenvalues; n_flat: those zeros along which the loss is exactly constant. n_trials and
+    lowest_change: of the loss, relative, and trial_error: the part of that change which is error.
+    cusps [n, 3]: pattern, layer from 1, neuron; multipliers, forces u_i [n], of theta as it was given.
+    """
+
+    kind: str
+    certified: bool
+    obstacle: str | None
+    loss: float | None = None
+    n_unsatisfied: int | None = None
+    n_contacts: int | None = None
+    n_undecided: int | None = None
+    tolerance: float | None = None
+    n_cusps: int | None = None
+    n_idle: int | None = None
+    cusp_distance: float | None = None
+    next_distance: float | None = None
+    gradient: float | None = None
+    scale: float | None = None
+    smallest_force: float | None = None
+    smallest_multiplier: float | None = None
+    largest_multiplier: float | None = None
+    n_at_bound: int | None = None
+    dimension: int | None = None
+    n_negative: int | None = None
+    n_zero: int | None = None
+    n_flat: int | None = None
+    smallest_curvature: float | None = None
+    largest_curvature: float | None = None
+    n_trials: int | None = None
+    lowest_change: float | None = None
+    trial_error: float | None = None
+    cusps: Integers = field(default_factory=lambda: _none(3))
+    multipliers: Floats = field(default_factory=_none)
+    forces: Floats = field(default_factory=_none)
+
+    def fields(self) -> dict[str, Any]:
+        """Everything but the arrays, for the metadata."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in CERTIFICATE}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name."""
+        return {name: getattr(self, name) for name in CERTIFICATE}
+
+
+def certify(
+    theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, seed: int = 0, trials: int = TRIALS
+) -> Certificate:
+    """Whether theta [Ñ] is a minimum of the hinge loss over x [P, d] with labels y [P] or [P, C], in float64.
+
+    seed, trials: of the attempts to find a lower loss. A point that is too large for the dense matrices, or fails a check
+    of its eigenvalues, is not certified and says so. Raises InputError for another loss and with batch normalisation.
+    """
+    arch.require_plain()
+    loss.require_hinge()
+    if not theta.isfinite().all():
+        return Certificate("diverged", False, "its parameters are not finite")
+    point = Point.at(theta, x, y, arch, loss)
+    if not point.gaps.isfinite().all():
+        return Certificate("diverged", False, "its gaps are not finite")
+    contact = CONTACT * loss.epsilon
+    seen: dict[str, Any] = {
+        "loss": point.value,
+        "n_unsatisfied": int((point.gaps > 0).sum()),
+        "n_contacts": int((point.gaps.abs() <= contact).sum()),
+    }
+    if bool((point.gaps <= contact).all()):
+        return Certificate("satisfied", True, None, **seen)
+    try:
+        return _jammed(point, seen, seed, trials)
+    except (InputError, CheckError) as error:
+        return Certificate("jammed", False, str(error), **seen)
+
+
+def _jammed(point: Point, seen: dict[str, Any], seed: int, trials: int) -> Certificate:
+    """First order; where that holds second order; where that holds as well, trials."""
+    undecided = (point.gaps > 0) & (point.gaps <= point.errors)
+    cusps = count(point.theta, point.x, point.y, point.arch, point.loss, TOLERANCE)
+    end = clarke(point.theta, point.x, point.y, point.arch, point.loss, cusps)
+    kinks = point.kinks(cusps)
+    first = _FirstOrder(point, kinks, cusps, torch.from_numpy(end.multipliers).to(point.theta))
+    found = Certificate(
+        "jammed",
+        False,
+        first.obstacle,
+        **seen,
+        n_undecided=int(undecided.sum()),
+        tolerance=TOLERANCE,
+        **first.fields(),
+    )
+    if first.obstacle:
+        return found
+    keep = ~undecided.any(1)
+    if bool((point.gaps[~keep] > point.errors[~keep]).any()):
+        return replace(
+            found, obstacle="an output at Δ = 0 to round-off beside one that is not, which is not decided"
+        )
+    found = _second_order(found, *_without(point, kinks, end, keep), cusps, seed)
+    if found.obstacle:
+        return found
+    surface = Surface(point.theta, kinks, first.multipliers, point.loss, first.alive)
+    slack = 2 * loss_error(point.gaps, point.errors, point.loss) + first.off_zero
+    trial = attempt(surface, point.x, point.y, (slack, first.gradient), trials, seed)
+    found = replace(found, n_trials=trial.n, lowest_change=trial.change, trial_error=trial.error)
+    if trial.found:
+        return replace(found, obstacle=f"a trial found a loss lower by {-trial.change:.1e} of it")
+    return replace(found, certified=True)
+
+
+class _FirstOrder:
+    """What the forces and the smallest subgradient say; multipliers [n] as Kinks orders them."""
+
+    def __init__(self, point: Point, kinks: Kinks, cusps: CuspCount, multipliers: Tensor) -> None:
+        self.point, self.kinks, self.multipliers = point, kinks, multipliers
+        self.with_gradient = point.with_gradient
+        self.alive = ~idle(kinks)
+        self.force = torch.cat(kinks.forces(multipliers))
+        self.force_error = force_errors(kinks, multipliers, point.loss, point.errors[self.with_gradient])
+        self.gradient = float(kinks.gradient(multipliers).norm())
+        self.scale = gradient_scale(kinks, multipliers)
+        self.distances = [
+            z.abs() / (layer.scale or 1.0) for z, layer in zip(kinks.state.z[:-1], cusps.per_layer)
+        ]
+
+    @property
+    def off_zero(self) -> float:
+        """Σ |u_i z_i|: what the loss may lose before the cusps are at zero."""
+        z = torch.cat([layer[at] for layer, at in zip(self.kinks.state.z, self.kinks.at)])
+        return float((self.force * z).abs().sum())
+
+    @property
+    def obstacle(self) -> str | None:
+        force, error = self.force[self.alive], self.force_error[self.alive]
+        if bool((force < -error).any()):
+            n = int((force < -error).sum())
+            return f"{n} concave cusp{'s' * (n > 1)}, the largest force {float(force.min()):.1e}"
+        ratio = self.gradient / self.scale
+        if not ratio <= STATIONARY:
+            return f"the smallest subgradient is {ratio:.1e} of its terms"
+        if bool((force <= error).any()):
+            n = int((force <= error).sum())
+            return f"{n} cusp{'s' * (n > 1)} whose force is zero to round-off, which second order does not decide"
+        return None
+
+    def fields(self) -> dict[str, Any]:
+        """What of it a Certificate holds."""
+        alive, bound = self.alive.cpu().numpy(), (self.force / self.force_error)[self.alive]
+        at = active_cusps(self.kinks, self.with_gradient)[alive]
+        multipliers = self.multipliers.cpu().numpy()[alive]
+        scales = self.point.scales.cpu().numpy()[at[:, 1] - 1, at[:, 2]]
+        size = torch.stack(self.distances)
+        inside = torch.zeros_like(size, dtype=torch.bool)
+        for layer, (patterns, neurons) in zip(inside, self.kinks.at):
+            layer[patterns, neurons] = True
+        return {
+            "n_cusps": len(at),
+            "n_idle": int((~alive).sum()),
+            "cusp_distance": _extreme(size[inside], torch.max),
+            "next_distance": _extreme(size[~inside], torch.min),
+            "gradient": self.gradient,
+            "scale": self.scale,
+            "smallest_force": _extreme(bound, torch.min),
+            "smallest_multiplier": float(multipliers.min()) if len(at) else None,
+            "largest_multiplier": float(multipliers.max()) if len(at) else None,
+            "cusps": at,
+            "multipliers": multipliers,
+            "forces": self.force.cpu().numpy()[alive] * scales,
+        }
+
+
+def _extreme(values: Tensor, which: Any) -> float | None:
+    return float(which(values)) if values.numel() else None
+
+
+def _without(point: Point, kinks: Kinks, end: Clarke, keep: Tensor) -> tuple[Point, Clarke]:
+    """The point of the patterns to keep [P], with the multipliers of their cusps."""
+    if bool(keep.all()):
+        return point, end
+    pattern = active_cusps(kinks, point.with_gradient)[:, 0]
+    parts = {name: getattr(point, name)[keep] for name in ("x", "y", "gaps", "errors")}
+    return replace(point, **parts), replace(end, multipliers=end.multipliers[keep.cpu().numpy()[pattern]])
+
+
+def _second_order(found: Certificate, point: Point, end: Clarke, cusps: CuspCount, seed: int) -> Certificate:
+    """The certificate with the signs of the Lagrangian's curvature, and what of them stands in the way."""
+    curved = lagrangian(point.theta, point.x, point.y, point.arch, point.loss, cusps, end)
+    space = curved.held if curved.held.n_negative else curved.free
+    n_flat = _flat(point, end, cusps, seed) if space.n_zero else 0
+    return replace(
+        found,
+        obstacle=_second_obstacle(curved, n_flat),
+        n_at_bound=curved.n_at_bound,
+        dimension=space.dimension,
+        n_negative=space.n_negative,
+        n_zero=space.n_zero,
+        n_flat=n_flat,
+        smallest_curvature=space.smallest,
+        largest_curvature=space.largest,
+    )
+
+
+def _flat(point: Point, end: Clarke, cusps: CuspCount, seed: int) -> int | None:
+    """Dimensions of the space of `lagrangian`'s free cone along which 𝓛 is constant; None where that is not known."""
+    kinks = point.kinks(cusps)
+    multipliers = np.where(end.inside, end.multipliers, end.multipliers.round())
+    held = torch.from_numpy(end.inside).to(point.theta.device) & ~idle(kinks)
+    surface = Surface(point.theta, kinks, torch.from_numpy(multipliers).to(point.theta), point.loss, held)
+    return surface.flat(np.random.default_rng(seed))
+
+
+def _second_obstacle(curved: Lagrangian, n_flat: int | None) -> str | None:
+    for space, where in (
+        (curved.held, "of the Lagrangian"),
+        (curved.free, "where multipliers are 0 or 1, undecided"),
+    ):
+        if space.n_negative:
+            n, relative = space.n_negative, space.smallest / max(abs(space.smallest), abs(space.largest))
+            return f"{n} negative direction{'s' * (n > 1)} {where}, {relative:.1e} of the largest"
+    if curved.n_concave:
+        return f"{curved.n_concave} concave cusps"
+    if n_flat is None or curved.free.n_zero > n_flat:
+        n = curved.free.n_zero - (n_flat or 0)
+        return (
+            f"{n} direction{'s' * (n > 1)} of no curvature to round-off, which second order does not decide"
+        )
+    return None

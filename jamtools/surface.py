@@ -1,0 +1,144 @@
+r"""The manifold M of the cusps at a point, and the smooth function 𝓛 that the loss is on it.
+
+    M = {W: z_i(W) = 0},        F(W) = (f_µ(W) of the unsatisfied, z_i(W)) with ρ(z) = σ z, σ fixed,        𝓛 = ℓ(f)
+
+𝓛 depends on W through F alone: where the rank of F's derivative is the same all around, its fibres are manifolds of
+dimension Ñ - rank, and 𝓛 is constant along them. So a null direction of ∇F is flat for good, and no higher order has a say:
+the scale symmetries, a neuron that is off at all these patterns, or two that are always on and mix. Where the rank is
+greater nearby, as at W = 0, a zero of ∇²𝓛 decides nothing.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jamtools.cusps import Kinks
+from jamtools.loss import Loss
+from jamtools.network import (
+    Architecture,
+    State,
+    backward,
+    forward,
+    gradient,
+    gradient_rows,
+    layers_of,
+    scale_generators,
+)
+from jamtools.operators import Operator
+from jamtools.spectrum import orthonormal_basis
+
+#: Kicks for differences of ∇𝓛, as a part of ‖W‖: the error of a central difference is its square.
+DIFFERENCE = 1e-5
+#: The kick that shows the rank of ∇F around, as a part of ‖W‖.
+AROUND = 1e-3
+#: Newton's steps back onto M: each gains a factor of the kick.
+BACK = 6
+
+
+class Surface:
+    """M and 𝓛 at theta [Ñ], and the tangent space of M.
+
+    multipliers [n] as Kinks orders them; only the cusps `held` [n] make M, which all have a force, and the others keep
+    their multiplier for slope.
+    """
+
+    def __init__(self, theta: Tensor, kinks: Kinks, multipliers: Tensor, loss: Loss, held: Tensor) -> None:
+        self.theta, self.kinks, self.loss, self.held = theta, kinks, loss, held
+        self.arch: Architecture = kinks.arch
+        self._active = kinks.signal != 0
+        self._multipliers = multipliers
+        self.moved = kinks.moved(multipliers)
+        force = torch.cat(kinks.forces(multipliers))[held]
+        normals = kinks.jacobian(multipliers)[held] / force[:, None]  # ∂z_i/∂W [n, Ñ]
+        self._across = _pseudo_inverse(normals)
+        directions = [self._across, scale_generators(theta, self.arch)]
+        self._fixed = orthonormal_basis(torch.cat(directions, 1))
+
+    def state(self, theta: Tensor) -> State:
+        """The pass at theta with σ z for ρ(z)."""
+        layers, x = layers_of(theta, self.arch), self.moved.inputs[0]
+        if self.arch.activation != "relu":
+            return forward(layers, x, self.arch)
+        slopes, inputs, z = self.moved.slopes or [], [x], []
+        for j, (weight, bias) in enumerate(layers):
+            z.append(torch.addmm(bias, inputs[-1], weight.T))
+            if j < self.arch.depth:
+                inputs.append(slopes[j] * z[-1])
+        return State(inputs, z, slopes)
+
+    def gradient(self, theta: Tensor) -> Tensor:
+        """∇𝓛 [Ñ]."""
+        state = self.state(theta)
+        gaps = self.loss.gaps(state.f, self.kinks.y)
+        signal = torch.where(self._active, -self.loss.hinge_curvature * self.kinks.y * gaps, 0.0)
+        return gradient(backward(layers_of(theta, self.arch), state, signal, self.arch), state)
+
+    def project(self, V: Tensor) -> Tensor:
+        """V [Ñ, k] without its part across M, and along the scale symmetries."""
+        for _ in range(2):  # the second time for what round-off left
+            V = V - self._fixed @ (self._fixed.T @ V)
+        return V
+
+    def onto(self, theta: Tensor) -> Tensor:
+        """Back onto M, by Newton's steps with the normals of the first point."""
+        for _ in range(BACK if self._across.shape[1] else 0):
+            z = self.state(theta).z
+            off = torch.cat([layer[at] for layer, at in zip(z[:-1], self.kinks.at, strict=True)])
+            theta = theta - self._across @ off[self.held]
+        return theta
+
+    def curvature(self) -> Operator:
+        """P ∇²𝓛 P by central differences of ∇𝓛."""
+        size = float(self.theta.norm())
+
+        def product(V: Tensor) -> Tensor:
+            columns = []
+            for v in V.T:
+                step = DIFFERENCE * size / float(v.norm())
+                ahead, back = self.gradient(self.theta + step * v), self.gradient(self.theta - step * v)
+                columns.append((ahead - back) / (2 * step))
+            return torch.stack(columns, 1)
+
+        n = len(self.theta)
+        return Operator(
+            product,
+            n,
+            device=self.theta.device,
+            project=self.project,
+            removed=min(self._fixed.shape[1], n - 1),
+        )
+
+    def flat(self, rng: np.random.Generator) -> int | None:
+        """Dimension of the tangent vectors along which 𝓛 is constant for good, scale symmetries aside.
+
+        None where the rank of ∇F changes near theta.
+        """
+        kick = torch.from_numpy(rng.standard_normal(len(self.theta))).to(self.theta)
+        kick *= AROUND * self.theta.norm() / kick.norm()
+        rank = self._rank(self.theta)
+        if rank != self._rank(self.onto(self.theta + self.project(kick[:, None])[:, 0])):
+            return None
+        return len(self.theta) - rank - orthonormal_basis(scale_generators(self.theta, self.arch)).shape[1]
+
+    def _rank(self, theta: Tensor) -> int:
+        """Of ∇F: a row a pair (µ, c) with gradient, and a row a cusp."""
+        there = copy(self.kinks)
+        there.layers, there.state = layers_of(theta, self.arch), self.state(theta)
+        state, rows = there.moved(self._multipliers), [there.jacobian(self._multipliers)[self.held]]
+        for c, active in enumerate(self._active.T):
+            some, signal = state.take(active), torch.zeros_like(state.f[active])
+            signal[:, c] = 1.0
+            rows.append(gradient_rows(backward(there.layers, some, signal, self.arch), some))
+        return orthonormal_basis(torch.cat(rows).T).shape[1]
+
+
+def _pseudo_inverse(rows: Tensor) -> Tensor:
+    """[Ñ, n] of rows [n, Ñ] that may depend on each other, whatever their norms; none of them is zero."""
+    norms = rows.norm(dim=1)
+    u, s, vh = torch.linalg.svd(rows / norms[:, None], full_matrices=False)
+    kept = s > max(rows.shape) * torch.finfo(s.dtype).eps * s.amax() if len(s) else s > 0
+    return (vh[kept].T / s[kept]) @ (u[:, kept].T / norms)

@@ -1,0 +1,143 @@
+r"""Attempts to find a lower loss near a point that is said to be a minimum.
+
+    L(W + δ) < L(W) - error - Σ_i |u_i z_i| - ‖g‖ ‖δ‖
+
+refutes the claim: the last two terms are what cusps that are not quite at zero, and a gradient that has not quite vanished,
+may still give at first order. Half of the kicks go in random directions, with descent along -∇L; half go along the cusps'
+manifold M in the directions of least curvature, with descent on M: P∇L with P the projector on the tangent space of M and
+back onto M by Newton's steps. L is always the true loss, over all patterns.
+
+The directions come from products with ∇²𝓛 by differences of ∇𝓛, and share no code with the matrix of tangent.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jamtools.extremes import extremes
+from jamtools.network import backward, forward, gradient, layers_of
+from jamtools.surface import Surface
+
+#: Sizes of the kicks, as parts of ‖W‖: near jamming the curvature changes within √Δ, so that the smallest count as well.
+SIZES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+#: Steps of a descent, and halvings of one step.
+STEPS, HALVINGS = 12, 30
+#: Directions of least curvature that are mixed, and the products spent on finding them.
+SOFT, PRODUCTS = 3, 150
+#: Residuals that end that search earlier, as a part of the largest curvature.
+SOFTNESS = 1e-6
+#: The stream of the kicks: apart from those that made the dataset and theta0 of the same seed.
+KICKS = 3000
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What the attempts found: how many, and of the one that went below the error the farthest, or of all the lowest,
+
+    the change of the loss relative to it, and the part of it that is error. found: whether any went below.
+    """
+
+    n: int
+    change: float
+    error: float
+
+    @property
+    def found(self) -> bool:
+        return self.change < -self.error
+
+
+def attempt(surface: Surface, x: Tensor, y: Tensor, slack: tuple[float, float], n: int, seed: int) -> Trials:
+    """n attempts from the surface's theta on the loss over x [P, d] and y [P, C].
+
+    slack: what round-off and the cusps' distance from zero explain, and ‖g‖.
+    """
+    true = _TrueLoss(surface, x, y)
+    here = true.value(surface.theta)
+    size = float(surface.theta.norm())
+    soft, stiffest = _soft(surface, seed)
+    worst = Trials(n, np.inf, 0.0)
+    for i in range(n):
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(KICKS, i)))
+        kick = SIZES[i // 2 % len(SIZES)] * size
+        if i % 2:
+            end = _random_trial(true, surface, kick, stiffest, rng)
+        else:
+            end = _soft_trial(true, surface, kick * soft, stiffest, rng)
+        error = slack[0] + slack[1] * float((end - surface.theta).norm())
+        found = Trials(n, (true.value(end) - here) / here, error / here)
+        worst = min(worst, found, key=lambda trial: (trial.change + trial.error, trial.change))
+    return worst
+
+
+class _TrueLoss:
+    def __init__(self, surface: Surface, x: Tensor, y: Tensor) -> None:
+        self.arch, self.loss, self.x, self.y = surface.arch, surface.loss, x, y
+
+    def value(self, theta: Tensor) -> float:
+        return float(self.loss.value(forward(layers_of(theta, self.arch), self.x, self.arch).f, self.y))
+
+    def gradient(self, theta: Tensor) -> Tensor:
+        layers = layers_of(theta, self.arch)
+        state = forward(layers, self.x, self.arch)
+        signal = self.loss.slope(state.f, self.y)
+        active = signal.ne(0).any(1)
+        state = state.take(active)
+        return gradient(backward(layers, state, signal[active], self.arch), state)
+
+
+def _soft(surface: Surface, seed: int) -> tuple[Tensor, float]:
+    """Unit vectors [Ñ, k] of about the least curvature on M, and the largest curvature."""
+    operator = surface.curvature()
+    k = min(SOFT, operator.dimension)
+    ends = extremes(operator, k, 0, tolerance=SOFTNESS, budget=PRODUCTS, seed=seed)
+    return ends.lowest.vectors, ends.norm or 1.0
+
+
+def _random(rng: np.random.Generator, like: Tensor, n: int) -> Tensor:
+    """A unit vector [n]."""
+    v = torch.from_numpy(rng.standard_normal(n)).to(like)
+    return v / v.norm()
+
+
+def _random_trial(
+    true: _TrueLoss, surface: Surface, kick: float, stiffest: float, rng: np.random.Generator
+) -> Tensor:
+    """From a kick in any direction, down the gradient."""
+    start = surface.theta + kick * _random(rng, surface.theta, len(surface.theta))
+    return _descended(true, start, 1 / stiffest, lambda g: g, lambda theta: theta)
+
+
+def _soft_trial(
+    true: _TrueLoss, surface: Surface, kicks: Tensor, stiffest: float, rng: np.random.Generator
+) -> Tensor:
+    """From a kick among the kicks [Ñ, k], down on M."""
+    start = surface.onto(surface.theta + kicks @ _random(rng, kicks, kicks.shape[1]))
+    return _descended(true, start, 1 / stiffest, lambda g: surface.project(g[:, None])[:, 0], surface.onto)
+
+
+def _descended(
+    true: _TrueLoss,
+    theta: Tensor,
+    step: float,
+    project: Callable[[Tensor], Tensor],
+    onto: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Steepest descent with backtracking: a step that lowers L is twice as long the next time."""
+    value = true.value(theta)
+    for _ in range(STEPS):
+        g = project(true.gradient(theta))
+        for _ in range(HALVINGS):
+            trial = onto(theta - step * g)
+            lower = true.value(trial)
+            if lower < value:
+                break
+            step /= 2
+        else:
+            return theta
+        theta, value, step = trial, lower, 2 * step
+    return theta

@@ -1,0 +1,190 @@
+r"""Whether what a stored run says of its end point is so: everything again, from theta and the data alone.
+
+    Δ_µ, N_Δ, contacts, L       within the round-off of roundoff.py, no sign of a gap but those that round-off decides
+    certified                   the certificate holds anew
+    λ, u                        on the very cusps of theta: 0 ≤ λ_i ≤ 1, ‖g(λ)‖ vanishes with these λ, u_i as stored
+
+Nothing that the training or the minimiser left in the file is believed, and nothing is minimised here: the stored
+multipliers are put into g as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from jamtools.certificate import (
+    STATIONARY,
+    TOLERANCE,
+    TRIALS,
+    Certificate,
+    certify,
+)
+from jamtools.cusps import count
+from jamtools.errors import InputError
+from jamtools.loss import CONTACT, Loss
+from jamtools.network import Architecture
+from jamtools.point import Point, active_cusps, gradient_scale
+from jamtools.records import CERTIFICATE, Array, Dataset, Run
+from jamtools.roundoff import gap_errors, loss_error
+
+#: Stored forces agree to this part of the largest: they follow multipliers that are stored to the last digit.
+FORCES = 1e-9
+#: What a run that claims no certificate is told begins with this.
+SILENT = "claims nothing"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of checking a run: holds where it claims a certificate and nothing was found against any claim.
+
+    findings: a line each, with what the file says and what was expected; certificate: the one of now.
+    """
+
+    holds: bool
+    findings: tuple[str, ...]
+    certificate: Certificate
+
+    @property
+    def claims(self) -> bool:
+        """Whether the run claims a certificate at all."""
+        return not any(line.startswith(SILENT) for line in self.findings)
+
+
+def verify(run: Run, data: Dataset, seed: int = 0, trials: int = TRIALS) -> Verification:
+    """Checks a run of the hinge loss against its own P patterns `data`, as Runs.patterns gives them.
+
+    seed, trials: of the new certificate. Raises InputError for another number of patterns, another loss, and with batch
+    normalisation.
+    """
+    arch, loss = Architecture.of(run.info), Loss.of(run.info)
+    if data.P != loss.P or data.d != arch.d or data.outputs != arch.outputs:
+        raise InputError(
+            f"got {data.P} patterns in {data.d} dimensions with {data.outputs} outputs, the run has {loss.P}, {arch.d} and "
+            f"{arch.outputs}; give the data it was trained on"
+        )
+    theta, x, y = (torch.from_numpy(np.asarray(array)) for array in (run.theta, data.x, data.y))
+    fresh = certify(theta, x, y, arch, loss, seed, trials)
+    findings = _claim(run, fresh)
+    if fresh.kind != "diverged":
+        point = Point.at(theta, x, y, arch, loss)
+        findings += _gaps(run, point) + _arrays(run, point, fresh)
+    return Verification(not findings, tuple(findings), fresh)
+
+
+def _claim(run: Run, fresh: Certificate) -> list[str]:
+    claimed, kind = run.info["certified"], _kind(run)
+    if not claimed:
+        outcome = "one holds" if fresh.certified else f"and none holds: {fresh.obstacle}"
+        return [f"{SILENT}: certified is {'null' if claimed is None else 'false'}, {outcome}"]
+    found = [] if fresh.certified else [f"certified, expected a certificate that holds: {fresh.obstacle}"]
+    if kind is not None and kind != fresh.kind:
+        found.append(f"a certificate of kind {kind!r}, expected {fresh.kind!r}")
+    return found
+
+
+def _kind(run: Run) -> str | None:
+    stored = run.info.get("certificate")
+    return stored.get("kind") if isinstance(stored, dict) else None
+
+
+def _gaps(run: Run, point: Point) -> list[str]:
+    """Δ, N_Δ, contacts and L against those of now."""
+    stored = torch.from_numpy(run.gaps).reshape(point.gaps.shape)
+    errors = gap_errors(point.theta, point.x, point.arch, point.loss, _eps(run.gaps))
+    off = ((stored - point.gaps).abs() > 2 * errors) | stored.isnan()
+    found = []
+    if bool(off.any()):
+        flips = int((off & ((stored > 0) != (point.gaps > 0))).sum())
+        worst = int((stored - point.gaps).abs().nan_to_num(torch.inf).argmax())
+        found.append(
+            f"{int(off.sum())} gaps that differ, {flips} of them in sign, the most that of pattern "
+            f"{worst // point.gaps.shape[1]}: {float(stored.flatten()[worst]):.6g}, "
+            f"expected {float(point.gaps.flatten()[worst]):.6g}"
+        )
+    contact = CONTACT * point.loss.epsilon
+    low, high = int((point.gaps > errors).sum()), int((point.gaps > -errors).sum())
+    found += _outside(run, "n_unsatisfied", low, high)
+    size = point.gaps.abs()
+    found += _outside(
+        run, "n_contacts", int((size + errors <= contact).sum()), int((size - errors <= contact).sum())
+    )
+    slack, value = 2 * loss_error(point.gaps, errors, point.loss), run.info["final_loss"]
+    if value is None or not abs(value - point.value) <= slack:
+        found.append(f"final_loss {value}, expected {point.value!r} to within {slack:.1e}")
+    return found
+
+
+def _eps(gaps: Array) -> float:
+    """Of the arithmetic that the gaps came from: a run in float32 leaves numbers of that type."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        single = bool((gaps == gaps.astype(np.float32)).all())
+    return float(np.finfo(np.float32 if single else np.float64).eps)
+
+
+def _outside(run: Run, name: str, low: int, high: int) -> list[str]:
+    value = run.info[name]
+    expected = f"{low}" if low == high else f"{low} to {high}"
+    return [] if isinstance(value, int) and low <= value <= high else [f"{name} {value}, expected {expected}"]
+
+
+def _arrays(run: Run, point: Point, fresh: Certificate) -> list[str]:
+    """The stored cusps, multipliers and forces."""
+    if not run.certificate:
+        asked = run.info["certified"] and fresh.kind == "jammed"
+        return (
+            ["certified, expected its cusps, multipliers and forces, which the file lacks"] if asked else []
+        )
+    if missing := [name for name in CERTIFICATE if name not in run.certificate]:
+        return [f"a certificate without {', '.join(missing)}"]
+    at, multipliers, forces = (np.asarray(run.certificate[name]) for name in CERTIFICATE)
+    if at.shape != (len(multipliers), 3) or forces.shape != multipliers.shape:
+        return [
+            f"cusps {at.shape}, multipliers {multipliers.shape} and forces {forces.shape}, expected [n, 3], [n], [n]"
+        ]
+    if fresh.kind == "satisfied":
+        return [f"{len(at)} cusps of a satisfied run, expected none"] if len(at) else []
+    stored, found = set(map(tuple, at.tolist())), set(map(tuple, fresh.cusps.tolist()))
+    if stored != found or len(stored) != len(at):
+        return [
+            f"{len(at)} stored cusps, expected the {len(found)} of theta: {len(stored - found)} of them are none, "
+            f"{len(found - stored)} are missing"
+        ]
+    return _multipliers(multipliers) + (
+        _subgradient(point, at, multipliers, forces) if np.isfinite(multipliers).all() else []
+    )
+
+
+def _multipliers(multipliers: Array) -> list[str]:
+    outside = ~((multipliers >= 0) & (multipliers <= 1))
+    if not outside.any():
+        return []
+    return [f"{int(outside.sum())} multipliers outside [0, 1], the first {multipliers[outside][0]:.6g}"]
+
+
+def _subgradient(point: Point, at: np.ndarray, multipliers: Array, forces: Array) -> list[str]:
+    """‖g(λ)‖ and u with the stored λ."""
+    kinks = point.kinks(count(point.theta, point.x, point.y, point.arch, point.loss, TOLERANCE))
+    place = {row: i for i, row in enumerate(map(tuple, active_cusps(kinks, point.with_gradient).tolist()))}
+    index = [place[row] for row in map(tuple, at.tolist())]
+    all_of_them = torch.full_like(
+        kinks.signs, 0.5
+    )  # those beyond the stored ones are idle: any slope will do
+    all_of_them[index] = torch.from_numpy(multipliers).to(all_of_them)
+    ratio = float(kinks.gradient(all_of_them).norm()) / gradient_scale(kinks, all_of_them)
+    found = []
+    if not ratio <= STATIONARY:
+        found.append(
+            f"with the stored multipliers the subgradient is {ratio:.1e} of its terms, expected at most {STATIONARY:.0e}"
+        )
+    u = (
+        torch.cat(kinks.forces(all_of_them)).cpu().numpy()[index]
+        * point.scales.cpu().numpy()[at[:, 1] - 1, at[:, 2]]
+    )
+    wrong = ~((forces > 0) & (np.abs(forces - u) <= FORCES * np.abs(u).max(initial=0.0)))
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        found.append(f"{int(wrong.sum())} forces that differ, the first {forces[i]:.6g}, expected {u[i]:.6g}")
+    return found
