@@ -1,4 +1,4 @@
-r"""First-order training, from seeds to records: one run, or many at once on the cores of a machine.
+r"""Training, from seeds to records: one run, or many at once on the cores of a machine.
 
 A run goes from event to event (a measurement, the end of its budget) by an engine's steps. Its trajectory is a function
 of its data, architecture, settings and seed, and of no other run: each run is one thread's own, or has a slot of its own in

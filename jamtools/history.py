@@ -5,6 +5,7 @@ step,  L,  N_Δ,  misclassified,  ‖∇L‖,  ‖W - W₀‖,  and on a test se
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -50,3 +51,9 @@ class History:
             name: np.array([row[name] for row in self.rows], dtype=np.int64 if name in COUNTS else np.float64)
             for name in self.rows[0]
         }
+
+
+def rows_of(columns: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """The rows of a history [T], to go on with."""
+    values = [column if column.ndim > 1 else column.tolist() for column in columns.values()]
+    return [dict(zip(columns, row)) for row in zip(*values)]

@@ -43,8 +43,13 @@ FIRST, LEAST, MOST = 1e-2, 1e-15, 1e12
 class Model(Protocol):
     """L(W + δ) ≈ L + g·δ + ½ δᵀ B δ."""
 
-    gradient: Tensor
-    mean: float
+    @property
+    def gradient(self) -> Tensor:
+        """∇L [Ñ]."""
+
+    @property
+    def mean(self) -> float:
+        """tr B / Ñ."""
 
     def step(self, damping: float) -> Tensor | None:
         """δ of (B + damping) δ = -g; None where that is not positive definite to round-off."""

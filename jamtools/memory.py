@@ -4,6 +4,7 @@ r"""What a run will take and what there is, before it starts: an allocation that
     torch         measurement + 8 Ñ             theta and where it began, optimiser, gradient and its parts, scratch
     compiled      torch + (d + C) P + chunks Ñ  patterns in tiles, a gradient for every chunk of 1024 of them
     batch         layout.Layout.bytes + measurement + 3 Ñ for each slot
+    newton        torch + 12 Ñ²                 matrices of Newton's method, the curvature of the certificate beside BFGS's
 
 numbers of 8 or 4 bytes: what a run needs beside its dataset. The largest moment is a measurement while only some patterns
 are satisfied, with 5 L h + 3 h numbers of activations a pattern alive at once; the rest is for the C library, which gives
@@ -26,6 +27,8 @@ from jamtools.protocols import Settings
 from jamtools.tiles import T
 
 GIB = 2**30
+#: Ñ × Ñ at one time with newton.
+MATRICES = 12
 CGROUPS = Path("/sys/fs/cgroup")
 PROCESS = Path("/proc/self/cgroup")
 
@@ -43,6 +46,8 @@ def needed(
         own = layout.slots * (3 * n * dtype.itemsize + snapshots)
         return layout.bytes(arch, settings.optimizer, dtype) + own + measurement
     alone = measurement + snapshots + 8 * n * dtype.itemsize
+    if engine == "newton":
+        return alone + MATRICES * n**2 * dtype.itemsize
     if engine == "torch":
         return alone
     return alone + 8 * (P * (arch.d + arch.outputs) + -(-P // (CHUNK * T)) * n)

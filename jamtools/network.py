@@ -173,9 +173,7 @@ class State:
         return arch.rho.slope(self.z[j]) if self.slopes is None else self.slopes[j]
 
 
-def forward(
-    layers: Layers, x: Tensor, arch: Architecture, rho: Sequence[Activation] | None = None
-) -> State:
+def forward(layers: Layers, x: Tensor, arch: Architecture, rho: Sequence[Activation] | None = None) -> State:
     """x [P, d] through all layers; batchnorm.forward is the one of a normalised network.
 
     rho: the activation of each hidden layer, where it is not the architecture's.

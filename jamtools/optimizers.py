@@ -111,7 +111,7 @@ def _dot(a: Tensor, b: Tensor) -> float:
 
 
 def make(name: str, theta: Tensor, momentum: float = 0.0) -> Optimizer:
-    """The optimiser of a name, at rest."""
+    """The optimiser of a name, at rest; newton is an engine of its own, and has nothing to keep here."""
     if name == "fire":
         return FIRE(theta)
     return Adam(theta) if name == "adam" else SGD(theta, momentum)

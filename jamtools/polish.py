@@ -102,10 +102,7 @@ def _names(kinks: Kinks) -> Tensor:
     """A number for each cusp [n]: of its pattern, layer and neuron."""
     layers = len(kinks.at)
     return torch.cat(
-        [
-            (kinks.patterns[p] * layers + j) * kinks.arch.width + n
-            for j, (p, n) in enumerate(kinks.at)
-        ]
+        [(kinks.patterns[p] * layers + j) * kinks.arch.width + n for j, (p, n) in enumerate(kinks.at)]
     )
 
 

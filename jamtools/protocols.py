@@ -15,9 +15,11 @@ import numpy as np
 
 from jamtools.errors import InputError
 
-OPTIMIZERS = ("adam", "sgd", "fire")
+OPTIMIZERS = ("adam", "sgd", "fire", "newton")
 #: η of FIRE is its first Δt: a tenth of what it may grow to, which in turn suits curvatures of order one.
 FIRE_LR = 0.1
+#: Iterations of the second-order dynamics at most: most runs end within a tenth of them.
+NEWTON_STEPS = 50_000
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,9 @@ class Settings:
             raise InputError(f"momentum {self.momentum:g} with {self.optimizer}, expected the optimizer sgd")
         if not 0 <= self.momentum < 1:
             raise InputError(f"momentum {self.momentum:g}, expected at least 0 and below 1")
-        if self.batch and self.optimizer == "fire":
+        if self.batch and self.optimizer in ("fire", "newton"):
             raise InputError(
-                f"batches of {self.batch} with fire, expected all patterns in every step (batch full)"
+                f"batches of {self.batch} with {self.optimizer}, expected all patterns in every step (batch full)"
             )
 
     def resolved(self, P: int) -> Settings:
@@ -119,14 +121,16 @@ def usual_success(loss: str) -> str:
 def with_options(base: Settings, **options: Any) -> Settings:
     """`base` with every option that is not None replaced; lr, every, factor and floor go to its schedule.
 
-    FIRE, whose η is a time, starts from FIRE_LR unless lr is given. A protocol in halves keeps to them when
-    `steps` is given.
+    FIRE, whose η is a time, starts from FIRE_LR unless lr is given; newton takes NEWTON_STEPS unless steps are. A
+    protocol in halves keeps to them when `steps` is given.
     """
     given = {name: value for name, value in options.items() if value is not None}
     if base.protocol in HALVED and "steps" in given:
         given.setdefault("every", -(-given["steps"] // 2))
     if given.get("optimizer") == "fire":
         given.setdefault("lr", FIRE_LR)
+    if given.get("optimizer") == "newton":
+        given.setdefault("steps", NEWTON_STEPS)
     schedule = {name: given.pop(name) for name in ("lr", "every", "factor", "floor") if name in given}
     return replace(base, schedule=replace(base.schedule, **schedule), **given)
 

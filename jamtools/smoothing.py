@@ -39,9 +39,7 @@ def softened(beta: float) -> Activation:
         s = torch.sigmoid(beta * z)
         return beta * s * (1 - s)
 
-    return Activation(
-        lambda z: softplus(z, beta, LINEAR), lambda z: torch.sigmoid(beta * z), curvature
-    )
+    return Activation(lambda z: softplus(z, beta, LINEAR), lambda z: torch.sigmoid(beta * z), curvature)
 
 
 def scales(theta: Tensor, x: Tensor, arch: Architecture) -> list[float]:

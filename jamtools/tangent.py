@@ -139,9 +139,7 @@ def _beside(kinks: Kinks, multipliers: Tensor, cusps: CuspCount) -> Tensor:
     return torch.cat(off) & (multipliers == kinks.signs)
 
 
-def in_units(
-    theta: Tensor, kinks: Kinks, multipliers: Tensor, loss: Loss
-) -> tuple[Tensor, Tensor]:
+def in_units(theta: Tensor, kinks: Kinks, multipliers: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
     """D ∇²𝓛 D [Ñ, Ñ], and the units D [Ñ] of the parameters: its signs are those of ∇²𝓛."""
     state = kinks.moved(multipliers)
     parts = hessian(theta, state.inputs[0], kinks.y, kinks.arch, loss, state.slopes)

@@ -18,13 +18,15 @@ import torch
 from torch import Tensor
 
 from jamtools.batch import BatchEngine, Seat, fits_batch
+from jamtools.certificate import certify
 from jamtools.company import BURST, paced
 from jamtools.engines import CompiledEngine, Engine, TorchEngine, fits_compiled
 from jamtools.errors import InputError
-from jamtools.history import History
+from jamtools.history import History, rows_of
 from jamtools.keeping import State
 from jamtools.loss import CONTACT, Loss, column
 from jamtools.network import Architecture, initial_parameters
+from jamtools.newton import NewtonEngine, require
 from jamtools.objective import Objective
 from jamtools.optimizers import make
 from jamtools.protocols import Settings, measured_steps
@@ -33,11 +35,15 @@ from jamtools.records import Dataset, Run
 
 @dataclass(frozen=True)
 class Job:
-    """A run to be: its own patterns, its architecture, its seed."""
+    """A run to be: its own patterns, its architecture, its seed.
+
+    start: the run to finish, from where it ended to the minimum of its basin, by the optimiser newton.
+    """
 
     data: Dataset
     arch: Architecture
     seed: int
+    start: Run | None = None
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,10 @@ class Training:
         self.job, self.settings = job, settings.resolved(job.data.P)
         data, arch = job.data, job.arch
         self.loss = loss_of(job, settings)
-        self.theta0 = initial_parameters(arch, settings.init, job.seed)
-        self.theta = torch.as_tensor(self.theta0, dtype=place.dtype, device=place.device).clone()
-        start = self.theta.clone()
+        self.theta0 = job.start.theta0 if job.start else initial_parameters(arch, settings.init, job.seed)
+        start = torch.as_tensor(self.theta0, dtype=place.dtype, device=place.device).clone()
+        self.theta = torch.as_tensor(job.start.theta).to(start) if job.start else start
+        self.theta = self.theta.clone()
         self.optimizer = make(settings.optimizer, self.theta, settings.momentum)
         self.rng = np.random.default_rng([job.seed, 1])  # of the batches; [seed, 0] made theta0
         self.seat: Seat | None = None
@@ -79,9 +86,12 @@ class Training:
             test = self._objective(data.x_test, data.y_test, place, batch.shared if batch else {})
             test.training = objective.x
         self.history = History(objective, test, start, settings.snapshots)
-        self.step = 0
         self.status = ""
-        self._events = measured_steps(settings.steps, settings.measurements, settings.measure_at)
+        self.step = self.first = job.start.info["steps"] if job.start else 0
+        if job.start:
+            self.history.rows = rows_of(job.start.history)
+        events = measured_steps(settings.steps, settings.measurements, settings.measure_at)
+        self._events = [self.first + event for event in events]
         self._burst = 1
 
     def _objective(
@@ -98,6 +108,8 @@ class Training:
         return Objective(tensors[0], column(tensors[1]), self.job.arch, loss)
 
     def _start(self, objective: Objective, place: Place, threads: int, batch: BatchEngine | None) -> Engine:
+        if self.engine_name == "newton":
+            return NewtonEngine(objective, self.theta, self.job.start is not None)
         if self.engine_name == "batch":
             engine = batch or batch_engine(self.job, self.settings, place)
             self.seat = engine.seat(objective.x, objective.y, self.theta, self.optimizer)
@@ -152,7 +164,7 @@ class Training:
             return None
         if self.step in self._events and self._measured_at() != self.step:
             self.history.measure(self.step, self.theta)
-        if self.step == self.settings.steps:
+        if self.step == self._events[-1]:
             self._end("satisfied" if self.history.rows[-1]["n_unsatisfied"] == 0 else "budget")
             return None
         return next(event for event in self._events if event > self.step)
@@ -207,7 +219,38 @@ class Training:
             "n_missed_crossings": self._engine.n_missed,
         }
         arrays = (_copied(self.theta.double()), self.theta0, gaps.double().cpu().numpy())
-        return Run(*arrays, self.history.columns(), info)
+        run = Run(*arrays, self.history.columns(), info)
+        return self._certified(run) if self.engine_name == "newton" else run
+
+    def _certified(self, run: Run) -> Run:
+        """With its certificate; a finished run remains one of the dynamics that it began with."""
+        problem, start = self.history.objective, self.job.start
+        found = certify(self.theta, problem.x, problem.y, problem.arch, problem.loss)
+        info = {**run.info, "certified": found.certified, "certificate": found.fields()}
+        if found.certified:
+            info["status"] = "satisfied" if found.kind == "satisfied" else "stationary"
+        if start:
+            kept = {name: start.info[name] for name in OF_THE_START if name in start.info}
+            info = {**start.info, **info, **kept, "finish": finished(start, run)}
+        return replace(run, info=info, certificate=found.arrays())
+
+
+#: What a finished run says of the dynamics it began with.
+OF_THE_START = "optimizer", "protocol", "settings", "engine", "n_missed_crossings"
+
+
+def finished(start: Run, end: Run) -> dict[str, Any]:
+    """How far the minimum lies from where the run had come to."""
+    before, after = start.info, end.info
+    size = float(np.linalg.norm(start.theta))
+    return {
+        "steps": after["steps"] - before["steps"],
+        "status_before": before["status"],
+        "n_unsatisfied_before": before["n_unsatisfied"],
+        "final_loss_before": before["final_loss"],
+        "change_n_unsatisfied": after["n_unsatisfied"] - before["n_unsatisfied"],
+        "relative_change": float(np.linalg.norm(end.theta - start.theta)) / size if size else 0.0,
+    }
 
 
 def _copied(tensor: Tensor) -> np.ndarray:
@@ -240,8 +283,17 @@ def batch_engine(job: Job, settings: Settings, place: Place) -> BatchEngine:
 
 
 def engine_name(job: Job, settings: Settings, place: Place) -> str:
-    """What takes a job's steps: compiled, batch or torch. InputError when the one asked for cannot."""
+    """What takes a job's steps: compiled, batch, torch or newton. InputError when the one asked for cannot."""
     resolved = settings.resolved(job.data.P)
+    if settings.optimizer == "newton":
+        if place.engine != "auto":
+            raise InputError(
+                f"the {place.engine} engine with newton, expected auto: newton has one of its own"
+            )
+        require(job.arch, loss_of(job, settings), place.dtype)
+        return "newton"
+    if job.start:
+        raise InputError(f"a run to finish with {settings.optimizer}, expected the optimiser newton")
     fits = {
         "compiled": fits_compiled(job.arch, resolved, place.device, place.dtype),
         "batch": fits_batch(job.arch, resolved),

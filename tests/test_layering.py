@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "jamtools"
 FLOORS = [
     {"errors"},
-    {"records", "network", "tilt", "spectrum", "streams", "operators", "quadrature", "boxed"},
+    {"records", "network", "tilt", "spectrum", "streams", "operators", "quadrature", "boxed", "bfgs"},
     {"inertia"},
     {"store", "loss", "tiles", "batchnorm", "datasets", "powerlaw", "scaling", "lanczos", "extremes"},
     {
@@ -30,9 +30,9 @@ FLOORS = [
     {"point"},
     {"compiled", "rows", "memory", "trials"},
     {"hessian", "engines", "batch", "history", "findings"},
-    {"company", "decomposition", "estimation", "tangent"},
-    {"certificate"},
-    {"verification"},
+    {"company", "decomposition", "estimation", "tangent", "levenberg"},
+    {"certificate", "smoothing", "polish"},
+    {"verification", "newton"},
     {"training"},
     {"descent"},
     {"transition", "figures", "checkpoint"},
@@ -40,6 +40,11 @@ FLOORS = [
 ]
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
 NUMERICS = {
+    "bfgs",
+    "levenberg",
+    "smoothing",
+    "polish",
+    "newton",
     "network",
     "powerlaw",
     "tilt",
