@@ -116,6 +116,16 @@ def test_a_smooth_minimum_by_hand():
     assert not found.certified and "the smallest subgradient is" in found.obstacle
 
 
+def test_a_gap_that_round_off_cannot_tell_from_zero_gives_no_curvature():
+    """One more pattern, at x = 2 where f = 1 + ρ(x) = ε, moved by the last digit."""
+    theta, x, y, arch, loss = reordered(minimum())
+    x, y = torch.cat([x, column(2 - 4e-16)]), torch.cat([y, column(1)])
+    found = certify(theta, x, y, arch, replace(loss, P=8))
+    assert found.certified and (found.n_undecided, found.n_contacts, found.n_unsatisfied) == (1, 1, 8)
+    bare = certify(*reordered(minimum()))
+    assert found.smallest_curvature == pytest.approx(bare.smallest_curvature, rel=1e-9)
+
+
 # --- points that only look like minima ------------------------------------------------------------------------
 
 
