@@ -13,8 +13,8 @@ sufficient, and hold up to the tolerances and the round-off that a Certificate s
 
 u_i = 0 is a kink of second order, which is not decided here, unless nothing above is on at that pattern: then L does not
 depend on z_i (idle). A gap Δ that round-off cannot tell from 0 is left out of 𝓛: its ½Δ² is never negative.
-All norms are taken in the gauge of gauge.py. Source: arXiv:1809.09349, section III; R. T. Rockafellar and R. J.-B. Wets,
-Variational Analysis (1998), chapters 8 and 13.
+All norms and sizes are those of the gauge of gauge.py.
+Source: arXiv:1809.09349, section III; R. T. Rockafellar and R. J.-B. Wets, Variational Analysis (1998), chapters 8 and 13.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Certificate:
     round-off bound it must exceed. Second order, in tangent.py's units: dimension of the cone's space, negative, zero,
     smallest and largest eigenvalues; n_flat: those zeros along which the loss is exactly constant. n_trials and
     lowest_change: of the loss, relative, and trial_error: the part of that change which is error.
-    cusps [n, 3]: pattern, layer from 1, neuron; multipliers, forces u_i [n], of theta as it was given.
+    cusps [n, 3]: pattern, layer from 1, neuron; multipliers, forces u_i [n]. They and the loss are of theta as given.
     """
 
     kind: str
@@ -124,7 +124,7 @@ def certify(
     point = Point.at(theta, x, y, arch, loss)
     if not point.gaps.isfinite().all():
         return Certificate("diverged", False, "its gaps are not finite")
-    contact = CONTACT * loss.epsilon
+    contact = CONTACT * point.loss.epsilon
     seen: dict[str, Any] = {
         "loss": point.value,
         "n_unsatisfied": int((point.gaps > 0).sum()),
@@ -213,7 +213,6 @@ class _FirstOrder:
         alive, bound = self.alive.cpu().numpy(), (self.force / self.force_error)[self.alive]
         at = active_cusps(self.kinks, self.with_gradient)[alive]
         multipliers = self.multipliers.cpu().numpy()[alive]
-        scales = self.point.scales.cpu().numpy()[at[:, 1] - 1, at[:, 2]]
         size = torch.stack(self.distances)
         inside = torch.zeros_like(size, dtype=torch.bool)
         for layer, (patterns, neurons) in zip(inside, self.kinks.at):
@@ -230,7 +229,7 @@ class _FirstOrder:
             "largest_multiplier": float(multipliers.max()) if len(at) else None,
             "cusps": at,
             "multipliers": multipliers,
-            "forces": self.force.cpu().numpy()[alive] * scales,
+            "forces": self.force.cpu().numpy()[alive] * self.point.force_units(at),
         }
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jamtools.cusps import CuspCount, Kinks
-from jamtools.gauge import balanced
+from jamtools.gauge import balanced, normalised
 from jamtools.loss import Loss, column
 from jamtools.network import Architecture, backward, forward, layers_of
 from jamtools.roundoff import gap_errors
@@ -18,12 +18,15 @@ from jamtools.roundoff import gap_errors
 
 @dataclass(frozen=True)
 class Point:
-    """theta [Ñ] in the balanced gauge, x [P, d], y [P, C], Δ and its round-off [P, C]; neuron n of layer j was scaled by
+    """theta [Ñ] and the loss in the gauge of gauge.py, x [P, d], y [P, C], Δ and its round-off [P, C].
+
+    All that has a unit is of that gauge: Δ in `unit`, L in unit²; neuron n of hidden layer j (from 0) was scaled by
     scales[j, n].
     """
 
     theta: Tensor
     scales: Tensor
+    unit: float
     x: Tensor
     y: Tensor
     arch: Architecture
@@ -34,19 +37,24 @@ class Point:
     @classmethod
     def at(cls, theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss) -> Point:
         x, y = x.double(), column(y.double())
-        theta, scales = balanced(theta.double(), arch)
+        theta, loss, unit = normalised(theta.double(), arch, loss)
+        theta, scales = balanced(theta, arch)
         gaps = loss.gaps(forward(layers_of(theta, arch), x, arch).f, y)
-        return cls(theta, scales, x, y, arch, loss, gaps, gap_errors(theta, x, arch, loss))
+        return cls(theta, scales, unit, x, y, arch, loss, gaps, gap_errors(theta, x, arch, loss))
 
     @property
     def value(self) -> float:
-        """L."""
-        return float(0.5 * self.loss.hinge_curvature * self.gaps.clamp(min=0).square().sum())
+        """L, in the units that the point was given in."""
+        return self.unit**2 * float(0.5 * self.loss.hinge_curvature * self.gaps.clamp(min=0).square().sum())
 
     @property
     def with_gradient(self) -> Tensor:
         """[P] booleans: the patterns that the kinks are of."""
-        return (self.gaps > 0).any(1)
+        return (self.y * self.gaps.clamp(min=0)).ne(0).any(1)
+
+    def force_units(self, at: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What the forces of the cusps `at` [n, 3] are in, of a point as it was given [n]."""
+        return self.unit**2 * self.scales.cpu().numpy()[at[:, 1] - 1, at[:, 2]]
 
     def kinks(self, cusps: CuspCount) -> Kinks:
         """The kinks of the loss here."""

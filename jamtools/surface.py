@@ -48,6 +48,7 @@ class Surface:
 
     def __init__(self, theta: Tensor, kinks: Kinks, multipliers: Tensor, loss: Loss, held: Tensor) -> None:
         self.theta, self.kinks, self.loss, self.held = theta, kinks, loss, held
+        self.size = float(theta.norm()) or 1.0  # what kicks are measured in
         self.arch: Architecture = kinks.arch
         self._active = kinks.signal != 0
         self._multipliers = multipliers
@@ -93,12 +94,11 @@ class Surface:
 
     def curvature(self) -> Operator:
         """P ∇²𝓛 P by central differences of ∇𝓛."""
-        size = float(self.theta.norm())
 
         def product(V: Tensor) -> Tensor:
             columns = []
             for v in V.T:
-                step = DIFFERENCE * size / float(v.norm())
+                step = DIFFERENCE * self.size / (float(v.norm()) or 1.0)
                 ahead, back = self.gradient(self.theta + step * v), self.gradient(self.theta - step * v)
                 columns.append((ahead - back) / (2 * step))
             return torch.stack(columns, 1)
@@ -118,7 +118,7 @@ class Surface:
         None where the rank of ∇F changes near theta.
         """
         kick = torch.from_numpy(rng.standard_normal(len(self.theta))).to(self.theta)
-        kick *= AROUND * self.theta.norm() / kick.norm()
+        kick *= AROUND * self.size / kick.norm()
         rank = self._rank(self.theta)
         if rank != self._rank(self.onto(self.theta + self.project(kick[:, None])[:, 0])):
             return None

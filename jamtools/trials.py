@@ -37,9 +37,9 @@ KICKS = 3000
 
 @dataclass(frozen=True)
 class Trials:
-    """What the attempts found: how many, and of the one that went below the error the farthest, or of all the lowest,
+    """What came of n attempts, by the one that went farthest below what error explains, or came nearest to it.
 
-    the change of the loss relative to it, and the part of it that is error. found: whether any went below.
+    change: of the loss, relative to it; error: the part of that which is error; found: whether it went below.
     """
 
     n: int
@@ -56,14 +56,15 @@ def attempt(surface: Surface, x: Tensor, y: Tensor, slack: tuple[float, float], 
 
     slack: what round-off and the cusps' distance from zero explain, and ‖g‖.
     """
+    if n == 0:
+        return Trials(0, 0.0, 0.0)
     true = _TrueLoss(surface, x, y)
     here = true.value(surface.theta)
-    size = float(surface.theta.norm())
     soft, stiffest = _soft(surface, seed)
     worst = Trials(n, np.inf, 0.0)
     for i in range(n):
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(KICKS, i)))
-        kick = SIZES[i // 2 % len(SIZES)] * size
+        kick = SIZES[i // 2 % len(SIZES)] * surface.size
         if i % 2:
             end = _random_trial(true, surface, kick, stiffest, rng)
         else:

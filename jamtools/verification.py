@@ -92,7 +92,7 @@ def _kind(run: Run) -> str | None:
 
 def _gaps(run: Run, point: Point) -> list[str]:
     """Δ, N_Δ, contacts and L against those of now."""
-    stored = torch.from_numpy(run.gaps).reshape(point.gaps.shape)
+    stored = torch.from_numpy(run.gaps).reshape(point.gaps.shape) / point.unit
     errors = gap_errors(point.theta, point.x, point.arch, point.loss, _eps(run.gaps))
     off = ((stored - point.gaps).abs() > 2 * errors) | stored.isnan()
     found = []
@@ -101,8 +101,8 @@ def _gaps(run: Run, point: Point) -> list[str]:
         worst = int((stored - point.gaps).abs().nan_to_num(torch.inf).argmax())
         found.append(
             f"{int(off.sum())} gaps that differ, {flips} of them in sign, the most that of pattern "
-            f"{worst // point.gaps.shape[1]}: {float(stored.flatten()[worst]):.6g}, "
-            f"expected {float(point.gaps.flatten()[worst]):.6g}"
+            f"{worst // point.gaps.shape[1]}: {point.unit * float(stored.flatten()[worst]):.6g}, "
+            f"expected {point.unit * float(point.gaps.flatten()[worst]):.6g}"
         )
     contact = CONTACT * point.loss.epsilon
     low, high = int((point.gaps > errors).sum()), int((point.gaps > -errors).sum())
@@ -111,7 +111,7 @@ def _gaps(run: Run, point: Point) -> list[str]:
     found += _outside(
         run, "n_contacts", int((size + errors <= contact).sum()), int((size - errors <= contact).sum())
     )
-    slack, value = 2 * loss_error(point.gaps, errors, point.loss), run.info["final_loss"]
+    slack, value = 2 * point.unit**2 * loss_error(point.gaps, errors, point.loss), run.info["final_loss"]
     if value is None or not abs(value - point.value) <= slack:
         found.append(f"final_loss {value}, expected {point.value!r} to within {slack:.1e}")
     return found
@@ -179,10 +179,7 @@ def _subgradient(point: Point, at: np.ndarray, multipliers: Array, forces: Array
         found.append(
             f"with the stored multipliers the subgradient is {ratio:.1e} of its terms, expected at most {STATIONARY:.0e}"
         )
-    u = (
-        torch.cat(kinks.forces(all_of_them)).cpu().numpy()[index]
-        * point.scales.cpu().numpy()[at[:, 1] - 1, at[:, 2]]
-    )
+    u = torch.cat(kinks.forces(all_of_them)).cpu().numpy()[index] * point.force_units(at)
     wrong = ~((forces > 0) & (np.abs(forces - u) <= FORCES * np.abs(u).max(initial=0.0)))
     if wrong.any():
         i = int(np.argmax(wrong))
