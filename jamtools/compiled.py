@@ -105,6 +105,7 @@ class Call:
         kind, curvature = (
             (tiles.HINGE, loss.hinge_curvature) if loss.name == "hinge" else (tiles.ENTROPY, 1 / loss.P)
         )
+        self.curvature = curvature
         self.patterns = Patterns(x, y)
         self.near = NearbyList(len(x), self.sizes, theta, estimated)
         self.patterns.gather(self.near.order)
@@ -179,3 +180,11 @@ class Call:
         for part in self.parts[1:]:
             g += part
         return g
+
+    def value_and_gradient(self, theta: Array) -> tuple[float, Array]:
+        """L and ∇L [Ñ] of the hinge loss with one output; tiles asleep are satisfied, and add nothing to either."""
+        self.share(theta)
+        gaps = self.near.step[2][self.near.step[0]]
+        value = 0.5 * self.curvature * float(np.square(gaps.clip(min=0)).sum())
+        self.settle(theta)
+        return value, self.gradient().copy()

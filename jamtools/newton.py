@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from jamtools.bfgs import Bfgs
+from jamtools.compiled import Call
 from jamtools.errors import InputError
 from jamtools.levenberg import Levenberg
 from jamtools.loss import CONTACT, Loss
@@ -86,12 +87,37 @@ class Damped:
         self.values = state["values"].tolist()
 
 
+class Exact:
+    """L and ∇L by the compiled kernel where it can, on the CPU with one output, else by torch."""
+
+    def __init__(self, objective: Objective, theta: Tensor) -> None:
+        self.objective, self.call = objective, None
+        if theta.device.type == "cpu" and objective.arch.outputs == 1:
+            arrays = objective.x.numpy(), objective.y.numpy()
+            self.call = Call(*arrays, objective.arch, objective.loss, theta.numpy())
+
+    def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
+        if self.call is None:
+            return self.objective.value_and_gradient(theta)
+        value, gradient = self.call.value_and_gradient(theta.numpy())
+        return value, torch.from_numpy(gradient)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The kernel's list of patterns, which decides the order of its sums."""
+        return {f"list-{name}": array for name, array in self.call.near.state().items()} if self.call else {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes on with that list."""
+        if self.call:
+            self.call.restore({name: state[f"list-{name}"] for name in self.call.near.NAMES})
+
+
 class Descent:
     """BFGS on the exact loss, and Newton's method from time to time; `outcome` says how it ended."""
 
     def __init__(self, theta: Tensor, objective: Objective) -> None:
-        self.objective = objective
-        self.bfgs = Bfgs(theta, objective.value_and_gradient)
+        self.objective, self.exact = objective, Exact(objective, theta)
+        self.bfgs = Bfgs(theta, self.exact)
         self.every = max(LOOK, len(theta))
         self.outcome = ""
         self.taken, self.restarts, self.slow, self.last = 0, 0, SLOW, self.bfgs.value
@@ -127,7 +153,7 @@ class Descent:
             self._kick(theta, found.theta, found.downward)
         else:
             self._shake(theta)
-        self.bfgs.value, self.bfgs.gradient = problem.value_and_gradient(theta)
+        self.bfgs.value, self.bfgs.gradient = self.exact(theta)
         self.bfgs.reset()
         self.slow, self.last = SLOW, self.bfgs.value
         return True
@@ -136,7 +162,7 @@ class Descent:
         """Off a saddle, to the side where the loss is lower."""
         kick = KICK * float(saddle.norm()) * downward
         sides = [saddle + kick, saddle - kick]
-        values = [self.objective.value_and_gradient(side)[0] for side in sides]
+        values = [self.exact(side)[0] for side in sides]
         theta.copy_(sides[int(np.argmin(values))])
 
     def _shake(self, theta: Tensor) -> None:
@@ -148,13 +174,14 @@ class Descent:
     def state(self) -> dict[str, np.ndarray]:
         """See Stage."""
         numbers = [self.taken, self.restarts, self.slow, self.last]
-        return {"descent": np.array(numbers), **self.bfgs.state()}
+        return {"descent": np.array(numbers), **self.bfgs.state(), **self.exact.state()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """See Stage."""
         taken, restarts, self.slow, self.last = state["descent"].tolist()
         self.taken, self.restarts = int(taken), int(restarts)
         self.bfgs.restore(state)
+        self.exact.restore(state)
 
 
 class NewtonEngine:

@@ -22,6 +22,7 @@ from jamtools.certificate import certify
 from jamtools.company import BURST, paced
 from jamtools.engines import CompiledEngine, Engine, TorchEngine, fits_compiled
 from jamtools.errors import InputError
+from jamtools.gauge import balanced
 from jamtools.history import History, rows_of
 from jamtools.keeping import State
 from jamtools.loss import CONTACT, Loss, column
@@ -75,6 +76,7 @@ class Training:
         start = torch.as_tensor(self.theta0, dtype=place.dtype, device=place.device).clone()
         self.theta = torch.as_tensor(job.start.theta).to(start) if job.start else start
         self.theta = self.theta.clone()
+        self.begun = self.theta.clone()
         self.optimizer = make(settings.optimizer, self.theta, settings.momentum)
         self.rng = np.random.default_rng([job.seed, 1])  # of the batches; [seed, 0] made theta0
         self.seat: Seat | None = None
@@ -226,6 +228,12 @@ class Training:
         """With its certificate; a finished run remains one of the dynamics that it began with."""
         problem, start = self.history.objective, self.job.start
         found = certify(self.theta, problem.x, problem.y, problem.arch, problem.loss)
+        if self.status == "budget" and not found.certified:
+            sizes = [balanced_norm(theta, problem.arch) for theta in (self.begun, self.theta)]
+            how = (
+                f"not converged in {self.step - self.first} steps, ‖W‖ from {sizes[0]:.3g} to {sizes[1]:.3g}"
+            )
+            found = replace(found, obstacle=f"{how}; {found.obstacle}")
         info = {**run.info, "certified": found.certified, "certificate": found.fields()}
         if found.certified:
             info["status"] = "satisfied" if found.kind == "satisfied" else "stationary"
@@ -251,6 +259,11 @@ def finished(start: Run, end: Run) -> dict[str, Any]:
         "change_n_unsatisfied": after["n_unsatisfied"] - before["n_unsatisfied"],
         "relative_change": float(np.linalg.norm(end.theta - start.theta)) / size if size else 0.0,
     }
+
+
+def balanced_norm(theta: Tensor, arch: Architecture) -> float:
+    """‖W‖ in the gauge in which no neuron is out of proportion: what grows without end where a loss has no minimum."""
+    return float(balanced(theta, arch)[0].norm())
 
 
 def _copied(tensor: Tensor) -> np.ndarray:
