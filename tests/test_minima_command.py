@@ -13,16 +13,16 @@ from contract import header, objects, tensors
 from jamtools import store
 from jamtools.datasets import random_sphere
 
-#: A network far on either side of its transition: Ñ = 26, N = 20.
-NETWORK = ["--width", 3, "--depth", 2]
-FEW, MANY = 15, 120
+#: A network far on either side of its transition: Ñ = 25.
+NETWORK = ["--width", 4, "--depth", 1]
+FEW, MANY = 25, 100
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Data, runs of Adam that are not at a minimum, and these finished."""
     folder = tmp_path_factory.mktemp("minima")
-    (folder / "data").write_bytes(store.dataset_bytes(random_sphere(MANY, 3, 1), artefacts.STEPS))
+    (folder / "data").write_bytes(store.dataset_bytes(random_sphere(MANY, 4, 1), artefacts.STEPS))
     few = ["--patterns", f"{FEW},{MANY}", "--seeds", "0:2", "--steps", 300, "--lr", "1e-2"]
     jam("train", "data", *NETWORK, *few, "-o", "adam", cwd=folder, check=True)
     done = jam("train", "--finish", "adam", "-o", "finished", cwd=folder, check=True)
@@ -85,7 +85,7 @@ def test_a_run_that_is_not_certified_names_its_obstacle(folder):
     (run,) = header(done.stdout)["runs"]
     assert (run["status"], run["certified"], run["steps"]) == ("budget", False, 2)
     obstacle = run["certificate"]["obstacle"]
-    assert obstacle and f"(width 3, P {MANY}, seed 0) is not certified: {obstacle}" in done.stderr
+    assert obstacle and f"(width 4, P {MANY}, seed 0) is not certified: {obstacle}" in done.stderr
 
 
 def test_adam_is_never_certified_whatever_it_reached(folder):
@@ -139,26 +139,12 @@ def test_provenance_is_chained_through_the_finish(folder):
 def test_finish_through_a_pipe_of_several_depths_is_the_same(folder):
     """Runs of two depths in one file, which the library may write, keep their order."""
     runs, chain = store.read_runs(str(folder / "adam"))
-    jam(
-        "train",
-        "data",
-        "--width",
-        2,
-        "--depth",
-        1,
-        "--steps",
-        100,
-        "--lr",
-        "1e-2",
-        "-o",
-        "one",
-        cwd=folder,
-        check=True,
-    )
+    deep = ["--width", 2, "--depth", 2, "--patterns", 8, "--steps", 100, "--lr", "1e-2"]
+    jam("train", "data", *deep, "-o", "one", cwd=folder, check=True)
     (other,) = store.read_runs(str(folder / "one"))[0].runs
     both = store.runs_bytes(type(runs)(runs.dataset, (other, runs.runs[0])), chain)
-    done = jam("train", "--finish", "-", "-q", input=both, cwd=folder, check=True)
-    assert [run["depth"] for run in header(done.stdout)["runs"]] == [1, 2]
+    done = jam("train", "--finish", "-", "--steps", "2k", "-q", input=both, cwd=folder, check=True)
+    assert [run["depth"] for run in header(done.stdout)["runs"]] == [2, 1]
     from safetensors.numpy import load
 
     theta = load(done.stdout)["r0001/theta"]
@@ -176,7 +162,8 @@ def test_finish_leaves_a_diverged_run_as_it_is(folder):
     done = jam("train", "--finish", "-", "--require", "certified", input=both, cwd=folder)
     assert done.returncode == 3
     assert (
-        "r0000 (width 3, P 15, seed 1) diverged: there is nothing to finish, it stays as it is" in done.stderr
+        f"r0000 (width 4, P {FEW}, seed 1) diverged: there is nothing to finish, it stays as it is"
+        in done.stderr
     )
     first, second = header(done.stdout)["runs"]
     assert (first["status"], first["certified"]) == ("diverged", None)
@@ -296,15 +283,44 @@ def test_contradictions_are_usage_errors(line, said, folder):
 
 
 @pytest.mark.parametrize(
-    "line",
-    ["--loss cross-entropy", "--batch 5", "--batch-norm", "--dtype float32"],
+    ("line", "said"),
+    [
+        ("--loss cross-entropy", "newton"),
+        ("--batch 5", "newton"),
+        ("--dtype float32", "newton"),
+        ("--batch-norm", "batch normalisation"),
+    ],
 )
-def test_newton_refuses_what_it_cannot_take(line, folder):
-    assert "newton" in refusal(
-        jam("train", "data", *NETWORK, "--optimizer", "newton", *line.split(), "-q", cwd=folder)
-    )
+def test_newton_refuses_what_it_cannot_take(line, said, folder):
+    done = jam("train", "data", *NETWORK, "--optimizer", "newton", *line.split(), "-q", cwd=folder)
+    assert said in refusal(done)
 
 
 def test_finish_and_verify_want_runs(folder):
     for mode in ("--finish", "--verify"):
         assert "got a dataset, expected runs" in refusal(jam("train", mode, "data", cwd=folder))
+
+
+def test_a_search_with_newton_refuses_certify_and_rates(folder):
+    line = ["search", "data", "--optimizer", "newton"]
+    assert "got --certify with --optimizer newton" in refusal(jam("nstar", *line, "--certify", cwd=folder), 2)
+    assert "got --lr with --optimizer newton" in refusal(jam("nstar", *line, "--lr", 1, cwd=folder), 2)
+
+
+def test_searches_of_different_dynamics_are_told_apart_and_not_fitted_together(folder):
+    common = ["search", "data", "--patterns", 20, "--depth", 1, "--seeds", "0:2"]
+    for name, options in {
+        "by-newton": ["--optimizer", "newton"],
+        "by-adam": ["--steps", 200, "--lr", "1e-2"],
+        "by-both": ["--steps", 200, "--lr", "1e-2", "--certify"],
+    }.items():
+        jam("nstar", *common, *options, "-q", "-o", name, cwd=folder, check=True)
+    found = {name: objects((folder / name).read_bytes())[0] for name in ("by-newton", "by-adam", "by-both")}
+    assert [(r["optimizer"], r["certify"]) for r in found.values()] == [
+        ("newton", False), ("adam", False), ("adam", True)
+    ]  # fmt: skip
+    assert all(trial["certified"] is None for trial in found["by-adam"]["trials"])
+    for trial in found["by-newton"]["trials"]:
+        assert (trial["outcome"] in ("success", "stationary")) == trial["certified"]
+    assert "different quantities" in refusal(jam("nstar", "fit", "by-newton", "by-adam", cwd=folder))
+    assert "of certify False and True" in refusal(jam("nstar", "fit", "by-adam", "by-both", cwd=folder))
