@@ -151,6 +151,18 @@ def test_finish_through_a_pipe_of_several_depths_is_the_same(folder):
     np.testing.assert_array_equal(theta, tensors(folder / "finished")["r0000/theta"])
 
 
+def test_snapshots_go_on_through_the_finish(folder):
+    line = ["--patterns", FEW, "--steps", 50, "--lr", "1e-2", "--snapshots", "--measurements", 3]
+    jam("train", "data", *NETWORK, *line, "-o", "snapshots", cwd=folder, check=True)
+    finish = ["--finish", "snapshots", "--measurements", 3, "-o", "gone-on"]
+    jam("train", *finish, cwd=folder, check=True)
+    before, after = tensors(folder / "snapshots"), tensors(folder / "gone-on")
+    thetas = after["r0000/history/theta"]
+    assert len(thetas) > 3
+    np.testing.assert_array_equal(thetas[:3], before["r0000/history/theta"])
+    np.testing.assert_array_equal(thetas[-1], after["r0000/theta"])
+
+
 def test_finish_leaves_a_diverged_run_as_it_is(folder):
     runs, chain = store.read_runs(str(folder / "adam"))
     broken = runs.runs[1]

@@ -112,8 +112,9 @@ def _finished(
     for i, run in enumerate(runs.runs):
         if i not in ended:
             session.note(f"r{i:04d} ({_cell(run)}) diverged: there is nothing to finish, it stays as it is")
+    snapshots = any("theta" in run.history for run in runs.runs)  # a history goes on as it began
     settings = protocols.with_options(
-        protocols.Settings(), optimizer="newton", **_objective(runs.runs), **options
+        protocols.Settings(), optimizer="newton", snapshots=snapshots, **_objective(runs.runs), **options
     )
     found = dict(zip(ended, keeping.train(session, list(ended.values()), settings, place)))
     return [found.get(i, run) for i, run in enumerate(runs.runs)]

@@ -72,7 +72,8 @@ class Keeping:
         with self._heeded(), session.progress(self.command, total=settings.steps * len(jobs)) as update:
 
             def watch(seen: list[tuple[int, float, int]]) -> None:
-                done = sum(step for step, _, _ in seen)
+                begun = sum(job.start.info["steps"] for job in jobs if job.start)
+                done = sum(step for step, _, _ in seen) - begun
                 latest = [
                     (loss, n / job.arch.n_effective) for job, (_, loss, n) in zip(jobs, seen) if loss == loss
                 ]
