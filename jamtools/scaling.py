@@ -18,13 +18,13 @@ import numpy as np
 from jamtools.errors import InputError
 
 #: Fields that must agree between searches: N* of another loss, verdict or dynamics is another quantity.
-SAME = ("loss", "success", "optimizer")
+SAME = ("loss", "success", "optimizer", "certify")
 
 
 def fit(records: Sequence[dict[str, Any]], level: float = 0.95) -> dict[str, Any]:
     """Slope a of log N* against log P, and P/N*, each with an interval, from the objects of `search`.
 
-    Raises InputError for a mixture of losses, verdicts or optimisers, or when no search found an N*.
+    Raises InputError for a mixture of losses, verdicts or dynamics, or when no search found an N*.
     """
     _check(records)
     points = [record for record in records if record.get("n_star")]
@@ -52,7 +52,7 @@ def fit(records: Sequence[dict[str, Any]], level: float = 0.95) -> dict[str, Any
         "level": level,
         "n_points": len(points),
         "n_without": len(records) - len(points),
-        **{name: points[0].get(name) for name in SAME},
+        **{name: _told(points[0], name) for name in SAME},
         "depths": sorted({point["depth"] for point in points if "depth" in point}),
         "points": [{"P": p["P"], "n_star": p["n_star"], "P_over_N": p["P"] / p["n_star"]} for p in points],
     }
@@ -72,11 +72,16 @@ def _check(records: Sequence[dict[str, Any]]) -> None:
                 "got a search whose P, n_star or interval is no number; make it with jam-nstar search"
             )
     for name in SAME:
-        values = sorted({str(record.get(name)) for record in records})
+        values = sorted({str(_told(record, name)) for record in records})
         if len(values) > 1:
             raise InputError(
                 f"got searches of {name} {' and '.join(values)}, expected one: their N* are different quantities"
             )
+
+
+def _told(record: dict[str, Any], name: str) -> Any:
+    """A field of SAME; a search that does not know of certify did not."""
+    return bool(record.get(name)) if name == "certify" else record.get(name)
 
 
 def _positive(number: Any) -> bool:

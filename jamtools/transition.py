@@ -7,6 +7,7 @@ widths on either side failed and succeeded. The estimate is the median over seed
 smallest to the largest, which for k seeds covers the median of the distribution with probability 1 - 2^(1-k).
 
 A failed trial whose budget ran out is *undecided*: a longer one might have succeeded, so that N* is an upper bound.
+Where it goes on to the minimum of its basin (certify), the end decides: satisfied, or a failure if the minimum is certified.
 Source: arXiv:1809.09349, section III and figs. 5, 10.
 """
 
@@ -18,10 +19,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jamtools.descent import Place, train
+from jamtools.descent import Job, Place, train, train_many
 from jamtools.errors import InputError
 from jamtools.network import Architecture
-from jamtools.protocols import Settings
+from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset, Run
 
 #: Widths are tried up to Ñ = LARGEST·P parameters: twice the bound N* ≤ 4P.
@@ -32,7 +33,10 @@ FIRST = 0.5
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of the transition: which networks, trained how, and what counts as success."""
+    """What is asked of the transition: which networks, trained how, and what counts as success.
+
+    certify: trials that end on their budget go on to the minimum of their basin.
+    """
 
     depth: int
     activation: str
@@ -41,12 +45,21 @@ class Question:
     success: str = "satisfied"
     max_width: int | None = None
     batch_norm: bool = False
+    certify: bool = False
+
+    def __post_init__(self) -> None:
+        if self.certify and self.settings.loss != "hinge":
+            raise InputError(
+                f"a search to be certified with the loss {self.settings.loss}, expected hinge: only its minima are finished"
+            )
 
     def architecture(self, data: Dataset, width: int) -> Architecture:
         """The network of a trial."""
         return Architecture(data.d, width, self.depth, self.activation, data.outputs, self.batch_norm)
 
 
+#: What a trial keeps of its run.
+RECORDED = ("status", "certified", "steps", "final_loss", "n_unsatisfied", "n_misclassified")
 #: trial(width, seed) -> its record, with the fields of `describe`.
 Trial = Callable[[int, int], dict[str, Any]]
 
@@ -54,20 +67,31 @@ Trial = Callable[[int, int], dict[str, Any]]
 def describe(run: Run, success: str) -> dict[str, Any]:
     """What a trial contributes to the verdict, in both readings."""
     info = run.info
-    satisfied, classified = info["n_unsatisfied"] == 0, info["n_misclassified"] == 0
+    # contacts may be left at Δ ~ 10⁻¹⁴ by a run that is satisfied
+    satisfied = info["n_unsatisfied"] == 0 or info["status"] == "satisfied"
+    classified = info["n_misclassified"] == 0
     fitted = info["status"] != "diverged" and (satisfied if success == "satisfied" else classified)
-    undecided = "undecided" if info["status"] == "budget" else info["status"]
+    stuck = info["status"] == "stationary" and info["certified"] is True
+    failure = info["status"] if stuck or info["status"] == "diverged" else "undecided"
     return {
         "width": info["width"],
         "N": info["n_effective_expected"],
         "seed": info["seed"],
-        "outcome": "success" if fitted else undecided,
+        "outcome": "success" if fitted else failure,
         "satisfied": satisfied,
         "classified": classified,
-        **{
-            name: info[name] for name in ("status", "steps", "final_loss", "n_unsatisfied", "n_misclassified")
-        },
+        **{name: info[name] for name in RECORDED},
     }
+
+
+def run_trial(data: Dataset, question: Question, width: int, seed: int, place: Place | None) -> Run:
+    """A network trained as the question has it; finished if that is asked for and its budget ran out."""
+    arch, settings = question.architecture(data, width), question.settings
+    run = train(data, arch, settings, seed, place)
+    if not question.certify or describe(run, question.success)["outcome"] != "undecided":
+        return run
+    newton = with_options(Settings(), optimizer="newton", epsilon=settings.epsilon, measurements=2)
+    return train_many([Job(data, arch, seed, run)], newton, place)[0]
 
 
 def smallest_width(trial: Callable[[int], bool], first: int, largest: int) -> int | None:
@@ -145,6 +169,7 @@ def _fields(data: Dataset, question: Question, largest: int) -> dict[str, Any]:
         "protocol": question.settings.protocol,
         "loss": question.settings.loss,
         "optimizer": question.settings.optimizer,
+        "certify": question.certify,
         "steps": question.settings.steps,
         "success": question.success,
         "max_width": largest,
@@ -180,8 +205,7 @@ def search_all(
 
         def trial(width: int, seed: int, part: Dataset = part) -> dict[str, Any]:
             watch(part.P, width, seed)
-            network = question.architecture(part, width)
-            return describe(train(part, network, question.settings, seed, place), question.success)
+            return describe(run_trial(part, question, width, seed, place), question.success)
 
         before = records[-1] if records and records[-1]["n_star"] else None
         guess = before["n_star"] * P / before["P"] if before else FIRST * P

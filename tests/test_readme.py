@@ -99,6 +99,7 @@ def test_readme_names_every_command_and_pyproject_every_module():
     modules = {path.stem for path in (ROOT / "jamtools" / "cli").glob("*.py")} - {
         "__init__",
         "main",
+        "minima",
         "options",
         "session",
         "stopping",

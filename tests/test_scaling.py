@@ -71,6 +71,15 @@ def test_different_quantities_are_not_mixed(name):
         fit([point(100, 40, **{name: "a"}), point(200, 80, **{name: "b"})])
 
 
+def test_finished_trials_are_not_mixed_with_unfinished_ones_and_older_searches_are_of_these():
+    with pytest.raises(InputError, match="of certify False and True"):
+        fit([point(100, 40, certify=True), point(200, 80, certify=False)])
+    with pytest.raises(InputError, match="of certify False and True"):
+        fit([point(100, 40, certify=True), point(200, 80)])
+    assert fit([point(100, 40, certify=False), point(200, 80)])["certify"] is False
+    assert fit([point(100, 40, certify=True), point(200, 80, certify=True)])["certify"] is True
+
+
 def test_other_objects_are_refused():
     with pytest.raises(InputError, match="got gaps"):
         fit([{"kind": "gaps"}])

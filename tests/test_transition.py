@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import artefacts
 import numpy as np
 import pytest
 
@@ -118,6 +119,39 @@ def test_a_trial_on_its_budget_is_undecided_and_classified_is_the_weaker_verdict
     assert (strict["outcome"], weak["outcome"]) == ("undecided", "success")
     assert strict["classified"]
     assert not strict["satisfied"]
+
+
+@pytest.mark.parametrize(
+    ("status", "certified", "outcome"),
+    [
+        ("stationary", True, "stationary"),
+        ("stationary", False, "undecided"),
+        ("budget", False, "undecided"),
+        ("budget", None, "undecided"),
+        ("diverged", False, "diverged"),
+    ],
+)
+def test_only_a_certified_minimum_is_a_failure_for_certain(status, certified, outcome):
+    trial = describe(artefacts.run(status=status, certified=certified), "satisfied")
+    assert (trial["outcome"], trial["certified"]) == (outcome, certified)
+
+
+def test_certify_decides_the_trials_that_a_short_budget_leaves_open():
+    """Alternating labels on a line: one ReLU cannot, and there is a minimum that says so."""
+    hasty = with_options(QUICK, steps=5)
+    left = search_all(alternating(), Question(1, "relu", hasty, (0, 1, 2), max_width=8), [3], SILENT)[0]
+    assert "undecided" in {trial["outcome"] for trial in left["trials"]}
+    question = Question(1, "relu", hasty, (0, 1, 2), max_width=8, certify=True)
+    found = search_all(alternating(), question, [3], SILENT)[0]
+    assert found["certify"] and not left["certify"]
+    assert {trial["outcome"] for trial in found["trials"]} == {"success", "stationary"}
+    assert all(trial["certified"] for trial in found["trials"] if trial["outcome"] == "stationary")
+    assert all(trial["outcome"] == "stationary" for trial in found["trials"] if trial["width"] == 1)
+
+
+def test_only_the_hinge_is_certified():
+    with pytest.raises(InputError, match="cross-entropy, expected hinge"):
+        Question(1, "relu", with_options(QUICK, loss="cross-entropy"), (0,), certify=True)
 
 
 def test_more_patterns_than_the_data_hold_are_refused():

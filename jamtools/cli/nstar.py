@@ -26,10 +26,12 @@ from jamtools.cli.options import (
     Threads,
     Version,
     batch_size,
+    check_optimizer,
     fraction,
     naturals,
     positive,
     positives,
+    refuse,
 )
 from jamtools.cli.session import Session, available_cores
 
@@ -51,6 +53,7 @@ def group(version: Version = False) -> None:
 
 @app.command()
 def search(
+    context: typer.Context,
     dataset: Source = "-",
     patterns: Annotated[
         Integers | None,
@@ -97,9 +100,16 @@ def search(
     steps: Annotated[
         int | None,
         typer.Option(
-            "--steps", parser=positive, metavar="N", help="Steps of a trial at most [default: 100k]."
+            "--steps", parser=positive, metavar="N", help="Steps of a trial at most [default: as jam-train]."
         ),
     ] = None,
+    certify: Annotated[
+        bool,
+        typer.Option(
+            "--certify",
+            help="Take trials whose budget ran out to the minimum of their basin: satisfied, or certified to be stuck.",
+        ),
+    ] = False,
     output: Output = "-",
     device: Device = "auto",
     dtype: Dtype = "float64",
@@ -117,8 +127,13 @@ def search(
 
     One JSON object for each P. n_star is the median over seeds of N, the number of effective parameters, and
     "interval" runs from below the smallest to the largest of them; "coverage" is the probability with which that
-    holds the true median. Trials whose budget ran out are marked "undecided": give --steps to decide them.
+    holds the true median. Trials whose budget ran out are marked "undecided": --steps may decide them, and --certify
+    takes each to the minimum it was heading for. --optimizer newton reaches certified minima by itself; as it is
+    another dynamics than Adam's, its N* is another, and jam-nstar fit refuses a mixture.
     """
+    check_optimizer(context, optimizer)
+    if optimizer == "newton":
+        refuse(context, ["certify"], "--optimizer newton, which certifies its own ends")
     session = Session(NAME, output, quiet)
     from jamtools import protocols, store, transition
     from jamtools.descent import Place
@@ -139,7 +154,7 @@ def search(
     reading = success or protocols.usual_success(settings.loss)
     normalise = protocols.batch_norm(protocol, batch_norm)
     question = transition.Question(
-        depth, activation, settings, tuple(sorted(seeds)), reading, max_width, normalise
+        depth, activation, settings, tuple(sorted(seeds)), reading, max_width, normalise, certify
     )
     sizes = tuple(sorted(patterns or (data.P,)))
     data.first(sizes[-1])
@@ -168,9 +183,15 @@ def _tell(session: Session, records: list[dict[str, Any]]) -> None:
     session.table(("P", "width", "N*", "interval", "coverage", "P/N*", "trials"), rows)
     undecided = sum(trial["outcome"] == "undecided" for r in records for trial in r["trials"])
     if undecided:
-        session.note(
-            f"{undecided} trial(s) ended on their budget undecided: N* is an upper bound; more --steps lower it"
-        )
+        session.note(f"{undecided} trial(s) ended undecided, {_lacking(records[0])}")
+
+
+def _lacking(record: dict[str, Any]) -> str:
+    """What undecided trials mean, and what may decide them."""
+    if record["certify"] or record["optimizer"] == "newton":
+        return "neither satisfied nor certified to be stuck: N* is an upper bound"
+    certify = ", --certify decides most of them" if record["loss"] == "hinge" else ""
+    return f"on their budget: N* is an upper bound; more --steps lower it{certify}"
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import typer
@@ -132,6 +133,34 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+#: What a first-order step has and newton has not.
+FIRST_ORDER = ("lr", "lr_schedule", "lr_floor", "momentum", "neighbour_list")
+
+
+def given(context: typer.Context) -> dict[str, str]:
+    """What stands on the command line, by the names of the parameters: lr -> --lr."""
+    here = {
+        one.name or "": one.opts[0]
+        for one in context.command.params
+        if getattr(context.get_parameter_source(one.name or ""), "name", "") == "COMMANDLINE"
+    }
+    return here | ({"dataset": "a dataset"} if "dataset" in here else {})
+
+
+def refuse(context: typer.Context, names: Iterable[str], beside: str) -> None:
+    """A usage error when one of these parameters stands on the command line."""
+    typed = given(context)
+    for name in names:
+        if name in typed:
+            raise typer.BadParameter(f"got {typed[name]} with {beside}; leave it out")
+
+
+def check_optimizer(context: typer.Context, optimizer: str | None) -> None:
+    """Refuses the options of a first-order step beside newton."""
+    if optimizer == "newton":
+        refuse(context, FIRST_ORDER, "--optimizer newton, which takes no first-order steps")
+
+
 Output = Annotated[
     str, typer.Option("--output", "-o", metavar="FILE", help="Write here, in one step; - is standard output.")
 ]
@@ -185,8 +214,12 @@ BatchNorm = Annotated[
     ),
 ]
 Optimizer = Annotated[
-    Literal["adam", "sgd", "fire"] | None,
-    typer.Option("--optimizer", help="[default: adam, or the protocol's]"),
+    Literal["adam", "sgd", "fire", "newton"] | None,
+    typer.Option(
+        "--optimizer",
+        help="adam, sgd and fire follow the gradient step by step; newton solves for the minimum of the hinge loss, and "
+        "certifies it: seconds for small networks, another dynamics [default: adam, or the protocol's].",
+    ),
 ]
 Rate = Annotated[
     float | None,

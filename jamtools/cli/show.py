@@ -224,11 +224,17 @@ COLUMNS: dict[str, dict[str, Value]] = {
         **NETWORK,
         "steps": _field("steps"),
         "status": _field("status"),
+        "certified": _field("certified"),
         "loss": _field("final_loss"),
         "N_Δ": _field("n_unsatisfied"),
         "N_Δ/N": _over_N("n_unsatisfied"),
         "wrong": _field("n_misclassified"),
         "|∇L|": _field("grad_norm"),
+    },
+    "verification": {
+        **{name: _field(name) for name in ("run", "width", "depth", "P", "seed", "status")},
+        **{name: _field(name) for name in ("claimed", "certified", "holds")},
+        "findings": lambda record: len(record.get("findings", [])),
     },
     "spectra": {
         **NETWORK,

@@ -18,6 +18,7 @@ import typer
 from jamtools.streams import STDIN, check_writable
 
 if TYPE_CHECKING:
+    from jamtools.cli.session import Session
     from jamtools.descent import Job, Place, Watch
     from jamtools.protocols import Settings
     from jamtools.records import Run
@@ -66,8 +67,23 @@ class Keeping:
             for number, handler in self._former.items():
                 signal.signal(number, handler)
 
-    def train(self, jobs: Sequence[Job], settings: Settings, place: Place, watch: Watch | None) -> list[Run]:
-        """`train_many`, in a checkpoint if there is to be one."""
+    def train(self, session: Session, jobs: Sequence[Job], settings: Settings, place: Place) -> list[Run]:
+        """`train_many` with a bar over the steps of all runs, in a checkpoint if there is to be one."""
+        with self._heeded(), session.progress(self.command, total=settings.steps * len(jobs)) as update:
+
+            def watch(seen: list[tuple[int, float, int]]) -> None:
+                begun = sum(job.start.info["steps"] for job in jobs if job.start)
+                done = sum(step for step, _, _ in seen) - begun
+                latest = [
+                    (loss, n / job.arch.n_effective) for job, (_, loss, n) in zip(jobs, seen) if loss == loss
+                ]
+                if latest:
+                    low, high = min(latest)[0], max(latest)[0]
+                    update(done, f"L {low:.1e} to {high:.1e}  N_Δ/N {latest[-1][1]:.3f}")
+
+            return self._train(jobs, settings, place, watch)
+
+    def _train(self, jobs: Sequence[Job], settings: Settings, place: Place, watch: Watch) -> list[Run]:
         if self.path is None:
             from jamtools.descent import train_many
 
@@ -79,7 +95,7 @@ class Keeping:
         return train_kept(jobs, settings, place, watch, checkpoint)
 
     @contextmanager
-    def heeded(self) -> Iterator[None]:
+    def _heeded(self) -> Iterator[None]:
         """Around `train`, which asks whether it is to stop: elsewhere a signal ends the command at once."""
         from jamtools.checkpoint import Stopped
 

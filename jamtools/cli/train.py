@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from jamtools.cli.main import new_app, run
+from jamtools.cli.minima import check_mode, finish_runs, tell_obstacles, unmet, verify_runs, yes_or_no
 from jamtools.cli.options import (
     BatchNorm,
     Checkpoint,
@@ -30,6 +31,7 @@ from jamtools.cli.options import (
     Version,
     above_zero,
     batch_size,
+    check_optimizer,
     naturals,
     positive,
     positives,
@@ -39,12 +41,10 @@ from jamtools.cli.session import Session, available_cores
 from jamtools.cli.stopping import Keeping
 
 if TYPE_CHECKING:
-    from jamtools.descent import Job, Place
-    from jamtools.protocols import Settings
+    from jamtools.network import Architecture
     from jamtools.records import Run
 
 NAME = "jam-train"
-UNMET = 3
 FIRST_SEED = Integers((0,))
 app = new_app()
 
@@ -59,6 +59,7 @@ def _number(*names: str, help: str) -> Any:
 
 @app.command()
 def train(
+    context: typer.Context,
     dataset: Source = "-",
     width: Annotated[
         Integers | None, _list("--width", parser=positives, help="Neurons per hidden layer (default: d).")
@@ -141,6 +142,22 @@ def train(
             help="Train nothing: measure these runs on the dataset, as JSON lines.",
         ),
     ] = None,
+    finish: Annotated[
+        str | None,
+        typer.Option(
+            "--finish",
+            metavar="RUNS",
+            help="Begin nothing: take each of these runs on, with newton, to the minimum of its basin.",
+        ),
+    ] = None,
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            "--verify",
+            metavar="RUNS",
+            help="Train nothing: check the certificates of these runs anew, as JSON lines.",
+        ),
+    ] = None,
     stop: Annotated[
         bool | None, typer.Option("--stop/--no-stop", help="Stop when N_Δ = 0 [default: stop for the hinge].")
     ] = None,
@@ -175,12 +192,18 @@ def train(
       jam-data random -P 1000 -d 10 | jam-train --width 10,12 --seeds 0:4 -o runs.safetensors
       jam-train data.safetensors --protocol paper-cross-entropy --steps 10k -o runs.safetensors
       jam-train fresh.safetensors --evaluate runs.safetensors | jq .error
+      jam-train --finish runs.safetensors --require certified -o minima.safetensors
+      jam-train --verify minima.safetensors | jq .findings
 
     A protocol sets loss, initialisation, batch normalisation, optimiser, batches, rates and steps; its rates
     follow --steps where they change halfway. The file records what was done.
 
     One file comes out, its runs ordered by width, then P, then seed. A run ends with status "satisfied"
-    (N_Δ = 0), "budget" or "diverged"; all of them are results and leave exit code 0 unless --require is given.
+    (N_Δ = 0), "stationary" (newton and --finish: a minimum with L > 0), "budget" or "diverged"; all of them are
+    results and leave exit code 0 unless --require is given.
+
+    --optimizer newton solves for a minimum and certifies it: for small networks and for answers that do not hang
+    on the number of steps. It is another dynamics than Adam's, whose own end --finish takes to its minimum instead.
 
     The hinge loss spends no work on satisfied patterns that cannot have crossed Δ = 0 since they were last looked at, by
     a bound of their drift: the steps are exact. --neighbour-list estimates that drift instead.
@@ -188,11 +211,18 @@ def train(
     With --checkpoint FILE the command may be killed at any moment: run it again with --resume, and it goes on to
     the same bytes. SIGTERM, SIGUSR1 and --time-limit then end it with exit code 75, "run me again", and no output.
     """
+    check_mode(context, require)
+    check_optimizer(context, optimizer)
     if evaluate is not None:
         return _evaluate(Session(NAME, output, quiet), dataset, evaluate)
+    if verify is not None:
+        return verify_runs(Session(NAME, output, quiet), verify, threads, require)
     keeping = Keeping(NAME, checkpoint, checkpoint_every, resume, time_limit)
     session = Session(NAME, output, quiet, binary=True)
     keeping.listen(output)
+    if finish is not None:
+        options = {"steps": steps, "measurements": measurements}
+        return finish_runs(session, keeping, finish, (device, dtype, threads), options, require)
     from jamtools import protocols, store
     from jamtools.descent import Job, Place
     from jamtools.network import Architecture
@@ -215,18 +245,18 @@ def train(
         for P in sizes
         for seed in sorted(seeds)
     ]
-    torch_place = session.torch_setup(device, dtype, threads, numbers=sizes[-1] * max(widths))
+    numbers = max(_numbers(job.arch, job.data.P, settings.optimizer) for job in jobs)
+    torch_place = session.torch_setup(device, dtype, threads, numbers)
     if dtype == "float32":
         session.note(
             "float32 tells Δ to about 1e-7: near the transition patterns are satisfied by less, use --dtype float64 there"
         )
     place = Place(*torch_place, threads or available_cores(), engine)
-    with keeping.heeded():
-        trained = _train(session, jobs, settings, place, keeping)
+    trained = keeping.train(session, jobs, settings, place)
     session.write(store.runs_bytes(Runs(data, tuple(trained)), session.provenance(provenance)))
     keeping.done()
     _tell(session, trained)
-    return UNMET if require and not all(_meets(item, require) for item in trained) else 0
+    return unmet(trained, require)
 
 
 def _evaluate(session: Session, dataset: str, runs: str) -> int:
@@ -241,50 +271,34 @@ def _evaluate(session: Session, dataset: str, runs: str) -> int:
     return 0
 
 
-def _train(
-    session: Session, jobs: list[Job], settings: Settings, place: Place, keeping: Keeping
-) -> list[Run]:
-    """All runs, with a bar over the steps of all."""
-    with session.progress(NAME, total=settings.steps * len(jobs)) as update:
-
-        def watch(seen: list[tuple[int, float, int]]) -> None:
-            done = sum(step for step, _, _ in seen)
-            latest = [
-                (loss, n / job.arch.n_effective) for job, (_, loss, n) in zip(jobs, seen) if loss == loss
-            ]
-            if latest:
-                update(done, f"L {min(latest)[0]:.1e} to {max(latest)[0]:.1e}  N_Δ/N {latest[-1][1]:.3f}")
-
-        return keeping.train(jobs, settings, place, watch)
+def _numbers(arch: Architecture, P: int, optimizer: str) -> int:
+    """The size of the arrays that an operation works on: activations, or the rows of a Jacobian."""
+    return P * (arch.n_parameters if optimizer == "newton" else arch.width)
 
 
 def _tell(session: Session, trained: list[Run]) -> None:
-    columns = ("width", "P", "seed", "N", "status", "steps", "loss", "N_Δ", "N_Δ/N", "misclassified")
+    columns = ["width", "P", "seed", "N", "status", "steps", "loss", "N_Δ", "N_Δ/N", "misclassified"]
+    asked = any(item.info["certified"] is not None for item in trained)
     rows = []
     for info in (item.info for item in trained):
         N = info["n_effective_expected"]
         rows.append(
             (info["width"], info["P"], info["seed"], N, info["status"], info["steps"], info["final_loss"],
-             info["n_unsatisfied"], info["n_unsatisfied"] / N, info["n_misclassified"])
+             info["n_unsatisfied"], info["n_unsatisfied"] / N, info["n_misclassified"],
+             *([yes_or_no(info["certified"])] if asked else []))
         )  # fmt: skip
-        if info["status"] == "diverged":
+        if info["status"] == "diverged" and info["optimizer"] != "newton":
             session.note(
                 f"run of width {info['width']}, P {info['P']}, seed {info['seed']} diverged at step {info['steps']} "
                 f"with learning rate {info['settings']['schedule']['lr']:g}; take a smaller --lr"
             )
-    missed = sum(item.info["n_missed_crossings"] or 0 for item in trained)
+    missed = sum(item.info.get("n_missed_crossings") or 0 for item in trained)
     if missed:
         session.note(
             f"the neighbour lists missed {missed} crossing(s) of Δ = 0; without --neighbour-list none is missed"
         )
-    session.table(columns, rows)
-
-
-def _meets(run: Run, required: str) -> bool:
-    if required == "certified":
-        return run.info["certified"] is True
-    # a satisfied run sits at L = 0, where the gradient vanishes
-    return run.info["status"] in ((required, "satisfied") if required == "stationary" else (required,))
+    session.table([*columns, *(["certified"] if asked else [])], rows)
+    tell_obstacles(session, trained)
 
 
 def main() -> None:

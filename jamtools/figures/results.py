@@ -96,10 +96,12 @@ def _searches(records: Sequence[Record]) -> list[str]:
     """The depth of each search, and what else tells searches apart."""
     others = labels_of([{**record, "depth": 0} for record in records], but=("width", "P", "seed"))
     success = [record.get("success", "") for record in records]
+    certify = ["certified" if record.get("certify") else "" for record in records]
     parts = zip(
         (f"$L$ = {record['depth']}" if "depth" in record else "" for record in records),
         others,
         success if len(set(success)) > 1 else [""] * len(records),
+        certify if len(set(certify)) > 1 else [""] * len(records),
     )
     return [", ".join(filter(None, part)) for part in parts]
 

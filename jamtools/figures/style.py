@@ -30,7 +30,15 @@ STYLE: Any = {
 PANEL = (3.3, 2.7)  # inches: two panels are as wide as a page
 DPI = 200
 #: Symbols of the fields that may tell runs apart; the seed tells apart only what nothing else does.
-SYMBOLS = {"activation": "", "loss": "", "depth": "$L$ = ", "d": "$d$ = ", "width": "$h$ = ", "P": "$P$ = "}
+SYMBOLS = {
+    "activation": "",
+    "loss": "",
+    "optimizer": "",
+    "depth": "$L$ = ",
+    "d": "$d$ = ",
+    "width": "$h$ = ",
+    "P": "$P$ = ",
+}
 
 
 #: Puts a function that draws under this style.
