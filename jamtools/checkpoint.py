@@ -138,6 +138,8 @@ def request_of(jobs: Sequence[Job], settings: Settings, place: Place) -> dict[st
     request |= {"device": str(place.device), "dtype": str(place.dtype).removeprefix("torch.")}
     request["engine"] = _joined([engine_name(job, settings, place) for job in jobs])
     request |= _data_digests([job.data for job in jobs])
+    starts = [job.start for job in jobs]
+    request["start"] = _joined([_sha256([run.theta])[:12] if run else "none" for run in starts])
     return request | {"jamtools": __version__, "torch": torch.__version__}
 
 

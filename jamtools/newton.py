@@ -204,15 +204,14 @@ class NewtonEngine:
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
         """See Engine."""
-        while step < until:
+        outcome = self._outcome(True)
+        while step < until and not outcome:
             going = self.stage.iterate(self.theta)
             step += 1
             outcome = self._outcome(going)
-            if outcome:
-                return step, outcome
-            if not going:
+            if not going and not outcome:
                 self.stage = Descent(self.theta, self.objective)
-        return step, ""
+        return step, outcome
 
     def _outcome(self, going: bool) -> str:
         """How the run has ended, if it has."""

@@ -1,0 +1,104 @@
+"""BFGS against closed forms: a quadratic, Lewis and Overton's non-smooth Rosenbrock function, a sum of moduli."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from jamtools.bfgs import C1, C2, LONGEST, Bfgs
+
+
+def quadratic(A, b):
+    return lambda w: (float(0.5 * w @ A @ w - b @ w), A @ w - b)
+
+
+def test_a_quadratic_is_minimised_to_round_off_and_its_inverse_hessian_found():
+    rng = np.random.default_rng(0)
+    Q = torch.linalg.qr(torch.from_numpy(rng.standard_normal((12, 12))))[0]
+    A = Q @ torch.diag(torch.logspace(0, 3, 12, dtype=torch.float64)) @ Q.T
+    b = torch.from_numpy(rng.standard_normal(12))
+    w = torch.ones(12, dtype=torch.float64)
+    bfgs = Bfgs(w, quadratic(A, b))
+    while bfgs.iterate():
+        if bfgs.gradient.norm() < 1e-13:
+            break
+    exact = torch.linalg.solve(A, b)
+    # an error of the gradient of 1e-13 is one of 1e-13/λ_min = 1e-13 in w, beside the round-off of `exact`, κ·eps
+    assert (w - exact).norm() < 1e-11 * exact.norm()
+    assert torch.allclose(bfgs.inverse, bfgs.inverse.T, atol=1e-12)
+
+
+def test_the_non_smooth_rosenbrock_function_is_minimised_at_its_cusp():
+    """w|x₁² - x₂| + (1 - x₁)²: a curved valley with a kink along its floor; gradient descent stalls on it."""
+
+    def function(x):
+        inside = x[0] ** 2 - x[1]
+        sign = 1.0 if inside > 0 else -1.0
+        value = 8 * abs(inside) + (1 - x[0]) ** 2
+        return float(value), torch.stack([16 * sign * x[0] - 2 * (1 - x[0]), torch.tensor(-8.0 * sign).double()])
+
+    x = torch.tensor([-1.0, 1.3], dtype=torch.float64)
+    bfgs = Bfgs(x, function)
+    for _ in range(2000):
+        if not bfgs.iterate():
+            break
+    assert bfgs.value < 1e-8
+    assert (x - 1).abs().max() < 1e-4  # (1 - x₁)² ≤ 1e-8
+    assert bfgs.gradient.norm() > 1  # it does not vanish at the minimum
+
+
+def test_a_convex_kinked_function_meets_its_minimum_on_all_kinks():
+    """½‖w‖² + Σ c_i |w_i - a_i| with c_i > |a_i|: the minimum is at a, on every kink."""
+    rng = np.random.default_rng(3)
+    a = torch.from_numpy(rng.uniform(-1, 1, 8))
+    c = a.abs() + torch.from_numpy(rng.uniform(0.2, 1, 8))
+
+    def function(w):
+        return float(0.5 * w @ w + c @ (w - a).abs()), w + c * torch.where(w > a, 1.0, -1.0)
+
+    w = torch.from_numpy(rng.standard_normal(8))
+    bfgs = Bfgs(w, function)
+    for _ in range(5000):
+        if not bfgs.iterate():
+            break
+    assert (w - a).abs().max() < 1e-7
+
+
+def test_every_step_satisfies_the_weak_wolfe_conditions_or_is_the_longest():
+    rng = np.random.default_rng(1)
+    A = torch.diag(torch.from_numpy(rng.uniform(0.1, 50, 6)))
+    w = torch.from_numpy(rng.standard_normal(6))
+    bfgs = Bfgs(w, quadratic(A, torch.ones(6, dtype=torch.float64)))
+    for _ in range(30):
+        before, value, gradient = w.clone(), bfgs.value, bfgs.gradient.clone()
+        if not bfgs.iterate() or bfgs.gradient.norm() < 1e-10:
+            break
+        step = w - before
+        slope = float(gradient @ step)
+        assert bfgs.value <= value + C1 * slope
+        longest = step.norm() >= LONGEST * before.norm() * (1 - 1e-12)
+        assert longest or float(bfgs.gradient @ step) >= C2 * slope
+
+
+def test_a_copy_of_the_state_goes_on_to_the_same_bytes():
+    A = torch.diag(torch.linspace(1, 9, 5, dtype=torch.float64))
+    function = quadratic(A, torch.ones(5, dtype=torch.float64))
+    w = torch.zeros(5, dtype=torch.float64) + 0.3
+    one = Bfgs(w, function)
+    for _ in range(4):
+        one.iterate()
+    v = w.clone()
+    two = Bfgs(v, function)
+    two.restore(one.state())
+    for _ in range(3):
+        one.iterate()
+        two.iterate()
+    assert torch.equal(w, v) and torch.equal(one.inverse, two.inverse)
+
+
+@pytest.mark.parametrize("start", [0.0, 2.0])
+def test_nothing_moves_where_the_loss_is_zero(start):
+    w = torch.full((3,), start, dtype=torch.float64)
+    assert not Bfgs(w, lambda v: (0.0, torch.zeros(3, dtype=torch.float64))).iterate()
+    assert torch.equal(w, torch.full((3,), start, dtype=torch.float64))

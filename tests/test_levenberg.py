@@ -1,0 +1,126 @@
+"""Levenberg–Marquardt against torch.func's matrices and the normal equations solved densely."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from jamtools.datasets import random_sphere
+from jamtools.levenberg import Dual, Levenberg, Primal
+from jamtools.loss import Loss, column
+from jamtools.network import Activation, Architecture, forward, initial_parameters, layers_of
+from jamtools.smoothing import FIRST, LAST, Path, scales, softened
+
+
+def problem(activation, P, width=4, depth=2, seed=0):
+    arch, data = Architecture(3, width, depth, activation), random_sphere(P, 3, seed)
+    x, y = torch.from_numpy(data.x), column(torch.from_numpy(data.y))
+    theta = torch.from_numpy(initial_parameters(arch, "torch", seed))
+    return theta, x, y, arch, Loss("hinge", 0.5, P)
+
+
+def outputs(theta, x, arch, rho):
+    return forward(layers_of(theta, arch), x, arch, rho).f[:, 0]
+
+
+def model_at(theta, x, y, arch, loss, rho):
+    levenberg = Levenberg(x, y, arch, loss)
+    levenberg.rho = rho
+    return levenberg.model(theta, forward(layers_of(theta, arch), x, arch, rho))
+
+
+@pytest.mark.parametrize("P", [6, 80])  # fewer and more patterns than parameters
+def test_a_damped_step_solves_the_normal_equations_of_autograd(P):
+    theta, x, y, arch, loss = problem("tanh", P)
+    model = model_at(theta, x, y, arch, loss, None)
+    assert isinstance(model, Dual if P == 6 else Primal)
+    gaps = 0.5 - y[:, 0] * outputs(theta, x, arch, None)
+    J = torch.func.jacrev(lambda t: 0.5 - y[:, 0] * outputs(t, x, arch, None))(theta)[gaps > 0]
+    H0, g = J.T @ J / P, J.T @ gaps[gaps > 0] / P
+    damping = 0.01 * float(H0.diagonal().mean())
+    assert model.mean == pytest.approx(float(H0.diagonal().mean()), rel=1e-12)
+    exact = torch.linalg.solve(H0 + damping * torch.eye(len(theta), dtype=torch.float64), -g)
+    condition = float(torch.linalg.eigvalsh(H0)[-1]) / damping
+    assert (model.step(damping) - exact).norm() < 100 * condition * 2.2e-16 * exact.norm()
+    assert torch.allclose(model.times(exact), H0 @ exact, rtol=1e-10, atol=1e-14)
+
+
+def test_a_smoothed_network_adds_the_positive_curvature_of_its_kinks():
+    theta, x, y, arch, loss = problem("relu", 40)
+    rho = [softened(3.0), softened(5.0)]
+    model = model_at(theta, x, y, arch, loss, rho)
+    value = lambda t: loss.value(forward(layers_of(t, arch), x, arch, rho).f, y)
+    g = torch.func.grad(value)(theta)
+    assert torch.allclose(model.gradient, g, rtol=1e-10, atol=1e-13)
+    gaps = 0.5 - y[:, 0] * outputs(theta, x, arch, rho)
+    J = torch.func.jacrev(lambda t: outputs(t, x, arch, rho))(theta)[gaps > 0]
+    B = J.T @ J / len(x)
+    for j in range(arch.depth):  # w = ρ''(z) ∂L/∂ρ, one pair of pattern and neuron after another
+        state = forward(layers_of(theta, arch), x, arch, rho)
+        dz = torch.func.jacrev(lambda t, j=j: forward(layers_of(t, arch), x, arch, rho).z[j])(theta)
+
+        def above(a, j=j):
+            for (weight, bias), one in zip(layers_of(theta, arch)[j + 1 :], [*rho[j + 1 :], None], strict=True):
+                z = a @ weight.T + bias
+                a = z if one is None else one.value(z)
+            return loss.value(a, y)
+
+        force = torch.func.grad(above)(rho[j].value(state.z[j]))
+        w = (force * rho[j].curvature(state.z[j])).clamp(min=0)
+        B += torch.einsum("pn,pni,pnk->ik", w, dz, dz)
+    assert torch.allclose(model.B, B, rtol=1e-9, atol=1e-13)
+    assert torch.linalg.eigvalsh(model.B)[0] > -1e-12 * torch.linalg.eigvalsh(model.B)[-1]
+
+
+def test_the_loss_never_rises_and_a_teacher_is_met_to_round_off():
+    theta, x, _, arch, loss = problem("tanh", 60, seed=1)
+    teacher = torch.from_numpy(initial_parameters(arch, "orthogonal", 9))
+    f = outputs(teacher, x, arch, None)
+    x, y = x[f.abs() > 0.05], f[f.abs() > 0.05].sign()[:, None]  # a margin, so that scaled up it is a solution
+    loss = Loss("hinge", 0.5, len(x))
+    levenberg, values = Levenberg(x, y, arch, loss), []
+    for _ in range(300):
+        value = levenberg.iterate(theta)
+        if value is None:
+            break
+        values.append(value)
+    assert values == sorted(values, reverse=True)
+    assert values[-1] < 1e-25
+
+
+def test_softplus_and_its_derivatives_agree_with_autograd_and_tend_to_relu():
+    z = torch.linspace(-4, 4, 81, dtype=torch.float64)
+    for beta in (0.5, 3.0, 100.0):
+        rho: Activation = softened(beta)
+        plain = lambda v, beta=beta: torch.logaddexp(beta * v, torch.zeros_like(v)).sum() / beta
+        slope = torch.func.grad(plain)
+        assert torch.allclose(rho.slope(z), slope(z), atol=1e-14)
+        assert torch.allclose(rho.curvature(z), torch.func.grad(lambda v: slope(v).sum())(z), atol=1e-12 * beta)
+        assert (rho.value(z) - z.clamp(min=0)).abs().max() <= np.log(2) / beta + 1e-15
+
+
+def test_the_path_ends_at_its_last_sharpness_near_the_exact_loss():
+    theta, x, y, arch, loss = problem("relu", 120, width=5)
+    start = loss.value(forward(layers_of(theta, arch), x, arch).f, y)
+    path = Path(theta, x, y, arch, loss)
+    assert path.beta == FIRST
+    betas = [path.beta]
+    while path.iterate(theta):
+        betas.append(path.beta)
+    assert betas == sorted(betas) and betas[-1] == LAST
+    end = loss.value(forward(layers_of(theta, arch), x, arch).f, y)
+    assert end < 0.5 * start
+
+
+def test_the_path_does_not_know_the_scale_of_a_neuron():
+    theta, x, y, arch, loss = problem("relu", 50)
+    bigger = theta.clone()
+    layers = layers_of(bigger, arch)
+    layers[0][0].mul_(4)
+    layers[0][1].mul_(4)
+    layers[1][0].div_(4)
+    one, two = scales(theta, x, arch), scales(bigger, x, arch)
+    assert two[0] == pytest.approx(4 * one[0], rel=1e-14) and two[1] == pytest.approx(one[1], rel=1e-14)
+    values = [Path(t, x, y, arch, loss).levenberg.value(t) for t in (theta, bigger)]
+    assert values[1] == pytest.approx(values[0], rel=1e-13)
