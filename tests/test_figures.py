@@ -264,6 +264,14 @@ def test_a_fit_is_drawn_over_the_points():
         assert points(axis, "o") == [(100, 30), (400, 110)]
 
 
+def test_searches_of_different_dynamics_are_no_one_curve():
+    records = [nstar(P, P // 3, (20, 40), optimizer=optimizer, certify=certify) for P in (100, 200)
+               for optimizer, certify in (("newton", False), ("adam", False), ("adam", True))]  # fmt: skip
+    (axis,) = figures.transition(records).axes
+    legend = {text.get_text() for text in axis.get_legend().get_texts()}
+    assert {"$L$ = 3, newton", "$L$ = 3, adam", "$L$ = 3, adam, certified"} <= legend
+
+
 def test_what_tells_searches_apart_is_in_the_legend():
     records = [nstar(100, 30, (20, 40), success=success, loss=loss) for success, loss in
                (("satisfied", "hinge"), ("classified", "hinge"), ("classified", "cross-entropy"))]  # fmt: skip
