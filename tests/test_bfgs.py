@@ -36,7 +36,9 @@ def test_the_non_smooth_rosenbrock_function_is_minimised_at_its_cusp():
         inside = x[0] ** 2 - x[1]
         sign = 1.0 if inside > 0 else -1.0
         value = 8 * abs(inside) + (1 - x[0]) ** 2
-        return float(value), torch.stack([16 * sign * x[0] - 2 * (1 - x[0]), torch.tensor(-8.0 * sign).double()])
+        return float(value), torch.stack(
+            [16 * sign * x[0] - 2 * (1 - x[0]), torch.tensor(-8.0 * sign).double()]
+        )
 
     x = torch.tensor([-1.0, 1.3], dtype=torch.float64)
     bfgs = Bfgs(x, function)

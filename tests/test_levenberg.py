@@ -61,7 +61,9 @@ def test_a_smoothed_network_adds_the_positive_curvature_of_its_kinks():
         dz = torch.func.jacrev(lambda t, j=j: forward(layers_of(t, arch), x, arch, rho).z[j])(theta)
 
         def above(a, j=j):
-            for (weight, bias), one in zip(layers_of(theta, arch)[j + 1 :], [*rho[j + 1 :], None], strict=True):
+            for (weight, bias), one in zip(
+                layers_of(theta, arch)[j + 1 :], [*rho[j + 1 :], None], strict=True
+            ):
                 z = a @ weight.T + bias
                 a = z if one is None else one.value(z)
             return loss.value(a, y)
@@ -77,7 +79,10 @@ def test_the_loss_never_rises_and_a_teacher_is_met_to_round_off():
     theta, x, _, arch, loss = problem("tanh", 60, seed=1)
     teacher = torch.from_numpy(initial_parameters(arch, "orthogonal", 9))
     f = outputs(teacher, x, arch, None)
-    x, y = x[f.abs() > 0.05], f[f.abs() > 0.05].sign()[:, None]  # a margin, so that scaled up it is a solution
+    x, y = (
+        x[f.abs() > 0.05],
+        f[f.abs() > 0.05].sign()[:, None],
+    )  # a margin, so that scaled up it is a solution
     loss = Loss("hinge", 0.5, len(x))
     levenberg, values = Levenberg(x, y, arch, loss), []
     for _ in range(300):
@@ -96,7 +101,9 @@ def test_softplus_and_its_derivatives_agree_with_autograd_and_tend_to_relu():
         plain = lambda v, beta=beta: torch.logaddexp(beta * v, torch.zeros_like(v)).sum() / beta
         slope = torch.func.grad(plain)
         assert torch.allclose(rho.slope(z), slope(z), atol=1e-14)
-        assert torch.allclose(rho.curvature(z), torch.func.grad(lambda v: slope(v).sum())(z), atol=1e-12 * beta)
+        assert torch.allclose(
+            rho.curvature(z), torch.func.grad(lambda v, slope=slope: slope(v).sum())(z), atol=1e-12 * beta
+        )
         assert (rho.value(z) - z.clamp(min=0)).abs().max() <= np.log(2) / beta + 1e-15
 
 

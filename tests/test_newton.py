@@ -131,7 +131,9 @@ def test_contacts_are_satisfied_by_the_output_layer_alone():
     x, y, loss = problem_of(data, ARCH)
     theta = torch.from_numpy(solved.theta.copy())
     f = 0.5 - torch.from_numpy(solved.gaps)  # y f
-    theta[-5:] *= float(0.5 * (1 - 0.1 * CONTACT) / f.min())  # the least y f is now ε less a tenth of a contact
+    theta[-5:] *= float(
+        0.5 * (1 - 0.1 * CONTACT) / f.min()
+    )  # the least y f is now ε less a tenth of a contact
     objective = Objective(x, y, ARCH, loss)
     assert 0 < objective.largest_gap(theta) < CONTACT * 0.5
     before = theta.clone()
