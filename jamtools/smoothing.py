@@ -20,10 +20,10 @@ from jamtools.levenberg import Levenberg
 from jamtools.loss import Loss
 from jamtools.network import Activation, Architecture, forward, layers_of
 
-#: β where the path begins and where it ends: there the exact loss is within some 1% of the smoothed one.
-FIRST, LAST = 3.0, 300.0
+#: β where the path begins and where it ends: BFGS then goes on faster, from a loss that is the exact one to some per cent.
+FIRST, LAST = 3.0, 100.0
 #: Steps at one β at most; fewer once `STALL` of them lowered the loss by less than the part `LITTLE`.
-STEPS, STALL, LITTLE = 15, 5, 1e-3
+STEPS, STALL, LITTLE = 20, 5, 1e-3
 #: The loss may rise to RISE times itself when β does, or to this part of ε².
 RISE, FLOOR = 1.5, 4e-3
 #: Factors of β: the largest tried first, then its powers of this exponent, the least in any case.
