@@ -22,6 +22,8 @@ _OWNERS = {
     "Hessian": "hessian",
     "spectrum_of": "decomposition",
     "estimate": "estimation",
+    "certify": "certificate",
+    "verify": "verification",
     "distributions": "gaps",
     "read_dataset": "store",
     "read_runs": "store",

@@ -21,9 +21,11 @@ from jamtools.loss import Loss
 from jamtools.network import Activation, Architecture, forward, layers_of
 
 #: β where the path begins and where it ends: BFGS then goes on faster, from a loss that is the exact one to some per cent.
-FIRST, LAST = 3.0, 100.0
+FIRST, LAST = 2.5, 100.0
 #: Steps at one β at most; fewer once `STALL` of them lowered the loss by less than the part `LITTLE`.
 STEPS, STALL, LITTLE = 20, 5, 1e-3
+#: A loss below this part of FLOOR ε² is low enough for the next β, which may lift it to all of that.
+ENOUGH = 1e-1
 #: The loss may rise to RISE times itself when β does, or to this part of ε².
 RISE, FLOOR = 1.5, 4e-3
 #: Factors of β: the largest tried first, then its powers of this exponent, the least in any case.
@@ -74,7 +76,7 @@ class Path:
 
     def _settled(self) -> bool:
         values = self.values
-        if len(values) >= STEPS or values[-1] == 0:
+        if len(values) >= STEPS or values[-1] <= ENOUGH * self.floor:
             return True
         return len(values) > STALL and values[-1 - STALL] - values[-1] < LITTLE * values[-1 - STALL]
 

@@ -217,3 +217,10 @@ def test_several_classes_are_fitted_too():
     data = Dataset(random_sphere(40, 4, 0).x, y)
     run = train(data, Architecture(4, 8, 2, outputs=3), newton(), 0)
     assert run.info["status"] == "satisfied" and (run.gaps <= 0).all()
+
+
+@pytest.mark.gpu
+def test_on_a_card_the_run_is_certified_too():
+    data = random_sphere(170, 4, 0)
+    run = train(data, ARCH, newton(), 0, Place(device="cuda"))
+    assert run.info["certified"] and verify(run, data).holds
