@@ -149,19 +149,7 @@ def _step(
 ) -> tuple[Tensor, Tensor | None]:
     """δ [Ñ], and the direction of the lowest curvature where that is negative beyond round-off."""
     matrix, units = in_units(theta, kinks, multipliers, loss)
-    normals = kinks.jacobian(multipliers) * units
-    symmetries = scale_generators(theta, kinks.arch).T / units
-    rows = torch.cat([normals, symmetries])
-    norms = rows.norm(dim=1)
-    rows, norms = rows[norms > 0], norms[norms > 0]
-    z = torch.cat([layer[at] for layer, at in zip(kinks.state.z, kinks.at)])
-    target = torch.cat([-torch.cat(kinks.forces(multipliers)) * z, z.new_zeros(len(symmetries))])
-    target = target[torch.cat([normals, symmetries]).norm(dim=1) > 0] / norms
-    rows = rows / norms[:, None]
-    u, s, v = torch.linalg.svd(rows, full_matrices=False)
-    kept = s > max(rows.shape) * torch.finfo(s.dtype).eps * s[0] if len(s) else s > 0
-    onto = v[kept].T @ ((u[:, kept].T @ target) / s[kept])
-    basis = torch.linalg.qr(v[kept].T, mode="complete")[0][:, int(kept.sum()) :]
+    onto, basis = _onto(*_constraints(theta, kinks, multipliers, units))
     values, vectors = torch.linalg.eigh(basis.T @ matrix @ basis)
     limit = len(theta) * torch.finfo(values.dtype).eps * float(values.abs().max())
     inner = vectors.T @ (basis.T @ (-units * gradient - matrix @ onto))
@@ -171,3 +159,27 @@ def _step(
         downward = units * (basis @ vectors[:, 0])
         downward /= downward.norm()
     return units * (onto + basis @ (vectors @ inner)), downward
+
+
+def _constraints(theta: Tensor, kinks: Kinks, multipliers: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit rows [k, Ñ] and what a step times them is to be [k]: u ∇z = -u z, and no way along a symmetry."""
+    normals = kinks.jacobian(multipliers) * units
+    symmetries = scale_generators(theta, kinks.arch).T / units
+    z = torch.cat([layer[at] for layer, at in zip(kinks.state.z, kinks.at)])
+    target = torch.cat([-torch.cat(kinks.forces(multipliers)) * z, z.new_zeros(len(symmetries))])
+    rows = torch.cat([normals, symmetries])
+    norms = rows.norm(dim=1)
+    kept = norms > 0
+    return rows[kept] / norms[kept, None], target[kept] / norms[kept]
+
+
+def _onto(rows: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The shortest v [Ñ] with rows·v = target, and an orthonormal basis [Ñ, n] of what the rows leave free."""
+    if not len(rows):
+        n = rows.shape[1]
+        return rows.new_zeros(n), torch.eye(n, dtype=rows.dtype, device=rows.device)
+    u, s, v = torch.linalg.svd(rows, full_matrices=False)
+    kept = s > max(rows.shape) * torch.finfo(s.dtype).eps * s[0]
+    onto = v[kept].T @ ((u[:, kept].T @ target) / s[kept])
+    basis = torch.linalg.qr(v[kept].T, mode="complete")[0]
+    return onto, basis[:, int(kept.sum()) :]
