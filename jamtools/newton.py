@@ -43,6 +43,8 @@ RESTARTS = 8
 KICK = 1e-4
 #: The same in a random direction, where the descent came to a stand without a minimum.
 SHAKE = 1e-5
+#: A shake lifts the loss by this part of it at most.
+LIFT = 1e-6
 #: Below this part of ε² a loss may be one of contacts alone.
 TINY = 1e-14
 
@@ -166,10 +168,13 @@ class Descent:
         theta.copy_(sides[int(np.argmin(values))])
 
     def _shake(self, theta: Tensor) -> None:
-        """Off the cusps at which the descent came to a stand, by less than it has still to go."""
+        """Off the cusps at which the descent came to a stand, so little that the loss hardly rises."""
         rng = np.random.default_rng(self.restarts)
         kick = torch.as_tensor(rng.standard_normal(len(theta))).to(theta)
-        theta += SHAKE * theta.norm() / kick.norm() * kick
+        kick *= SHAKE * theta.norm() / kick.norm()
+        while self.exact(theta + kick)[0] > (1 + LIFT) * self.bfgs.value and bool(kick.any()):
+            kick /= 10
+        theta += kick
 
     def state(self) -> dict[str, np.ndarray]:
         """See Stage."""
