@@ -4,8 +4,8 @@ r"""To a minimum, not just towards one: the second-order dynamics.
     else    Levenberg–Marquardt (levenberg.py)  →  BFGS  ⇄  Newton
     finish  BFGS from a given W  ⇄  Newton
 
-Satisfied: every Δ ≤ CONTACT ε. Contacts left at Δ ~ 10⁻¹⁴ are then at zero by a factor of the output layer of 1 + 2 max Δ/ε,
-after which N_Δ = 0 strictly: y f > 0 there. Stationary: Newton's method arrived, and no curvature is negative.
+Satisfied: every Δ ≤ SMALL ε. What is left, from there down to the contacts of 10⁻¹⁴ that round-off leaves, goes by a factor
+1 + 2 max Δ/ε of the output layer, after which N_Δ = 0 strictly: y f > 0 there. Stationary: Newton's method arrived, and no curvature is negative.
 Newton is tried each time the descent has slowed down tenfold. It ends on a saddle now and then, which is left along its
 downward direction. Another dynamics than Adam's, with minima and an N* of its own.
 Source: arXiv:1809.09349, sections II and III.
@@ -25,7 +25,7 @@ from jamtools.bfgs import Bfgs
 from jamtools.compiled import Call
 from jamtools.errors import InputError
 from jamtools.levenberg import Levenberg
-from jamtools.loss import CONTACT, Loss
+from jamtools.loss import Loss
 from jamtools.network import Architecture, layers_of
 from jamtools.objective import Objective
 from jamtools.polish import polish
@@ -45,8 +45,8 @@ KICK = 1e-4
 SHAKE = 1e-5
 #: A shake lifts the loss by this part of it at most.
 LIFT = 1e-6
-#: Below this part of ε² a loss may be one of contacts alone.
-TINY = 1e-14
+#: Below this part of ε² every Δ is below the part SMALL of ε, for any P below SMALL² / 2 TINY: a million.
+TINY, SMALL = 1e-17, 1e-5
 
 
 class Stage(Protocol):
@@ -220,20 +220,21 @@ class NewtonEngine:
 
     def _outcome(self, going: bool) -> str:
         """How the run has ended, if it has."""
-        value = self.stage.bfgs.value if isinstance(self.stage, Descent) else None
-        if value is not None and not math.isfinite(value):
+        descent = self.stage if isinstance(self.stage, Descent) else None
+        if descent and not math.isfinite(descent.bfgs.value):
             return "diverged"
-        if not going or (value is not None and value <= TINY * self.objective.loss.epsilon**2):
+        epsilon = self.objective.loss.epsilon
+        if not going or (descent and descent.bfgs.value <= TINY * epsilon**2):
             top = self.objective.largest_gap(self.theta)
             if not math.isfinite(top):
                 return "diverged"
-            if top <= CONTACT * self.objective.loss.epsilon:
+            if top <= SMALL * epsilon:
                 self._satisfy(top)
                 return "satisfied"
-        return self.stage.outcome if isinstance(self.stage, Descent) else ""
+        return descent.outcome if descent else ""
 
     def _satisfy(self, top: float) -> None:
-        """Contacts become satisfied: the output layer times a little more than one."""
+        """What is left of Δ goes: the output layer times a little more than one, and y f with it."""
         output = layers_of(self.theta, self.objective.arch)[-1]
         excess = 2 * max(top, 0.0) / self.objective.loss.epsilon
         while top > 0:
