@@ -5,9 +5,9 @@ r"""To a minimum, not just towards one: the second-order dynamics.
     finish  BFGS from a given W  ⇄  Newton
 
 Satisfied: every Δ ≤ SMALL ε. What is left, from there down to the contacts of 10⁻¹⁴ that round-off leaves, goes by a factor
-1 + 2 max Δ/ε of the output layer, after which N_Δ = 0 strictly: y f > 0 there. Stationary: Newton's method arrived, and no curvature is negative.
-Newton is tried each time the descent has slowed down tenfold. It ends on a saddle now and then, which is left along its
-downward direction. Another dynamics than Adam's, with minima and an N* of its own.
+1 + 2 max Δ/ε of the output layer, after which N_Δ = 0 strictly: y f > 0 there. Stationary: Newton's method arrived, and no
+curvature is negative. It is tried each time the descent has slowed down tenfold. It ends on a saddle now and then, which is
+left along its downward direction. Another dynamics than Adam's, with minima and an N* of its own.
 Source: arXiv:1809.09349, sections II and III.
 """
 
@@ -45,7 +45,7 @@ KICK = 1e-4
 SHAKE = 1e-5
 #: A shake lifts the loss by this part of it at most.
 LIFT = 1e-6
-#: Below this part of ε² every Δ is below the part SMALL of ε, for any P below SMALL² / 2 TINY: a million.
+#: Below this part of ε² every Δ is below the part SMALL of ε, for any P below SMALL² / 2 TINY, five million.
 TINY, SMALL = 1e-17, 1e-5
 
 
