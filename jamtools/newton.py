@@ -209,10 +209,13 @@ class NewtonEngine:
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
         """See Engine."""
-        outcome = self._outcome(True)
+        outcome = ""
         while step < until and not outcome:
-            going = self.stage.iterate(self.theta)
             step += 1
+            outcome = self._outcome(True)  # of a start that is satisfied but for contacts
+            if outcome:
+                break
+            going = self.stage.iterate(self.theta)
             outcome = self._outcome(going)
             if not going and not outcome:
                 self.stage = Descent(self.theta, self.objective)

@@ -143,6 +143,24 @@ def test_contacts_are_satisfied_by_the_output_layer_alone():
     assert (theta / before - 1).abs().max() < CONTACT
 
 
+def test_a_run_left_with_contacts_is_finished_by_a_factor_alone():
+    """What a first-order run that hovers at L ~ 10⁻³² leaves: its last row counts a contact."""
+    data = random_sphere(30, 4, 3)
+    solved = train(data, ARCH, newton(), 3)
+    theta = solved.theta.copy()
+    theta[-5:] *= 0.5 * (1 - 1e-14) / (0.5 - solved.gaps).min()
+    x, y, loss = problem_of(data, ARCH)
+    here = Objective(x, y, ARCH, loss).evaluate(torch.from_numpy(theta))
+    assert here.n_unsatisfied > 0, "the planted state"
+    history = {name: column.copy() for name, column in solved.history.items()}
+    history["n_unsatisfied"][-1] = here.n_unsatisfied
+    info = {**solved.info, "status": "budget", "n_unsatisfied": here.n_unsatisfied}
+    left = replace(solved, theta=theta, gaps=here.gaps[:, 0].numpy(), history=history, info=info)
+    run = train_many([Job(data, ARCH, 3, left)], newton())[0]
+    assert run.info["status"] == "satisfied" and (run.gaps <= 0).all()
+    assert run.info["finish"]["steps"] == 1 and run.info["finish"]["relative_change"] < 1e-12
+
+
 def test_a_finish_keeps_what_the_run_was_and_says_how_far_it_went():
     data = random_sphere(170, 4, 1)
     settings = Settings(steps=3000, measurements=20)
