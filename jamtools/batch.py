@@ -241,9 +241,9 @@ class Seat(Stateless):
         return step, WORDS[word]
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
-        """See engines.py. With stop=False the next step is taken whatever its max Δ, but not yet."""
+        """See engines.py. With stop=False the steps to `until` are taken whatever their max Δ, but not yet."""
         if stop is False:
-            self.engine.clock[2, self.slot] = step + 1
+            self.engine.clock[2, self.slot] = until
             return step, ""
         self.aim(step, until)
         self.engine.run(until - step)

@@ -33,6 +33,9 @@ from jamtools.optimizers import make
 from jamtools.protocols import Settings, measured_steps
 from jamtools.records import Dataset, Run
 
+#: Where engine and measurement differ on whether the last Δ is zero, they look again at the next multiple of this.
+AGAIN = 256
+
 
 @dataclass(frozen=True)
 class Job:
@@ -186,8 +189,11 @@ class Training:
         if self._measured_at() != self.step:
             self.history.measure(self.step, self.theta)
         if outcome == "satisfied" and self.history.rows[-1]["n_unsatisfied"] > 0:
-            # max Δ is zero but for the engine's round-off: one more step and another look
-            self.step, outcome = self._engine.advance(self.step, self.step + 1, stop=False)
+            # max Δ is zero but for the engine's round-off: some more steps and another look; it may hover there for good
+            until = min(
+                (self.step // AGAIN + 1) * AGAIN, *(event for event in self._events if event > self.step)
+            )
+            self.step, outcome = self._engine.advance(self.step, until, stop=False)
             return True
         return self._end(outcome)
 

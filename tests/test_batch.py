@@ -177,7 +177,7 @@ def test_satisfied_but_for_round_off_takes_one_more_step():
     training.history.rows[-1]["n_unsatisfied"] = 1
     assert training._heed("satisfied")
     training.go_on()
-    assert training.step == step + 1
+    assert step < training.step <= (step // AGAIN + 1) * AGAIN
 
 
 class Seen(TorchDispatchMode):

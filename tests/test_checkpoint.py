@@ -100,7 +100,7 @@ def test_a_run_that_satisfies_but_for_round_off_goes_on_alike(tmp_path, monkeypa
     settings, arch = with_options(Settings(), lr=1e-3, steps=2000), Architecture(8, 8, 2)
     place = Place(engine="torch")
     whole = train(data, arch, settings, 0, place)
-    assert len(whole.history["step"]) > len(set(Training(Job(data, arch, 0), settings, place)._events))
+    assert set(whole.history["step"]) - set(Training(Job(data, arch, 0), settings, place)._events)
     pieces = interrupted(Job(data, arch, 0), settings, place, 3, tmp_path / "c")
     assert file_bytes(data, [pieces]) == file_bytes(data, [whole])
 
