@@ -15,6 +15,7 @@ from jamtools.layout import Layout
 from jamtools.network import Architecture
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Runs
+from jamtools.training import AGAIN
 from tests import oracle
 from tests.commands import jam
 from tests.test_checkpoint import interrupted, kept_call
