@@ -23,6 +23,7 @@ from jamtools.cusps import CuspCount, Kinks, count
 from jamtools.loss import Loss
 from jamtools.network import Architecture, layers_of, scale_generators
 from jamtools.point import gradient_scale
+from jamtools.spectrum import orthonormal_basis, pseudo_inverse
 from jamtools.tangent import in_units
 
 #: Tolerances for the cusps, in rms of the layer, in the order tried: what descends stops with its cusps at 10⁻⁵ to 10⁻⁹
@@ -110,21 +111,11 @@ def _multipliers(kinks: Kinks) -> Tensor:
     """argmin ‖g(λ)‖ over all λ [n]."""
     multipliers = torch.full_like(kinks.signs, 0.5)
     for _ in range(LINEARISATIONS if len(multipliers) else 0):
-        rows, gradient = kinks.jacobian(multipliers), kinks.gradient(multipliers)
-        change = _least_norm(rows.T, -gradient)
+        change = -pseudo_inverse(kinks.jacobian(multipliers)).T @ kinks.gradient(multipliers)
         multipliers = multipliers + change
         if kinks.linear or float(change.abs().max()) < 1e-12:
             break
     return multipliers
-
-
-def _least_norm(matrix: Tensor, b: Tensor) -> Tensor:
-    """The shortest of all argmin ‖matrix v - b‖, the columns scaled alike first."""
-    norms = matrix.norm(dim=0)
-    norms = torch.where(norms > 0, norms, 1.0)
-    u, s, v = torch.linalg.svd(matrix / norms, full_matrices=False)
-    kept = s > max(matrix.shape) * torch.finfo(s.dtype).eps * s[0]
-    return (v[kept].T @ ((u[:, kept].T @ b) / s[kept])) / norms
 
 
 def _distance(kinks: Kinks, cusps: CuspCount) -> float:
@@ -149,7 +140,8 @@ def _step(
 ) -> tuple[Tensor, Tensor | None]:
     """δ [Ñ], and the direction of the lowest curvature where that is negative beyond round-off."""
     matrix, units = in_units(theta, kinks, multipliers, loss)
-    onto, basis = _onto(*_constraints(theta, kinks, multipliers, units))
+    rows, target = _constraints(theta, kinks, multipliers, units)
+    onto, basis = pseudo_inverse(rows) @ target, _complement(rows)
     values, vectors = torch.linalg.eigh(basis.T @ matrix @ basis)
     limit = len(theta) * torch.finfo(values.dtype).eps * float(values.abs().max())
     inner = vectors.T @ (basis.T @ (-units * gradient - matrix @ onto))
@@ -162,24 +154,15 @@ def _step(
 
 
 def _constraints(theta: Tensor, kinks: Kinks, multipliers: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit rows [k, Ñ] and what a step times them is to be [k]: u ∇z = -u z, and no way along a symmetry."""
+    """Rows [k, Ñ] and what a step times them is to be [k]: u ∇z = -u z, and no way along a symmetry."""
     normals = kinks.jacobian(multipliers) * units
     symmetries = scale_generators(theta, kinks.arch).T / units
     z = torch.cat([layer[at] for layer, at in zip(kinks.state.z, kinks.at)])
     target = torch.cat([-torch.cat(kinks.forces(multipliers)) * z, z.new_zeros(len(symmetries))])
-    rows = torch.cat([normals, symmetries])
-    norms = rows.norm(dim=1)
-    kept = norms > 0
-    return rows[kept] / norms[kept, None], target[kept] / norms[kept]
+    return torch.cat([normals, symmetries]), target
 
 
-def _onto(rows: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The shortest v [Ñ] with rows·v = target, and an orthonormal basis [Ñ, n] of what the rows leave free."""
-    if not len(rows):
-        n = rows.shape[1]
-        return rows.new_zeros(n), torch.eye(n, dtype=rows.dtype, device=rows.device)
-    u, s, v = torch.linalg.svd(rows, full_matrices=False)
-    kept = s > max(rows.shape) * torch.finfo(s.dtype).eps * s[0]
-    onto = v[kept].T @ ((u[:, kept].T @ target) / s[kept])
-    basis = torch.linalg.qr(v[kept].T, mode="complete")[0]
-    return onto, basis[:, int(kept.sum()) :]
+def _complement(rows: Tensor) -> Tensor:
+    """An orthonormal basis [Ñ, n] of what the rows leave free."""
+    basis = orthonormal_basis(rows.T)
+    return torch.linalg.qr(basis, mode="complete")[0][:, basis.shape[1] :]

@@ -146,3 +146,15 @@ def orthonormal_basis(directions: Tensor) -> Tensor:
     # not by the diagonal of R: without pivoting a column that depends on others hides columns after it
     u, s, _ = torch.linalg.svd(kept, full_matrices=False)
     return u[:, s > max(kept.shape) * torch.finfo(kept.dtype).eps * s[0]]
+
+
+def pseudo_inverse(rows: Tensor) -> Tensor:
+    """R⁺ [n, k] of rows R [k, n] that may depend on each other and count alike whatever their norms; null ones not at all.
+
+    R⁺ b is the shortest of all v with R v = b, where there is one; (R⁺)ᵀ g the λ of argmin ‖Rᵀ λ - g‖.
+    """
+    norms = rows.norm(dim=1)
+    norms = torch.where(norms > 0, norms, 1.0)
+    u, s, vh = torch.linalg.svd(rows / norms[:, None], full_matrices=False)
+    kept = s > max(rows.shape) * torch.finfo(s.dtype).eps * s.amax() if len(s) else s > 0
+    return (vh[kept].T / s[kept]) @ (u[:, kept].T / norms)

@@ -29,7 +29,7 @@ from jamtools.network import (
     scale_generators,
 )
 from jamtools.operators import Operator
-from jamtools.spectrum import orthonormal_basis
+from jamtools.spectrum import orthonormal_basis, pseudo_inverse
 
 #: Kicks for differences of ∇𝓛, as a part of ‖W‖: the error of a central difference is its square.
 DIFFERENCE = 1e-5
@@ -55,7 +55,7 @@ class Surface:
         self.moved = kinks.moved(multipliers)
         force = torch.cat(kinks.forces(multipliers))[held]
         normals = kinks.jacobian(multipliers)[held] / force[:, None]  # ∂z_i/∂W [n, Ñ]
-        self._across = _pseudo_inverse(normals)
+        self._across = pseudo_inverse(normals)
         directions = [self._across, scale_generators(theta, self.arch)]
         self._fixed = orthonormal_basis(torch.cat(directions, 1))
 
@@ -134,11 +134,3 @@ class Surface:
             signal[:, c] = 1.0
             rows.append(gradient_rows(backward(there.layers, some, signal, self.arch), some))
         return orthonormal_basis(torch.cat(rows).T).shape[1]
-
-
-def _pseudo_inverse(rows: Tensor) -> Tensor:
-    """[Ñ, n] of rows [n, Ñ] that may depend on each other, whatever their norms; none of them is zero."""
-    norms = rows.norm(dim=1)
-    u, s, vh = torch.linalg.svd(rows / norms[:, None], full_matrices=False)
-    kept = s > max(rows.shape) * torch.finfo(s.dtype).eps * s.amax() if len(s) else s > 0
-    return (vh[kept].T / s[kept]) @ (u[:, kept].T / norms)

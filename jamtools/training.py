@@ -79,7 +79,6 @@ class Training:
         start = torch.as_tensor(self.theta0, dtype=place.dtype, device=place.device).clone()
         self.theta = torch.as_tensor(job.start.theta).to(start) if job.start else start
         self.theta = self.theta.clone()
-        self.begun = self.theta.clone()
         self.optimizer = make(settings.optimizer, self.theta, settings.momentum)
         self.rng = np.random.default_rng([job.seed, 1])  # of the batches; [seed, 0] made theta0
         self.seat: Seat | None = None
@@ -235,7 +234,8 @@ class Training:
         problem, start = self.history.objective, self.job.start
         found = certify(self.theta, problem.x, problem.y, problem.arch, problem.loss)
         if self.status == "budget" and not found.certified:
-            sizes = [balanced_norm(theta, problem.arch) for theta in (self.begun, self.theta)]
+            begun = torch.from_numpy(start.theta if start else self.theta0)
+            sizes = [balanced_norm(theta, problem.arch) for theta in (begun, self.theta)]
             how = (
                 f"not converged in {self.step - self.first} steps, ‖W‖ from {sizes[0]:.3g} to {sizes[1]:.3g}"
             )

@@ -79,3 +79,21 @@ def test_null_and_dependent_directions_project_out_no_more_than_their_rank():
     directions = torch.cat([v, torch.zeros(6, 1, dtype=torch.float64), -3 * v], 1)
     assert spectrum.project_out(matrix, directions).shape == (5, 5)
     assert spectrum.project_out(matrix, directions[:, 1:2]).shape == (6, 6)
+
+
+def test_the_pseudo_inverse_is_numpy_s_whatever_the_norms_of_the_rows():
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((4, 9)) * np.array([[1e-9], [1.0], [1e6], [1.0]])
+    found = spectrum.pseudo_inverse(torch.from_numpy(rows)).numpy()
+    scaled = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    assert np.allclose(found * np.linalg.norm(rows, axis=1), np.linalg.pinv(scaled), atol=1e-13)
+
+
+def test_the_pseudo_inverse_of_dependent_and_null_rows_solves_what_can_be_solved():
+    rng = np.random.default_rng(1)
+    rows = torch.from_numpy(rng.standard_normal((3, 6)))
+    rows = torch.cat([rows, rows[:1] * 2, torch.zeros(1, 6, dtype=torch.float64)])
+    v = torch.from_numpy(rng.standard_normal(6))
+    shortest = spectrum.pseudo_inverse(rows) @ (rows @ v)
+    assert torch.allclose(rows @ shortest, rows @ v, atol=1e-13)
+    assert shortest.norm() <= v.norm()
