@@ -4,7 +4,7 @@ r"""What a run will take and what there is, before it starts: an allocation that
     torch         measurement + 8 Ñ             theta and where it began, optimiser, gradient and its parts, scratch
     compiled      torch + (d + C) P + chunks Ñ  patterns in tiles, a gradient for every chunk of 1024 of them
     batch         layout.Layout.bytes + measurement + 3 Ñ for each slot
-    newton        torch + 12 Ñ²                 matrices of Newton's method, the curvature of the certificate beside BFGS's
+    newton        torch + 8 Ñ² + 3 Ñ P         BFGS's matrix and those of Newton's method; the rows of a certificate's rank
 
 numbers of 8 or 4 bytes: what a run needs beside its dataset. The largest moment is a measurement while only some patterns
 are satisfied, with 5 L h + 3 h numbers of activations a pattern alive at once; the rest is for the C library, which gives
@@ -27,8 +27,8 @@ from jamtools.protocols import Settings
 from jamtools.tiles import T
 
 GIB = 2**30
-#: Ñ × Ñ at one time with newton.
-MATRICES = 12
+#: Ñ × Ñ at one time with newton (6.7 were seen at Ñ = 1281), and Ñ × P (3, at N_Δ = P).
+MATRICES, ROWS = 8, 3
 CGROUPS = Path("/sys/fs/cgroup")
 PROCESS = Path("/proc/self/cgroup")
 
@@ -47,7 +47,7 @@ def needed(
         return layout.bytes(arch, settings.optimizer, dtype) + own + measurement
     alone = measurement + snapshots + 8 * n * dtype.itemsize
     if engine == "newton":
-        return alone + MATRICES * n**2 * dtype.itemsize
+        return alone + (MATRICES * n**2 + ROWS * n * P * arch.outputs) * dtype.itemsize
     if engine == "torch":
         return alone
     return alone + 8 * (P * (arch.d + arch.outputs) + -(-P // (CHUNK * T)) * n)

@@ -148,6 +148,14 @@ def orthonormal_basis(directions: Tensor) -> Tensor:
     return u[:, s > max(kept.shape) * torch.finfo(kept.dtype).eps * s[0]]
 
 
+def rank(rows: Tensor) -> int:
+    """The rank of rows [k, n], which count alike whatever their norms; overwrites them. k may be many times n."""
+    norms = rows.norm(dim=1)
+    rows /= torch.where(norms > 0, norms, 1.0)[:, None]
+    s = torch.linalg.svdvals(torch.linalg.qr(rows, mode="r")[1])
+    return int((s > max(rows.shape) * torch.finfo(s.dtype).eps * s[0]).sum())
+
+
 def pseudo_inverse(rows: Tensor) -> Tensor:
     """R⁺ [n, k] of rows R [k, n] that may depend on each other and count alike whatever their norms; null ones not at all.
 

@@ -29,7 +29,7 @@ from jamtools.network import (
     scale_generators,
 )
 from jamtools.operators import Operator
-from jamtools.spectrum import orthonormal_basis, pseudo_inverse
+from jamtools.spectrum import orthonormal_basis, pseudo_inverse, rank
 
 #: Kicks for differences of ∇𝓛, as a part of ‖W‖: the error of a central difference is its square.
 DIFFERENCE = 1e-5
@@ -133,4 +133,4 @@ class Surface:
             some, signal = state.take(active), torch.zeros_like(state.f[active])
             signal[:, c] = 1.0
             rows.append(gradient_rows(backward(there.layers, some, signal, self.arch), some))
-        return orthonormal_basis(torch.cat(rows).T).shape[1]
+        return rank(torch.cat(rows))

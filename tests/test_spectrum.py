@@ -97,3 +97,13 @@ def test_the_pseudo_inverse_of_dependent_and_null_rows_solves_what_can_be_solved
     shortest = spectrum.pseudo_inverse(rows) @ (rows @ v)
     assert torch.allclose(rows @ shortest, rows @ v, atol=1e-13)
     assert shortest.norm() <= v.norm()
+
+
+@pytest.mark.parametrize("shape", [(40, 9), (5, 9)])
+def test_the_rank_of_rows_is_numpy_s_whatever_their_norms(shape):
+    rng = np.random.default_rng(2)
+    rows = rng.standard_normal((shape[0], 4)) @ rng.standard_normal((4, shape[1]))
+    expected = np.linalg.matrix_rank(rows)
+    rows *= 10.0 ** rng.uniform(-8, 8, (shape[0], 1))
+    rows[0] = 0
+    assert expected == 4 == spectrum.rank(torch.from_numpy(rows))
