@@ -1,25 +1,22 @@
-r"""The exponent of a lower tail, by maximum likelihood.
+r"""The exponent of a lower tail, by maximum likelihood, with an interval that carries the choice of what is fitted.
 
     p(x) = x^t exp(c₁x + c₂x² + …) / Z        on x₀ < x ≤ x_c,        t > −1
 
-The power law that holds as x → 0 is t; the tilt c carries the crossover to the bulk, so that the lowest four fifths of the
-values serve instead of the few where a bare power law is straight. In units of the cut, u = x/x_c, the family is
-exponential, with natural parameters η = (t, c₁x_c, c₂x_c², …) and statistics T = (log u, u, u², …):
+The power law that holds as x → 0 is t; the tilt c carries the crossover to the bulk, so that most of the values
+serve instead of the few where a bare power law is straight. The share of the values and the order of the tilt are
+chosen by the data (choice.py), unless they are given: then the interval is that of the model as if it were true,
+and carries nothing of that choice.
 
-    ℓ(η)/n = η·⟨T⟩ − log Z(η),        Z(η) = ∫ exp(η·T) du,        ∇ log Z = E[T],        ∇∇ log Z = Cov[T].
+What it cannot do. Where log p(x) − t log x is not smooth at 0, as for x^t e^−√x, no share is low enough; the
+exponent moves on with the share, and `settled` may or may not say so. Telling 0.30 from 0.42 takes some ten
+thousand values. Below its smallest scale a finite system has no power law, and only `lower_cut` can leave that part
+out.
 
-It is concave: Newton's method reaches its one maximum, and ⟨T⟩ is all it needs of the data, so that a refit to resampled
-runs costs no pass over the values. The cut moves with the values and c with the cut: nothing here has a scale of its own.
-
-What it cannot do. A polynomial tilt follows a heavy crossover badly: x^t/(1+x²)², (1+x)^−k or a mixture of scales leave a
-bias of 0.1 and more, intervals that do not cover, and often an innocent `p_fit` (10⁴ values of the first: rejected at 0.1
-two times in five). Look how the exponent moves with `share` and `order`; half the share removes most of that bias at twice
-the error. The interval carries nothing of that choice. Telling 0.30 from 0.42 takes five to ten thousand values. Below its
-smallest scale a finite system has no power law, and only `lower_cut` can leave that part out.
-
-Why not Clauset, Shalizi & Newman (doi:10.1137/070710111): their cut, by Kolmogorov–Smirnov distance, shortens the tail until
-a bare power law is no longer *seen* to fail; for x^0.423 e^−x and n = 3000 that returns 0.30 ± 0.09.
+Why not Clauset, Shalizi & Newman (doi:10.1137/070710111): their cut, by Kolmogorov–Smirnov distance, shortens the
+tail until a bare power law is no longer *seen* to fail; for x^0.423 e^−x and n = 3000 that returns 0.30 ± 0.09.
 """
+
+from __future__ import annotations
 
 import math
 from collections.abc import Iterable
@@ -29,28 +26,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from jamtools.choice import ORDERS, SHARES, Choice, Rung, choose, ladder
 from jamtools.errors import InputError
-from jamtools.tilt import NODES, WEIGHTS, Maximum, climb, collinear, maximise, moments, powers, profile
+from jamtools.goodness import goodness
+from jamtools.resampling import MIN_REPLICAS, Interval, resample, student_interval
+from jamtools.tilt import Array, Maximum, moments, powers, profile
+from jamtools.window import MAX_ORDER, Window
 
-Array = NDArray[np.float64]
-Interval = tuple[float, float]
-
-MAX_ORDER = 3
-MIN_VALUES = 50
-MIN_CLUSTERS = 8  # fewer give a standard error over runs with an error of its own beyond 1/√(2·7) = 0.27
-MIN_REPLICAS = 20
 SPARSE = 10  # below the tenth smallest value the count is known to worse than 1/√10
-CELLS = 1000
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One line of the table of fits: how the exponent moves with the order and the share."""
+
+    order: int
+    share: float
+    exponent: float
+    standard_error: float
+    n: int
+    upper_cut: float
 
 
 @dataclass(frozen=True)
 class PowerLaw:
     """A fitted lower tail p(x) ∝ x^exponent exp(c₁x + c₂x² + …) on lower_cut < x ≤ upper_cut.
 
-    `interval` is the wider of `profile_interval` (values taken as independent) and `bootstrap_interval` (runs taken as
-    independent; None without enough runs), `standard_error` the larger of the two. `coefficients` are c₁, c₂, … in units of
-    1/x, 1/x², …. `p_null`: likelihood ratio of exponent 0, its statistic divided by `design_effect`, the variance over runs
-    as a multiple, at least 1, of that of independent values. `p_fit`: goodness of fit, None if not asked for or not to be
+    `interval`: the wider of `profile_interval` (values taken as independent) and `bootstrap_interval` (runs taken as
+    independent; None without enough runs), drawn out by `reach`: how far below and above the exponent the fits lie that are
+    less biased. `standard_error`: of the exponent at this order and share, over values or over runs, the larger. `settled`:
+    there were such fits, and they agree; None where order and share were given. `stability`: all the fits.
+    `coefficients` are c₁, c₂, … in units of 1/x, 1/x², …. `p_null`: likelihood ratio of exponent 0, its statistic divided by
+    the square of how much wider than the profile the interval is on the side of 0. `design_effect`: variance over runs as a
+    multiple, at least 1, of that of independent values. `p_fit`: goodness of fit, None if not asked for or not to be
     had; it takes values as independent and comes out too small where runs differ. `decades`: from the tenth smallest value
     to the cut. `converged`: both ends of the interval and the null were reached.
     """
@@ -60,6 +68,8 @@ class PowerLaw:
     interval: Interval
     profile_interval: Interval
     bootstrap_interval: Interval | None
+    reach: Interval
+    settled: bool | None
     level: float
     n: int
     n_total: int
@@ -76,6 +86,7 @@ class PowerLaw:
     decades: float
     converged: bool
     note: str
+    stability: tuple[Trial, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types for JSON; what is not finite becomes None."""
@@ -83,31 +94,18 @@ class PowerLaw:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-@dataclass(frozen=True)
-class Window:
-    """The values of one fit in units of their cut, with the sums that a maximum of any order needs."""
-
-    first: int  # where the window starts among the sorted values
-    u0: float
-    cut: float
-    statistics: Array  # [1 + MAX_ORDER, n]: log u, u, u², u³, ascending
-    mean: Array  # ⟨T⟩ [1 + MAX_ORDER]
-
-    @property
-    def n(self) -> int:
-        return self.statistics.shape[1]
-
-
 def fit(
     values: ArrayLike,
     *,
-    order: int = 2,
-    share: float = 0.8,
+    order: int | None = None,
+    share: float | None = None,
     lower_cut: float = 0.0,
     level: float = 0.95,
     clusters: ArrayLike | None = None,
@@ -117,8 +115,9 @@ def fit(
 ) -> PowerLaw:
     """Exponent t of p(x) ∝ x^t as x → 0, from the lowest `share` of the `values` [n] above `lower_cut`.
 
-    `order`: degree of the tilt, 0 to 3. `clusters` [n]: the run (a whole number) each value came from; with 8 runs or more
-    whole runs are resampled `n_bootstrap` times (0: never). `n_gof`: replicas for the goodness of fit (0: none).
+    `order`: degree of the tilt, 0 to 3. What is None of it and the share is chosen by the data. `clusters` [n]: the run (a
+    whole number) each value came from; with 8 runs or more whole runs are resampled `n_bootstrap` times (0: never).
+    `n_gof`: replicas for the goodness of fit (0: none).
 
     Raises InputError for values that are not finite and positive, for fewer than 50 in the window, and for values so nearly
     equal that the tilt has nothing to hold on to.
@@ -128,43 +127,70 @@ def fit(
     """
     _check_options(order, share, lower_cut, level, n_bootstrap, n_gof, seed)
     x, runs = _check_values(values, clusters)
-    window = select(x, share, lower_cut)
-    top = estimate(window, order)
-    t, notes = float(top.eta[0]), []
-    error, bootstrap, effect = top.error / math.sqrt(window.n), None, 1.0
-    if runs is not None:
-        runs = np.unique(runs[window.first : window.first + window.n], return_inverse=True)[1]
-        replicas, note = _resample(window, top, runs, n_bootstrap, np.random.default_rng([seed, 0]))
-        notes += [note]
-        if not note:
-            spread, bootstrap = _spread(t, replicas, int(runs.max()) + 1, level)
-            error, effect = max(error, spread), max(1.0, (spread / error) ** 2)
-    profile = _profile_interval(window, top, level)
-    notes += ["" if t > -1 else "the likelihood is largest at the edge, t = -1"]
-    p_null = _p_null(window, top, effect)
+    orders, shares = ORDERS if order is None else (order,), SHARES if share is None else (share,)
+    rungs = ladder(x, runs, orders, shares, lower_cut)
+    choice = choose(rungs)
+    rung = rungs[choice.taken]
+    window, top, t = rung.window, rung.top, rung.exponent
+    found = _uncertainty(rung, runs, choice, level, n_bootstrap, seed)
     return PowerLaw(
         exponent=t,
-        standard_error=error,
-        interval=max(profile, bootstrap or profile, key=lambda ends: ends[1] - ends[0]),
-        profile_interval=profile,
-        bootstrap_interval=bootstrap,
+        **found,
+        settled=None if len(orders) == len(shares) == 1 else choice.settled,
         level=level,
         n=window.n,
         n_total=x.size,
         n_clusters=None if runs is None else int(runs.max()) + 1,
-        order=order,
-        share=share,
+        order=rung.order,
+        share=rung.share,
         lower_cut=lower_cut,
         upper_cut=window.cut,
         coefficients=tuple(float(c) / window.cut**k for k, c in enumerate(top.eta[1:], 1)),
         log_likelihood=window.n * (top.height - math.log(window.cut)),
-        p_null=p_null,
-        p_fit=_goodness(window, top, n_gof, np.random.default_rng([seed, 1])) if n_gof and t > -1 else None,
-        design_effect=effect,
+        p_fit=goodness(window, top, n_gof, np.random.default_rng([seed, 1])) if n_gof and t > -1 else None,
         decades=float(-window.statistics[0, SPARSE - 1]) / math.log(10),
-        converged=all(map(math.isfinite, (*profile, p_null))),
-        note="; ".join(filter(None, notes)),
+        stability=tuple(
+            Trial(r.order, r.share, r.exponent, r.error, r.window.n, r.window.cut) for r in rungs
+        ),
     )
+
+
+def _uncertainty(
+    rung: Rung, runs: NDArray[np.intp] | None, choice: Choice, level: float, n_bootstrap: int, seed: int
+) -> dict[str, Any]:
+    """Standard error, intervals and p_null of a rung."""
+    window, top, t = rung.window, rung.top, rung.exponent
+    error, bootstrap, effect, notes = top.error / math.sqrt(window.n), None, 1.0, []
+    if runs is not None:
+        size, rng = int(runs.max()) + 1, np.random.default_rng([seed, 0])
+        replicas, note = resample(window, top, runs[window.within], size, n_bootstrap, rng)
+        notes += [note]
+        if not note:
+            spread, bootstrap = student_interval(t, replicas, size, level)
+            error, effect = max(error, spread), max(1.0, (spread / error) ** 2)
+    profile = _profile_interval(window, top, level)
+    low, high = max(profile, bootstrap or profile, key=lambda ends: ends[1] - ends[0])
+    interval = max(-1.0, low - choice.below), high + choice.above
+    notes += ["" if t > -1 else "the likelihood is largest at the edge, t = -1"]
+    p_null = _p_null(window, top, max(effect, _widening(t, interval, profile)))
+    return {
+        "standard_error": error,
+        "interval": interval,
+        "profile_interval": profile,
+        "bootstrap_interval": bootstrap,
+        "reach": (choice.below, choice.above),
+        "p_null": p_null,
+        "design_effect": effect,
+        "converged": all(map(math.isfinite, (*interval, p_null))),
+        "note": "; ".join(filter(None, notes)),
+    }
+
+
+def _widening(t: float, interval: Interval, profile: Interval) -> float:
+    """The square of how much further towards 0 the interval reaches than the profile's."""
+    side = 0 if t > 0 else 1
+    ends = interval[side] - t, profile[side] - t
+    return max(1.0, (ends[0] / ends[1]) ** 2) if ends[1] and all(map(math.isfinite, ends)) else 1.0
 
 
 def density(x: ArrayLike, result: PowerLaw) -> Array:
@@ -188,48 +214,13 @@ def log_histogram(values: ArrayLike, bins_per_decade: int = 5) -> tuple[Array, N
     return edges, counts, counts / (x.size * np.diff(edges))
 
 
-# One fit
+# What can be said of one fit
 
 
-def select(x: Array, share: float, lower_cut: float) -> Window:
-    """The lowest `share` of the sorted values `x` [n] above `lower_cut`, in units of the largest of them.
-
-    The cut is one of the values: given it, those below are independent draws from the density truncated there.
-    """
-    first = int(np.searchsorted(x, lower_cut, side="right"))
-    wanted = math.ceil(share * (x.size - first) * (1 - 1e-12))  # 0.8·n may come out above a whole number
-    tail = x[first : np.searchsorted(x, x[first + wanted - 1], side="right")] if wanted else x[:0]
-    if tail.size < MIN_VALUES:
-        raise InputError(
-            f"{tail.size} of {x.size} values in the fit (share {share:g}, lower cut {lower_cut:g}), expected at least "
-            f"{MIN_VALUES}; pool more runs, raise the share or lower the cut"
-        )
-    cut = float(tail[-1])
-    if tail[0] / cut < np.finfo(float).tiny or abs(math.log10(cut)) > 100:  # c₃ is in units of cut⁻³
-        came = f"values from {tail[0]:g} to {cut:g}"
-        raise InputError(f"{came}, expected under 300 decades below 1e±100; rescale them or set a lower cut")
-    statistics = powers(np.log(tail / cut), MAX_ORDER)
-    return Window(first, lower_cut / cut, cut, statistics, statistics.mean(axis=1))
-
-
-def estimate(window: Window, order: int) -> Maximum:
-    """The maximum-likelihood η of one window at one order: what a table over shares and orders loops over."""
-    mean = window.mean[: order + 1]
-    if not collinear(np.cov(window.statistics[: order + 1]).reshape(order + 1, -1)):
-        bare = -1 - 1 / mean[0]  # the maximum of a bare power law
-        top = maximise(mean, window.u0, np.array([bare, *order * [0.0]]))
-        if top.converged and not collinear(top.covariance):
-            return top
-    raise InputError(
-        f"{window.n} values with a spread of {window.statistics[0].std():.2g} in their logarithm determine no tail of order "
-        f"{order}, expected a broad tail of many different values; give other values, a lower order or another share"
-    )
-
-
-def _p_null(window: Window, top: Maximum, design_effect: float) -> float:
-    """Likelihood ratio of t = 0, its statistic divided by the design effect (Rao & Scott 1984, to first order)."""
+def _p_null(window: Window, top: Maximum, widening: float) -> float:
+    """Likelihood ratio of t = 0, divided by what more than chance is in it (Rao & Scott 1984, to first order)."""
     null = profile(0.0, window.mean[: top.eta.size], window.u0, top)
-    ratio = 2 * window.n * max(0.0, top.height - null.height) / design_effect
+    ratio = 2 * window.n * max(0.0, top.height - null.height) / widening
     return math.erfc(math.sqrt(ratio / 2)) if null.converged else math.nan  # χ² with one degree of freedom
 
 
@@ -258,93 +249,22 @@ def _profile_interval(window: Window, top: Maximum, level: float) -> Interval:
     return low, crossing((t + step * 2**k for k in range(20)), math.inf)
 
 
-# Runs that differ
-
-
-def _resample(
-    window: Window, top: Maximum, runs: NDArray[np.intp], n_bootstrap: int, rng: np.random.Generator
-) -> tuple[Array, str]:
-    """Exponents of `n_bootstrap` ensembles of as many runs, drawn with replacement; or why there are none.
-
-    The cut stays where it is: the estimate is of the tail below this one, and where the model holds its exponent does not
-    depend on the cut, whose own wandering is O(n^−1/2). So sums per run suffice.
-    """
-    size, said = int(runs.max()) + 1, "no bootstrap over runs: the interval takes the values as independent"
-    if size < MIN_CLUSTERS or not n_bootstrap:
-        return np.empty(
-            0
-        ), f"{said} ({size} runs, {n_bootstrap} replicas; it takes {MIN_CLUSTERS} and {MIN_REPLICAS})"
-    rows = window.statistics[: top.eta.size]
-    sums = np.stack([np.bincount(runs), *(np.bincount(runs, row) for row in rows)])  # [2 + order, runs]
-    draws = (sums @ np.bincount(rng.integers(size, size=size), minlength=size) for _ in range(n_bootstrap))
-    tops = [maximise(drawn[1:] / drawn[0], window.u0, top.eta) for drawn in draws]
-    exponents = np.array([float(replica.eta[0]) for replica in tops if replica.converged])
-    if exponents.size < 0.9 * n_bootstrap:
-        return exponents, f"{said} ({exponents.size} of {n_bootstrap} replicas have a maximum)"
-    return exponents, ""
-
-
-def _spread(t: float, exponents: Array, runs: int, level: float) -> tuple[float, Interval]:
-    """Standard error and interval of t from its replicas: percentiles about t, stretched to what few runs require.
-
-    Resampling m runs underestimates their variance by (m−1)/m, and m runs know it only to Student's t with m−1 degrees.
-    """
-    from scipy.special import ndtri, stdtrit
-
-    few = math.sqrt(runs / (runs - 1))
-    stretch = few * float(stdtrit(runs - 1, (1 + level) / 2) / ndtri((1 + level) / 2))
-    low, high = (float(q) for q in np.quantile(exponents, [(1 - level) / 2, (1 + level) / 2]))
-    return few * float(exponents.std(ddof=1)), (max(-1.0, t - stretch * (t - low)), t + stretch * (high - t))
-
-
-# Goodness of fit
-
-
-def _goodness(window: Window, top: Maximum, n_gof: int, rng: np.random.Generator) -> float | None:
-    """The share of samples of the fitted density, each refitted, that lie as far from their fit as the values from theirs.
-
-    Distance: Anderson & Darling's, ∫(F_n − F)² dF / F(1−F), on a grid equal in v = u^(1+t), where the fitted density is
-    smooth; it sees a heavy crossover half as often again as Kolmogorov–Smirnov's. A sample is its multinomial counts, its
-    ⟨T⟩ the counts' mean of E[T | cell]: the cost does not grow with the values.
-    """
-    t = top.eta[0]
-    edges = np.linspace(window.u0 ** (1 + t), 1, CELLS + 1)
-    half = np.diff(edges)[:, None] / 2
-    statistics = powers(np.log(edges[:-1, None] + half * (1 + NODES)) / (1 + t), top.eta.size - 1)
-
-    def masses(eta: Array) -> Array:
-        """∝ ∫ exp(η·T) du by node [cells, nodes]; du ∝ u^−t dv."""
-        exponent = np.tensordot(eta, statistics, 1) - t * statistics[0]
-        mass = half * WEIGHTS * np.exp(exponent - exponent.max())
-        return mass / mass.sum()
-
-    def distance(counts: Array, eta: Array) -> float:
-        cells = masses(eta).sum(axis=1)[:-1]
-        f = np.cumsum(cells)
-        weight = cells / np.maximum(f * (1 - f), np.finfo(float).eps)
-        return float((np.cumsum(counts)[:-1] / window.n - f) ** 2 @ weight)
-
-    fitted = masses(top.eta)
-    cells = np.maximum(fitted.sum(axis=1), np.finfo(float).tiny)
-    expected = (statistics * fitted).sum(axis=2) / cells  # E[T | cell] [m, cells]
-    v = np.exp((1 + t) * window.statistics[0])
-    seen = distance(np.diff(np.searchsorted(v, edges[1:], side="right"), prepend=0), top.eta)
-    samples = rng.multinomial(window.n, cells / cells.sum(), size=n_gof)
-    refits = [climb(expected @ drawn / window.n, window.u0, top.eta) for drawn in samples]
-    beyond = sum(distance(drawn, refit.eta) >= seen for drawn, refit in zip(samples, refits))
-    return (1 + beyond) / (1 + n_gof) if all(refit.converged for refit in refits) else None
-
-
 # What comes in
 
 
 def _check_options(
-    order: int, share: float, lower_cut: float, level: float, n_bootstrap: int, n_gof: int, seed: int
+    order: int | None,
+    share: float | None,
+    lower_cut: float,
+    level: float,
+    n_bootstrap: int,
+    n_gof: int,
+    seed: int,
 ) -> None:
     replicas = n_bootstrap == 0 or n_bootstrap >= MIN_REPLICAS
     for name, value, good, expected in (
-        ("order", order, order in range(MAX_ORDER + 1), f"a whole number from 0 to {MAX_ORDER}"),
-        ("share", share, 0 < share <= 1, "a number in (0, 1]"),
+        ("order", order, order in (None, *range(MAX_ORDER + 1)), f"a whole number from 0 to {MAX_ORDER}"),
+        ("share", share, share is None or 0 < share <= 1, "a number in (0, 1]"),
         ("lower_cut", lower_cut, 0 <= lower_cut < math.inf, "a finite number, 0 or more"),
         ("level", level, 0 < level < 1, "a number in (0, 1), as 0.95"),
         ("n_bootstrap", n_bootstrap, replicas, f"{MIN_REPLICAS} or more, or 0 for none"),
@@ -355,8 +275,8 @@ def _check_options(
             raise InputError(f"{name} is {value}, expected {expected}")
 
 
-def _check_values(values: ArrayLike, clusters: ArrayLike | None) -> tuple[Array, NDArray[np.int64] | None]:
-    """The values sorted, and their runs in the same order: nothing that follows sees the order they came in."""
+def _check_values(values: ArrayLike, clusters: ArrayLike | None) -> tuple[Array, NDArray[np.intp] | None]:
+    """The values sorted, and their runs, counted from 0, in the same order: nothing else sees the order they came in."""
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or x.size == 0:
         raise InputError(f"values have shape {x.shape}, expected a list of numbers that is not empty")
@@ -371,4 +291,4 @@ def _check_values(values: ArrayLike, clusters: ArrayLike | None) -> tuple[Array,
     if runs.shape != x.shape or not np.issubdtype(runs.dtype, np.integer):
         came = f"clusters are {runs.dtype} of shape {runs.shape}"
         raise InputError(f"{came}, expected one whole number for each of the {x.size} values")
-    return x[order], runs[order]
+    return x[order], np.unique(runs, return_inverse=True)[1][order]

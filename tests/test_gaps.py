@@ -10,7 +10,8 @@ from jamtools.errors import InputError
 from jamtools.records import HISTORY_FIELDS, RUN_FIELDS, Run
 
 
-def planted_run(delta, final_loss=0.01, seed=0, **fields) -> Run:
+def planted_run(delta, final_loss=0.01, seed=0, fell=0.0, **fields) -> Run:
+    """A run of these gaps, whose loss fell by that part of itself in the second half of its steps."""
     info = {
         **dict.fromkeys(RUN_FIELDS),
         "n_parameters": 3,
@@ -23,16 +24,14 @@ def planted_run(delta, final_loss=0.01, seed=0, **fields) -> Run:
         "P": len(delta),
         "activation": "relu",
         "seed": seed,
+        "d": 10,
         "status": "budget",
+        "n_unsatisfied": int((np.asarray(delta) > 0).sum()),
         **fields,
     }
-    return Run(
-        np.zeros(3),
-        np.zeros(3),
-        np.asarray(delta, float),
-        {name: np.zeros(1) for name in HISTORY_FIELDS},
-        info,
-    )
+    columns = dict.fromkeys(HISTORY_FIELDS, np.zeros(3))
+    columns |= {"step": np.array([0, 40, 100]), "loss": np.array([1.0, (1 + fell) * final_loss, final_loss])}
+    return Run(np.zeros(3), np.zeros(3), np.asarray(delta, float), columns, info)
 
 
 def test_overlaps_are_scaled_by_the_root_of_each_run_s_own_loss():
@@ -56,7 +55,37 @@ def test_the_finite_size_cut_follows_the_smallest_n():
     cut = gaps.gaps(
         [planted_run(delta, n_effective_expected=1000), planted_run(delta, n_effective_expected=200)]
     ).lower_cut
-    assert cut == pytest.approx(0.55 * 200 ** (-1 / (1 - 0.41269)))
+    assert cut == pytest.approx(10 * 0.55 * 200 ** (-1 / (1 - 0.41269)))
+
+
+def test_overlaps_of_a_run_that_still_descends_are_cut_at_least_at_what_they_moved():
+    """Δ → Δ + δ for all N_Δ unsatisfied of P patterns of equal Δ: the bound of Cauchy and Schwarz is attained."""
+    delta, step, P = 0.2, 1e-4, 50
+    before, after = (0.5 * 10 * size**2 / P for size in (delta + step, delta))
+    run = planted_run([delta] * 10 + [-1.0] * 40, final_loss=after, fell=before / after - 1, n_unsatisfied=10)
+    assert gaps.precision(run) == pytest.approx(step / np.sqrt(after), rel=2 * step / delta)
+    assert gaps.overlaps([run]).lower_cut == gaps.precision(run)
+
+
+def test_a_certified_minimum_is_cut_at_what_its_subgradient_leaves():
+    certificate = {"gradient": 3e-13, "scale": 2e-2}
+    run = planted_run([0.2, -0.1], fell=0.5, certified=True, certificate=certificate)
+    assert gaps.precision(run) == pytest.approx(1.5e-11)
+    assert gaps.precision(planted_run([-0.2, -0.1], final_loss=0.0)) == 0.0
+
+
+def test_runs_that_have_not_arrived_anywhere_are_refused_unless_the_cut_is_given():
+    rng = np.random.default_rng(7)
+    run = planted_run(0.1 * rng.gamma(1.4, size=500), fell=9.0)
+    with pytest.raises(InputError, match="still descend: .* --finish, or give --lower-cut"):
+        gaps.exponent(gaps.overlaps([run]), gaps.Options())
+    found = gaps.exponent(gaps.overlaps([run]), gaps.Options(lower_cut=0.0))
+    assert (found["n_total"], found["cut_by"]) == (500, "given")
+
+
+def test_one_run_that_moves_does_not_decide_the_cut_of_many():
+    runs = [planted_run([0.1, -0.3], fell=fell) for fell in (1e-6, 1e-6, 0.9)]
+    assert gaps.overlaps(runs).lower_cut == pytest.approx(1e-6)
 
 
 def test_planted_exponents_are_recovered_with_their_signs():
@@ -73,14 +102,14 @@ def test_planted_exponents_are_recovered_with_their_signs():
         assert low < found[half]["exponent"] < high
         assert abs(found[half]["exponent"] - true) < 4 * found[half]["standard_error"]
         assert found[half]["p_null"] < 0.01
-        assert found[half]["n"] == round(0.8 * 9600)
+        assert found[half]["n"] == round(found[half]["share"] * 9600)
     assert found["n_runs"] == 12
 
 
 def test_the_fitted_curve_and_the_histogram_have_one_normalisation():
     rng = np.random.default_rng(2)
     sample = gaps.Sample(rng.gamma(1.4, size=20_000), None)
-    found = gaps.exponent(sample, gaps.Options())
+    found = gaps.exponent(sample, gaps.Options(share=0.8))
     edges, density = (np.array(found["histogram"][name]) for name in ("edges", "density"))
     middle = np.sqrt(edges[1:] * edges[:-1])
     well = (np.array(found["histogram"]["counts"]) > 400) & (edges[1:] < found["upper_cut"])
@@ -109,3 +138,81 @@ def test_too_few_values_are_a_stated_refusal_and_both_halves_an_error():
 def test_runs_without_meaningful_gaps_are_refused(fields, delta):
     with pytest.raises(InputError, match="got a run"):
         gaps.distributions([planted_run(delta, **fields)], gaps.Options())
+
+
+def mixed_runs(sizes, n=1500, seeds=10):
+    """-Δ ~ x^-γ(N) e^-x with γ(N) = 0.4 - 3/√N, and Δ/√L ~ z^0.4 e^-z."""
+    rng, runs = np.random.default_rng(4), []
+    for N in sizes:
+        for seed in range(seeds):
+            below, above = rng.gamma(0.6 + 3 / np.sqrt(N), size=n), 0.1 * rng.gamma(1.4, size=n)
+            delta = np.concatenate([above, -below])
+            runs.append(planted_run(delta, n_effective_expected=N, width=N // 10, seed=seed))
+    return runs
+
+
+def test_runs_of_several_sizes_give_a_trend_and_its_limit():
+    found = gaps.distributions(mixed_runs((200, 800, 3200)), gaps.Options(lower_cut=0.0))["gaps"]
+    assert [(row["N"], row["n_runs"]) for row in found["sizes"]] == [(200, 10), (800, 10), (3200, 10)]
+    for row in found["sizes"]:
+        low, high = row["interval"]
+        assert low <= 0.4 - 3 / np.sqrt(row["N"]) <= high
+    limit = found["extrapolated"]
+    assert limit["interval"][0] <= 0.4 <= limit["interval"][1]
+    assert limit["n_sizes"] == 3 and limit["p_constant"] < 0.05
+
+
+def test_the_cut_of_each_size_is_its_own():
+    found = gaps.distributions(mixed_runs((200, 800)), gaps.Options(order=2, share=0.8))["gaps"]
+    cuts = [row["lower_cut"] for row in found["sizes"]]
+    assert cuts[0] / cuts[1] == pytest.approx(
+        4 ** (1 / (1 - 0.41269)), rel=0.3
+    )  # the medians differ a little
+    assert found["lower_cut"] == pytest.approx(cuts[0], rel=0.1)
+
+
+def test_runs_of_one_size_have_no_trend():
+    found = gaps.distributions(mixed_runs((200,)), gaps.Options())
+    assert "sizes" not in found["gaps"] and "extrapolated" not in found["gaps"]
+
+
+def test_the_bounds_are_those_of_mean_field_and_of_stability():
+    """θ and γ on the curve γ = 1/(2+θ) are compatible with it; γ far below (1-θ)/2 breaks stability."""
+    rng = np.random.default_rng(5)
+
+    def bounds(theta, gamma):
+        runs = [
+            planted_run(np.concatenate([rng.gamma(1 + theta, size=1000), -rng.gamma(1 - gamma, size=1000)]))
+            for _ in range(10)
+        ]
+        return gaps.distributions(runs, gaps.Options(order=1, share=0.8, lower_cut=0.0))["bounds"]
+
+    good, bad = bounds(0.423, 0.4127), bounds(0.1, -0.2)
+    assert good["mean_field"]["gamma"] == pytest.approx(0.4127, abs=0.03)
+    assert good["mean_field"]["compatible"] and good["stability"]["compatible"]
+    assert bad["stability"]["gamma_at_least"] == pytest.approx(0.45, abs=0.1)
+    assert not bad["mean_field"]["compatible"] and not bad["stability"]["compatible"]
+
+
+def test_each_run_by_itself_is_what_the_ensemble_of_that_run_alone_is():
+    runs = mixed_runs((200,), seeds=3)
+    options = gaps.Options(order=2, share=0.8)
+    records = list(gaps.of_each(runs, options))
+    assert [(record["run"], record["seed"], record["N"]) for record in records] == [
+        ("r0000", 0, 200), ("r0001", 1, 200), ("r0002", 2, 200)
+    ]  # fmt: skip
+    for record, run in zip(records, runs):
+        alone = gaps.distributions([run], options)
+        assert record["gaps"] == alone["gaps"] and record["overlaps"] == alone["overlaps"]
+        assert "1 runs" in record["gaps"]["note"]
+
+
+def test_a_negative_exponent_turns_with_everything_that_belongs_to_it():
+    x = np.random.default_rng(6).gamma(0.7, size=3000)
+    up, down = (gaps.exponent(gaps.Sample(x, None), gaps.Options(), sign) for sign in (1, -1))
+    assert down["exponent"] == -up["exponent"]
+    for name in ("interval", "profile_interval", "reach"):
+        turned = [-end for end in up[name]] if name != "reach" else up[name]
+        assert down[name] == turned[::-1]
+    assert [trial["exponent"] for trial in down["stability"]] == [-t["exponent"] for t in up["stability"]]
+    assert down["p_null"] == up["p_null"]

@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -14,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize, special, stats
 
-from jamtools import powerlaw, tilt
+from jamtools import goodness, powerlaw, resampling, tilt, window
 from jamtools.errors import InputError
-from jamtools.powerlaw import fit
+
+#: One model, as given: how the data choose it is test_choice.py's.
+fit = partial(powerlaw.fit, order=2, share=0.8)
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 EPS = np.finfo(float).eps
@@ -317,13 +320,13 @@ def test_the_bootstrap_is_that_of_whole_refits() -> None:
     """Brute force: draw runs, concatenate their values below the cut, fit with that cut; the same draws, the same t."""
     generator = rng(16)
     x, runs = np.sort(generator.gamma(1.3, size=600)), generator.integers(10, size=600)
-    window = powerlaw.select(x, 0.8, 0.0)
-    top = powerlaw.estimate(window, 2)
-    found, said = powerlaw._resample(window, top, runs[: window.n], 20, rng(17))
+    lowest = window.select(x, 0.8, 0.0)
+    top = window.estimate(lowest, 2)
+    found, said = resampling.resample(lowest, top, runs[: lowest.n], 10, 20, rng(17))
     draws, again = rng(17), []
     for _ in range(20):
         drawn = draws.integers(10, size=10)
-        values = np.concatenate([window.statistics[0][runs[: window.n] == run] for run in drawn])
+        values = np.concatenate([lowest.statistics[0][runs[: lowest.n] == run] for run in drawn])
         mean = np.array([values.mean(), np.exp(values).mean(), np.exp(2 * values).mean()])
         best = optimize.minimize(
             lambda eta, mean=mean: tilt.moments(eta, 0.0)[0] - eta @ mean,
@@ -360,7 +363,7 @@ def test_the_goodness_of_fit_is_that_of_samples_drawn_one_by_one(k: float) -> No
     """Anderson & Darling's sum over the same grid, with samples by inversion and refits in closed form: order 0."""
     generator, n, replicas = rng(20), 300, 2000
     x = generator.beta(1.0, k, size=n)
-    grid, rate = np.linspace(0, 1, powerlaw.CELLS + 1)[1:-1], -1 / np.log(x / x.max()).mean()
+    grid, rate = np.linspace(0, 1, goodness.CELLS + 1)[1:-1], -1 / np.log(x / x.max()).mean()
 
     def distance(u: Array) -> float:
         f = grid ** (-1 / np.log(u).mean() / rate)  # the refitted distribution at v = u^rate

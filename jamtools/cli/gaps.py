@@ -12,11 +12,23 @@ from jamtools.cli.session import Session
 
 NAME = "jam-gaps"
 app = new_app()
+SYMBOLS = {"overlaps": "θ", "gaps": "γ"}
 
 
 @app.command()
 def gaps(
     files: Sources = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            metavar="CONDITION",
+            help="Only runs whose fields fulfil it: \"final_loss < 1e-3 and status == 'certified'\".",
+        ),
+    ] = None,
+    per_run: Annotated[
+        bool, typer.Option("--per-run", help="A line for each run by itself instead of one for all.")
+    ] = False,
     values: Annotated[
         str | None,
         typer.Option(
@@ -26,20 +38,30 @@ def gaps(
         ),
     ] = None,
     order: Annotated[
-        int,
-        typer.Option("--order", parser=natural, metavar="0..3", help="Degree of the tilt c₁x + c₂x² + …."),
-    ] = 2,
+        int | None,
+        typer.Option(
+            "--order",
+            parser=natural,
+            metavar="0..3",
+            help="Degree of the tilt c₁x + c₂x² + … [default: by the data].",
+        ),
+    ] = None,
     share: Annotated[
-        float,
-        typer.Option("--share", parser=fraction, metavar="X", help="Fit the lowest share of the values."),
-    ] = 0.8,
+        float | None,
+        typer.Option(
+            "--share",
+            parser=fraction,
+            metavar="X",
+            help="Fit the lowest share of the values [default: by the data].",
+        ),
+    ] = None,
     lower_cut: Annotated[
         float | None,
         typer.Option(
             "--lower-cut",
             parser=not_negative,
             metavar="X",
-            help="Leave out values below [default: none for overlaps, finite size for gaps].",
+            help="Leave out values below [default: the runs' noise; for gaps finite size].",
         ),
     ] = None,
     level: Annotated[
@@ -57,11 +79,13 @@ def gaps(
     \b
     Example:
       jam-gaps runs/*.safetensors | jq .overlaps.exponent
-      jam-gaps --values forces.txt
+      jam-gaps minima/*.safetensors --where "status == 'certified' and depth == 3" -o gaps.json
+      jam-gaps --values forces.txt | jq -r .verdict
 
     Overlaps Δ/√L > 0 follow z^θ and gaps -Δ > 0 follow x^-γ for small arguments. The fit is the maximum likelihood of
-    x^t exp(c₁x + c₂x²); the interval is the wider of profile likelihood and bootstrap over runs. With --values the
-    exponent is t itself.
+    x^t exp(c₁x + c₂x² + …); how many terms, and how many of the values, the data choose unless you do. The interval is
+    the wider of profile likelihood and bootstrap over runs, drawn out to what less biased fits say; "stability" is the
+    table of them. With --values the exponent is t itself.
     """
     session = Session(NAME, output, quiet)
     from jamtools import gaps as library
@@ -71,38 +95,75 @@ def gaps(
     if values is not None:
         if files:
             raise typer.BadParameter("got --values and run files, expected one of them")
+        if where or per_run:
+            raise typer.BadParameter("got --values with --where or --per-run, which are for runs")
         sample = library.Sample(store.read_numbers(values), None)
         record = {"kind": "exponent", **library.exponent(sample, options)}
-        halves = {"x^t": record}
-    else:
-        members, _ = store.read_ensemble(files)
-        record = library.distributions([member.run for member in members], options)
-        halves = {"θ": record["overlaps"], "γ": record["gaps"]}
+        session.write_json([record])
+        _tell(session, {"x^t": record})
+        return
+    runs = _fulfilling(where, [member.run for member in store.read_ensemble(files)[0]], session)
+    if per_run:
+        records = list(library.of_each(runs, options))
+        session.write_json(records)
+        _tell(
+            session,
+            {f"{SYMBOLS[name]} {r['run']}": r[name] for r in records for name in SYMBOLS},
+            quietly=True,
+        )
+        return
+    record = library.distributions(runs, options)
     session.write_json([record])
-    _tell(session, halves)
+    _tell(session, {symbol: record[name] for name, symbol in SYMBOLS.items()})
+    _tell_sizes(session, record["gaps"])
 
 
-def _tell(session: Session, halves: dict[str, dict[str, Any]]) -> None:
+def _fulfilling(where: str | None, runs: list[Any], session: Session) -> list[Any]:
+    """The runs that a condition leaves."""
+    from jamtools.conditions import condition
+    from jamtools.errors import InputError
+
+    if where is None:
+        return runs
+    holds = condition(where)
+    chosen = [run for run in runs if holds({**run.info, "N": run.info["n_effective_expected"]})]
+    if not chosen:
+        raise InputError(f"none of {len(runs)} runs fulfils {where!r}; jam-show prints what they hold")
+    session.note(f"{len(chosen)} of {len(runs)} runs fulfil the condition")
+    return chosen
+
+
+def _tell(session: Session, halves: dict[str, dict[str, Any]], quietly: bool = False) -> None:
+    """A table of the fits, and in words what they say, unless there are many."""
     rows = []
     for name, half in halves.items():
         if half["exponent"] is None:
             session.note(f"{name}: {half['refused']}")
             continue
-        low, high = half["interval"]
-        rows.append(
-            (
-                name,
-                half["exponent"],
-                f"[{low:.3f}, {high:.3f}]",
-                half["n"],
-                half["decades"],
-                half["p_null"],
-                half["p_fit"],
-            )
-        )
-        if half["note"]:
-            session.note(f"{name}: {half['note']}")
+        fitted = f"{half['n']} of {half['n_total']}, order {half['order']}"
+        numbers = (half["decades"], half["p_null"], half["p_fit"])
+        rows.append((name, half["exponent"], _interval(half), fitted, *numbers))
+        for words in () if quietly else (half["note"], half["verdict"]):
+            if words:
+                session.note(f"{name}: {words}")
     session.table(("", "exponent", "interval", "values", "decades", "p (no power law)", "p (fit)"), rows)
+
+
+def _tell_sizes(session: Session, half: dict[str, Any]) -> None:
+    """γ against N, where there are several."""
+    trend = half.get("extrapolated")
+    if not trend:
+        return
+    known = [row for row in half["sizes"] if row["exponent"] is not None]
+    rows = [(f"N = {row['N']}", row["exponent"], _interval(row), row["n_runs"]) for row in known]
+    if trend["exponent"] is not None:
+        rows.append(("N → ∞", trend["exponent"], _interval(trend), ""))
+    session.table(("γ", "exponent", "interval", "runs"), rows)
+
+
+def _interval(half: dict[str, Any]) -> str:
+    low, high = (f"{end:.3f}" if end is not None else "" for end in half["interval"])
+    return f"[{low}, {high}]"
 
 
 def main() -> None:
