@@ -86,19 +86,26 @@ def ladder(
 ) -> list[Rung]:
     """The fits to the sorted values `x` [n], with `runs` [n] counted from 0, that enough values are there for.
 
-    Raises InputError if not even the first can be had.
+    Raises InputError if there are none.
     """
     rungs: list[Rung] = []
+    refusals: list[InputError] = []
     for share in shares:
         try:
             window = select(x, share, lower_cut)
-            fits = [_rung(window, order, share, runs, x.size) for order in orders]
-        except InputError:
-            if not rungs:
-                raise
+        except InputError as error:
+            refusals.append(error)
             break  # a lower share holds fewer values still
-        first = [] if rungs else fits[:1]
-        rungs += first + [rung for rung in fits[len(first) :] if rung.error <= VAGUE]
+        for order in orders:
+            try:
+                rung = _rung(window, order, share, runs, x.size)
+            except InputError as error:
+                refusals.append(error)
+                continue
+            if not rungs or rung.error <= VAGUE:
+                rungs.append(rung)
+    if not rungs:
+        raise refusals[0]
     return rungs
 
 

@@ -5,8 +5,8 @@ P < 1, sums, products and powers, `in` with a list, and a.b for a field within a
 executed.
 
 `loss` names both what was trained on and its value at the end: against a number it is final_loss, against a word
-the name. `status` is the word that the run carries, and 'certified' too for a run with a certificate that holds. A
-field that is null, or that one run has and this one has not, fulfils no comparison.
+the name. `status` is the word that the run carries, and 'certified' too for a run with a certificate that holds.
+What is null, or within a field that this record has not, equals null and fulfils no other comparison.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jamtools.errors import InputError
@@ -36,7 +36,7 @@ COMBINE: dict[type, Callable[[Any, Any], Any]] = {
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
+    ast.Pow: lambda a, b: float(a) ** float(b),  # of whole numbers it might take forever
 }
 UNARY: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
 WORDS = {"true": True, "false": False, "null": None}
@@ -56,7 +56,19 @@ def condition(text: str) -> Condition:
         _check(node, text)
     if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp | ast.Name | ast.Attribute):
         raise InputError(f"{text!r} compares nothing; {EXAMPLE}")
-    return lambda record: _truth(tree, record)
+    names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    return lambda record: _evaluated(tree, names, record, text)
+
+
+def _evaluated(tree: ast.expr, names: Sequence[str], record: Mapping[str, Any], text: str) -> bool:
+    """Whether it holds; every field it names is asked for, whatever decides."""
+    for name in names:
+        if name not in WORDS and name not in record:
+            raise InputError(f"no field {name!r}; there are {', '.join(sorted(record))}")
+    try:
+        return _truth(tree, record)
+    except RecursionError as error:
+        raise InputError(f"the condition {text[:40]!r}… is nested too deeply; {EXAMPLE}") from error
 
 
 def _check(node: ast.AST, text: str) -> None:
@@ -66,9 +78,11 @@ def _check(node: ast.AST, text: str) -> None:
     )  # fmt: skip
     constant = isinstance(node, ast.Constant) and isinstance(node.value, int | float | str | None)
     if not (isinstance(node, known) or constant):
+        what = (
+            repr(ast.unparse(node)) if isinstance(node, ast.expr) else f"the operator {type(node).__name__}"
+        )
         raise InputError(
-            f"the condition {text!r} holds {ast.unparse(node)!r}, which is neither field, number, word nor "
-            f"comparison; {EXAMPLE}"
+            f"the condition {text!r} holds {what}, which is neither field, number, word nor comparison; {EXAMPLE}"
         )
 
 
@@ -81,12 +95,19 @@ def _truth(node: ast.expr, record: Mapping[str, Any]) -> bool:
     if isinstance(node, ast.Compare):
         terms = [node.left, *node.comparators]
         return all(_compare(left, op, right, record) for left, op, right in zip(terms, node.ops, terms[1:]))
-    return any(value is True for value in _readings(node, record))
+    values = _readings(node, record)
+    if not all(value is None or isinstance(value, bool) for value in values):
+        raise InputError(f"{ast.unparse(node)!r} is neither true nor false, expected a comparison of it")
+    return any(values)
 
 
 def _compare(left: ast.expr, op: ast.cmpop, right: ast.expr, record: Mapping[str, Any]) -> bool:
     """Whether any reading of the one stands so to any of the other; for "not" as in != and not in, every one."""
-    pairs = [(a, b) for a in _readings(left, record) for b in _readings(right, record) if _alike(a, b, op)]
+    every = [(a, b) for a in _readings(left, record) for b in _readings(right, record)]
+    pairs = [(a, b) for a, b in every if _alike(a, b, op)]
+    if not pairs and not any(a is None or b is None for a, b in every):
+        shown = f"{ast.unparse(left)} is {every[0][0]!r}, {ast.unparse(right)} is {every[0][1]!r}"
+        raise InputError(f"cannot compare them: {shown}, expected two numbers, two words, or a list after in")
     results = (COMPARE[type(op)](a, b) for a, b in pairs)
     if isinstance(op, ast.NotEq | ast.NotIn):
         return bool(pairs) and all(results)
@@ -135,12 +156,8 @@ def _field(name: str, record: Mapping[str, Any]) -> list[Any]:
     if name in WORDS:
         return [WORDS[name]]
     value: Any = record
-    for part in name.split("."):
-        if value is None:
-            return [None]
-        if not isinstance(value, Mapping) or part not in value:
-            raise InputError(f"no field {name!r}; there are {', '.join(sorted(record))}")
-        value = value[part]
+    for part in name.split("."):  # what a certificate holds, runs without one have not
+        value = value.get(part) if isinstance(value, Mapping) else None
     if name == "loss" and "final_loss" in record:
         return [value, record["final_loss"]]
     return [value, *(["certified"] if name == "status" and record.get("certified") else [])]

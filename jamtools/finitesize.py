@@ -28,6 +28,8 @@ GAMMA = 0.41269
 FACTOR = 10.0
 OMEGA = (0.25, 1.0)
 GRID = 61
+#: The largest N over the smallest that makes a trend.
+LEAST = 2
 
 
 def cut(typical: float, N: float, gamma: float = GAMMA) -> float:
@@ -37,7 +39,7 @@ def cut(typical: float, N: float, gamma: float = GAMMA) -> float:
 
 @dataclass(frozen=True)
 class Trend:
-    """γ for N → ∞: the best of all ω, and the interval that takes in those not excluded.
+    """γ for N → ∞: the best of all ω, ω = ½ where two sizes leave them all, and the interval of all not excluded.
 
     p_constant: that the sizes scatter around one γ as they do; p_fit: around the trend (None with two sizes).
     """
@@ -60,18 +62,21 @@ def extrapolate(N: ArrayLike, exponents: ArrayLike, errors: ArrayLike, level: fl
     """γ_∞ from γ(N) of two sizes or more, with standard errors; arrays [sizes].
 
     At each ω the fit is linear least squares, and γ_∞ lies within σ(ω) √(z² − χ²(ω) + min χ²) of it: the profile likelihood
-    interval is the union of these. Raises InputError for less than two different N.
+    interval is the union of these, below γ = 1, from where on no density is. Raises InputError for N within a factor of 2.
     """
     from scipy.special import chdtrc, ndtri
 
     size, gamma, sigma = (np.asarray(one, dtype=np.float64) for one in (N, exponents, errors))
-    if len(np.unique(size)) < 2:
-        raise InputError("got runs of one size, expected at least two different N for a trend")
+    if size.max() < LEAST * size.min():
+        raise InputError(
+            f"got N from {size.min():g} to {size.max():g}, expected a factor of {LEAST} for a trend"
+        )
     z, weight = float(ndtri((1 + level) / 2)), 1 / sigma
     omegas = np.linspace(*OMEGA, GRID)
     fits = [_line(size**-omega, gamma, weight) for omega in omegas]
     chi2 = np.array([fit[2] for fit in fits])
-    best = int(chi2.argmin())
+    near = np.flatnonzero(chi2 <= chi2.min() + 1e-6)  # of two sizes all: then the middle power
+    best = int(near[np.abs(omegas[near] - 0.5).argmin()])
     slack = z**2 - (chi2 - chi2[best])
     reach = [math.sqrt(covariance[0, 0] * max(room, 0.0)) for (_, covariance, _), room in zip(fits, slack)]
     ends = [(fit[0][0] - r, fit[0][0] + r) for fit, r, room in zip(fits, reach, slack) if room >= 0]
@@ -80,7 +85,7 @@ def extrapolate(N: ArrayLike, exponents: ArrayLike, errors: ArrayLike, level: fl
     free = len(size) - 3
     return Trend(
         exponent=float(fits[best][0][0]),
-        interval=(float(min(low for low, _ in ends)), float(max(high for _, high in ends))),
+        interval=(float(min(low for low, _ in ends)), min(float(max(high for _, high in ends)), 1.0)),
         level=level,
         omega=float(omegas[best]),
         amplitude=float(fits[best][0][1]),

@@ -1,36 +1,31 @@
-r"""The distributions of overlaps and of gaps near the transition, pooled over runs, and their exponents.
+r"""The distributions of overlaps and of gaps near the transition, and their exponents, with what they say.
 
     overlaps    z = Δ/√L > 0 of the runs with N_Δ > 0          P₊(z) ~ z^θ
     gaps        x = -Δ > 0 of all runs                          P₋(x) ~ x^-γ
 
-√L takes out the distance from the transition, so that runs of somewhat different loss can be pooled. Two things end
-the power laws below. A run that still descends moves its overlaps: where L fell by δL in the second half of the
-training, Δ moved by at least
+pooled over runs (samples.py), fitted by powerlaw.py, held against known values by judgement.py; γ of several N by
+finitesize.py.
 
-    rms δz ≥ (δL/L) √(P / 2N_Δ)        (Cauchy and Schwarz on δL = Σ Δ_µ δΔ_µ / P),
-
-and at a certified minimum by what its smallest subgradient leaves. And a finite system has no power law of its
-smallest gaps (finitesize.py). Both are left out by default.
-
-Stability asks for γ ≥ (1 − θ)/2, mean field has γ = 1/(2 + θ). Source: arXiv:1809.09349, section IV, fig. 8.
+Stability against excitations that extend asks for γ ≥ 1/(2 + θ), which mean field saturates; against local ones, whose
+forces have an exponent of their own, for γ ≥ (1 − θ)/2. Source: arXiv:1809.09349, section IV, fig. 8; Lerner, Düring,
+Wyart, Soft Matter 9, 8252 (2013).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jamtools import finitesize, judgement, powerlaw
 from jamtools.errors import InputError
 from jamtools.records import Array, Run
+from jamtools.samples import Sample, gaps, overlaps
 from jamtools.window import MIN_VALUES
 
-#: The same contact tolerance as the runs': |Δ| ≤ 1e-10·ε is at zero, neither overlap nor gap.
-CONTACT = 1e-10
 INTERVALS = ("interval", "profile_interval", "bootstrap_interval", "reach")
 #: Of a run, in the record that is its own.
 OF_RUN = (
@@ -47,16 +42,6 @@ OF_RUN = (
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Values [n] pooled over runs, the run [n] each came from (or None), the cut below which they mean nothing, and why."""
-
-    values: Array
-    runs: NDArray[np.int64] | None
-    lower_cut: float = 0.0
-    cut_by: str = "nothing"
-
-
-@dataclass(frozen=True)
 class Options:
     """How to fit: as `powerlaw.fit`; a lower cut of None is chosen from the runs."""
 
@@ -67,74 +52,46 @@ class Options:
     seed: int = 0
 
 
-def overlaps(runs: Sequence[Run]) -> Sample:
-    """Δ/√L of every unsatisfied pattern of every jammed run, cut at the noise of the median run."""
-    parts, noise = [], []
-    for run in runs:
-        gaps = run.gaps.ravel()
-        unsatisfied = gaps[gaps > CONTACT * run.info["epsilon"]]
-        if len(unsatisfied):
-            unsatisfied = unsatisfied / np.sqrt(run.info["final_loss"])
-            noise.append(precision(run))
-        parts.append(unsatisfied)
-    return replace(_pool(parts), lower_cut=float(np.median(noise)) if noise else 0.0, cut_by="noise")
-
-
-def gaps(runs: Sequence[Run]) -> Sample:
-    """-Δ of every satisfied pattern, with the finite-size cut of the smallest run, or its noise where that is larger."""
-    parts = [-run.gaps.ravel() for run in runs]
-    parts = [x[x > CONTACT * run.info["epsilon"]] for x, run in zip(parts, runs)]
-    sample = _pool(parts)
-    if not len(sample.values):
-        return sample
-    N = min(run.info["n_effective_expected"] for run in runs)
-    finite = finitesize.cut(float(np.median(sample.values)), N)
-    noise = float(np.median([precision(run) * np.sqrt(run.info["final_loss"]) for run in runs]))
-    return replace(sample, lower_cut=max(finite, noise), cut_by="finite size" if finite > noise else "noise")
-
-
-def precision(run: Run) -> float:
-    """How far the overlaps Δ/√L of a run may still be from those of its minimum; 0 where L = 0."""
-    info = run.info
-    if not info["n_unsatisfied"]:
-        return 0.0
-    certificate = info.get("certificate") or {}
-    if info["certified"] and certificate.get("scale"):
-        return float(certificate["gradient"] / certificate["scale"])
-    step, loss = run.history["step"], run.history["loss"]
-    before = loss[step <= step[-1] / 2]
-    fell = max(0.0, float(before[-1] - loss[-1])) if len(before) else float(loss[-1])
-    return fell / float(loss[-1]) * float(np.sqrt(run.gaps.size / (2 * info["n_unsatisfied"])))
-
-
-def _pool(parts: list[Array]) -> Sample:
-    runs = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    return Sample(np.concatenate(parts) if parts else np.empty(0), runs)
-
-
 def distributions(runs: Sequence[Run], options: Options) -> dict[str, Any]:
     """θ and γ with their intervals, tests and verdicts, histograms and fitted curves, as one JSON-able object.
 
     A distribution with too few values is reported as {"refused": why, "exponent": None, …}.
-    Raises InputError when neither can be fitted, or for runs not trained on the hinge loss or diverged.
+    Raises InputError when neither can be fitted, for runs not trained on the hinge loss or diverged, and for a run
+    given twice, which would count as two.
     """
+    _check_once(runs)
     result = _both(runs, options)
     if all(half["exponent"] is None for half in result.values()):
-        raise InputError(f"no exponent from {len(runs)} run(s): overlaps: {result['overlaps']['refused']}")
+        reasons = "; ".join(f"{name}: {half['refused']}" for name, half in result.items())
+        raise InputError(f"no exponent from {len(runs)} run(s): {reasons}")
     result["gaps"] |= _by_size(runs, options)
+    _warn_of_sizes(result["gaps"])
     return {"kind": "gaps", "n_runs": len(runs), "fits": _fits(runs), **result, "bounds": _bounds(**result)}
 
 
-def of_each(runs: Sequence[Run], options: Options) -> Iterator[dict[str, Any]]:
-    """The same of each run by itself, with what tells it apart; where it has too few values, that is said.
-
-    Raises InputError as `distributions` does for what it cannot read.
-    """
+def _check_once(runs: Sequence[Run]) -> None:
+    seen: dict[bytes, int] = {}
     for number, run in enumerate(runs):
-        info = {name: run.info[name] for name in OF_RUN}
+        key = run.theta.tobytes() + run.gaps.tobytes()
+        if key in seen:
+            raise InputError(
+                f"got run {number} with the same parameters and gaps as run {seen[key]}, expected each run once"
+            )
+        seen[key] = number
+
+
+def of_each(
+    runs: Sequence[Run], options: Options, names: Sequence[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """The same of each run by itself, with its name (its number if there are none) and what tells it apart.
+
+    Where a run has too few values, that is said. Raises InputError as `distributions` does for what it cannot read.
+    """
+    for name, run in zip(names or [f"r{number:04d}" for number in range(len(runs))], runs, strict=True):
+        info = {field: run.info[field] for field in OF_RUN}
         yield {
             "kind": "gaps",
-            "run": f"r{number:04d}",
+            "run": name,
             "n_runs": 1,
             **info,
             "N": info["n_effective_expected"],
@@ -179,44 +136,68 @@ def _by_size(runs: Sequence[Run], options: Options) -> dict[str, Any]:
     for N in sizes:
         its = [run for run in runs if run.info["n_effective_expected"] == N]
         half = _exponent(gaps(its), -1, options, judgement.GAMMA)
-        names = ("exponent", "interval", "standard_error", "n", "lower_cut", "settled", "refused")
+        names = ("exponent", "interval", "standard_error", "reach", "n", "lower_cut", "settled", "refused")
         rows.append({"N": N, "n_runs": len(its), **{name: half[name] for name in names if name in half}})
     return {"sizes": rows, "extrapolated": _extrapolated(rows, options.level)}
 
 
 def _extrapolated(rows: Sequence[dict[str, Any]], level: float) -> dict[str, Any]:
-    """γ for N → ∞ from the sizes that have one; the error of each is half its interval."""
+    """γ for N → ∞ from the sizes that have one, judged; the error of each is its standard error with its reach."""
     from scipy.special import ndtri
 
-    known = [row for row in rows if row["exponent"] is not None and None not in row["interval"]]
-    if len(known) < 2:
-        return {
-            "exponent": None,
-            "interval": None,
-            "refused": f"{len(known)} sizes with an exponent, expected 2",
-        }
-    z = float(ndtri((1 + level) / 2))
-    errors = [(row["interval"][1] - row["interval"][0]) / (2 * z) for row in known]
-    trend = finitesize.extrapolate(
-        [row["N"] for row in known], [row["exponent"] for row in known], errors, level
-    )
-    return trend.as_dict()
+    known = [row for row in rows if row["exponent"] is not None]
+    errors = [math.hypot(row["standard_error"], *row["reach"]) for row in known]
+    try:
+        if len(known) < 2:
+            raise InputError(f"{len(known)} of {len(rows)} sizes have an exponent, expected two")
+        trend = finitesize.extrapolate(
+            [row["N"] for row in known], [row["exponent"] for row in known], errors, level
+        )
+    except InputError as error:
+        return {"exponent": None, "interval": None, "refused": str(error)}
+    low, high = trend.interval
+    sigma = (high - low) / 2 / float(ndtri((1 + level) / 2))
+    n = sum(row["n"] for row in known)
+    found = judgement.Found(trend.exponent, trend.interval, level, sigma, (0.0, 0.0), n)
+    return {**trend.as_dict(), **judgement.judge(found, judgement.GAMMA)}
+
+
+def _warn_of_sizes(half: dict[str, Any]) -> None:
+    """Where γ moves with N the pooled one is of no system: its verdict gives way to that of the limit."""
+    trend = half.get("extrapolated") or {}
+    if half["exponent"] is not None and trend.get("p_constant", 1.0) <= judgement.SIGNIFICANT:
+        half["verdict"] = (
+            f"the sizes differ (p = {trend['p_constant']:.2g}), pooled they are no power law of any system; "
+            f"for N → ∞: {trend['verdict']}"
+        )
 
 
 def _bounds(overlaps: dict[str, Any], gaps: dict[str, Any]) -> dict[str, Any] | None:
-    """Where θ and γ stand against mean field, γ = 1/(2+θ), and against stability, γ ≥ (1−θ)/2."""
-    if any(half["exponent"] is None or None in half["interval"] for half in (overlaps, gaps)):
+    """Where θ and γ stand against 1/(2+θ), which mean field saturates, and (1−θ)/2; None where a fit is not sound.
+
+    γ is that of N → ∞ where the sizes differ.
+    """
+    trend = gaps.get("extrapolated") or {}
+    moves = trend.get("p_constant", 1.0) <= judgement.SIGNIFICANT
+    half = trend if moves else gaps
+    fits = [overlaps] if moves else [overlaps, gaps]
+    if any(one["exponent"] is None or None in one["interval"] or not _sound(one) for one in fits):
         return None
-    theta, (low, high), (least, most) = overlaps["exponent"], overlaps["interval"], gaps["interval"]
-    mean_field, stable = [1 / (2 + high), 1 / (2 + low)], [(1 - high) / 2, (1 - low) / 2]
+    theta, (low, high), (least, most) = overlaps["exponent"], overlaps["interval"], half["interval"]
+    extended, local = [1 / (2 + high), 1 / (2 + low)], [(1 - high) / 2, (1 - low) / 2]
     return {
-        "mean_field": {
-            "gamma": 1 / (2 + theta),
-            "interval": mean_field,
-            "compatible": least <= mean_field[1] and most >= mean_field[0],
+        "extended": {
+            "gamma_at_least": 1 / (2 + theta),
+            "interval": extended,
+            "kept": most >= extended[0],
+            "saturated": least <= extended[1] and most >= extended[0],
         },
-        "stability": {"gamma_at_least": (1 - theta) / 2, "interval": stable, "compatible": most >= stable[0]},
+        "local": {"gamma_at_least": (1 - theta) / 2, "interval": local, "kept": most >= local[0]},
     }
+
+
+def _sound(half: dict[str, Any]) -> bool:
+    return half["settled"] is not False and (half["p_fit"] is None or half["p_fit"] > judgement.SIGNIFICANT)
 
 
 def _exponent(
@@ -234,16 +215,20 @@ def exponent(
 ) -> dict[str, Any]:
     """t of x^t (or -t with sign = -1) for a sample, with interval, range, tests, verdict, histogram and curve.
 
+    `references`: what to compare it with; those of θ if None.
+
     Raises InputError as `powerlaw.fit` does.
     """
     if not len(sample.values):
         raise InputError(f"no values, expected at least {MIN_VALUES}; give runs that have some")
+    references = judgement.THETA if references is None else references
     given = options.lower_cut is not None
     cut, cut_by = (options.lower_cut or 0.0, "given") if given else (sample.lower_cut, sample.cut_by)
-    if cut_by == "noise" and cut >= np.median(sample.values):
+    middle = float(np.median(sample.values))
+    if cut_by == "noise" and cut >= middle and len(sample.values) >= MIN_VALUES:
         raise InputError(
-            f"got runs that still descend: since half of their steps their values moved by {cut:.2g}, as far as the median; "
-            "train them longer, finish them with jam-train --finish, or give --lower-cut"
+            f"got runs that still descend: since half of their steps their values moved by {cut:.2g}, the median is "
+            f"{middle:.2g}; train them longer, finish them with jam-train --finish, or give --lower-cut"
         )
     fit = powerlaw.fit(
         sample.values,
@@ -259,17 +244,10 @@ def exponent(
         **record,
         "cut_by": cut_by,
         "range": [float(sample.values[sample.values > cut].min()), fit.upper_cut],
-        **_judged(fit, record, len(sample.values), references or EITHER),
+        **_judged(fit, record, len(sample.values), references),
         "histogram": _histogram(sample.values),
         "curve": _curve(sample.values, fit),
     }
-
-
-#: Of numbers that nobody says what they are.
-EITHER = (
-    *(judgement.Reference(f"θ, {name.name}", name.value) for name in judgement.THETA),
-    *(judgement.Reference(f"-γ, {name.name}", -name.value) for name in judgement.GAMMA),
-)
 
 
 def _turned(fit: powerlaw.PowerLaw, sign: int) -> dict[str, Any]:
@@ -291,6 +269,8 @@ def _judged(
         exponent=record["exponent"],
         interval=(-abs(low) if np.isinf(low) else low, high),
         level=fit.level,
+        standard_error=fit.standard_error,
+        reach=(record["reach"][0], record["reach"][1]),
         n=n,
         p_null=record["p_null"],
         p_fit=record["p_fit"],

@@ -1,15 +1,16 @@
 r"""What an exponent says about the values that theory and others found, and how many more numbers it would take.
 
-    distance = z (t − t_ref) / |end − t|        in standard errors, end: that of the interval on the side of t_ref
+    distance = (|t − t_ref| − reach)₊ / σ        in standard errors; reach: what less biased fits add on that side
 
-An interval of half-width w from n numbers shrinks like n^−1/2. To tell a from b at its level in four cases of five
-takes
+To tell a from b in four cases of five, with reach and σ that fall like n^−1/2, takes
 
-    n' = n ((z + z_0.8) w / z |a − b|)²
+    n' = n ((reach + (z + z_0.8) σ) / |a − b|)²
 
-numbers, as long as the share fitted stays what it is. Sources of the values: spheres and the non-convex perceptron
-in mean field, Charbonneau, Kurchan, Parisi, Urbani, Zamponi (doi:10.1146/annurev-conmatphys-031016-025334);
-networks, arXiv:1809.09349, figs. 8, 9.
+numbers, as long as the share fitted stays what it is. Where that is no more than there are, and yet the interval holds
+both, the case is the fifth, and what makes an interval too short for both is given, n' = n (length / |a − b|)².
+
+Sources of the values: spheres and the non-convex perceptron in mean field, Charbonneau, Kurchan, Parisi, Urbani, Zamponi
+(doi:10.1146/annurev-conmatphys-031016-025334); networks, arXiv:1809.09349, figs. 8, 9.
 """
 
 from __future__ import annotations
@@ -48,15 +49,26 @@ GAMMA = (
 
 @dataclass(frozen=True)
 class Found:
-    """What is judged: an exponent, its interval at a level, of n numbers, the tests, whether it moves with the share."""
+    """What is judged: an exponent with its interval, standard error and reach, of n numbers, and the tests."""
 
     exponent: float
     interval: tuple[float, float]
     level: float
+    standard_error: float
+    reach: tuple[float, float]
     n: int
-    p_null: float | None
+    p_null: float | None = None
     p_fit: float | None = None
     settled: bool | None = None
+
+    @property
+    def sound(self) -> bool:
+        """Nothing speaks against the fit itself."""
+        return self.settled is not False and (self.p_fit is None or self.p_fit > SIGNIFICANT)
+
+    def holds(self, value: float) -> bool:
+        """Whether the interval does."""
+        return self.interval[0] <= value <= self.interval[1]
 
 
 def judge(found: Found, references: Sequence[Reference]) -> dict[str, Any]:
@@ -66,71 +78,71 @@ def judge(found: Found, references: Sequence[Reference]) -> dict[str, Any]:
             "name": reference.name,
             "value": reference.value,
             "distance": distance(found, reference.value),
-            "compatible": found.interval[0] <= reference.value <= found.interval[1],
+            "compatible": found.holds(reference.value),
         }
         for reference in references
     ]
-    inside = [reference for reference, row in zip(references, compared) if row["compatible"]]
+    inside = [reference for reference in references if found.holds(reference.value)]
     pairs = [(a, b, needed(found, a.value, b.value)) for a, b in combinations(inside, 2)]
     separate = [{"pair": [a.value, b.value], "n_needed": n} for a, b, n in pairs]
-    return {
-        "references": compared,
-        "separate": separate,
-        "verdict": "; ".join(_words(found, references, inside, pairs)),
-    }
+    outside = [reference for reference in references if not found.holds(reference.value)]
+    words = [*_doubts(found), *_comparison(found, inside, outside, pairs)]
+    return {"references": compared, "separate": separate, "verdict": "; ".join(words)}
 
 
 def distance(found: Found, value: float) -> float | None:
-    """From `value` to the exponent, in standard errors of the side that it lies on; None without an end there."""
-    from scipy.special import ndtri
-
-    width = _half_width(found, value)
-    if not width or not math.isfinite(width):
-        return None
-    return float(ndtri((1 + found.level) / 2)) * (found.exponent - value) / width
+    """By how many standard errors the exponent lies beyond the reach of `value`: positive where it is larger."""
+    apart = found.exponent - value
+    beyond = max(0.0, abs(apart) - found.reach[0 if apart > 0 else 1])
+    return math.copysign(beyond / found.standard_error, apart) if found.standard_error > 0 else None
 
 
 def needed(found: Found, a: float, b: float) -> int | None:
-    """How many numbers tell a from b, to two digits; None without an end of the interval."""
+    """How many numbers tell a from b, to two digits; None where the interval has no end."""
     from scipy.special import ndtri
 
-    width = max(_half_width(found, a), _half_width(found, b))
-    if not math.isfinite(width):
+    length = found.interval[1] - found.interval[0]
+    if not math.isfinite(length):
         return None
-    z = float(ndtri((1 + found.level) / 2))
-    n = found.n * ((z + float(ndtri(POWER))) / z * width / (a - b)) ** 2
+    quantiles = float(ndtri((1 + found.level) / 2)) + float(ndtri(POWER))
+    n = found.n * ((max(found.reach) + quantiles * found.standard_error) / (a - b)) ** 2
+    if n <= found.n:
+        n = found.n * (length / (a - b)) ** 2
     digits = 10 ** max(math.floor(math.log10(n)) - 1, 0) if n >= 1 else 1
     return max(math.ceil(n / digits) * digits, 1)
 
 
-def _half_width(found: Found, value: float) -> float:
-    return abs(found.interval[0 if value < found.exponent else 1] - found.exponent)
-
-
-def _words(
-    found: Found,
-    references: Sequence[Reference],
-    inside: Sequence[Reference],
-    pairs: Sequence[tuple[Reference, Reference, int | None]],
-) -> list[str]:
+def _doubts(found: Found) -> list[str]:
+    """What speaks against the fit, and against there being a power law at all."""
     words = []
     if found.settled is False:
-        words.append("not settled: no fit to fewer values is left to check this one, more numbers are needed")
-    if found.p_null is None or math.isnan(found.p_null) or found.p_null > SIGNIFICANT:
-        p = "" if found.p_null is None else f" (p = {found.p_null:.2g})"
-        words.append(f"no power law, exponent 0, is not excluded{p}")
+        words.append("not settled: no other fit is left to check this one by, more numbers may help")
     if found.p_fit is not None and found.p_fit <= SIGNIFICANT:
         words.append(f"the fit is rejected (p = {found.p_fit:.2g})")
-    outside = [_named(reference) for reference in references if reference not in inside]
-    if pairs:
-        a, b, n = max(pairs, key=lambda pair: abs(pair[0].value - pair[1].value))
-        more = f"; about {n} needed" if n else ""
-        low, high = sorted((a.value, b.value))
-        words.append(f"cannot separate {low:.2f} from {high:.2f} with {found.n} numbers{more}")
-    elif inside:
+    if found.holds(0.0):
+        p = "" if found.p_null is None else f" (p = {found.p_null:.2g})"
+        words.append(f"no power law, exponent 0, is not excluded{p}")
+    return words
+
+
+def _comparison(
+    found: Found,
+    inside: Sequence[Reference],
+    outside: Sequence[Reference],
+    pairs: Sequence[tuple[Reference, Reference, int | None]],
+) -> list[str]:
+    """Which of the values it could be, and which not."""
+    words = []
+    if len(inside) == 1:
         words.append(f"compatible with {_named(inside[0])}")
+    if pairs:
+        one = inside[0]  # the first of the references that it may be, against the others
+        others = [(b, n) for a, b, n in pairs if a == one]
+        shown = ", ".join(_named(b) + (f", about {n} needed" if n else "") for b, n in others)
+        words.append(f"cannot separate {_named(one)} with {found.n} numbers from {shown}")
     if outside:
-        words.append(f"excludes {', '.join(outside)}")
+        would = "excludes" if found.sound else "would exclude, if the fit held,"
+        words.append(f"{would} {', '.join(map(_named, outside))}")
     return words
 
 

@@ -29,9 +29,9 @@ from numpy.typing import ArrayLike, NDArray
 from jamtools.choice import ORDERS, SHARES, Choice, Rung, choose, ladder
 from jamtools.errors import InputError
 from jamtools.goodness import goodness
-from jamtools.resampling import MIN_REPLICAS, Interval, resample, student_interval
+from jamtools.resampling import MIN_CLUSTERS, MIN_REPLICAS, Interval, resample, student_interval
 from jamtools.tilt import Array, Maximum, moments, powers, profile
-from jamtools.window import MAX_ORDER, Window
+from jamtools.window import MAX_ORDER, MIN_VALUES, Window
 
 SPARSE = 10  # below the tenth smallest value the count is known to worse than 1/√10
 
@@ -52,15 +52,16 @@ class Trial:
 class PowerLaw:
     """A fitted lower tail p(x) ∝ x^exponent exp(c₁x + c₂x² + …) on lower_cut < x ≤ upper_cut.
 
-    `interval`: the wider of `profile_interval` (values taken as independent) and `bootstrap_interval` (runs taken as
-    independent; None without enough runs), drawn out by `reach`: how far below and above the exponent the fits lie that are
-    less biased. `standard_error`: of the exponent at this order and share, over values or over runs, the larger. `settled`:
-    there were such fits, and they agree; None where order and share were given. `stability`: all the fits.
-    `coefficients` are c₁, c₂, … in units of 1/x, 1/x², …. `p_null`: likelihood ratio of exponent 0, its statistic divided by
-    the square of how much wider than the profile the interval is on the side of 0. `design_effect`: variance over runs as a
-    multiple, at least 1, of that of independent values. `p_fit`: goodness of fit, None if not asked for or not to be
-    had; it takes values as independent and comes out too small where runs differ. `decades`: from the tenth smallest value
-    to the cut. `converged`: both ends of the interval and the null were reached.
+    `interval`: the wider of `profile_interval` (values taken as independent) and `bootstrap_interval` (runs taken
+    as independent; None without enough runs), drawn out by `reach`: how far below and above the exponent the fits
+    lie that are less biased. `standard_error`: of the exponent at this order and share, over values or over runs,
+    the larger. `settled`: there were such fits, and they agree; None where order and share were given.
+    `stability`: all the fits. `coefficients` are c₁, c₂, … in units of 1/x, 1/x², …. `p_null`: likelihood ratio
+    of the exponent from which `reach` reaches to 0, that is of 0 where there is none, divided by the design
+    effect: at most 1 - level where 0 lies outside of the interval. `design_effect`: variance over runs as a
+    multiple, at least 1, of that of independent values. `p_fit`: goodness of fit, None if not asked for or not to
+    be had; it takes values as independent and comes out too small where runs differ. `decades`: from the tenth
+    smallest value to the cut. `converged`: both ends of the interval and the null were reached.
     """
 
     exponent: float
@@ -116,7 +117,8 @@ def fit(
     """Exponent t of p(x) ∝ x^t as x → 0, from the lowest `share` of the `values` [n] above `lower_cut`.
 
     `order`: degree of the tilt, 0 to 3. What is None of it and the share is chosen by the data. `clusters` [n]: the run (a
-    whole number) each value came from; with 8 runs or more whole runs are resampled `n_bootstrap` times (0: never).
+    whole number) each value came from; with 8 runs or more whole runs are resampled `n_bootstrap` times (0: never);
+    with fewer the values are taken as independent throughout.
     `n_gof`: replicas for the goodness of fit (0: none).
 
     Raises InputError for values that are not finite and positive, for fewer than 50 in the window, and for values so nearly
@@ -127,8 +129,9 @@ def fit(
     """
     _check_options(order, share, lower_cut, level, n_bootstrap, n_gof, seed)
     x, runs = _check_values(values, clusters)
-    orders, shares = ORDERS if order is None else (order,), SHARES if share is None else (share,)
-    rungs = ladder(x, runs, orders, shares, lower_cut)
+    n_clusters = None if runs is None else int(runs.max()) + 1
+    orders, shares = ORDERS if order is None else (order,), _shares(x, lower_cut, share)
+    rungs = ladder(x, runs if (n_clusters or 0) >= MIN_CLUSTERS else None, orders, shares, lower_cut)
     choice = choose(rungs)
     rung = rungs[choice.taken]
     window, top, t = rung.window, rung.top, rung.exponent
@@ -140,7 +143,7 @@ def fit(
         level=level,
         n=window.n,
         n_total=x.size,
-        n_clusters=None if runs is None else int(runs.max()) + 1,
+        n_clusters=n_clusters,
         order=rung.order,
         share=rung.share,
         lower_cut=lower_cut,
@@ -155,24 +158,33 @@ def fit(
     )
 
 
+def _shares(x: Array, lower_cut: float, share: float | None) -> tuple[float, ...]:
+    """The shares to try; of less than 63 values the first is the one that leaves 50, up to all."""
+    if share is not None:
+        return (share,)
+    above = x.size - int(np.searchsorted(x, lower_cut, side="right"))
+    return (min(1.0, max(SHARES[0], MIN_VALUES / max(above, 1))), *SHARES[1:])
+
+
 def _uncertainty(
     rung: Rung, runs: NDArray[np.intp] | None, choice: Choice, level: float, n_bootstrap: int, seed: int
 ) -> dict[str, Any]:
     """Standard error, intervals and p_null of a rung."""
     window, top, t = rung.window, rung.top, rung.exponent
-    error, bootstrap, effect, notes = top.error / math.sqrt(window.n), None, 1.0, []
+    error, bootstrap, effect, free = top.error / math.sqrt(window.n), None, 1.0, math.inf
+    notes = [_rounding(window), "" if t > -1 else "the likelihood is largest at the edge, t = -1"]
     if runs is not None:
         size, rng = int(runs.max()) + 1, np.random.default_rng([seed, 0])
         replicas, note = resample(window, top, runs[window.within], size, n_bootstrap, rng)
         notes += [note]
         if not note:
             spread, bootstrap = student_interval(t, replicas, size, level)
-            error, effect = max(error, spread), max(1.0, (spread / error) ** 2)
+            error, effect, free = max(error, spread), max(1.0, (spread / error) ** 2), size - 1
     profile = _profile_interval(window, top, level)
     low, high = max(profile, bootstrap or profile, key=lambda ends: ends[1] - ends[0])
     interval = max(-1.0, low - choice.below), high + choice.above
-    notes += ["" if t > -1 else "the likelihood is largest at the edge, t = -1"]
-    p_null = _p_null(window, top, max(effect, _widening(t, interval, profile)))
+    nearest = min(t, choice.below) if t > 0 else max(t, -choice.above)
+    p_null = _p_value(window, top, nearest, effect, free)
     return {
         "standard_error": error,
         "interval": interval,
@@ -186,11 +198,12 @@ def _uncertainty(
     }
 
 
-def _widening(t: float, interval: Interval, profile: Interval) -> float:
-    """The square of how much further towards 0 the interval reaches than the profile's."""
-    side = 0 if t > 0 else 1
-    ends = interval[side] - t, profile[side] - t
-    return max(1.0, (ends[0] / ends[1]) ** 2) if ends[1] and all(map(math.isfinite, ends)) else 1.0
+def _rounding(window: Window) -> str:
+    """A word where many values are the same: what is lower than their rounding is not known."""
+    different = len(np.unique(window.statistics[0]))
+    if different >= 0.9 * window.n:
+        return ""
+    return f"only {different} of {window.n} values differ: if they are rounded, cut what is near the rounding"
 
 
 def density(x: ArrayLike, result: PowerLaw) -> Array:
@@ -217,11 +230,16 @@ def log_histogram(values: ArrayLike, bins_per_decade: int = 5) -> tuple[Array, N
 # What can be said of one fit
 
 
-def _p_null(window: Window, top: Maximum, widening: float) -> float:
-    """Likelihood ratio of t = 0, divided by what more than chance is in it (Rao & Scott 1984, to first order)."""
-    null = profile(0.0, window.mean[: top.eta.size], window.u0, top)
-    ratio = 2 * window.n * max(0.0, top.height - null.height) / widening
-    return math.erfc(math.sqrt(ratio / 2)) if null.converged else math.nan  # χ² with one degree of freedom
+def _p_value(window: Window, top: Maximum, t: float, design_effect: float, free: float) -> float:
+    """Likelihood ratio of the exponent t, over the design effect (Rao & Scott 1984, to first order).
+
+    Its root is normal, or Student's with as many degrees of freedom as the runs leave.
+    """
+    from scipy.special import stdtr
+
+    null = profile(t, window.mean[: top.eta.size], window.u0, top)
+    ratio = 2 * window.n * max(0.0, top.height - null.height) / design_effect
+    return 2 * float(stdtr(free, -math.sqrt(ratio))) if null.converged else math.nan
 
 
 def _profile_interval(window: Window, top: Maximum, level: float) -> Interval:

@@ -314,12 +314,15 @@ def read_numbers(source: str) -> NDArray[np.float64]:
     try:
         if data.startswith(b"\x93NUMPY"):
             numbers = np.load(io.BytesIO(data), allow_pickle=False).ravel()
+            if np.iscomplexobj(numbers):
+                raise ValueError("complex numbers")
         else:
             lines = (line.partition("#")[0] for line in data.decode().splitlines())
             numbers = np.array([word for line in lines for word in line.split()], dtype=np.float64)
         return numbers.astype(np.float64)
     except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{describe(source)}{error}, expected numbers as text or .npy") from error
+        what = str(error) if len(str(error)) < 80 else f"{str(error)[:60]}…"
+        raise InputError(f"{describe(source)}{what}, expected numbers as text or .npy") from error
 
 
 def dataset_bytes(dataset: Dataset, provenance: list[dict[str, Any]]) -> bytes:

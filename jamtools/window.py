@@ -59,7 +59,8 @@ def select(x: Array, share: float, lower_cut: float) -> Window:
     if tail.size < MIN_VALUES:
         raise InputError(
             f"{tail.size} of {x.size} values in the fit (share {share:g}, lower cut {lower_cut:g}), expected at least "
-            f"{MIN_VALUES}; pool more runs, raise the share or lower the cut"
+            f"{MIN_VALUES}, for which it takes {math.ceil(MIN_VALUES / share)} above the cut; pool more runs, raise the "
+            "share or lower the cut"
         )
     cut = float(tail[-1])
     if tail[0] / cut < np.finfo(float).tiny or abs(math.log10(cut)) > 100:  # c₃ is in units of cut⁻³
@@ -80,6 +81,10 @@ def estimate(window: Window, order: int) -> Maximum:
         top = maximise(mean, window.u0, np.array([bare, *order * [0.0]]))
         if top.converged and not collinear(top.covariance):
             return top
+    if not window.statistics[0].std() > 0:
+        raise InputError(
+            f"{window.n} values that are all equal, expected a broad tail of many different ones"
+        )
     raise InputError(
         f"{window.n} values with a spread of {window.statistics[0].std():.2g} in their logarithm determine no tail of order "
         f"{order}, expected a broad tail of many different values; give other values, a lower order or another share"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from scipy import optimize, stats
@@ -80,7 +78,17 @@ def test_the_trend_tests_are_uniform_where_there_is_none() -> None:
     assert stats.kstest(p, "uniform").pvalue > 1e-3
 
 
-def test_one_size_is_refused() -> None:
-    with pytest.raises(InputError, match="at least two different N"):
-        extrapolate([100, 100], [0.1, 0.2], [0.1, 0.1])
-    assert math.isfinite(extrapolate([100, 100, 200], [0.1, 0.2, 0.3], [0.1, 0.1, 0.1]).exponent)
+@pytest.mark.parametrize("N", [[100, 100], [79, 80, 150]])
+def test_sizes_too_near_each_other_are_refused(N: list[int]) -> None:
+    with pytest.raises(InputError, match=f"N from {N[0]} to {N[-1]}, expected a factor of 2"):
+        extrapolate(N, np.full(len(N), 0.3), np.full(len(N), 0.1))
+
+
+def test_of_two_sizes_the_limit_is_that_of_the_middle_power_whatever_the_errors() -> None:
+    found = [extrapolate([100, 400], [0.2, 0.3], [error, error]) for error in (0.1, 0.11, 0.13, 0.2)]
+    assert {one.omega for one in found} == {0.5}
+    assert [one.exponent for one in found] == pytest.approx([0.4] * 4)  # N^-½ halves: as far again
+
+
+def test_no_limit_is_above_one() -> None:
+    assert extrapolate([100, 200], [0.3, 0.9], [0.1, 0.1]).interval[1] == 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jamtools import gaps
+from jamtools import gaps, samples
 from jamtools.errors import InputError
 from jamtools.records import HISTORY_FIELDS, RUN_FIELDS, Run
 
@@ -58,20 +58,20 @@ def test_the_finite_size_cut_follows_the_smallest_n():
     assert cut == pytest.approx(10 * 0.55 * 200 ** (-1 / (1 - 0.41269)))
 
 
-def test_overlaps_of_a_run_that_still_descends_are_cut_at_least_at_what_they_moved():
-    """Δ → Δ + δ for all N_Δ unsatisfied of P patterns of equal Δ: the bound of Cauchy and Schwarz is attained."""
-    delta, step, P = 0.2, 1e-4, 50
-    before, after = (0.5 * 10 * size**2 / P for size in (delta + step, delta))
-    run = planted_run([delta] * 10 + [-1.0] * 40, final_loss=after, fell=before / after - 1, n_unsatisfied=10)
-    assert gaps.precision(run) == pytest.approx(step / np.sqrt(after), rel=2 * step / delta)
-    assert gaps.overlaps([run]).lower_cut == gaps.precision(run)
+@pytest.mark.parametrize("step", [1e-4, 0.1, 3.0])
+def test_overlaps_of_a_run_that_still_descends_are_cut_at_what_they_moved_at_least(step):
+    """Δ = 0.2 + step → 0.2 for all unsatisfied patterns: the bound is attained, however far they moved."""
+    P, before, after = 50, 0.5 * 10 * (0.2 + step) ** 2 / 50, 0.5 * 10 * 0.2**2 / 50
+    run = planted_run([0.2] * 10 + [-1.0] * (P - 10), final_loss=after, fell=before / after - 1)
+    assert samples.precision(run) == pytest.approx(step / np.sqrt(after), rel=1e-6)
+    assert gaps.overlaps([run]).lower_cut == samples.precision(run)
 
 
 def test_a_certified_minimum_is_cut_at_what_its_subgradient_leaves():
     certificate = {"gradient": 3e-13, "scale": 2e-2}
     run = planted_run([0.2, -0.1], fell=0.5, certified=True, certificate=certificate)
-    assert gaps.precision(run) == pytest.approx(1.5e-11)
-    assert gaps.precision(planted_run([-0.2, -0.1], final_loss=0.0)) == 0.0
+    assert samples.precision(run) == pytest.approx(1.5e-11)
+    assert samples.precision(planted_run([-0.2, -0.1], final_loss=0.0)) == 0.0
 
 
 def test_runs_that_have_not_arrived_anywhere_are_refused_unless_the_cut_is_given():
@@ -84,8 +84,9 @@ def test_runs_that_have_not_arrived_anywhere_are_refused_unless_the_cut_is_given
 
 
 def test_one_run_that_moves_does_not_decide_the_cut_of_many():
-    runs = [planted_run([0.1, -0.3], fell=fell) for fell in (1e-6, 1e-6, 0.9)]
-    assert gaps.overlaps(runs).lower_cut == pytest.approx(1e-6)
+    runs = [planted_run([0.1, -0.3], fell=fell, seed=k) for k, fell in enumerate((1e-6, 1e-6, 0.9))]
+    alone = [samples.precision(run) for run in runs]
+    assert gaps.overlaps(runs).lower_cut == alone[0] < 1e-5 < alone[2]
 
 
 def test_planted_exponents_are_recovered_with_their_signs():
@@ -152,8 +153,8 @@ def mixed_runs(sizes, n=1500, seeds=10):
 
 
 def test_runs_of_several_sizes_give_a_trend_and_its_limit():
-    found = gaps.distributions(mixed_runs((200, 800, 3200)), gaps.Options(lower_cut=0.0))["gaps"]
-    assert [(row["N"], row["n_runs"]) for row in found["sizes"]] == [(200, 10), (800, 10), (3200, 10)]
+    found = gaps.distributions(mixed_runs((200, 800, 3200), seeds=16), gaps.Options(lower_cut=0.0))["gaps"]
+    assert [(row["N"], row["n_runs"]) for row in found["sizes"]] == [(200, 16), (800, 16), (3200, 16)]
     for row in found["sizes"]:
         low, high = row["interval"]
         assert low <= 0.4 - 3 / np.sqrt(row["N"]) <= high
@@ -188,10 +189,34 @@ def test_the_bounds_are_those_of_mean_field_and_of_stability():
         return gaps.distributions(runs, gaps.Options(order=1, share=0.8, lower_cut=0.0))["bounds"]
 
     good, bad = bounds(0.423, 0.4127), bounds(0.1, -0.2)
-    assert good["mean_field"]["gamma"] == pytest.approx(0.4127, abs=0.03)
-    assert good["mean_field"]["compatible"] and good["stability"]["compatible"]
-    assert bad["stability"]["gamma_at_least"] == pytest.approx(0.45, abs=0.1)
-    assert not bad["mean_field"]["compatible"] and not bad["stability"]["compatible"]
+    assert good["extended"]["gamma_at_least"] == pytest.approx(1 / 2.423, abs=0.03)
+    assert good["extended"]["saturated"] and good["extended"]["kept"] and good["local"]["kept"]
+    assert bad["local"]["gamma_at_least"] == pytest.approx(0.45, abs=0.1)
+    assert not (bad["extended"]["saturated"] or bad["extended"]["kept"] or bad["local"]["kept"])
+
+
+def test_a_run_given_twice_is_refused():
+    runs = mixed_runs((200,), seeds=2)
+    with pytest.raises(InputError, match="run 2 with the same parameters and gaps as run 1"):
+        gaps.distributions([*runs, runs[1]], gaps.Options())
+
+
+def test_where_the_sizes_differ_the_verdict_is_that_of_the_limit():
+    found = gaps.distributions(
+        mixed_runs((100, 400, 6400), seeds=20), gaps.Options(lower_cut=0.0, order=1, share=0.8)
+    )
+    half = found["gaps"]
+    assert half["extrapolated"]["p_constant"] < 0.05
+    assert half["verdict"].startswith("the sizes differ (p = ")
+    assert half["verdict"].endswith(half["extrapolated"]["verdict"])
+
+
+def test_a_run_without_gaps_has_no_say_in_their_cut():
+    runs = [
+        planted_run(-np.linspace(0.1, 1.0, 101), n_effective_expected=1000),
+        planted_run([0.1] * 9, n_effective_expected=3),
+    ]
+    assert gaps.gaps(runs).lower_cut == gaps.gaps(runs[:1]).lower_cut
 
 
 def test_each_run_by_itself_is_what_the_ensemble_of_that_run_alone_is():

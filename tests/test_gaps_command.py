@@ -86,6 +86,22 @@ def test_a_line_per_run(files: Path) -> None:
     assert all(line["overlaps"]["exponent"] is not None for line in lines)
 
 
+def test_runs_keep_their_names_when_others_are_left_out(files: Path) -> None:
+    args = ("a.safetensors", "b.safetensors", "--per-run", "--where", "depth == 2", "-q")
+    lines = jam("gaps", *args, cwd=files, check=True).stdout.splitlines()
+    assert [json.loads(line)["run"] for line in lines] == ["r0008", "r0009", "r0010", "r0011"]
+
+
+def test_a_field_that_some_runs_have_not_is_null_for_them(files: Path) -> None:
+    found = record("a.safetensors", "b.safetensors", "--where", "certificate.scale > 0", "-q", cwd=files)
+    assert found["n_runs"] == 8
+
+
+def test_a_file_given_twice_is_refused(files: Path) -> None:
+    said = refusal(jam("gaps", "a.safetensors", "a.safetensors", "-q", cwd=files))
+    assert "run 8 with the same parameters and gaps as run 0" in said
+
+
 def test_a_run_with_too_few_values_says_so_in_its_line(files: Path) -> None:
     few = artefacts.run(P=6, seed=1)
     (files / "few.safetensors").write_bytes(runs_bytes(Runs(artefacts.dataset(6), [few]), artefacts.STEPS))
@@ -100,7 +116,9 @@ def test_plain_numbers_are_judged_too(tmp_path: Path) -> None:
     found = record("--values", "x.txt", "-q", cwd=tmp_path)
     assert found["kind"] == "exponent"
     assert found["interval"][0] <= 0.42 <= found["interval"][1]
-    assert "θ, spheres" in {row["name"] for row in found["references"]}
+    assert [row["value"] for row in found["references"]] == [0.42311, 0.3, 0.2]
+    as_gaps = record("--values", "x.txt", "--as", "gamma", "-q", cwd=tmp_path)
+    assert [row["value"] for row in as_gaps["references"]] == [-0.41269, -0.2, -0.16, -0.25]
     assert record("--values", "x.npy", "-q", cwd=tmp_path)["exponent"] == pytest.approx(
         found["exponent"], rel=1e-9
     )
@@ -132,6 +150,10 @@ def test_the_table_of_sizes_is_shown(files: Path) -> None:
 )
 def test_what_cannot_be_done_is_said_in_one_line(files: Path, args: list[str], code: int, words: str) -> None:
     assert words in refusal(jam("gaps", "a.safetensors", *args, "-q", cwd=files), code)
+
+
+def test_what_plain_numbers_are_is_asked_of_plain_numbers_only(files: Path) -> None:
+    assert "expected both" in refusal(jam("gaps", "a.safetensors", "--as", "theta", cwd=files), 2)
 
 
 @pytest.mark.parametrize("option", [["--where", "depth == 1"], ["--per-run"]])

@@ -25,6 +25,7 @@ FLOORS = [
         "goodness",
     },
     {"resampling", "finitesize", "judgement"},
+    {"samples"},
     {
         "rawdata",
         "effective",
@@ -65,6 +66,7 @@ NUMERICS = {
     "resampling",
     "finitesize",
     "judgement",
+    "samples",
     "tilt",
     "spectrum",
     "loss",

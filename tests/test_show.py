@@ -202,7 +202,19 @@ def test_the_two_distributions_are_two_rows():
     }
     record = {"kind": "gaps", "overlaps": overlaps, "gaps": {"exponent": None, "refused": "3 values", "n": 3}}
     rows = show.table_text([record]).decode().splitlines()
-    columns = ["of", "exponent", "interval", "values", "order", "share", "settled", "range", "p_null", "p_fit", "refused"]
+    columns = [
+        "of",
+        "exponent",
+        "interval",
+        "values",
+        "order",
+        "share",
+        "settled",
+        "range",
+        "p_null",
+        "p_fit",
+        "refused",
+    ]
     assert rows[0].split() == columns
     assert rows[1].split()[:4] == ["θ", "0.3", "[0.2,0.4]", "100"]
     assert rows[2].endswith("3 values")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -35,6 +35,12 @@ def gaps(
             "--values",
             metavar="FILE",
             help="Positive numbers, text or .npy, instead of runs; - is standard input.",
+        ),
+    ] = None,
+    kind: Annotated[
+        Literal["theta", "gamma"] | None,
+        typer.Option(
+            "--as", help="What --values are compared with: overlaps (or forces), or gaps [default: theta]."
         ),
     ] = None,
     order: Annotated[
@@ -98,13 +104,16 @@ def gaps(
         if where or per_run:
             raise typer.BadParameter("got --values with --where or --per-run, which are for runs")
         sample = library.Sample(store.read_numbers(values), None)
-        record = {"kind": "exponent", **library.exponent(sample, options)}
+        record = {"kind": "exponent", **library.exponent(sample, options, references=_references(kind))}
         session.write_json([record])
         _tell(session, {"x^t": record})
         return
-    runs = _fulfilling(where, [member.run for member in store.read_ensemble(files)[0]], session)
+    if kind:
+        raise typer.BadParameter("got --as without --values, expected both: runs have overlaps and gaps")
+    members = _fulfilling(where, store.read_ensemble(files)[0], session)
+    runs = [member.run for member in members]
     if per_run:
-        records = list(library.of_each(runs, options))
+        records = list(library.of_each(runs, options, [member.name for member in members]))
         session.write_json(records)
         _tell(
             session,
@@ -116,20 +125,35 @@ def gaps(
     session.write_json([record])
     _tell(session, {symbol: record[name] for name, symbol in SYMBOLS.items()})
     _tell_sizes(session, record["gaps"])
+    _tell_bounds(session, record["bounds"])
 
 
-def _fulfilling(where: str | None, runs: list[Any], session: Session) -> list[Any]:
-    """The runs that a condition leaves."""
+def _references(kind: str | None) -> list[Any]:
+    """Of x^t: θ, or -γ."""
+    from jamtools import judgement
+
+    if kind == "gamma":
+        return [judgement.Reference(f"-γ, {one.name}", -one.value) for one in judgement.GAMMA]
+    return list(judgement.THETA)
+
+
+def _fulfilling(where: str | None, members: list[Any], session: Session) -> list[Any]:
+    """The members of the ensemble whose runs a condition leaves."""
     from jamtools.conditions import condition
     from jamtools.errors import InputError
 
     if where is None:
-        return runs
+        return members
     holds = condition(where)
-    chosen = [run for run in runs if holds({**run.info, "N": run.info["n_effective_expected"]})]
+    fields = dict.fromkeys(name for member in members for name in member.run.info)  # what any of them has
+    chosen = [
+        member
+        for member in members
+        if holds({**fields, **member.run.info, "N": member.run.info["n_effective_expected"]})
+    ]
     if not chosen:
-        raise InputError(f"none of {len(runs)} runs fulfils {where!r}; jam-show prints what they hold")
-    session.note(f"{len(chosen)} of {len(runs)} runs fulfil the condition")
+        raise InputError(f"none of {len(members)} runs fulfils {where!r}; jam-show prints what they hold")
+    session.note(f"{len(chosen)} of {len(members)} runs fulfil the condition")
     return chosen
 
 
@@ -154,11 +178,30 @@ def _tell_sizes(session: Session, half: dict[str, Any]) -> None:
     trend = half.get("extrapolated")
     if not trend:
         return
-    known = [row for row in half["sizes"] if row["exponent"] is not None]
-    rows = [(f"N = {row['N']}", row["exponent"], _interval(row), row["n_runs"]) for row in known]
-    if trend["exponent"] is not None:
-        rows.append(("N → ∞", trend["exponent"], _interval(trend), ""))
+    limit = {"N": "∞", "n_runs": "", **trend}
+    rows = [
+        (f"N = {row['N']}", row["exponent"], _interval(row), row["n_runs"])
+        if row["exponent"] is not None
+        else (f"N = {row['N']}", None, "refused", row["n_runs"])
+        for row in (*half["sizes"], limit)
+    ]
     session.table(("γ", "exponent", "interval", "runs"), rows)
+    if trend["exponent"] is None:
+        session.note(f"γ for N → ∞: {trend['refused']}")
+
+
+def _tell_bounds(session: Session, bounds: dict[str, Any] | None) -> None:
+    """What speaks against stability, or for marginality."""
+    for name, formula in (("extended", "1/(2+θ)"), ("local", "(1-θ)/2")):
+        if bounds and not bounds[name]["kept"]:
+            least = bounds[name]["gamma_at_least"]
+            session.note(
+                f"γ lies below {formula} = {least:.3f}, as no packing that is stable against {name} excitations"
+            )
+    if bounds and bounds["extended"]["saturated"]:
+        session.note(
+            f"γ = 1/(2+θ) = {bounds['extended']['gamma_at_least']:.3f}, as in mean field, is not excluded"
+        )
 
 
 def _interval(half: dict[str, Any]) -> str:
