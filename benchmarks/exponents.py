@@ -108,7 +108,8 @@ class Case:
         if not self.clustered:
             return x, None, cut
         runs = rng.integers(40 if self.n > 1000 else 20, size=len(x))
-        return x * np.exp(0.5 * rng.standard_normal(runs.max() + 1))[runs], runs, cut
+        scales = np.exp(0.5 * rng.standard_normal(runs.max() + 1))
+        return x * scales[runs], runs, cut * scales.max()
 
 
 # --- three ways to an exponent ----------------------------------------------------------------------
