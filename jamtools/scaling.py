@@ -10,23 +10,30 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jamtools.errors import InputError
+from jamtools.merging import merge, missing
 
 #: Fields that must agree between searches: N* of another loss, verdict or dynamics is another quantity.
 SAME = ("loss", "success", "optimizer", "certify")
 
 
-def fit(records: Sequence[dict[str, Any]], level: float = 0.95) -> dict[str, Any]:
+def fit(
+    records: Sequence[dict[str, Any]], level: float = 0.95, planned: Sequence[Mapping[str, int]] | None = None
+) -> dict[str, Any]:
     """Slope a of log N* against log P, and P/N*, each with an interval, from the objects of `search`.
+
+    Searches of one P over several seeds, as the tasks of a job array, are put together first; `planned` [{P, depth,
+    seed}]: what was to be searched.
 
     Raises InputError for a mixture of losses, verdicts or dynamics, or when no search found an N*.
     """
     _check(records)
+    records, twice = merge(records)
     points = [record for record in records if record.get("n_star")]
     if not points:
         raise InputError(
@@ -52,6 +59,8 @@ def fit(records: Sequence[dict[str, Any]], level: float = 0.95) -> dict[str, Any
         "level": level,
         "n_points": len(points),
         "n_without": len(records) - len(points),
+        "duplicates": twice,
+        **({} if planned is None else {"missing": missing(planned, records)}),
         **{name: _told(points[0], name) for name in SAME},
         "depths": sorted({point["depth"] for point in points if "depth" in point}),
         "points": [{"P": p["P"], "n_star": p["n_star"], "P_over_N": p["P"] / p["n_star"]} for p in points],

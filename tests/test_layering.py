@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "jamtools"
 FLOORS = [
     {"errors"},
     {"records", "network", "tilt", "spectrum", "streams", "operators", "quadrature", "boxed", "bfgs"},
-    {"inertia", "window", "conditions"},
+    {"inertia", "window", "conditions", "merging"},
     {
         "store",
         "loss",
@@ -49,6 +49,7 @@ FLOORS = [
     {"training"},
     {"descent"},
     {"transition", "figures", "checkpoint"},
+    {"journal"},
     {"cli"},
 ]
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
@@ -64,6 +65,7 @@ NUMERICS = {
     "window",
     "goodness",
     "resampling",
+    "merging",
     "finitesize",
     "judgement",
     "samples",
