@@ -17,7 +17,9 @@ from typing import Any
 from jamtools.errors import InputError
 
 Record = Mapping[str, Any]
-#: What of a search follows from its trials, or says which seeds were asked; the rest says what was searched.
+#: What a trial tells.
+NEEDED = {"width", "N", "seed", "outcome"}
+#: What follows from the trials, or says which were asked for; the rest of a record says what was searched.
 FOUND = ("n_star", "width", "interval", "coverage", "seeds", "trials", "max_width")
 
 
@@ -56,13 +58,25 @@ def merge(records: Sequence[Record]) -> tuple[list[dict[str, Any]], list[dict[st
     """
     groups: dict[str, list[Record]] = {}
     for number, record in enumerate(records):
-        groups.setdefault(_cell(record) if record.get("trials") else f"alone {number}", []).append(record)
+        groups.setdefault(_cell(record) if _complete(record) else f"alone {number}", []).append(record)
     merged, twice = [], []
     for group in groups.values():
         one, again = _together(group) if len(group) > 1 else (dict(group[0]), [])
         merged.append(one)
         twice += again
     return merged, twice
+
+
+def _complete(record: Record) -> bool:
+    """Whether a search has all that its N* follows from; what others wrote may not."""
+    trials, seeds = record.get("trials"), record.get("seeds")
+    return (
+        isinstance(trials, list)
+        and isinstance(seeds, list)
+        and all(isinstance(trial, dict) and set(trial) >= NEEDED for trial in trials)
+        and set(seeds) == {trial["seed"] for trial in trials}
+        and {"P", "depth", "max_width"} <= set(record)
+    )
 
 
 def _cell(record: Record) -> str:
@@ -81,7 +95,7 @@ def _together(group: Sequence[Record]) -> tuple[dict[str, Any], list[dict[str, i
             place = {"P": record["P"], "depth": record["depth"], "seed": seed}
             if by_seed[seed] != trials:
                 raise InputError(
-                    f"got two searches of {_said(place)} that differ, expected one; they start where? give --cold"
+                    f"got two searches of {_said(place)} that differ, expected one and the same; search with --cold"
                 )
             twice.append(place)
     seeds = sorted(by_seed)

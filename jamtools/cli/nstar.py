@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from jamtools.cli import plan as planning
 from jamtools.cli.main import new_app, run
 from jamtools.cli.nstar_tables import tell_fit, tell_search
 from jamtools.cli.options import (
@@ -38,6 +37,7 @@ from jamtools.cli.options import (
     positives,
     refuse,
 )
+from jamtools.cli.plan import become, check_line, plan_cells, plan_line, plan_lines, refuse_own
 from jamtools.cli.session import Session, available_cores
 from jamtools.cli.stopping import stopped_by_signals
 
@@ -216,7 +216,7 @@ def _become(context: typer.Context, plan: str | None, task: int | None) -> None:
     typed = sorted(set(given(context)) - {"plan", "task"})
     if typed:
         raise typer.BadParameter(f"got {typed[0]} with --plan, whose line says all; leave it out")
-    planning.become(planning.line(plan, task))
+    become(plan_line(plan, task))
 
 
 def _journal(path: str | None, resume: bool, output: str, data: Any, question: Any, place: Any) -> Any:
@@ -272,9 +272,9 @@ def plan_array(
     with --cold finds.
     """
     session = Session(NAME, output, quiet)
-    planning.refuse_own(context.args)
-    planned = planning.lines(dataset, patterns, depths, seeds, out, list(context.args))
-    planning.check(shlex.split(planned[0])[2:], app)
+    refuse_own(context.args)
+    planned = plan_lines(dataset, patterns, depths, seeds, out, list(context.args))
+    check_line(shlex.split(planned[0])[2:], app)
     session.write("".join(f"{line}\n" for line in planned).encode())
 
 
@@ -305,7 +305,7 @@ def fit(
     from jamtools import scaling
 
     records = [record for source in files or ["-"] for record in _searches(source)]
-    result = scaling.fit(records, level, planning.cells(plan) if plan else None)
+    result = scaling.fit(records, level, plan_cells(plan) if plan else None)
     session.write_json([result])
     tell_fit(session, result)
 

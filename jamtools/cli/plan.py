@@ -18,7 +18,7 @@ COMMAND = ["jam-nstar", "search"]
 CELL = {"P": "--patterns", "depth": "--depth", "seed": "--seeds"}
 
 
-def lines(
+def plan_lines(
     dataset: str,
     patterns: Iterable[int],
     depths: Iterable[int],
@@ -36,7 +36,7 @@ def lines(
     return planned
 
 
-def line(plan: str, task: int) -> list[str]:
+def plan_line(plan: str, task: int) -> list[str]:
     """The arguments of line `task` of a plan, counted from 1 as sed does."""
     text = read_bytes(plan).decode(errors="replace").splitlines()
     if not 1 <= task <= len(text):
@@ -50,11 +50,11 @@ def line(plan: str, task: int) -> list[str]:
     return words[2:]
 
 
-def cells(plan: str) -> list[dict[str, int]]:
+def plan_cells(plan: str) -> list[dict[str, int]]:
     """The {P, depth, seed} of each line of a plan."""
     found = []
     for task in range(1, len(read_bytes(plan).splitlines()) + 1):
-        words = line(plan, task)
+        words = plan_line(plan, task)
         values = dict(pairwise(words))
         try:
             found.append({name: int(values[option]) for name, option in CELL.items()})
@@ -72,7 +72,7 @@ def become(words: list[str]) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", "jamtools.cli.nstar", "search", *words])
 
 
-def check(words: list[str], command: object) -> None:
+def check_line(words: list[str], command: object) -> None:
     """A usage error for a line that the search would refuse before it starts."""
     from typer.main import get_command
 
