@@ -36,6 +36,11 @@ def tell_fit(session: Session, result: dict[str, Any]) -> None:
             more = f" and {len(cells) - 3} more" if len(cells) > 3 else ""
             session.note(f"{len(cells)} of the searches {words}: {'; '.join(cells[:3])}{more}")
     low, high = result["slope_interval"] or (None, None)
+    depth = result.get("depth")
+    if depth and depth["p_value"] is not None:
+        verdict = "differ" if depth["p_value"] < 0.05 else "do not differ significantly"
+        ratios = ", ".join(f"{ratio:.3g} at L = {one}" for one, ratio in depth["P_over_N"].items())
+        session.note(f"depths {verdict} (p = {depth['p_value']:.2g}): P/N* = {ratios}")
     session.table(
         ("", "value", "from", "to"),
         [
