@@ -46,6 +46,17 @@ def test_the_plan_names_each_cell_once(folder: Path) -> None:
     )
 
 
+def test_a_plan_without_a_dataset_reads_standard_input(folder: Path) -> None:
+    (line,) = jam("nstar", "plan", "--patterns", 20, "--seeds", 0, check=True).stdout.decode().splitlines()
+    words = line.split()
+    assert words[:4] == ["jam-nstar", "search", "--depth", "3"]
+    data = (folder / "data.st").read_bytes()
+    short = ("--depth", 1, "--patterns", 20, "--seeds", 0, "--cold", *OPTIONS, "-q")
+    assert jam("nstar", "search", *short, input=data, check=True).stdout == (
+        jam("nstar", "search", "data.st", *short, cwd=folder, check=True).stdout
+    )
+
+
 def test_the_tasks_together_find_what_one_process_finds(folder: Path) -> None:
     args = ("data.st", "--patterns", "20,40", "--depth", 1, "--seeds", "0:3", "--cold", *OPTIONS, "-q")
     (folder / "whole.jsonl").write_bytes(jam("nstar", "search", *args, cwd=folder, check=True).stdout)
@@ -120,7 +131,11 @@ def test_a_search_that_is_told_to_stop_says_so_and_goes_on_where_it_was(
         (["search", "data.st", "--journal", "a", "-o", "a"], 2, "expected two files"),
         (["plan", "--patterns", "9", "data.st", "--stepz", "3"], 2, "No such option"),
         (["plan", "--patterns", "9", "data.st", "--steps", "x"], 2, "expected an integer"),
-        (["plan", "--patterns", "9", "data.st", "--seeds", "3"], 2, "which the plan sets itself"),
+        (
+            ["plan", "--patterns", "9", "data.st", "--seeds", "3"],
+            2,
+            "got --seeds after the dataset, expected it before",
+        ),
         (["fit", "nstar-L1-P20-s0.jsonl", "--plan", "whole.txt"], 1, "line 1 is no jam-nstar search"),
     ],
 )

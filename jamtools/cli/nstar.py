@@ -235,13 +235,11 @@ def _journal(path: str | None, resume: bool, output: str, data: Any, question: A
     "plan",
     context_settings={
         "allow_extra_args": True,
-        "ignore_unknown_options": True,
         "allow_interspersed_args": False,
     },
 )
 def plan_array(
     context: typer.Context,
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="The file that every task reads.")],
     patterns: Annotated[
         Integers, typer.Option("--patterns", "-P", parser=positives, metavar="LIST", help="Values of P.")
     ],
@@ -254,6 +252,10 @@ def plan_array(
     out: Annotated[
         str, typer.Option("--out", metavar="FOLDER", help="Where the tasks leave journals and results.")
     ] = ".",
+    dataset: Annotated[
+        str | None,
+        typer.Argument(metavar="[DATASET]", help="The file that every task reads [default: standard input]."),
+    ] = None,
     output: Output = "-",
     quiet: Quiet = False,
     debug: Debug = False,

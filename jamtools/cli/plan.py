@@ -19,7 +19,7 @@ CELL = {"P": "--patterns", "depth": "--depth", "seed": "--seeds"}
 
 
 def plan_lines(
-    dataset: str,
+    dataset: str | None,
     patterns: Iterable[int],
     depths: Iterable[int],
     seeds: Iterable[int],
@@ -32,7 +32,7 @@ def plan_lines(
         name = os.path.join(out, f"nstar-L{depth}-P{P}-s{seed}")
         cell = ["--depth", str(depth), "--patterns", str(P), "--seeds", str(seed), "--cold"]
         kept = ["--journal", f"{name}.journal", "--resume", "-o", f"{name}.jsonl"]
-        planned.append(shlex.join([*COMMAND, dataset, *cell, *options, *kept]))
+        planned.append(shlex.join([*COMMAND, *([dataset] if dataset else []), *cell, *options, *kept]))
     return planned
 
 
@@ -99,5 +99,5 @@ def refuse_own(options: list[str]) -> None:
     for word in options:
         if word.split("=")[0] in own:
             raise typer.BadParameter(
-                f"got {word} among the options of the searches, which the plan sets itself"
+                f"got {word} after the dataset, expected it before: the plan sets it in every line"
             )
