@@ -137,7 +137,7 @@ def request_of(jobs: Sequence[Job], settings: Settings, place: Place) -> dict[st
     request = {name: _joined([row[name] for row in rows]) for name in rows[0]}
     request |= {"device": str(place.device), "dtype": str(place.dtype).removeprefix("torch.")}
     request["engine"] = _joined([engine_name(job, settings, place) for job in jobs])
-    request |= _data_digests([job.data for job in jobs])
+    request |= data_digests([job.data for job in jobs])
     starts = [job.start for job in jobs]
     request["start"] = _joined([_sha256([run.theta])[:12] if run else "none" for run in starts])
     return request | {"jamtools": __version__, "torch": torch.__version__}
@@ -160,7 +160,7 @@ def _joined(values: list[Any]) -> Any:
     return values[0] if all(value == values[0] for value in values) else values
 
 
-def _data_digests(sets: Sequence[Dataset]) -> dict[str, str]:
+def data_digests(sets: Sequence[Dataset]) -> dict[str, str]:
     """Of each set of patterns once: runs of one P share theirs."""
     distinct = {(data.x.ctypes.data, data.y.ctypes.data, data.P): data for data in sets}.values()
     training = [array for data in distinct for array in (data.x, data.y)]
@@ -176,12 +176,15 @@ def _sha256(arrays: Sequence[NDArray[Any]], text: str = "") -> str:
     return digest.hexdigest()
 
 
-def _check_same(path: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+def check_same(
+    path: str, theirs: Mapping[str, Any], ours: Mapping[str, Any], what: str = KIND, remedy: str = REMEDY
+) -> None:
+    """Raises InputError naming the first thing that a file and this command do not have in common."""
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         if theirs.get(name) != ours.get(name):
             raise InputError(
-                f"{path}: the checkpoint is of {name} {_said(theirs.get(name))}, this command asks for "
-                f"{_said(ours.get(name))}; {REMEDY}"
+                f"{path}: the {what} is of {name} {_said(theirs.get(name))}, this command asks for "
+                f"{_said(ours.get(name))}; {remedy}"
             )
 
 
@@ -230,7 +233,7 @@ def read(path: str, request: Mapping[str, Any]) -> list[Kept]:
     if claimed != _digest(artefact.metadata, tensors):
         raise InputError(f"{path}: a damaged checkpoint, its SHA-256 is another; {REMEDY}")
     asked = {name: json.loads(_json(value)) for name, value in request.items()}  # in the order of request
-    _check_same(path, artefact.metadata["request"], asked)
+    check_same(path, artefact.metadata["request"], asked)
     return [_unpacked(entry, _under(tensors, f"r{i:04d}/")) for i, entry in enumerate(artefact.infos)]
 
 

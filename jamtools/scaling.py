@@ -2,31 +2,41 @@ r"""The scaling of the transition with the number of patterns.
 
     log N* = log A + a log P,        P/N* = exp⟨log P - log N*⟩
 
-by weighted least squares over the points of any number of searches, to be held against N* = P (what is fitted by heart)
-and N* = 4P (the bound of stability). Source: arXiv:1809.09349, figs. 5 and 10.
+by weighted least squares over the points of any number of searches, to be held against N* = P (what is fitted by
+heart) and N* = 4P (the bound of stability), in standard errors of log P/N*; and one line for all depths against one
+for each. Source: arXiv:1809.09349, figs. 5 and 10.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jamtools.errors import InputError
+from jamtools.merging import merge, missing
 
+#: What P/N* is held against: what is fitted by heart, and the bound of stability.
+AGAINST = {"N* = P": 1.0, "N* = 4P": 0.25}
 #: Fields that must agree between searches: N* of another loss, verdict or dynamics is another quantity.
 SAME = ("loss", "success", "optimizer", "certify")
 
 
-def fit(records: Sequence[dict[str, Any]], level: float = 0.95) -> dict[str, Any]:
+def fit(
+    records: Sequence[dict[str, Any]], level: float = 0.95, planned: Sequence[Mapping[str, int]] | None = None
+) -> dict[str, Any]:
     """Slope a of log N* against log P, and P/N*, each with an interval, from the objects of `search`.
+
+    Searches of one P over several seeds, as the tasks of a job array, are put together first; `planned` [{P, depth,
+    seed}]: what was to be searched.
 
     Raises InputError for a mixture of losses, verdicts or dynamics, or when no search found an N*.
     """
     _check(records)
+    records, twice = merge(records)
     points = [record for record in records if record.get("n_star")]
     if not points:
         raise InputError(
@@ -52,10 +62,59 @@ def fit(records: Sequence[dict[str, Any]], level: float = 0.95) -> dict[str, Any
         "level": level,
         "n_points": len(points),
         "n_without": len(records) - len(points),
+        "duplicates": twice,
+        **({} if planned is None else {"missing": missing(planned, records)}),
         **{name: _told(points[0], name) for name in SAME},
+        "against": {name: (mean - math.log(ratio)) / mean_error for name, ratio in AGAINST.items()},
         "depths": sorted({point["depth"] for point in points if "depth" in point}),
+        "depth": _depths(points, log_p, log_n, sigma),
         "points": [{"P": p["P"], "n_star": p["n_star"], "P_over_N": p["P"] / p["n_star"]} for p in points],
     }
+
+
+def _depths(
+    points: Sequence[dict[str, Any]], x: np.ndarray, y: np.ndarray, sigma: np.ndarray
+) -> dict[str, Any] | None:
+    """One line for all depths against one for each, by the likelihood ratio: Δχ² of as many more parameters.
+
+    None where there is one depth. Where points scatter more than their errors about the lines of each depth, the statistic
+    is divided by how much. Depths of one P have a line of the common slope.
+    """
+    from scipy.special import chdtrc
+
+    depth = np.array([point.get("depth", 0) for point in points])
+    depths = np.unique(depth)
+    if len(depths) < 2:
+        return None
+    of_each = [depth == one for one in depths]
+    single = [bool(np.ptp(x[its]) == 0) for its in of_each]
+    together = np.stack([np.ones_like(x), x], axis=1)
+    apart = np.stack(
+        [
+            *(its.astype(float) for its in of_each),
+            *(its * x for its, one in zip(of_each, single) if not one),
+            *([np.isin(depth, depths[single]) * x] if any(single) and not all(single) else []),
+        ],
+        axis=1,
+    )
+    whole, each = (_chi2(design, y, sigma) for design in (together, apart))
+    more, left = each[1] - whole[1], len(y) - each[1]
+    ratio = (whole[0] - each[0]) / max(1.0, each[0] / left if left > 0 else 1.0)
+    return {
+        "statistic": ratio,
+        "degrees": more,
+        "p_value": float(chdtrc(more, max(ratio, 0.0))) if more > 0 else None,
+        "P_over_N": {
+            str(one): math.exp(_mean((x - y)[its], sigma[its])[0]) for one, its in zip(depths, of_each)
+        },
+    }
+
+
+def _chi2(design: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[float, int]:
+    """χ² of the best fit, and how many parameters it has."""
+    weighted = design / sigma[:, None]
+    found, _, rank, _ = np.linalg.lstsq(weighted, y / sigma, rcond=None)
+    return float(((weighted @ found - y / sigma) ** 2).sum()), int(rank)
 
 
 def _check(records: Sequence[dict[str, Any]]) -> None:

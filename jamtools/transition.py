@@ -3,8 +3,7 @@ r"""N*(P): the smallest number of effective parameters whose training still fits
     N*(P) = min N(h) such that training succeeds:   satisfied, N_Δ = 0,   or classified, no y f < 0
 
 found by bisection in the width h at fixed depth, once for every seed. A seed's N* lies in (N(h*-1), N(h*)]: the
-widths on either side failed and succeeded. The estimate is the median over seeds; its interval runs from below the
-smallest to the largest, which for k seeds covers the median of the distribution with probability 1 - 2^(1-k).
+widths on either side failed and succeeded. merging.py makes the estimate of them.
 
 A failed trial whose budget ran out is *undecided*: a longer one might have succeeded, so that N* is an upper bound.
 Where it goes on to the minimum of its basin (certify), the end decides: satisfied, or a failure if the minimum is certified.
@@ -13,14 +12,14 @@ Source: arXiv:1809.09349, section III and figs. 5, 10.
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from jamtools.descent import Job, Place, train, train_many
 from jamtools.errors import InputError
+from jamtools.merging import verdict
 from jamtools.network import Architecture
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset, Run
@@ -62,6 +61,16 @@ class Question:
 RECORDED = ("status", "certified", "steps", "final_loss", "n_unsatisfied", "n_misclassified")
 #: trial(width, seed) -> its record, with the fields of `describe`.
 Trial = Callable[[int, int], dict[str, Any]]
+
+
+class Memory(Protocol):
+    """Keeps the records of trials."""
+
+    def get(self, P: int, width: int, seed: int) -> dict[str, Any] | None:
+        """That of one, if there is one."""
+
+    def add(self, P: int, record: Mapping[str, Any]) -> None:
+        """Takes one."""
 
 
 def describe(run: Run, success: str) -> dict[str, Any]:
@@ -116,39 +125,26 @@ def smallest_width(trial: Callable[[int], bool], first: int, largest: int) -> in
     return high
 
 
-def search(data: Dataset, question: Question, first: int, trial: Trial) -> dict[str, Any]:
-    """N* of one dataset, as the JSON object of the contract; `first` is the width to begin with."""
+def search(data: Dataset, question: Question, first: int, trial: Trial, cold: bool = False) -> dict[str, Any]:
+    """N* of one dataset, as the JSON object of the contract; `first` is the width to begin with, of all seeds if cold."""
     arch = question.architecture(data, 1)
     largest = question.max_width or width_of(LARGEST * data.P, arch)
     trials: list[dict[str, Any]] = []
-    widths: list[int | None] = []
+    found: list[int] = []
     for seed in question.seeds:
 
         def succeeds(width: int, seed: int = seed) -> bool:
             trials.append(trial(width, seed))
             return trials[-1]["outcome"] == "success"
 
-        widths.append(smallest_width(succeeds, first, largest))
-        found = [width for width in widths if width is not None]
-        first = round(statistics.median(found)) if found else first
-    return {**_verdict(widths, arch), **_fields(data, question, largest), "trials": trials}
-
-
-def _verdict(widths: Sequence[int | None], arch: Architecture) -> dict[str, Any]:
-    """Median and interval over seeds; a seed that never succeeded counts as beyond the largest width."""
-    ordered = sorted(math.inf if width is None else width for width in widths)
-    middle = (
-        ordered[len(ordered) // 2]
-        if len(ordered) % 2
-        else max(ordered[len(ordered) // 2 - 1 : len(ordered) // 2 + 1])
-    )
-    ends = [None if math.isinf(h) else _effective(int(h), arch) for h in (ordered[0] - 1, ordered[-1])]
+        width = smallest_width(succeeds, first, largest)
+        found += [] if width is None else [width]
+        first = round(statistics.median(found)) if found and not cold else first
     return {
         "kind": "nstar",
-        "n_star": None if math.isinf(middle) else _effective(int(middle), arch),
-        "width": None if math.isinf(middle) else int(middle),
-        "interval": ends,
-        "coverage": 1 - 2.0 ** (1 - len(ordered)),
+        **verdict(question.seeds, trials),
+        **_fields(data, question, largest),
+        "trials": trials,
     }
 
 
@@ -193,10 +189,13 @@ def search_all(
     patterns: Sequence[int],
     watch: Callable[[int, int, int], None],
     place: Place | None = None,
+    memory: Memory | None = None,
+    cold: bool = False,
 ) -> list[dict[str, Any]]:
     """N* for each P of `patterns` (the first P of the dataset), each started from the one before.
 
-    `watch(P, width, seed)` is told of every trial before it runs.
+    `watch(P, width, seed)` is told of every trial before it runs; one that `memory` has does not run. cold: each P and each
+    seed starts by itself, so that a search for some of them finds what one for all finds.
     """
     records: list[dict[str, Any]] = []
     arch = question.architecture(data, 1)
@@ -204,10 +203,16 @@ def search_all(
         part = data.first(P)
 
         def trial(width: int, seed: int, part: Dataset = part) -> dict[str, Any]:
+            known = memory.get(part.P, width, seed) if memory is not None else None
+            if known is not None:
+                return known
             watch(part.P, width, seed)
-            return describe(run_trial(part, question, width, seed, place), question.success)
+            record = describe(run_trial(part, question, width, seed, place), question.success)
+            if memory is not None:
+                memory.add(part.P, record)
+            return record
 
-        before = records[-1] if records and records[-1]["n_star"] else None
+        before = records[-1] if records and records[-1]["n_star"] and not cold else None
         guess = before["n_star"] * P / before["P"] if before else FIRST * P
-        records.append(search(part, question, width_of(guess, arch), trial))
+        records.append(search(part, question, width_of(guess, arch), trial, cold))
     return records

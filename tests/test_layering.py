@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "jamtools"
 FLOORS = [
     {"errors"},
     {"records", "network", "tilt", "spectrum", "streams", "operators", "quadrature", "boxed", "bfgs"},
-    {"inertia", "window", "conditions"},
+    {"inertia", "window", "conditions", "merging"},
     {
         "store",
         "loss",
@@ -49,6 +49,7 @@ FLOORS = [
     {"training"},
     {"descent"},
     {"transition", "figures", "checkpoint"},
+    {"journal"},
     {"cli"},
 ]
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
@@ -64,6 +65,7 @@ NUMERICS = {
     "window",
     "goodness",
     "resampling",
+    "merging",
     "finitesize",
     "judgement",
     "samples",
@@ -154,7 +156,15 @@ def test_numerics_never_read_files(name):
 
 @pytest.mark.parametrize("path", [p for p in MODULES if p.parent.name == "cli"], ids=lambda p: p.stem)
 def test_commands_never_import_each_other(path):
-    shared = {"cli.main", "cli.minima", "cli.options", "cli.session", "cli.stopping"}
+    shared = {
+        "cli.main",
+        "cli.minima",
+        "cli.nstar_tables",
+        "cli.options",
+        "cli.plan",
+        "cli.session",
+        "cli.stopping",
+    }
     assert {name for name in imported(path) if name.startswith("cli")} <= shared
 
 

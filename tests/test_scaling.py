@@ -99,3 +99,61 @@ def test_what_is_no_number_is_refused(wrong):
 
 def test_points_at_one_p_have_no_slope():
     assert fit([point(300, 100), point(300, 107), point(300, 95)])["slope"] is None
+
+
+def scattered(rng, depths, n_of, error=0.1):
+    """Four P a depth, log N* with the scatter that the intervals say."""
+    return [
+        point(P, n_of(P, L) * np.exp(error * rng.standard_normal()), np.exp(error), depth=L)
+        for L in depths
+        for P in (100, 200, 500, 1000)
+    ]
+
+
+def test_depths_of_one_line_are_told_apart_as_often_as_chance_does():
+    """p of the likelihood ratio is uniform where one line holds for all; the division by scatter only raises it."""
+    rng = np.random.default_rng(2)
+    p = [fit(scattered(rng, (2, 3, 5), lambda P, L: P / 2.8))["depth"]["p_value"] for _ in range(300)]
+    low = sum(value <= 0.1 for value in p)
+    assert 0 < low <= 30 + 4 * np.sqrt(27)  # binomial
+
+
+def test_depths_that_differ_are_told_apart():
+    rng = np.random.default_rng(3)
+    found = fit(scattered(rng, (2, 5), lambda P, L: P / 2.8 * (2 if L == 5 else 1)))["depth"]
+    assert found["p_value"] < 1e-3 and found["degrees"] == 2
+    assert found["P_over_N"]["2"] == pytest.approx(2.8, rel=0.2)
+    assert found["P_over_N"]["5"] == pytest.approx(1.4, rel=0.2)
+
+
+def test_the_statistic_is_the_difference_of_two_fits_by_numpy():
+    rng = np.random.default_rng(4)
+    points = scattered(rng, (2, 3), lambda P, L: P / 3, error=0.3)
+    for one in points:
+        one["interval"] = [one["n_star"] / 2, one["n_star"] * 2]  # more than the scatter: nothing is divided
+    x, y = (np.log([one[name] for one in points]) for name in ("P", "n_star"))
+    sigma, depth = np.log(2), np.array([one["depth"] for one in points])
+
+    def chi2(keep):
+        return np.polyfit(x[keep], y[keep], 1, full=True)[1][0] / sigma**2
+
+    expected = chi2(depth > 0) - chi2(depth == 2) - chi2(depth == 3)
+    assert fit(points)["depth"]["statistic"] == pytest.approx(expected, rel=1e-8)
+
+
+def test_depths_of_one_p_each_are_compared_by_their_height():
+    points = [point(300, 100, depth=2), point(300, 101, depth=3), point(300, 150, depth=5)]
+    found = fit(points)["depth"]
+    assert found["degrees"] == 2 and found["p_value"] < 1e-2
+
+
+def test_one_depth_has_nothing_to_be_compared_with():
+    assert fit([point(100, 40), point(200, 80)])["depth"] is None
+
+
+def test_p_over_n_is_held_against_both_lines_in_standard_errors():
+    """A mean of four points with standard errors log 1.1 each."""
+    found = fit([point(P, P / 2) for P in (100, 200, 300, 400)])
+    error = np.log(1.1) / 2
+    assert found["against"]["N* = P"] == pytest.approx(np.log(2) / error)
+    assert found["against"]["N* = 4P"] == pytest.approx(np.log(8) / error)

@@ -42,6 +42,7 @@ def planted(thresholds, **fields):
     def trial(width, seed):
         return {
             "width": width,
+            "N": N(width),
             "seed": seed,
             "outcome": "success" if width >= thresholds[seed] else "undecided",
         }

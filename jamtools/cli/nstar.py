@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from typing import Annotated, Any, Literal
 
 import typer
 
 from jamtools.cli.main import new_app, run
+from jamtools.cli.nstar_tables import tell_fit, tell_search
 from jamtools.cli.options import (
     BatchNorm,
     Debug,
@@ -28,15 +31,18 @@ from jamtools.cli.options import (
     batch_size,
     check_optimizer,
     fraction,
+    given,
     naturals,
     positive,
     positives,
     refuse,
 )
+from jamtools.cli.plan import become, check_line, plan_cells, plan_line, plan_lines, refuse_own
 from jamtools.cli.session import Session, available_cores
+from jamtools.cli.stopping import stopped_by_signals
 
 NAME = "jam-nstar"
-SEEDS = Integers(range(5))
+SEEDS, DEPTHS = Integers(range(5)), Integers((3,))
 HELP = """Where the transition lies, N*(P), and how it scales with P.
 
 \b
@@ -110,6 +116,25 @@ def search(
             help="Take trials whose budget ran out to the minimum of their basin: satisfied, or certified to be stuck.",
         ),
     ] = False,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Start every P and seed by itself, as the tasks of a plan do.")
+    ] = False,
+    journal: Annotated[
+        str | None,
+        typer.Option(
+            "--journal", metavar="FILE", help="Append every finished trial to FILE; exit code 75 on a signal."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the journal; start afresh where there is none.")
+    ] = False,
+    plan: Annotated[
+        str | None,
+        typer.Option("--plan", metavar="FILE", help="Run a line of this plan; see jam-nstar plan."),
+    ] = None,
+    task: Annotated[
+        int | None, typer.Option("--task", parser=positive, metavar="N", help="Which line, counted from 1.")
+    ] = None,
     output: Output = "-",
     device: Device = "auto",
     dtype: Dtype = "float64",
@@ -130,7 +155,14 @@ def search(
     holds the true median. Trials whose budget ran out are marked "undecided": --steps may decide them, and --certify
     takes each to the minimum it was heading for. --optimizer newton reaches certified minima by itself; as it is
     another dynamics than Adam's, its N* is another, and jam-nstar fit refuses a mixture.
+
+    With --journal FILE the search may be killed at any moment: run it again with --resume, and no finished trial is
+    repeated. SIGUSR1 and SIGTERM end it with exit code 75, "run me again".
     """
+    if plan is not None or task is not None:
+        _become(context, plan, task)
+    if resume and journal is None:
+        raise typer.BadParameter("got --resume without a journal, expected --journal FILE with it")
     check_optimizer(context, optimizer)
     if optimizer == "newton":
         refuse(context, ["certify"], "--optimizer newton, which certifies its own ends")
@@ -162,36 +194,90 @@ def search(
         *session.torch_setup(device, dtype, threads, numbers=int(sizes[-1] ** 1.5)),
         threads or available_cores(),
     )
-    with session.progress(NAME, total=None) as update:
+    memory = _journal(journal, resume, output, data, question, place)
+    with session.progress(NAME, total=None) as update, stopped_by_signals(NAME, journal):
         records = transition.search_all(
             data,
             question,
             sizes,
             lambda P, width, seed: update(0, f"P {P} width {width} seed {seed}"),
             place,
+            memory,
+            cold,
         )
     session.write_json(records)
-    _tell(session, records)
+    tell_search(session, records)
 
 
-def _tell(session: Session, records: list[dict[str, Any]]) -> None:
-    rows = [
-        (r["P"], r["width"], r["n_star"], f"({r['interval'][0]}, {r['interval'][1] or 'beyond'}]", f"{r['coverage']:.3g}",
-         r["P"] / r["n_star"] if r["n_star"] else None, len(r["trials"]))
-        for r in records
-    ]  # fmt: skip
-    session.table(("P", "width", "N*", "interval", "coverage", "P/N*", "trials"), rows)
-    undecided = sum(trial["outcome"] == "undecided" for r in records for trial in r["trials"])
-    if undecided:
-        session.note(f"{undecided} trial(s) ended undecided, {_lacking(records[0])}")
+def _become(context: typer.Context, plan: str | None, task: int | None) -> None:
+    """The line of a plan, in the place of this process."""
+    if plan is None or task is None:
+        raise typer.BadParameter("got one of --plan and --task, expected both")
+    typed = sorted(set(given(context)) - {"plan", "task"})
+    if typed:
+        raise typer.BadParameter(f"got {typed[0]} with --plan, whose line says all; leave it out")
+    become(plan_line(plan, task))
 
 
-def _lacking(record: dict[str, Any]) -> str:
-    """What undecided trials mean, and what may decide them."""
-    if record["certify"] or record["optimizer"] == "newton":
-        return "neither satisfied nor certified to be stuck: N* is an upper bound"
-    certify = ", --certify decides most of them" if record["loss"] == "hinge" else ""
-    return f"on their budget: N* is an upper bound; more --steps lower it{certify}"
+def _journal(path: str | None, resume: bool, output: str, data: Any, question: Any, place: Any) -> Any:
+    """The journal asked for, or none."""
+    from jamtools.journal import Journal, request_of
+
+    if path is None:
+        return None
+    if output != "-" and os.path.realpath(output) == os.path.realpath(path):
+        raise typer.BadParameter(f"got {output} for the output and the journal, expected two files")
+    where = {"device": str(place.device), "dtype": str(place.dtype).removeprefix("torch.")}
+    return Journal(path, request_of(data, question, where), resume)
+
+
+@app.command(
+    "plan",
+    context_settings={
+        "allow_extra_args": True,
+        "allow_interspersed_args": False,
+    },
+)
+def plan_array(
+    context: typer.Context,
+    patterns: Annotated[
+        Integers, typer.Option("--patterns", "-P", parser=positives, metavar="LIST", help="Values of P.")
+    ],
+    depths: Annotated[
+        Integers, typer.Option("--depths", "-L", parser=positives, metavar="LIST", help="Hidden layers.")
+    ] = DEPTHS,
+    seeds: Annotated[
+        Integers, typer.Option("--seeds", parser=naturals, metavar="LIST", help="A task for each.")
+    ] = SEEDS,
+    out: Annotated[
+        str, typer.Option("--out", metavar="FOLDER", help="Where the tasks leave journals and results.")
+    ] = ".",
+    dataset: Annotated[
+        str | None,
+        typer.Argument(metavar="[DATASET]", help="The file that every task reads [default: standard input]."),
+    ] = None,
+    output: Output = "-",
+    quiet: Quiet = False,
+    debug: Debug = False,
+    version: Version = False,
+) -> None:
+    """Print the tasks of a job array: one search a line, for each depth, P and seed.
+
+    \b
+    Example:
+      jam-nstar plan --patterns 200,500 --depths 2,3 --seeds 0:5 data.safetensors --steps 100k > plan.txt
+      sbatch --array=1-$(wc -l < plan.txt) --wrap 'jam-nstar search --plan plan.txt --task $SLURM_ARRAY_TASK_ID'
+      jam-nstar fit nstar-*.jsonl --plan plan.txt
+
+    What stands after the dataset goes into every line, and is checked now. Each task starts cold, keeps a journal and
+    resumes it, so that a line may be run any number of times. What the tasks of all seeds find together is what one search
+    with --cold finds.
+    """
+    session = Session(NAME, output, quiet)
+    refuse_own(context.args)
+    planned = plan_lines(dataset, patterns, depths, seeds, out, list(context.args))
+    check_line(shlex.split(planned[0])[2:], app)
+    session.write("".join(f"{line}\n" for line in planned).encode())
 
 
 @app.command()
@@ -200,6 +286,12 @@ def fit(
     level: Annotated[
         float, typer.Option("--level", parser=fraction, metavar="X", help="Confidence level.")
     ] = 0.95,
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            "--plan", metavar="FILE", help="The plan that the searches are of: says which are missing."
+        ),
+    ] = None,
     output: Output = "-",
     quiet: Quiet = False,
     debug: Debug = False,
@@ -215,9 +307,9 @@ def fit(
     from jamtools import scaling
 
     records = [record for source in files or ["-"] for record in _searches(source)]
-    result = scaling.fit(records, level)
+    result = scaling.fit(records, level, plan_cells(plan) if plan else None)
     session.write_json([result])
-    _tell_fit(session, result)
+    tell_fit(session, result)
 
 
 def _searches(source: str) -> list[dict[str, Any]]:
@@ -229,18 +321,6 @@ def _searches(source: str) -> list[dict[str, Any]]:
     if b"\0" in data[: store.HEAD]:
         store.Artefact(source, data).expect("searches")
     return parse_json_lines(data, source)
-
-
-def _tell_fit(session: Session, result: dict[str, Any]) -> None:
-    low, high = result["slope_interval"] or (None, None)
-    session.table(
-        ("", "value", "from", "to"),
-        [
-            ("d log N*/d log P", result["slope"], low, high),
-            ("P/N*", result["P_over_N"], *result["P_over_N_interval"]),
-        ],
-        title=f"{result['n_points']} point(s); N* = P is P/N* = 1, the bound N* = 4P is P/N* = 0.25",
-    )
 
 
 def main() -> None:

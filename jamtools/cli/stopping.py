@@ -28,6 +28,32 @@ STOPPED = 75
 EVERY = 60.0
 
 
+@contextmanager
+def stopped_by_signals(command: str, journal: str | None) -> Iterator[None]:
+    """SIGTERM and SIGUSR1 end what is inside with exit code 75; without a journal they do what they do elsewhere."""
+    if journal is None:
+        yield
+        return
+
+    def told(number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        print(
+            f"{command}: stopped by {name}; the finished trials are in {journal}, run the same command with --resume "
+            "to go on",
+            file=sys.stderr,
+        )
+        sys.stderr.flush()
+        os._exit(STOPPED)  # every finished trial is on the disk, and the one under way may take long
+
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    former = {number: signal.signal(number, told) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
 class Keeping:
     """The options --checkpoint, --checkpoint-every, --resume and --time-limit of one command, and what they do.
 

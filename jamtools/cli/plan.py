@@ -1,0 +1,103 @@
+"""The plan of a job array: one jam-nstar search a line, and one of them run by its number."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterable
+from itertools import pairwise, product
+from typing import NoReturn
+
+import typer
+
+from jamtools.errors import InputError
+from jamtools.streams import read_bytes
+
+COMMAND = ["jam-nstar", "search"]
+CELL = {"P": "--patterns", "depth": "--depth", "seed": "--seeds"}
+
+
+def plan_lines(
+    dataset: str | None,
+    patterns: Iterable[int],
+    depths: Iterable[int],
+    seeds: Iterable[int],
+    out: str,
+    options: list[str],
+) -> list[str]:
+    """A command line for each depth, P and seed: each its own journal and result in the folder `out`."""
+    planned = []
+    for depth, P, seed in product(depths, patterns, seeds):
+        name = os.path.join(out, f"nstar-L{depth}-P{P}-s{seed}")
+        cell = ["--depth", str(depth), "--patterns", str(P), "--seeds", str(seed), "--cold"]
+        kept = ["--journal", f"{name}.journal", "--resume", "-o", f"{name}.jsonl"]
+        planned.append(shlex.join([*COMMAND, *([dataset] if dataset else []), *cell, *options, *kept]))
+    return planned
+
+
+def plan_line(plan: str, task: int) -> list[str]:
+    """The arguments of line `task` of a plan, counted from 1 as sed does."""
+    text = read_bytes(plan).decode(errors="replace").splitlines()
+    if not 1 <= task <= len(text):
+        raise InputError(f"{plan}: asked for task {task}, it has lines 1 to {len(text)}")
+    try:
+        words = shlex.split(text[task - 1])
+    except ValueError as error:
+        raise InputError(f"{plan}: line {task}: {error}; make the plan with jam-nstar plan") from error
+    if words[:2] != COMMAND:
+        raise InputError(f"{plan}: line {task} is no jam-nstar search; make the plan with jam-nstar plan")
+    return words[2:]
+
+
+def plan_cells(plan: str) -> list[dict[str, int]]:
+    """The {P, depth, seed} of each line of a plan."""
+    found = []
+    for task in range(1, len(read_bytes(plan).splitlines()) + 1):
+        words = plan_line(plan, task)
+        values = dict(pairwise(words))
+        try:
+            found.append({name: int(values[option]) for name, option in CELL.items()})
+        except (KeyError, ValueError) as error:
+            raise InputError(
+                f"{plan}: line {task} names no one P, depth and seed; make the plan with jam-nstar plan"
+            ) from error
+    return found
+
+
+def become(words: list[str]) -> NoReturn:
+    """This process goes on as that search: signals and exit code are its own."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "jamtools.cli.nstar", "search", *words])
+
+
+def check_line(words: list[str], command: object) -> None:
+    """A usage error for a line that the search would refuse before it starts."""
+    from typer.main import get_command
+
+    group = get_command(command)  # type: ignore[arg-type]
+    search = group.commands["search"]  # type: ignore[attr-defined]
+    search.make_context("search", list(words)).close()
+
+
+def refuse_own(options: list[str]) -> None:
+    """The options that the plan itself sets."""
+    own = {
+        "--depth",
+        "-L",
+        "--patterns",
+        "-P",
+        "--seeds",
+        "--seed",
+        "--cold",
+        "--journal",
+        "--resume",
+        "-o",
+        "--output",
+    }
+    for word in options:
+        if word.split("=")[0] in own:
+            raise typer.BadParameter(
+                f"got {word} after the dataset, expected it before: the plan sets it in every line"
+            )
