@@ -63,8 +63,14 @@ def fit(
         **({} if planned is None else {"missing": missing(planned, records)}),
         **{name: _told(points[0], name) for name in SAME},
         "depths": sorted({point["depth"] for point in points if "depth" in point}),
-        "points": [{"P": p["P"], "n_star": p["n_star"], "P_over_N": p["P"] / p["n_star"]} for p in points],
+        "points": [_point(record) for record in points],
     }
+
+
+def _point(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a figure needs of one N*, whose searches may be in many files."""
+    told = {name: record[name] for name in ("P", "depth", "n_star", "interval") if name in record}
+    return {**told, "P_over_N": record["P"] / record["n_star"]}
 
 
 def _check(records: Sequence[dict[str, Any]]) -> None:
