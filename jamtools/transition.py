@@ -203,12 +203,12 @@ def search_all(
         part = data.first(P)
 
         def trial(width: int, seed: int, part: Dataset = part) -> dict[str, Any]:
-            known = memory.get(part.P, width, seed) if memory else None
+            known = memory.get(part.P, width, seed) if memory is not None else None
             if known is not None:
                 return known
             watch(part.P, width, seed)
             record = describe(run_trial(part, question, width, seed, place), question.success)
-            if memory:
+            if memory is not None:
                 memory.add(part.P, record)
             return record
 

@@ -19,7 +19,10 @@ if ! [ -e "$policy" ]; then
     chmod 755 "$policy"
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt() { timeout 120 apt-get -qq -y -o DPkg::Lock::Timeout=60 "$@" >/dev/null 2>&1; }
+apt() {
+    timeout 120 apt-get -qq -y -o DPkg::Lock::Timeout=60 -o Acquire::Retries=0 -o Acquire::http::Timeout=10 \
+        "$@" >/dev/null 2>&1
+}
 install() { apt --no-install-recommends install slurmctld slurmd slurm-client munge; }
 install || { apt update && install; } || {
     echo "tests/slurm/install.sh: apt-get could not install Slurm" >&2

@@ -24,7 +24,6 @@ fail() {
 [ ! -e "$folder/pids" ] || { echo "start-slurm: there is a Slurm in $folder already; stop it first" >&2; exit 1; }
 [ ${#socket} -le 100 ] || { echo "start-slurm: $folder: too long a path for a socket" >&2; exit 1; }
 mkdir -p "$folder"/{munge,state,spool}
-chmod 755 "$folder" "$folder/munge" # munged insists
 (umask 077 && head -c 128 /dev/urandom >"$folder/munge/key")
 
 # Where the machine's name is a loopback address, nobody else is listened to.
@@ -80,7 +79,8 @@ within() { # SECONDS COMMAND…: whether the command succeeds by then
 answers() { munge -S "$socket" -n | unmunge -S "$socket" -n; }
 is_idle() { timeout 5 sinfo -h -o %T | grep -qx idle && scontrol show node "$node" | grep -q 'SlurmdStartTime=[0-9]'; }
 
-launch munged -F --socket="$socket" --key-file="$folder/munge/key" --pid-file="$folder/munge/pid" \
+# --force: munged dislikes folders that are closed to others, as those of tests are.
+launch munged -F --force --socket="$socket" --key-file="$folder/munge/key" --pid-file="$folder/munge/pid" \
     --log-file="$folder/munge/log" --seed-file="$folder/munge/seed" --origin=127.0.0.1
 within 10 answers || fail "munged does not answer"
 launch slurmctld -D -c -f "$SLURM_CONF"

@@ -11,7 +11,7 @@ export SLURM_CONF=$folder/slurm.conf
 is_ours() { tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline" | grep -qF "$folder/"; }
 jobs_left() { timeout 5 squeue -h -t PD,R,CG,S,CF 2>/dev/null | grep -q .; }
 
-timeout 10 scancel --user="$(id -un)" 2>/dev/null || true # first: the jobs would outlive slurmd
+timeout 5 scancel --user="$(id -un)" 2>/dev/null || true # first: the jobs would outlive slurmd
 for _ in {1..75}; do
     jobs_left || break
     sleep 0.2
