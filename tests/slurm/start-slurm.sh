@@ -32,7 +32,7 @@ case $(getent ahostsv4 "$(hostname)" || true) in
 127.0.0.1*) listen=CommunicationParameters=NoInAddrAny,NoCtldInAddrAny ;;
 esac
 
-# cred_expire: a requeued job waits that long. pgid: ends what a batch script left running, without cgroups.
+# cred_expire: a requeued job waits that long, 5 s at least, else 120 s. pgid: ends what a batch script left running, without cgroups.
 cat >"$SLURM_CONF" <<CONF
 ClusterName=test
 SlurmctldHost=$node(127.0.0.1)
@@ -43,7 +43,7 @@ SlurmUser=$(id -un)
 SlurmdUser=$(id -un)
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=socket=$socket,cred_expire=2
+AuthInfo=socket=$socket,cred_expire=5
 StateSaveLocation=$folder/state
 SlurmdSpoolDir=$folder/spool
 SlurmctldPidFile=$folder/slurmctld.pid
