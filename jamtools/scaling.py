@@ -68,8 +68,14 @@ def fit(
         "against": {name: (mean - math.log(ratio)) / mean_error for name, ratio in AGAINST.items()},
         "depths": sorted({point["depth"] for point in points if "depth" in point}),
         "depth": _depths(points, log_p, log_n, sigma),
-        "points": [{"P": p["P"], "n_star": p["n_star"], "P_over_N": p["P"] / p["n_star"]} for p in points],
+        "points": [_point(record) for record in points],
     }
+
+
+def _point(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a figure needs of one N*, whose searches may be in many files."""
+    told = {name: record[name] for name in ("P", "depth", "n_star", "interval") if name in record}
+    return {**told, "P_over_N": record["P"] / record["n_star"]}
 
 
 def _depths(

@@ -12,7 +12,7 @@ from commands import jam, refusal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jamtools import figures, store
+from jamtools import figures, scaling, store
 from jamtools.cli import plot
 from jamtools.errors import InputError
 from jamtools.figures import style
@@ -262,6 +262,18 @@ def test_a_fit_is_drawn_over_the_points():
         line = next(line for line in axis.lines if line.get_linestyle() == ":")
         assert line.get_ydata() == pytest.approx(0.5 * np.array([100, 400]) ** 0.9)
         assert points(axis, "o") == [(100, 30), (400, 110)]
+
+
+def test_a_fit_alone_shows_the_searches_of_all_seeds_put_together():
+    cells = [nstar(P, None, (None, None), depth=depth, seeds=[seed], max_width=9,
+                   trials=[{"seed": seed, "width": width, "N": N * P, "outcome": outcome} for width, N, outcome in
+                           ((1, 1, "undecided"), (2, 2 + seed, "success"))])
+             for P in (100, 200) for depth in (3, 5) for seed in (0, 1, 2)]  # fmt: skip
+    (axis,) = figures.transition([scaling.fit(cells)]).axes
+    assert sorted(points(axis, "o")) == [(100, 300), (100, 300), (200, 600), (200, 600)]
+    bars = [segment for bar in axis.collections for segment in bar.get_segments()]
+    assert sorted(tuple(bar[:, 1]) for bar in bars) == [(100, 400)] * 2 + [(200, 800)] * 2
+    assert {"$L$ = 3", "$L$ = 5"} <= {text.get_text() for text in axis.get_legend().get_texts()}
 
 
 def test_searches_of_different_dynamics_are_no_one_curve():

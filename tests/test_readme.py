@@ -114,9 +114,10 @@ def test_the_pictures_the_readme_shows_are_there():
         assert (ROOT / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_ci_calls_bin_test_alone():
+def test_ci_calls_bin_test_and_before_it_what_installs_slurm_alone():
     script = [
         line for line in (ROOT / ".ci" / "run").read_text().splitlines() if line and not line.startswith("#")
     ]
-    assert len(script) == 1
-    assert "bin/test" in script[0]
+    assert len(script) == 2
+    assert "tests/slurm/install.sh" in script[0] and "||" in script[0], "a failure ends nothing"
+    assert "exec" in script[1] and "bin/test" in script[1]
