@@ -38,24 +38,17 @@ def plan_lines(
 
 def plan_line(plan: str, task: int) -> list[str]:
     """The arguments of line `task` of a plan, counted from 1 as sed does."""
-    text = read_bytes(plan).decode(errors="replace").splitlines()
-    if not 1 <= task <= len(text):
-        raise InputError(f"{plan}: asked for task {task}, it has lines 1 to {len(text)}")
-    try:
-        words = shlex.split(text[task - 1])
-    except ValueError as error:
-        raise InputError(f"{plan}: line {task}: {error}; make the plan with jam-nstar plan") from error
-    if words[:2] != COMMAND:
-        raise InputError(f"{plan}: line {task} is no jam-nstar search; make the plan with jam-nstar plan")
-    return words[2:]
+    lines = _lines(plan)
+    if not 1 <= task <= len(lines):
+        raise InputError(f"{plan}: asked for task {task}, it has lines 1 to {len(lines)}")
+    return _words(plan, task, lines[task - 1])
 
 
 def plan_cells(plan: str) -> list[dict[str, int]]:
     """The {P, depth, seed} of each line of a plan."""
     found = []
-    for task in range(1, len(read_bytes(plan).splitlines()) + 1):
-        words = plan_line(plan, task)
-        values = dict(pairwise(words))
+    for task, text in enumerate(_lines(plan), 1):
+        values = dict(pairwise(_words(plan, task, text)))
         try:
             found.append({name: int(values[option]) for name, option in CELL.items()})
         except (KeyError, ValueError) as error:
@@ -63,6 +56,21 @@ def plan_cells(plan: str) -> list[dict[str, int]]:
                 f"{plan}: line {task} names no one P, depth and seed; make the plan with jam-nstar plan"
             ) from error
     return found
+
+
+def _lines(plan: str) -> list[str]:
+    return read_bytes(plan).decode(errors="replace").splitlines()
+
+
+def _words(plan: str, task: int, text: str) -> list[str]:
+    """What a line gives to the search."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InputError(f"{plan}: line {task}: {error}; make the plan with jam-nstar plan") from error
+    if words[:2] != COMMAND:
+        raise InputError(f"{plan}: line {task} is no jam-nstar search; make the plan with jam-nstar plan")
+    return words[2:]
 
 
 def become(words: list[str]) -> NoReturn:
