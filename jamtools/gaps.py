@@ -56,28 +56,26 @@ def distributions(runs: Sequence[Run], options: Options) -> dict[str, Any]:
     """θ and γ with their intervals, tests and verdicts, histograms and fitted curves, as one JSON-able object.
 
     A distribution with too few values is reported as {"refused": why, "exponent": None, …}.
-    Raises InputError when neither can be fitted, for runs not trained on the hinge loss or diverged, and for a run
-    given twice, which would count as two.
+    A run that is given twice counts once; n_repeated says how many were. Raises InputError when neither can be fitted,
+    and for runs not trained on the hinge loss or diverged.
     """
-    _check_once(runs)
+    given, runs = runs, _once(runs)
     result = _both(runs, options)
     if all(half["exponent"] is None for half in result.values()):
         reasons = "; ".join(f"{name}: {half['refused']}" for name, half in result.items())
         raise InputError(f"no exponent from {len(runs)} run(s): {reasons}")
     result["gaps"] |= _by_size(runs, options)
     _warn_of_sizes(result["gaps"])
-    return {"kind": "gaps", "n_runs": len(runs), "fits": _fits(runs), **result, "bounds": _bounds(**result)}
+    counts = {"n_runs": len(runs), "n_repeated": len(given) - len(runs)}
+    return {"kind": "gaps", **counts, "fits": _fits(runs), **result, "bounds": _bounds(**result)}
 
 
-def _check_once(runs: Sequence[Run]) -> None:
-    seen: dict[bytes, int] = {}
-    for number, run in enumerate(runs):
-        key = run.theta.tobytes() + run.gaps.tobytes()
-        if key in seen:
-            raise InputError(
-                f"got run {number} with the same parameters and gaps as run {seen[key]}, expected each run once"
-            )
-        seen[key] = number
+def _once(runs: Sequence[Run]) -> list[Run]:
+    """Each run the first time it is there: two of the same parameters and gaps are one."""
+    distinct: dict[bytes, Run] = {}
+    for run in runs:
+        distinct.setdefault(run.theta.tobytes() + run.gaps.tobytes(), run)
+    return list(distinct.values())
 
 
 def of_each(

@@ -195,10 +195,11 @@ def test_the_bounds_are_those_of_mean_field_and_of_stability():
     assert not (bad["extended"]["saturated"] or bad["extended"]["kept"] or bad["local"]["kept"])
 
 
-def test_a_run_given_twice_is_refused():
-    runs = mixed_runs((200,), seeds=2)
-    with pytest.raises(InputError, match="run 2 with the same parameters and gaps as run 1"):
-        gaps.distributions([*runs, runs[1]], gaps.Options())
+def test_a_run_given_twice_counts_once():
+    runs = mixed_runs((200,), seeds=9)
+    alone, again = (gaps.distributions(given, gaps.Options()) for given in (runs, [*runs, runs[1], runs[1]]))
+    assert (again["n_runs"], again["n_repeated"], alone["n_repeated"]) == (9, 2, 0)
+    assert again["gaps"] == alone["gaps"] and again["overlaps"] == alone["overlaps"]
 
 
 def test_where_the_sizes_differ_the_verdict_is_that_of_the_limit():

@@ -97,9 +97,10 @@ def test_a_field_that_some_runs_have_not_is_null_for_them(files: Path) -> None:
     assert found["n_runs"] == 8
 
 
-def test_a_file_given_twice_is_refused(files: Path) -> None:
-    said = refusal(jam("gaps", "a.safetensors", "a.safetensors", "-q", cwd=files))
-    assert "run 8 with the same parameters and gaps as run 0" in said
+def test_a_file_given_twice_counts_once_and_that_is_said(files: Path) -> None:
+    done = jam("gaps", "a.safetensors", "a.safetensors", cwd=files, check=True)
+    assert "8 of the runs are there more than once and count once" in done.stderr
+    assert json.loads(done.stdout)["overlaps"] == record("a.safetensors", "-q", cwd=files)["overlaps"]
 
 
 def test_a_run_with_too_few_values_says_so_in_its_line(files: Path) -> None:

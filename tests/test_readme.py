@@ -100,7 +100,9 @@ def test_readme_names_every_command_and_pyproject_every_module():
         "__init__",
         "main",
         "minima",
+        "nstar_tables",
         "options",
+        "plan",
         "session",
         "stopping",
     }

@@ -123,6 +123,8 @@ def gaps(
         return
     record = library.distributions(runs, options)
     session.write_json([record])
+    if record["n_repeated"]:
+        session.note(f"{record['n_repeated']} of the runs are there more than once and count once")
     _tell(session, {symbol: record[name] for name, symbol in SYMBOLS.items()})
     _tell_sizes(session, record["gaps"])
     _tell_bounds(session, record["bounds"])
