@@ -13,8 +13,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
+import torch
+
+from jamtools import __version__
 from jamtools.checkpoint import check_same, data_digests
 from jamtools.errors import InputError, OutputError
 from jamtools.records import Dataset
@@ -28,16 +32,19 @@ Key = tuple[int, int, int]
 
 def request_of(data: Dataset, question: Question, place: Mapping[str, str]) -> dict[str, Any]:
     """All that decides the outcome of a trial, but for its P, width and seed."""
-    from dataclasses import asdict
-
-    from jamtools import __version__
-
     asked = asdict(question)
     for name in ("seeds", "max_width"):  # which trials, not what comes of them
         del asked[name]
     settings = asked.pop("settings")
     settings |= settings.pop("schedule")
-    return {**asked, **settings, **place, **data_digests([data]), "jamtools": __version__}
+    return {
+        **asked,
+        **settings,
+        **place,
+        **data_digests([data]),
+        "jamtools": __version__,
+        "torch": torch.__version__,
+    }
 
 
 class Journal:
