@@ -21,9 +21,9 @@ import torch
 from jamtools import __version__
 from jamtools.checkpoint import check_same, data_digests
 from jamtools.errors import InputError, OutputError
+from jamtools.outcomes import Question
 from jamtools.records import Dataset
 from jamtools.streams import check_writable, json_line, write_all
-from jamtools.transition import Question
 
 KIND = "nstar-journal"
 REMEDY = "remove it or give another --journal"
@@ -77,8 +77,9 @@ class Journal:
 
     def add(self, P: int, record: Mapping[str, Any]) -> None:
         """Keeps the record of a trial, on the disk when this returns."""
-        self._trials[P, record["width"], record["seed"]] = dict(record)
-        self._append({"P": P, **record})
+        record = {"P": P, **record}
+        self._trials[P, record["width"], record["seed"]] = record
+        self._append(record)
 
     def _append(self, record: Mapping[str, Any]) -> None:
         try:
@@ -102,8 +103,7 @@ class Journal:
         else:
             check_same(self.path, lines[0]["request"], self._request, "journal", REMEDY)
         for line in lines[1:]:
-            P = line.pop("P")
-            self._trials[P, line["width"], line["seed"]] = line
+            self._trials[line["P"], line["width"], line["seed"]] = line
         if len(whole) < len(data):
             os.truncate(self.path, len(whole))
 

@@ -1,54 +1,27 @@
-r"""N* from the trials of any number of seeds, and the searches of one P put together.
+r"""The searches of one P put together, as the tasks of a job array leave them: a seed each.
 
-    h*(seed) = the smallest width that succeeded,       N(h* − 1) < N*(seed) ≤ N(h*),       N* = median over seeds
-
-The interval runs from below the smallest to the largest, which for k seeds covers the median of the distribution
-with probability 1 − 2^(1−k). The trials say it all, so that the searches of a job array, a seed each, make the
-record that one search over all seeds makes. Source: arXiv:1809.09349, section III.
+What a search found follows from its trials (verdicts.py), so that those of all its seeds make the record that one
+search over all seeds makes. Trials of seed s are those whose own seed is s modulo FRESH.
+Source: arXiv:1809.09349, section III.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jamtools.errors import InputError
+from jamtools.sampling import FRESH
+from jamtools.verdicts import FOUND, verdict
 
 Record = Mapping[str, Any]
 #: What a trial tells.
-NEEDED = {"width", "N", "seed", "outcome"}
-#: What follows from the trials, or says which were asked for; the rest of a record says what was searched.
-FOUND = ("n_star", "width", "interval", "coverage", "seeds", "trials", "max_width")
-
-
-def verdict(seeds: Sequence[int], trials: Sequence[Record]) -> dict[str, Any]:
-    """n_star, width, interval and coverage from the `trials` of all `seeds`.
-
-    A seed that never succeeded counts as beyond the largest width. Raises InputError for a seed without trials.
-    """
-    ends = sorted(_threshold(seed, [trial for trial in trials if trial["seed"] == seed]) for seed in seeds)
-    width, N, _ = ends[len(ends) // 2]  # of an even number the upper of the two in the middle
-    interval = [ends[0][2], ends[-1][1]]
-    return {
-        "n_star": None if math.isinf(N) else N,
-        "width": None if math.isinf(width) else width,
-        "interval": [None if math.isinf(end) else end for end in interval],
-        "coverage": 1 - 2.0 ** (1 - len(ends)),
-    }
-
-
-def _threshold(seed: int, trials: Sequence[Record]) -> tuple[float, float, float]:
-    """h*, N(h*) and N(h* − 1), or infinities."""
-    if not trials:
-        raise InputError(f"got a search without a trial of its seed {seed}; run it again")
-    won = [trial for trial in trials if trial["outcome"] == "success"]
-    if not won:
-        return math.inf, math.inf, math.inf
-    least = min(won, key=lambda trial: trial["width"])
-    below = max((trial["N"] for trial in trials if trial["width"] < least["width"]), default=0)
-    return least["width"], least["N"], below
+NEEDED = {"width", "P", "N", "seed", "outcome", "steps"}
+#: What a search tells, beside what was found.
+ASKED = {"depth", "vary", "activation", "batch_norm", "d", "precision", "level"}
+#: What says which trials were asked for; the rest of a record says what was searched.
+WHICH = ("seeds", "trials", "max_width", "max_P")
 
 
 def merge(records: Sequence[Record]) -> tuple[list[dict[str, Any]], list[dict[str, int]]]:
@@ -71,16 +44,19 @@ def _complete(record: Record) -> bool:
     """Whether a search has all that its N* follows from; what others wrote may not."""
     trials, seeds = record.get("trials"), record.get("seeds")
     return (
-        isinstance(trials, list)
+        "vary" in record
+        and isinstance(trials, list)
         and isinstance(seeds, list)
+        and len(trials) > 0
         and all(isinstance(trial, dict) and set(trial) >= NEEDED for trial in trials)
-        and set(seeds) == {trial["seed"] for trial in trials}
-        and {"P", "depth", "max_width"} <= set(record)
+        and set(seeds) >= {trial["seed"] % FRESH for trial in trials}
+        and set(record) >= ASKED | ({"P", "max_width"} if record["vary"] == "width" else {"N", "max_P"})
     )
 
 
 def _cell(record: Record) -> str:
-    return json.dumps({name: value for name, value in record.items() if name not in FOUND}, sort_keys=True)
+    own = (*FOUND, *WHICH, "width" if record["vary"] == "width" else "P")
+    return json.dumps({name: value for name, value in record.items() if name not in own}, sort_keys=True)
 
 
 def _together(group: Sequence[Record]) -> tuple[dict[str, Any], list[dict[str, int]]]:
@@ -88,7 +64,7 @@ def _together(group: Sequence[Record]) -> tuple[dict[str, Any], list[dict[str, i
     twice = []
     for record in group:
         for seed in record["seeds"]:
-            trials = [trial for trial in record["trials"] if trial["seed"] == seed]
+            trials = [trial for trial in record["trials"] if trial["seed"] % FRESH == seed]
             if seed not in by_seed:
                 by_seed[seed] = trials
                 continue
@@ -99,15 +75,10 @@ def _together(group: Sequence[Record]) -> tuple[dict[str, Any], list[dict[str, i
                 )
             twice.append(place)
     seeds = sorted(by_seed)
-    trials = [trial for seed in seeds for trial in by_seed[seed]]
-    largest = max(record["max_width"] for record in group)
-    return {
-        **group[0],
-        **verdict(seeds, trials),
-        "max_width": largest,
-        "seeds": seeds,
-        "trials": trials,
-    }, twice
+    whole = {**group[0], "seeds": seeds, "trials": [trial for seed in seeds for trial in by_seed[seed]]}
+    for largest in set(WHICH) & {"max_width", "max_P"} & set(whole):
+        whole[largest] = max(record[largest] for record in group)
+    return {**whole, **verdict(whole, whole["trials"])}, twice
 
 
 def missing(planned: Sequence[Mapping[str, int]], records: Sequence[Record]) -> list[dict[str, int]]:

@@ -3,8 +3,9 @@ r"""The scaling of the transition with the number of patterns.
     log N* = log A + a log P,        P/N* = exp⟨log P - log N*⟩
 
 by weighted least squares over the points of any number of searches, to be held against N* = P (what is fitted by
-heart) and N* = 4P (the bound of stability), in standard errors of log P/N*; and one line for all depths against one
-for each. Source: arXiv:1809.09349, figs. 5 and 10.
+heart), N* = 4P (the bound of stability) and the bound as measured (bound.py), in standard errors of log P/N*; and one line
+for all depths against one for each. N* is the median of the distribution where a search tells it, which is finer than
+the widths that there are. Source: arXiv:1809.09349, figs. 5 and 10.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from jamtools.bound import measured
 from jamtools.errors import InputError
 from jamtools.merging import merge, missing
 
@@ -26,28 +28,33 @@ SAME = ("loss", "success", "optimizer", "certify")
 
 
 def fit(
-    records: Sequence[dict[str, Any]], level: float = 0.95, planned: Sequence[Mapping[str, int]] | None = None
+    records: Sequence[dict[str, Any]],
+    level: float = 0.95,
+    planned: Sequence[Mapping[str, int]] | None = None,
+    spectra: Sequence[Mapping[str, Any]] = (),
+    time: int | None = None,
 ) -> dict[str, Any]:
     """Slope a of log N* against log P, and P/N*, each with an interval, from the objects of `search`.
 
     Searches of one P over several seeds, as the tasks of a job array, are put together first; `planned` [{P, depth,
-    seed}]: what was to be searched.
+    seed}]: what was to be searched. spectra: of jammed runs, for the bound; time: N* after so many steps, where the
+    searches asked for it.
 
     Raises InputError for a mixture of losses, verdicts or dynamics, or when no search found an N*.
     """
     _check(records)
     records, twice = merge(records)
-    points = [record for record in records if record.get("n_star")]
+    found = [record if time is None else _at(record, time) for record in records]
+    points = sorted((record for record in found if record.get("n_star")), key=_place)
     if not points:
         raise InputError(
             f"none of the {len(records)} searches found an N*; give them more steps or a larger width"
         )
-    log_p = np.log([float(point["P"]) for point in points])
-    log_n = np.log([float(point["n_star"]) for point in points])
-    sigma = np.array([_sigma(point) for point in points])
+    log_p, log_n, sigma = np.array([_position(point) for point in points]).T
     slope, error = _slope(log_p, log_n, sigma)
     mean, mean_error = _mean(log_p - log_n, sigma)
     quantile = statistics.NormalDist().inv_cdf((1 + level) / 2)
+    bound = measured(spectra, level) if spectra else None
     return {
         "kind": "nstar-fit",
         "slope": slope,
@@ -64,18 +71,64 @@ def fit(
         "n_without": len(records) - len(points),
         "duplicates": twice,
         **({} if planned is None else {"missing": missing(planned, records)}),
+        **({} if time is None else {"time": time}),
         **{name: _told(points[0], name) for name in SAME},
-        "against": {name: (mean - math.log(ratio)) / mean_error for name, ratio in AGAINST.items()},
+        "against": _against(mean, mean_error, bound),
+        **({} if bound is None else {"bound": bound}),
         "depths": sorted({point["depth"] for point in points if "depth" in point}),
         "depth": _depths(points, log_p, log_n, sigma),
-        "points": [_point(record) for record in points],
+        "points": [_point(point) for point in points],
     }
 
 
+def _place(record: Mapping[str, Any]) -> tuple[float, ...]:
+    """An order of points that does not depend on that of the files: sums are the same to the last digit."""
+    return tuple(float(record.get(name) or 0) for name in ("depth", "P", "width", "n_star"))
+
+
+def _at(record: dict[str, Any], time: int) -> dict[str, Any]:
+    """A search as it was after so many steps."""
+    for found in record.get("at_times", []):
+        if found["steps"] == time:
+            return {**record, **found}
+    known = ", ".join(str(one["steps"]) for one in record.get("at_times", [])) or "none"
+    raise InputError(f"got a search of the times {known}, expected {time}; search with --times {time}")
+
+
+def _against(mean: float, error: float, bound: Mapping[str, Any] | None) -> dict[str, float | None]:
+    """log P/N* less that of each line, in standard errors."""
+    told: dict[str, float | None] = {
+        name: (mean - math.log(ratio)) / error for name, ratio in AGAINST.items()
+    }
+    if bound is not None:
+        ratio, its_error = bound["P_over_N"], bound["error"] or 0.0
+        both = math.hypot(error, its_error / ratio) if ratio > 0 else math.inf
+        told["P/N* = C0 - N_c/N"] = (mean - math.log(ratio)) / both if ratio > 0 else None
+    return told
+
+
+def _position(point: Mapping[str, Any]) -> tuple[float, float, float]:
+    """log P, log N* and the standard error of their difference."""
+    fine = point.get("median") is not None
+    n = point["median"] if fine else point["n_star"]
+    low, high = (point["median_interval"] if fine else point.get("interval")) or (None, None)
+    # an interval whose level is not told is from below the smallest to the largest of a few
+    level = point.get("level")
+    quantile = statistics.NormalDist().inv_cdf((1 + level) / 2) if fine and level else 1.0
+    sigma = math.log((high or 2 * n) / (low or n / 2)) / (2 * quantile)
+    if point.get("vary") == "patterns":
+        return math.log(n), math.log(point["n_star"]), sigma
+    return math.log(point["P"]), math.log(n), sigma
+
+
+#: What a figure needs of one N*, whose searches may be in many files.
+OF_A_POINT = ("P", "depth", "n_star", "interval", "median", "median_interval", "P_interval", "vary")
+
+
 def _point(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a figure needs of one N*, whose searches may be in many files."""
-    told = {name: record[name] for name in ("P", "depth", "n_star", "interval") if name in record}
-    return {**told, "P_over_N": record["P"] / record["n_star"]}
+    log_p, log_n, _ = _position(record)
+    told = {name: record[name] for name in OF_A_POINT if name in record}
+    return {**told, "P_over_N": math.exp(log_p - log_n)}
 
 
 def _depths(
@@ -152,13 +205,6 @@ def _told(record: dict[str, Any], name: str) -> Any:
 def _positive(number: Any) -> bool:
     """A number that has a logarithm; 0 stands for "below width 1" at the lower end of an interval."""
     return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < math.inf
-
-
-def _sigma(point: dict[str, Any]) -> float:
-    """Standard error of log N*: half the length of its interval; an open end counts as a factor of two."""
-    low, high = point.get("interval") or (None, None)
-    n = point["n_star"]
-    return math.log((high or 2 * n) / (low or n / 2)) / 2
 
 
 def _slope(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[float | None, float | None]:

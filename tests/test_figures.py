@@ -16,6 +16,7 @@ from jamtools import figures, scaling, store
 from jamtools.cli import plot
 from jamtools.errors import InputError
 from jamtools.figures import style
+from jamtools.network import Architecture
 from jamtools.records import Run, Spectrum
 
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "svg": b"<?xml"}
@@ -265,15 +266,50 @@ def test_a_fit_is_drawn_over_the_points():
 
 
 def test_a_fit_alone_shows_the_searches_of_all_seeds_put_together():
-    cells = [nstar(P, None, (None, None), depth=depth, seeds=[seed], max_width=9,
-                   trials=[{"seed": seed, "width": width, "N": N * P, "outcome": outcome} for width, N, outcome in
-                           ((1, 1, "undecided"), (2, 2 + seed, "success"))])
-             for P in (100, 200) for depth in (3, 5) for seed in (0, 1, 2)]  # fmt: skip
+    """Per seed 8 failures at one width and 8 successes at the next: together the median is between their N."""
+    N = [Architecture(10, width, 1).n_effective for width in (4, 5)]
+    asked = {"depth": 1, "max_width": 9, "vary": "width", "activation": "relu", "batch_norm": False, "precision": 0.2,
+             "level": 0.95, "outputs": 1}  # fmt: skip
+    cells = [nstar(P, None, (None, None), **asked, seeds=[seed],
+                   trials=[{"seed": seed, "P": P, "width": width, "N": N[width - 4], "outcome": outcome, "steps": 9}
+                           for width, outcome in ((4, "unsatisfied"), (5, "success"))] * 8)
+             for P in (100, 200) for seed in (0, 1, 2)]  # fmt: skip
     (axis,) = figures.transition([scaling.fit(cells)]).axes
-    assert sorted(points(axis, "o")) == [(100, 300), (100, 300), (200, 600), (200, 600)]
-    bars = [segment for bar in axis.collections for segment in bar.get_segments()]
-    assert sorted(tuple(bar[:, 1]) for bar in bars) == [(100, 400)] * 2 + [(200, 800)] * 2
-    assert {"$L$ = 3", "$L$ = 5"} <= {text.get_text() for text in axis.get_legend().get_texts()}
+    (first, low), (second, high) = sorted(points(axis, "o"))
+    assert (first, second) == (100, 200) and N[0] < low == high < N[1]
+    bars = [segment[:, 1] for bar in axis.collections for segment in bar.get_segments()]
+    assert len(bars) == 2 and all(N[0] < bottom < low < top < N[1] for bottom, top in bars)
+
+
+def test_n_star_at_several_times_is_a_curve_each():
+    times = [
+        {"steps": t, "n_star": n, "median": n - 1.0, "median_interval": [n - 5.0, n + 5.0]}
+        for t, n in ((900, 60), (10000, 40))
+    ]
+    (axis,) = figures.transition([nstar(100, 40, (30, 50), at_times=times)]).axes
+    assert sorted(points(axis, "o")) == [(100, 39), (100, 59)]
+    labels_there = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert labels_there[:2] == ["$L$ = 3, $t$ = 900", "$L$ = 3, $t$ = 10000"]
+
+
+def test_where_patterns_varied_the_bars_lie_along_P():
+    record = nstar(180, 50, (40, 60), vary="patterns", median=181.0, median_interval=[150.0, 220.0])
+    (axis,) = figures.transition([record]).axes
+    assert points(axis, "s") == [(181, 50)]
+    (segment,) = (segment for bar in axis.collections for segment in bar.get_segments())
+    assert segment.tolist() == [[150, 50], [220, 50]]
+
+
+def test_the_bound_as_measured_is_a_line():
+    fit = {
+        "kind": "nstar-fit",
+        "slope": None,
+        "points": [{"P": 100, "n_star": 30}],
+        "bound": {"P_over_N": 0.2},
+    }
+    (axis,) = figures.transition([fit]).axes
+    line = next(line for line in axis.lines if line.get_linestyle() == "-.")
+    assert line.get_ydata() == pytest.approx(line.get_xdata() / 0.2)
 
 
 def test_searches_of_different_dynamics_are_no_one_curve():

@@ -10,12 +10,16 @@ import pytest
 
 from jamtools.errors import InputError, OutputError
 from jamtools.journal import Journal, request_of
+from jamtools.outcomes import Question
 from jamtools.protocols import Settings, with_options
-from jamtools.transition import Question, search_all
+from jamtools.transition import search_all
 from tests import oracle
 
 REQUEST = {"depth": 2, "lr": 1e-3, "seeds": None}
-TRIALS = [{"width": width, "seed": 0, "outcome": "success", "final_loss": 0.1 + width} for width in (3, 5, 4)]
+TRIALS = [
+    {"P": 100, "width": width, "seed": 0, "outcome": "success", "final_loss": 0.1 + width}
+    for width in (3, 5, 4)
+]
 
 
 @pytest.fixture

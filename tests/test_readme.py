@@ -100,6 +100,7 @@ def test_readme_names_every_command_and_pyproject_every_module():
         "__init__",
         "main",
         "minima",
+        "nstar_fit",
         "nstar_tables",
         "options",
         "plan",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import Annotated, Any, Literal
 
 import typer
 
 from jamtools.cli.main import new_app, run
-from jamtools.cli.nstar_tables import tell_fit, tell_search
+from jamtools.cli.nstar_fit import fit
+from jamtools.cli.nstar_tables import tell_search
 from jamtools.cli.options import (
     BatchNorm,
     Debug,
@@ -25,30 +25,31 @@ from jamtools.cli.options import (
     Quiet,
     Rate,
     Source,
-    Sources,
     Threads,
     Version,
+    above_zero,
     batch_size,
     check_optimizer,
-    fraction,
     given,
     naturals,
     positive,
     positives,
     refuse,
 )
-from jamtools.cli.plan import become, check_line, plan_cells, plan_line, plan_lines, refuse_own
+from jamtools.cli.plan import become, plan_array, plan_line
 from jamtools.cli.session import Session, available_cores
 from jamtools.cli.stopping import stopped_by_signals
 
 NAME = "jam-nstar"
-SEEDS, DEPTHS = Integers(range(5)), Integers((3,))
+SEEDS = Integers(range(2))
 HELP = """Where the transition lies, N*(P), and how it scales with P.
 
 \b
 Example:
   jam-data random -P 1000 -d 10 | jam-nstar search --patterns 200,500,1000 | jam-nstar fit
 """
+#: Fresh seeds begin here (sampling.FRESH, which is not imported before the work begins).
+LARGEST_SEED = 10_000
 app = new_app(help=HELP)
 
 
@@ -76,10 +77,44 @@ def search(
     ] = 3,
     seeds: Annotated[
         Integers,
-        typer.Option(
-            "--seeds", "--seed", parser=naturals, metavar="LIST", help="One bisection for each seed."
-        ),
+        typer.Option("--seeds", "--seed", parser=naturals, metavar="LIST", help="A bracket for each seed."),
     ] = SEEDS,
+    vary: Annotated[
+        Literal["width", "patterns"],
+        typer.Option("--vary", help="N* of each P by its width, or P* of each width by its patterns."),
+    ] = "width",
+    width: Annotated[
+        Integers | None,
+        typer.Option(
+            "--width",
+            parser=positives,
+            metavar="LIST",
+            help="The networks whose P* is asked: --vary patterns.",
+        ),
+    ] = None,
+    method: Annotated[
+        Literal["bisect", "descend"],
+        typer.Option("--method", help="How to bracket N*: halving, or from above as the paper does."),
+    ] = "bisect",
+    precision: Annotated[
+        float,
+        typer.Option(
+            "--precision",
+            parser=above_zero,
+            metavar="X",
+            help="Sample until the interval of log N* is as short.",
+        ),
+    ] = 0.2,
+    trials: Annotated[
+        int, typer.Option("--trials", parser=positive, metavar="N", help="Trainings for each N* at most.")
+    ] = 50,
+    at_once: Annotated[
+        int, typer.Option("--at-once", parser=positive, metavar="N", help="Trainings of a round of samples.")
+    ] = 4,
+    times: Annotated[
+        Integers | None,
+        typer.Option("--times", parser=positives, metavar="LIST", help="N* after so many steps as well."),
+    ] = None,
     success: Annotated[
         Literal["satisfied", "classified"] | None,
         typer.Option(
@@ -143,18 +178,21 @@ def search(
     debug: Debug = False,
     version: Version = False,
 ) -> None:
-    """Find N*(P) by bisection in the width, at fixed depth, for every P.
+    """Find N*(P), the smallest network that fits P patterns, at fixed depth.
 
     \b
     Example:
       jam-data random -P 1000 -d 10 > data.safetensors
-      jam-nstar search data.safetensors --patterns 200,500,1000 --depth 3 --seeds 0:5 > nstar.jsonl
+      jam-nstar search data.safetensors --patterns 200,500,1000 --depth 3 > nstar.jsonl
+      jam-nstar search data.safetensors --vary patterns --width 8,10 --depth 3 > pstar.jsonl
 
-    One JSON object for each P. n_star is the median over seeds of N, the number of effective parameters, and
-    "interval" runs from below the smallest to the largest of them; "coverage" is the probability with which that
-    holds the true median. Trials whose budget ran out are marked "undecided": --steps may decide them, and --certify
-    takes each to the minimum it was heading for. --optimizer newton reaches certified minima by itself; as it is
-    another dynamics than Adam's, its N* is another, and jam-nstar fit refuses a mixture.
+    One JSON object for each P. A bracket is followed by samples around the running median, with fresh seeds, until the
+    interval of log N* is as short as --precision or --trials are spent. n_star is the N (effective parameters) of the
+    smallest width with the median at or below it, "median" the median itself, by a logistic fit in log N. A trial
+    that ended on its budget with N_Δ of at most 0.1 N is "undecided", and the interval allows for either end of it:
+    --steps may decide it, and --certify takes it to the minimum it was heading for. --optimizer newton reaches
+    certified minima by itself; as it is another dynamics than Adam's, its N* is another, and jam-nstar fit refuses a
+    mixture.
 
     With --journal FILE the search may be killed at any moment: run it again with --resume, and no finished trial is
     repeated. SIGUSR1 and SIGTERM end it with exit code 75, "run me again".
@@ -163,12 +201,12 @@ def search(
         _become(context, plan, task)
     if resume and journal is None:
         raise typer.BadParameter("got --resume without a journal, expected --journal FILE with it")
-    check_optimizer(context, optimizer)
-    if optimizer == "newton":
-        refuse(context, ["certify"], "--optimizer newton, which certifies its own ends")
+    _check(context, vary, width, method, optimizer, seeds)
     session = Session(NAME, output, quiet)
     from jamtools import protocols, store, transition
     from jamtools.descent import Place
+    from jamtools.outcomes import Question
+    from jamtools.sampling import Goal
 
     data, _ = store.read_dataset(dataset)
     base = protocols.PROTOCOLS[protocol] if protocol else protocols.Settings()
@@ -180,13 +218,19 @@ def search(
         momentum=momentum,
         lr=lr,
         batch=batch,
-        steps=steps,
+        steps=steps or (max(times) if times and not protocol else None),
         measurements=2,
     )
-    reading = success or protocols.usual_success(settings.loss)
-    normalise = protocols.batch_norm(protocol, batch_norm)
-    question = transition.Question(
-        depth, activation, settings, tuple(sorted(seeds)), reading, max_width, normalise, certify
+    question = Question(
+        depth,
+        activation,
+        settings,
+        tuple(sorted(seeds)),
+        success or protocols.usual_success(settings.loss),
+        max_width,
+        protocols.batch_norm(protocol, batch_norm),
+        certify,
+        tuple(sorted(times or ())),
     )
     sizes = tuple(sorted(patterns or (data.P,)))
     data.first(sizes[-1])
@@ -195,18 +239,45 @@ def search(
         threads or available_cores(),
     )
     memory = _journal(journal, resume, output, data, question, place)
+    goal = Goal(method, precision, trials, at_once, cold=cold)
     with session.progress(NAME, total=None) as update, stopped_by_signals(NAME, journal):
-        records = transition.search_all(
-            data,
-            question,
-            sizes,
-            lambda P, width, seed: update(0, f"P {P} width {width} seed {seed}"),
-            place,
-            memory,
-            cold,
-        )
+
+        def watch(P: int, width: int, seed: int) -> None:
+            update(0, f"P {P} width {width} seed {seed}")
+
+        if vary == "width":
+            records = transition.search_all(data, question, sizes, watch, place, memory, goal)
+        else:
+            records = transition.search_widths(data, question, width or (), watch, place, memory, goal)
     session.write_json(records)
     tell_search(session, records)
+
+
+def _check(
+    context: typer.Context,
+    vary: str,
+    width: Integers | None,
+    method: str,
+    optimizer: str | None,
+    seeds: Integers,
+) -> None:
+    """Refuses options that do not go together."""
+    check_optimizer(context, optimizer)
+    if optimizer == "newton":
+        refuse(context, ["certify"], "--optimizer newton, which certifies its own ends")
+        refuse(context, ["times"], "--optimizer newton, whose steps are no time")
+    if vary == "width":
+        refuse(context, ["width"], "--vary width, which finds the width")
+    else:
+        refuse(context, ["patterns", "max_width"], "--vary patterns, which takes the dataset's first P")
+        if width is None:
+            raise typer.BadParameter("got --vary patterns without a network, expected --width LIST with it")
+        if method == "descend":
+            raise typer.BadParameter("got --method descend with --vary patterns, expected bisect")
+    if max(seeds) >= LARGEST_SEED:
+        raise typer.BadParameter(
+            f"got the seed {max(seeds)}, expected less than {LARGEST_SEED}: larger ones are sampled"
+        )
 
 
 def _become(context: typer.Context, plan: str | None, task: int | None) -> None:
@@ -231,96 +302,8 @@ def _journal(path: str | None, resume: bool, output: str, data: Any, question: A
     return Journal(path, request_of(data, question, where), resume)
 
 
-@app.command(
-    "plan",
-    context_settings={
-        "allow_extra_args": True,
-        "allow_interspersed_args": False,
-    },
-)
-def plan_array(
-    context: typer.Context,
-    patterns: Annotated[
-        Integers, typer.Option("--patterns", "-P", parser=positives, metavar="LIST", help="Values of P.")
-    ],
-    depths: Annotated[
-        Integers, typer.Option("--depths", "-L", parser=positives, metavar="LIST", help="Hidden layers.")
-    ] = DEPTHS,
-    seeds: Annotated[
-        Integers, typer.Option("--seeds", parser=naturals, metavar="LIST", help="A task for each.")
-    ] = SEEDS,
-    out: Annotated[
-        str, typer.Option("--out", metavar="FOLDER", help="Where the tasks leave journals and results.")
-    ] = ".",
-    dataset: Annotated[
-        str | None,
-        typer.Argument(metavar="[DATASET]", help="The file that every task reads [default: standard input]."),
-    ] = None,
-    output: Output = "-",
-    quiet: Quiet = False,
-    debug: Debug = False,
-    version: Version = False,
-) -> None:
-    """Print the tasks of a job array: one search a line, for each depth, P and seed.
-
-    \b
-    Example:
-      jam-nstar plan --patterns 200,500 --depths 2,3 --seeds 0:5 data.safetensors --steps 100k > plan.txt
-      sbatch --array=1-$(wc -l < plan.txt) --wrap 'jam-nstar search --plan plan.txt --task $SLURM_ARRAY_TASK_ID'
-      jam-nstar fit nstar-*.jsonl --plan plan.txt
-
-    What stands after the dataset goes into every line, and is checked now. Each task starts cold, keeps a journal and
-    resumes it, so that a line may be run any number of times. What the tasks of all seeds find together is what one search
-    with --cold finds.
-    """
-    session = Session(NAME, output, quiet)
-    refuse_own(context.args)
-    planned = plan_lines(dataset, patterns, depths, seeds, out, list(context.args))
-    check_line(shlex.split(planned[0])[2:], app)
-    session.write("".join(f"{line}\n" for line in planned).encode())
-
-
-@app.command()
-def fit(
-    files: Sources = None,
-    level: Annotated[
-        float, typer.Option("--level", parser=fraction, metavar="X", help="Confidence level.")
-    ] = 0.95,
-    plan: Annotated[
-        str | None,
-        typer.Option(
-            "--plan", metavar="FILE", help="The plan that the searches are of: says which are missing."
-        ),
-    ] = None,
-    output: Output = "-",
-    quiet: Quiet = False,
-    debug: Debug = False,
-    version: Version = False,
-) -> None:
-    """Fit the slope of log N* against log P, and P/N*, over any number of search results.
-
-    \b
-    Example:
-      jam-nstar fit nstar-*.jsonl | jq .slope
-    """
-    session = Session(NAME, output, quiet)
-    from jamtools import scaling
-
-    records = [record for source in files or ["-"] for record in _searches(source)]
-    result = scaling.fit(records, level, plan_cells(plan) if plan else None)
-    session.write_json([result])
-    tell_fit(session, result)
-
-
-def _searches(source: str) -> list[dict[str, Any]]:
-    """The JSON lines of one source; an artefact is refused by its kind."""
-    from jamtools import store
-    from jamtools.streams import parse_json_lines, read_bytes
-
-    data = read_bytes(source)
-    if b"\0" in data[: store.HEAD]:
-        store.Artefact(source, data).expect("searches")
-    return parse_json_lines(data, source)
+app.command("plan", context_settings={"allow_extra_args": True, "allow_interspersed_args": False})(plan_array)
+app.command()(fit)
 
 
 def main() -> None:

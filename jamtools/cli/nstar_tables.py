@@ -8,24 +8,47 @@ from jamtools.cli.session import Session
 
 
 def tell_search(session: Session, records: list[dict[str, Any]]) -> None:
-    """A line a P, and what undecided trials mean."""
+    """A line a record, what is not as precise as asked, and what undecided trials mean."""
+    patterns = any(record["vary"] == "patterns" for record in records)
     rows = [
-        (r["P"], r["width"], r["n_star"], f"({r['interval'][0]}, {r['interval'][1] or 'beyond'}]", f"{r['coverage']:.3g}",
-         r["P"] / r["n_star"] if r["n_star"] else None, len(r["trials"]))
+        (r["P"], r["width"], r["n_star"], *_interval(r), r["median"], len(r["trials"]), r["n_undecided"], r["total_steps"])
         for r in records
     ]  # fmt: skip
-    session.table(("P", "width", "N*", "interval", "coverage", "P/N*", "trials"), rows)
-    undecided = sum(trial["outcome"] == "undecided" for r in records for trial in r["trials"])
+    names = (
+        ("width", "N", "P* from", "to", "median P") if patterns else ("width", "N*", "from", "to", "median N")
+    )
+    session.table(("P*" if patterns else "P", *names, "trials", "undecided", "steps"), rows)
+    for record in records:
+        if not record["precise"]:
+            session.note(_imprecise(record))
+    undecided = sum(record["n_undecided"] for record in records)
     if undecided:
         session.note(f"{undecided} trial(s) ended undecided, {_lacking(records[0])}")
+
+
+def _interval(record: dict[str, Any]) -> tuple[object, object]:
+    low, high = record["median_interval"]
+    return low or 0, high or "beyond"
+
+
+def _imprecise(record: dict[str, Any]) -> str:
+    """What stands between a record and the precision asked for."""
+    where = f"width {record['width']}" if record["vary"] == "patterns" else f"P {record['P']}"
+    if record["median"] is None and record["vary"] == "patterns" and not record["n_star"]:
+        return f"{where}: all that was tried was fitted, or none; the dataset has {record['max_P']} patterns"
+    if record["median"] is None:
+        return f"{where}: no N* up to width {record['max_width']} in {len(record['trials'])} trial(s)"
+    return f"{where}: less precise than {record['precision']:g} after {len(record['trials'])} trial(s); give more --trials"
 
 
 def _lacking(record: dict[str, Any]) -> str:
     """What undecided trials mean, and what may decide them."""
     if record["certify"] or record["optimizer"] == "newton":
-        return "neither satisfied nor certified to be stuck: N* is an upper bound"
-    certify = ", --certify decides most of them" if record["loss"] == "hinge" else ""
-    return f"on their budget: N* is an upper bound; more --steps lower it{certify}"
+        return "neither satisfied nor certified to be stuck: the interval allows for both"
+    certify = ", --certify most of them" if record["loss"] == "hinge" else ""
+    return (
+        f"on their budget, and the interval allows for both ends of them; more --steps decide them{certify}"
+    )
 
 
 def tell_fit(session: Session, result: dict[str, Any]) -> None:
@@ -41,11 +64,32 @@ def tell_fit(session: Session, result: dict[str, Any]) -> None:
         verdict = "differ" if depth["p_value"] < 0.05 else "do not differ significantly"
         ratios = ", ".join(f"{ratio:.3g} at L = {one}" for one, ratio in depth["P_over_N"].items())
         session.note(f"depths {verdict} (p = {depth['p_value']:.2g}): P/N* = {ratios}")
+    bound = result.get("bound")
     session.table(
         ("", "value", "from", "to"),
         [
             ("d log N*/d log P", result["slope"], low, high),
             ("P/N*", result["P_over_N"], *result["P_over_N_interval"]),
+            *([("C0 - N_c/N", bound["P_over_N"], *(bound["interval"] or (None, None)))] if bound else []),
         ],
         title=f"{result['n_points']} point(s); N* = P is P/N* = 1, the bound N* = 4P is P/N* = 0.25",
+    )
+
+
+def tell_jumps(session: Session, jumps: list[dict[str, Any]]) -> None:
+    """A line a sweep."""
+    if not jumps:
+        return
+    rows = [
+        (
+            one["d"], one["depth"], one["activation"], one["P_over_N"], *one["P_over_N_interval"],
+            one["unsatisfied_per_parameter"], *(one["unsatisfied_per_parameter_interval"] or (None, None)),
+            one["n_satisfied"], one["n_jammed"], one["n_undecided"],
+        )
+        for one in jumps
+    ]  # fmt: skip
+    session.table(
+        ("d", "depth", "ρ", "P/N", "from", "to", "N_Δ/N", "from", "to", "satisfied", "jammed", "undecided"),
+        rows,
+        title="the jump of N_Δ/N",
     )

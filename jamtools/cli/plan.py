@@ -1,4 +1,4 @@
-"""The plan of a job array: one jam-nstar search a line, and one of them run by its number."""
+"""jam-nstar plan: the tasks of a job array, one jam-nstar search a line, and one of them run by its number."""
 
 from __future__ import annotations
 
@@ -7,15 +7,62 @@ import shlex
 import sys
 from collections.abc import Iterable
 from itertools import pairwise, product
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from jamtools.cli.options import Debug, Integers, Output, Quiet, Version, naturals, positives
+from jamtools.cli.session import Session
 from jamtools.errors import InputError
 from jamtools.streams import read_bytes
 
+SEEDS, DEPTHS = Integers(range(5)), Integers((3,))
+
 COMMAND = ["jam-nstar", "search"]
 CELL = {"P": "--patterns", "depth": "--depth", "seed": "--seeds"}
+
+
+def plan_array(
+    context: typer.Context,
+    patterns: Annotated[
+        Integers, typer.Option("--patterns", "-P", parser=positives, metavar="LIST", help="Values of P.")
+    ],
+    depths: Annotated[
+        Integers, typer.Option("--depths", "-L", parser=positives, metavar="LIST", help="Hidden layers.")
+    ] = DEPTHS,
+    seeds: Annotated[
+        Integers, typer.Option("--seeds", parser=naturals, metavar="LIST", help="A task for each.")
+    ] = SEEDS,
+    out: Annotated[
+        str, typer.Option("--out", metavar="FOLDER", help="Where the tasks leave journals and results.")
+    ] = ".",
+    dataset: Annotated[
+        str | None,
+        typer.Argument(metavar="[DATASET]", help="The file that every task reads [default: standard input]."),
+    ] = None,
+    output: Output = "-",
+    quiet: Quiet = False,
+    debug: Debug = False,
+    version: Version = False,
+) -> None:
+    """Print the tasks of a job array: one search a line, for each depth, P and seed.
+
+    \b
+    Example:
+      jam-nstar plan --patterns 200,500 --depths 2,3 --seeds 0:5 data.safetensors --steps 100k > plan.txt
+      sbatch --array=1-$(wc -l < plan.txt) --wrap 'jam-nstar search --plan plan.txt --task $SLURM_ARRAY_TASK_ID'
+      jam-nstar fit nstar-*.jsonl --plan plan.txt
+
+    What stands after the dataset goes into every line, and is checked now. Each task starts cold, keeps a journal and
+    resumes it, so that a line may be run any number of times. What the tasks of all seeds find together is what one search
+    with --cold finds. Each samples until its own interval is short enough: that of k seeds together is about √k times
+    shorter, so give them a --precision √k times larger than the one wanted.
+    """
+    session = Session("jam-nstar", output, quiet)
+    refuse_own(context.args)
+    planned = plan_lines(dataset, patterns, depths, seeds, out, list(context.args))
+    check_line(shlex.split(planned[0])[2:], context)
+    session.write("".join(f"{line}\n" for line in planned).encode())
 
 
 def plan_lines(
@@ -80,11 +127,9 @@ def become(words: list[str]) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", "jamtools.cli.nstar", "search", *words])
 
 
-def check_line(words: list[str], command: object) -> None:
+def check_line(words: list[str], context: typer.Context) -> None:
     """A usage error for a line that the search would refuse before it starts."""
-    from typer.main import get_command
-
-    group = get_command(command)  # type: ignore[arg-type]
+    group = context.parent.command if context.parent else context.command
     search = group.commands["search"]  # type: ignore[attr-defined]
     search.make_context("search", list(words)).close()
 
@@ -99,6 +144,8 @@ def refuse_own(options: list[str]) -> None:
         "--seeds",
         "--seed",
         "--cold",
+        "--vary",
+        "--width",
         "--journal",
         "--resume",
         "-o",

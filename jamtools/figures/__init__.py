@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
-from jamtools.figures.results import cusps, distributions, effective, transition
+from jamtools.figures.results import cusps, distributions, effective
 from jamtools.figures.runs import against_loss, history, jump
 from jamtools.figures.spectra import spectrum
 from jamtools.figures.style import render
+from jamtools.figures.transition import transition
 
 __all__ = [
     "FIGURES",

@@ -1,11 +1,10 @@
-"""What the commands that print JSON lines found: exponents, N*(P), N_eff, cusps."""
+"""What the commands that print JSON lines found: exponents, N_eff, cusps."""
 
 from __future__ import annotations
 
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,7 +21,6 @@ from jamtools.figures.style import (
     new_figure,
     note,
     number,
-    plain_ticks,
     styled,
 )
 
@@ -69,69 +67,6 @@ def _draw_half(axis: Axes, half: Record, colour: str, symbol: str, sign: int) ->
     tilt = sum(c * x[0] ** k for k, c in enumerate(half["coefficients"], start=1))
     power = fitted[0] / math.exp(tilt) * (x / x[0]) ** (sign * half["exponent"])  # the fit without its tilt
     axis.plot(x, power, "--", color=colour, linewidth=0.8)
-
-
-@styled
-def transition(records: Sequence[Record]) -> Figure:
-    """N* against P, a colour per depth, with the lines N* = P and N* = 4P and the fits given."""
-    fits = [record for record in records if record.get("kind") == "nstar-fit"]
-    found = [record for record in records if record.get("kind") != "nstar-fit"]
-    found = found or [point for one in fits for point in one["points"]]
-    figure, (axis,) = new_figure(width=4.6)
-    labels = _searches(found)
-    for label, colour in colours_of(sorted(labels)).items():
-        mine = [record for record, its in zip(found, labels) if its == label]
-        _draw_nstar(axis, mine, label or "$N^*$", colour)
-    P = np.array(sorted(float(record["P"]) for record in found))[[0, -1]]
-    P = P if P[0] < P[1] else P * np.array([0.8, 1.25])
-    _draw_lines(axis, P, fits)
-    axis.set(xscale="log", yscale="log", xlabel="$P$", ylabel="$N^*$")
-    for side in (axis.xaxis, axis.yaxis):
-        plain_ticks(side)
-    legend(axis, loc="upper left", bbox_to_anchor=(1.02, 1.02))
-    return figure
-
-
-def _searches(records: Sequence[Record]) -> list[str]:
-    """The depth of each search, and what else tells searches apart."""
-    others = labels_of([{**record, "depth": 0} for record in records], but=("width", "P", "seed"))
-    success = [record.get("success", "") for record in records]
-    certify = ["certified" if record.get("certify") else "" for record in records]
-    parts = zip(
-        (f"$L$ = {record['depth']}" if "depth" in record else "" for record in records),
-        others,
-        success if len(set(success)) > 1 else [""] * len(records),
-        certify if len(set(certify)) > 1 else [""] * len(records),
-    )
-    return [", ".join(filter(None, part)) for part in parts]
-
-
-def _draw_nstar(axis: Axes, records: Sequence[Record], label: str, colour: Any) -> None:
-    known = sorted((r for r in records if r["n_star"] is not None), key=lambda r: r["P"])
-    P, n_star = (np.array([r[name] for r in known], dtype=float) for name in ("P", "n_star"))
-    ends = np.array([[number(end) for end in r.get("interval") or (None, None)] for r in known])
-    bars = np.nan_to_num(np.abs(ends.reshape(-1, 2) - n_star[:, None]).T)  # an open end has no bar
-    axis.errorbar(P, n_star, bars, fmt="o", color=colour, label=label, capsize=2, linewidth=0.8)
-    limits = [(r["P"], _limit(r)) for r in records if r["n_star"] is None]
-    limits = [(at, limit) for at, limit in limits if limit]
-    if limits:
-        axis.plot(*zip(*limits), "^", color=colour, mfc="white", label=f"{label}, larger than tried")
-
-
-def _limit(record: Record) -> float | None:
-    """Below what N* cannot be where no width succeeded: the largest N tried."""
-    low = (record.get("interval") or (None, None))[0]
-    return low or max((trial["N"] for trial in record.get("trials", [])), default=None)
-
-
-def _draw_lines(axis: Axes, P: Any, fits: Sequence[Record]) -> None:
-    """What is fitted by heart, the bound of stability, and the fits."""
-    axis.plot(P, P, "-", color=GREY, linewidth=0.8, zorder=0, label="$N^* = P$")
-    axis.plot(P, 4 * P, "--", color=GREY, linewidth=0.8, zorder=0, label="$N^* = 4P$")
-    for one in fits:
-        if one.get("slope") is not None:
-            line = one["prefactor"] * P ** one["slope"]
-            axis.plot(P, line, ":", color="black", label=rf"$N^* \sim P^{{\,{one['slope']:.2f}}}$")
 
 
 @styled
