@@ -14,13 +14,20 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from jamtools.datasets import random_sphere
+from jamtools.descent import Place
 from jamtools.network import Architecture
-from jamtools.sampling import Goal, Pool, Scale, seek
+from jamtools.outcomes import Question, Trials
+from jamtools.protocols import Settings, with_options
+from jamtools.sampling import LEAST, Goal, Pool, Scale, descend, located, seek
+from jamtools.threshold import Threshold
+from jamtools.verdicts import final
 
 #: N* of the simulated networks (d = 10, L = 3), spreads w of log N, and the lengths that are asked for.
 N_STAR, SPREADS, PRECISIONS = (300, 3000), (0.03, 0.05, 0.1, 0.2, 0.3), (0.1, 0.2)
@@ -76,6 +83,56 @@ def coverage(samples: int, processes: int, kinds: list[str]) -> None:
             )
 
 
+def by_bisection(pool: Pool, scale: Scale, P: int, goal: Goal) -> Threshold:
+    return seek(pool, scale, [0], scale.at_least(math.log(0.5 * P)), goal, final)
+
+
+def by_descents(pool: Pool, scale: Scale, P: int, goal: Goal) -> Threshold:
+    """The paper's way: from N = P down, seed after seed, until all descents together are as precise."""
+    for seed in range(goal.trials):
+        walk = descend(scale.at_least(math.log(P)), scale)
+        size = next(walk)
+        while size:
+            (record,) = pool.ask([(size, seed)])
+            try:
+                size = walk.send(final(record))
+            except StopIteration:
+                size = 0
+        found = located(
+            scale, [(size, final(record)) for (size, _), record in pool.trials.items()], goal.level
+        )
+        if found.length <= goal.precision and len(pool.trials) >= LEAST:
+            break
+    return found
+
+
+def steps(patterns: list[int], precisions: list[float], depth: int, budget: int) -> None:
+    """A row for each P, precision and way; the ratio is that of bisect to descend."""
+    names = ("P", "asked", "way", "N*", "length", "trials", "steps", "s", "of steps", "of s")
+    print("{:>5} {:>6} {:8} {:>7} {:>7} {:>7} {:>10} {:>7} {:>8} {:>6}".format(*names))
+    data = random_sphere(max(patterns), 10, seed=0)
+    settings = with_options(Settings(), lr=1e-3, steps=budget, measurements=2)
+    trials = Trials(data, Question(depth, "relu", settings, (0,)), Place(threads=2))
+    trials.make([(20, 2, 0), (20, 2, 1)])  # compiled before anything is timed
+    ways: dict[str, Callable[..., Threshold]] = {"descend": by_descents, "bisect": by_bisection}
+    for P in patterns:
+        scale = Scale(lambda width: Architecture(10, width, depth).n_effective, 200)
+        for precision in precisions:
+            spent = {}
+            for name, way in ways.items():
+                pool = Pool(lambda wanted, P=P: trials.make([(P, width, seed) for width, seed in wanted]))
+                start = time.perf_counter()
+                found = way(pool, scale, P, Goal(precision=precision, trials=400))
+                n = sum(record["steps"] for record in pool.trials.values())
+                spent[name] = n, time.perf_counter() - start
+                ratios = [a / b for a, b in zip(spent[name], spent["descend"])]
+                print(
+                    f"{P:5} {precision:6} {name:8} {math.exp(found.m):7.1f} {found.length:7.3f} {len(pool.trials):7} {n:10} "
+                    f"{spent[name][1]:7.1f} {ratios[0]:8.2f} {ratios[1]:6.2f}",
+                    flush=True,
+                )  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -84,10 +141,17 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--patterns", default="200,500")
+    parser.add_argument("--precision", default="0.2,0.3")
+    parser.add_argument("--depth", type=int, default=3)
+    parser.add_argument("--budget", type=int, default=30_000)
     options = parser.parse_args()
     start = time.perf_counter()
     if options.part == "coverage":
         coverage(options.samples, options.processes, options.kinds.split(","))
+    else:
+        patterns, precisions = (text.split(",") for text in (options.patterns, options.precision))
+        steps([int(P) for P in patterns], [float(one) for one in precisions], options.depth, options.budget)
     print(f"{time.perf_counter() - start:.0f} s")
 
 

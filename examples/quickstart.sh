@@ -34,7 +34,7 @@ jam-data images examples/data --labels parity --pca 10 -P 1800 --seed 0 |
     tee "$out/mnist.safetensors" |
     jam-hessian --quiet -o "$out/mnist-spectra.safetensors"
 jam-data random -P 400 -d 10 --seed 2 |
-    jam-nstar search --patterns 100,200,400 --depth 3 --seeds 0:3 --lr 2e-3 --steps ${2:-2k} --quiet \
+    jam-nstar search --patterns 100,200,400 --depth 3 --lr 2e-3 --steps ${2:-2k} --precision 0.4 --quiet \
         -o "$out/nstar.jsonl"
 jam-nstar fit "$out/nstar.jsonl" --quiet -o "$out/nstar-fit.jsonl"
 wait $random

@@ -18,7 +18,7 @@ import numpy as np
 from jamtools.bound import JAMMED
 from jamtools.errors import InputError
 from jamtools.loss import CONTACT
-from jamtools.threshold import Tally, locate
+from jamtools.threshold import Tally, Threshold, locate
 
 #: What tells one sweep from another.
 SWEEP = ("d", "depth", "activation", "batch_norm", "loss", "optimizer")
@@ -50,7 +50,7 @@ def _jump(runs: Sequence[Mapping[str, Any]], level: float) -> dict[str, Any]:
         for (x, verdict), run in zip(verdicts, runs)
         if verdict == "above" and found.m is not None and x <= found.m + math.log(NEAR)
     ]
-    height, interval = _height(np.array(jammed).reshape(-1, 2), found.m or 0.0, level)
+    height, interval = _height(np.array(jammed).reshape(-1, 2), found, level)
     return {
         "P_over_N": None if found.m is None else math.exp(found.m),
         "P_over_N_interval": [None if end is None else math.exp(end) for end in found.interval],
@@ -75,20 +75,24 @@ def _verdict(run: Mapping[str, Any]) -> str:
     )
 
 
-def _height(points: Any, m: float, level: float) -> tuple[float | None, list[float] | None]:
-    """n₀ of the line through (log P/N, N_Δ/N) [n, 2] with its interval; of their mean where all have one P/N."""
+def _height(points: Any, found: Threshold, level: float) -> tuple[float | None, list[float] | None]:
+    """n₀ of the line through (log P/N, N_Δ/N) [n, 2]; of their mean where all have one P/N.
+
+    Its interval is that of the line's height and that of m, by which the line rises, in quadrature.
+    """
     from scipy.special import stdtrit
 
-    if not len(points):
+    if not len(points) or found.m is None:
         return None, None
     x, y = points.T
-    columns = [np.ones_like(x)] + ([x - m] if np.ptp(x) > 0 else [])
+    columns = [np.ones_like(x)] + ([x - found.m] if np.ptp(x) > 0 else [])
     design = np.stack(columns, axis=1)
     fitted = np.linalg.lstsq(design, y, rcond=None)[0]
     left = len(y) - len(columns)
-    if left < 1:
+    if left < 1 or not math.isfinite(found.length):
         return float(fitted[0]), None
     variance = float(((y - design @ fitted) ** 2).sum()) / left
     error = math.sqrt(variance * np.linalg.inv(design.T @ design)[0, 0])
-    reach = float(stdtrit(left, (1 + level) / 2)) * error
+    rise = float(fitted[1]) * found.length / 2 if len(columns) > 1 else 0.0
+    reach = math.hypot(float(stdtrit(left, (1 + level) / 2)) * error, rise)
     return float(fitted[0]), [float(fitted[0]) - reach, float(fitted[0]) + reach]

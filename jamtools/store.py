@@ -138,10 +138,11 @@ def _some(names: Iterable[str], most: int = 12) -> str:
     return ", ".join(kept[:most]) + ", …" * (len(kept) > most)
 
 
-def open_any(source: str) -> Artefact | list[dict[str, Any]]:
-    """Whatever a jam command wrote: an open artefact, or JSON lines."""
+def open_any(source: str, text: bool = False) -> Artefact | list[dict[str, Any]]:
+    """Whatever a jam command wrote: an open artefact, or JSON lines; `text`: which what is no artefact should be."""
     data = None if _is_regular(source) else read_bytes(source)
-    if _is_json(_head(source) if data is None else data[:HEAD]):
+    head = _head(source) if data is None else data[:HEAD]
+    if _is_json(head) or (text and b"\0" not in head):
         return parse_json_lines(read_bytes(source) if data is None else data, source)
     return Artefact(source, data)
 

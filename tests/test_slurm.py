@@ -22,7 +22,7 @@ SUBMISSION = next(
     block for block in re.findall(r"^```sh\n(.*?)^```$", GUIDE, flags=re.M | re.S) if "sbatch" in block
 )
 DAEMONS = ["munged", "slurmctld", "slurmd"]
-SEARCH = ["data.safetensors", "--lr", "1e-2", "--max-width", "64"]
+SEARCH = ["data.safetensors", "--lr", "1e-2", "--max-width", "64", "--trials", "12"]
 PATIENCE = 150  # seconds, on a machine busy with other things
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.slow, pytest.mark.timeout(300)]
@@ -191,7 +191,10 @@ def test_the_spectra_are_of_the_widest_networks_that_failed(swept):
     assert len(cells) == 6
     for cell in cells:
         (search,) = records(cell)
-        (trial,) = (trial for trial in search["trials"] if trial["width"] == search["width"] - 1)
+        failed = [
+            t for t in search["trials"] if t["outcome"] == "unsatisfied" and t["width"] < search["width"]
+        ]
+        trial = min(failed, key=lambda t: (-t["width"], t["seed"]))
         for found in ("jammed", "spectra"):
             (record,) = records_of(cell.with_name(f"{cell.stem}-{found}.safetensors"))
             told = {name: record[name] for name in ("width", "seed", "n_unsatisfied", "final_loss")}
@@ -218,7 +221,7 @@ def test_a_task_that_is_told_to_stop_is_requeued_and_goes_on(cluster, tmp_path):
     assert journal.read_text().startswith(before)
     (search,) = records(folder / "sweep" / "nstar-L1-P40-s2.jsonl")
     _, *trials = records(journal)
-    assert [{"P": 40, **trial} for trial in search["trials"]] == trials, "each trial once"
+    assert sorted(search["trials"], key=str) == sorted(trials, key=str), "each trial once"
     assert 1 <= len(before.splitlines()) - 1 < len(trials)
     assert_as_uninterrupted(search, folder)
     (fit,) = records(folder / "sweep" / "nstar-fit.jsonl")

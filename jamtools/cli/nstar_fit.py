@@ -11,6 +11,7 @@ from jamtools.cli.nstar_tables import tell_fit, tell_jumps
 from jamtools.cli.options import Debug, Output, Quiet, Sources, Version, fraction, positive
 from jamtools.cli.plan import plan_cells
 from jamtools.cli.session import Session
+from jamtools.errors import InputError
 
 
 def fit(
@@ -50,6 +51,8 @@ def fit(
     read = _read(files or ["-"])
     planned = plan_cells(plan) if plan else None
     result: dict[str, Any] = {"kind": "nstar-jump"}
+    if read["spectra"] and not read["searches"]:
+        raise InputError("got spectra alone, expected searches beside them; add what jam-nstar search prints")
     if read["searches"] or not read["runs"]:
         result = scaling.fit(read["searches"], level, planned, read["spectra"], time)
     if read["runs"]:
@@ -67,7 +70,7 @@ def _read(sources: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
 
     read: dict[str, list[dict[str, Any]]] = {"searches": [], "runs": [], "spectra": []}
     for source in sources:
-        opened = store.open_any(source)
+        opened = store.open_any(source, text=True)
         if isinstance(opened, list):
             read["searches"] += opened
             continue
