@@ -51,21 +51,11 @@ def fit(
             f"none of the {len(records)} searches found an N*; give them more steps or a larger width"
         )
     log_p, log_n, sigma = np.array([_position(point) for point in points]).T
-    slope, error = _slope(log_p, log_n, sigma)
-    mean, mean_error = _mean(log_p - log_n, sigma)
-    quantile = statistics.NormalDist().inv_cdf((1 + level) / 2)
     bound = measured(spectra, level) if spectra else None
     return {
         "kind": "nstar-fit",
-        "slope": slope,
-        "slope_interval": None
-        if slope is None or error is None
-        else [slope - quantile * error, slope + quantile * error],
-        "prefactor": None
-        if slope is None
-        else math.exp(float(np.average(log_n - slope * log_p, weights=sigma**-2))),
-        "P_over_N": math.exp(mean),
-        "P_over_N_interval": [math.exp(mean - quantile * mean_error), math.exp(mean + quantile * mean_error)],
+        **_line(log_p, log_n, sigma, level),
+        **_ratio(log_p, log_n, sigma, level, bound),
         "level": level,
         "n_points": len(points),
         "n_without": len(records) - len(points),
@@ -73,12 +63,45 @@ def fit(
         **({} if planned is None else {"missing": missing(planned, records)}),
         **({} if time is None else {"time": time}),
         **{name: _told(points[0], name) for name in SAME},
-        "against": _against(mean, mean_error, bound),
         **({} if bound is None else {"bound": bound}),
         "depths": sorted({point["depth"] for point in points if "depth" in point}),
         "depth": _depths(points, log_p, log_n, sigma),
         "points": [_point(point) for point in points],
     }
+
+
+def _line(log_p: np.ndarray, log_n: np.ndarray, sigma: np.ndarray, level: float) -> dict[str, Any]:
+    """N* = A P^a; nothing where all points have one P."""
+    if np.ptp(log_p) == 0:
+        return {"slope": None, "slope_interval": None, "prefactor": None}
+    slope, error, left = _slope(log_p, log_n, sigma)
+    height = float(np.average(log_n - slope * log_p, weights=sigma**-2))
+    return {
+        "slope": slope,
+        "slope_interval": _interval(slope, error, left, level),
+        "prefactor": math.exp(height),
+    }
+
+
+def _ratio(
+    log_p: np.ndarray, log_n: np.ndarray, sigma: np.ndarray, level: float, bound: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """P/N*, and how far it is from each line."""
+    mean, error, left = _mean(log_p - log_n, sigma)
+    return {
+        "P_over_N": math.exp(mean),
+        "P_over_N_interval": [math.exp(end) for end in _interval(mean, error, left, level)],
+        "against": _against(mean, error, bound),
+    }
+
+
+def _interval(value: float, error: float, left: int | None, level: float) -> list[float]:
+    """Of a value whose error is known, or was told by the scatter of points with `left` degrees of freedom: Student's."""
+    from scipy.special import stdtrit
+
+    share = (1 + level) / 2
+    quantile = float(stdtrit(left, share)) if left else statistics.NormalDist().inv_cdf(share)
+    return [value - quantile * error, value + quantile * error]
 
 
 def _place(record: Mapping[str, Any]) -> tuple[float, ...]:
@@ -207,20 +230,23 @@ def _positive(number: Any) -> bool:
     return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < math.inf
 
 
-def _slope(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[float | None, float | None]:
-    """Weighted least squares; the error grows with the scatter where that exceeds the points' own errors."""
+def _slope(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[float, float, int | None]:
+    """Weighted least squares: slope, its error, and the degrees of freedom of that where the scatter told it."""
     weight = sigma**-2
-    if np.ptp(x) == 0:
-        return None, None
     x0, y0 = np.average(x, weights=weight), np.average(y, weights=weight)
     spread = float(weight @ (x - x0) ** 2)
     slope = float(weight @ ((x - x0) * (y - y0))) / spread
-    scatter = float(weight @ (y - y0 - slope * (x - x0)) ** 2) / max(len(x) - 2, 1)
-    return slope, math.sqrt(max(1.0, scatter) / spread)
+    return slope, *_scattered(float(weight @ (y - y0 - slope * (x - x0)) ** 2), len(x) - 2, spread)
 
 
-def _mean(y: np.ndarray, sigma: np.ndarray) -> tuple[float, float]:
+def _mean(y: np.ndarray, sigma: np.ndarray) -> tuple[float, float, int | None]:
+    """The weighted mean likewise."""
     weight = sigma**-2
     mean = float(np.average(y, weights=weight))
-    scatter = float(weight @ (y - mean) ** 2) / max(len(y) - 1, 1)
-    return mean, math.sqrt(max(1.0, scatter) / float(weight.sum()))
+    return mean, *_scattered(float(weight @ (y - mean) ** 2), len(y) - 1, float(weight.sum()))
+
+
+def _scattered(chi2: float, left: int, information: float) -> tuple[float, int | None]:
+    """The error that the points' own have, or that their scatter says where it exceeds them."""
+    scatter = chi2 / max(left, 1)
+    return math.sqrt(max(1.0, scatter) / information), left if scatter > 1 and left > 0 else None

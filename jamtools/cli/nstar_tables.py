@@ -11,19 +11,27 @@ def tell_search(session: Session, records: list[dict[str, Any]]) -> None:
     """A line a record, what is not as precise as asked, and what undecided trials mean."""
     patterns = any(record["vary"] == "patterns" for record in records)
     rows = [
-        (r["P"], r["width"], r["n_star"], *_interval(r), r["median"], len(r["trials"]), r["n_undecided"], r["total_steps"])
+        (
+            r["P"], r["width"], r["n_star"], r["median"], *_interval(r), _ratio(r),
+            len(r["trials"]), r["n_undecided"], r["total_steps"],
+        )
         for r in records
     ]  # fmt: skip
-    names = (
-        ("width", "N", "P* from", "to", "median P") if patterns else ("width", "N*", "from", "to", "median N")
-    )
-    session.table(("P*" if patterns else "P", *names, "trials", "undecided", "steps"), rows)
+    names = ("P*", "width", "N", "median P") if patterns else ("P", "width", "N*", "median N")
+    session.table((*names, "from", "to", "P/N", "trials", "undecided", "steps"), rows)
     for record in records:
         if not record["precise"]:
             session.note(_imprecise(record))
     undecided = sum(record["n_undecided"] for record in records)
     if undecided:
         session.note(f"{undecided} trial(s) ended undecided, {_lacking(records[0])}")
+
+
+def _ratio(record: dict[str, Any]) -> float | None:
+    """P/N at the median."""
+    if record["median"] is None or not record["n_star"]:
+        return None
+    return record["median"] / record["N"] if record["vary"] == "patterns" else record["P"] / record["median"]
 
 
 def _interval(record: dict[str, Any]) -> tuple[object, object]:
@@ -72,8 +80,12 @@ def tell_fit(session: Session, result: dict[str, Any]) -> None:
             ("P/N*", result["P_over_N"], *result["P_over_N_interval"]),
             *([("C0 - N_c/N", bound["P_over_N"], *(bound["interval"] or (None, None)))] if bound else []),
         ],
-        title=f"{result['n_points']} point(s); N* = P is P/N* = 1, the bound N* = 4P is P/N* = 0.25",
+        title=f"{result['n_points']} point(s)",
     )
+    lines = [
+        f"{distance:+.1f} from {line}" for line, distance in result["against"].items() if distance is not None
+    ]
+    session.note(f"log P/N* in standard errors: {', '.join(lines)}")
 
 
 def tell_jumps(session: Session, jumps: list[dict[str, Any]]) -> None:
