@@ -144,3 +144,91 @@ def test_what_cannot_be_planned_or_run_is_said_in_one_line(
 ) -> None:
     (folder / "whole.txt").write_text("rm -rf /\n")
     assert words in refusal(jam("nstar", *args, cwd=folder), code)
+
+
+def searched(folder: Path, *args: object) -> list[dict[str, Any]]:
+    line = ("nstar", "search", "data.st", "--depth", 1, "--lr", "1e-2", "-q", *args)
+    return objects(jam(*line, cwd=folder, check=True).stdout)
+
+
+def test_patterns_vary_at_fixed_widths_and_enter_a_fit_beside_searches_in_width(folder: Path) -> None:
+    options = ("--steps", "2k", "--trials", 24)
+    by_patterns = searched(folder, "--vary", "patterns", "--width", "4,6", *options)
+    assert [(one["width"], one["vary"]) for one in by_patterns] == [(4, "patterns"), (6, "patterns")]
+    assert all(1 <= one["P_interval"][0] <= one["P"] <= 40 for one in by_patterns)
+    (folder / "p.jsonl").write_text("".join(json.dumps(one) + "\n" for one in by_patterns))
+    (folder / "n.jsonl").write_text(json.dumps(searched(folder, "--patterns", 30, *options)[0]))
+    (fit,) = objects(jam("nstar", "fit", "p.jsonl", "n.jsonl", cwd=folder, check=True).stdout)
+    assert fit["n_points"] == sum(one["n_star"] is not None for one in by_patterns) + 1
+    ratios = sorted(point["P_over_N"] for point in fit["points"])
+    assert ratios[0] <= fit["P_over_N"] <= ratios[-1]
+
+
+def test_n_star_at_a_time_is_fitted_by_its_name(folder: Path) -> None:
+    found = searched(folder, "--patterns", "20,40", "--times", "100,1k", "--trials", 20)
+    assert [one["steps"] for one in found] == [1000, 1000], "the last time ends the training"
+    (folder / "t.jsonl").write_text("".join(json.dumps(one) + "\n" for one in found))
+    (fit,) = objects(jam("nstar", "fit", "t.jsonl", "--time", 100, cwd=folder, check=True).stdout)
+    assert fit["time"] == 100
+    assert [p["n_star"] for p in fit["points"]] == [one["at_times"][0]["n_star"] for one in found]
+    assert "of the times 100, 1000, expected 7" in refusal(
+        jam("nstar", "fit", "t.jsonl", "--time", 7, cwd=folder)
+    )
+    assert "of the times none, expected 7" in refusal(
+        jam("nstar", "fit", "whole.jsonl", "--time", 7, cwd=folder)
+    )
+
+
+def test_a_search_is_made_more_precise_by_resuming_it(folder: Path) -> None:
+    args = ("--patterns", 30, "--steps", "1k", "--journal", "more.journal", "--resume")
+    (first,) = searched(folder, *args, "--trials", 10)
+    trained = (folder / "more.journal").read_bytes()
+    (then,) = searched(folder, *args, "--trials", 30)
+    assert then["trials"][:10] == first["trials"] and 10 < len(then["trials"]) <= 30
+    assert (folder / "more.journal").read_bytes().startswith(trained)
+
+
+def test_runs_give_the_jump_and_spectra_the_bound(folder: Path) -> None:
+    widths = ("--depth", 1, "--width", "2:9", "--seeds", "0:3", "--steps", "2k", "--lr", "1e-2", "-q")
+    jam("train", "data.st", *widths, "-o", "runs.st", cwd=folder, check=True)
+    (alone,) = objects(jam("nstar", "fit", "runs.st", cwd=folder, check=True).stdout)
+    assert alone["kind"] == "nstar-jump"
+    (jump,) = alone["jump"]
+    assert jump["depth"] == 1 and jump["n_satisfied"] + jump["n_jammed"] + jump["n_undecided"] == 21
+    assert 40 / 50 < jump["P_over_N"] < 40 / 10 and 0 < jump["unsatisfied_per_parameter"] < 1
+    jam("hessian", "runs.st", "--inertia", "-q", "-o", "spectra.st", cwd=folder, check=True)
+    together = jam("nstar", "fit", "whole.jsonl", "spectra.st", "runs.st", cwd=folder, check=True)
+    (fit,) = objects(together.stdout)
+    assert fit["jump"] == [jump] and fit["kind"] == "nstar-fit"
+    bound = fit["bound"]
+    assert bound["P_over_N"] == pytest.approx(bound["c0"] - bound["cusps_per_parameter"])
+    assert "P/N* = C0 - N_c/N" in fit["against"] and "C0 - N_c/N" in together.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--width", "4"], "got --width with --vary width"),
+        (["--vary", "patterns"], "expected --width LIST with it"),
+        (["--vary", "patterns", "--width", "4", "--patterns", "9"], "got --patterns with --vary patterns"),
+        (["--vary", "patterns", "--width", "4", "--method", "descend"], "expected bisect"),
+        (["--optimizer", "newton", "--times", "10"], "got --times with --optimizer newton"),
+        (["--seeds", "3,10000"], "got the seed 10000, expected less than 10000"),
+        (["--precision", "0"], "expected a number above 0"),
+        (["--trials", "0"], "expected at least 1"),
+    ],
+)
+def test_options_that_do_not_go_together_are_a_matter_of_usage(
+    folder: Path, args: list[str], words: str
+) -> None:
+    assert words in refusal(jam("nstar", "search", "data.st", *args, cwd=folder), 2)
+
+
+def test_a_time_after_the_end_of_the_trainings_is_refused(folder: Path) -> None:
+    done = jam("nstar", "search", "data.st", "--steps", 100, "--times", "10,200", cwd=folder)
+    assert "a time of 200 steps, the trainings have 100; give them more" in refusal(done)
+
+
+def test_a_plan_says_nothing_of_patterns_that_vary(folder: Path) -> None:
+    done = jam("nstar", "plan", "--patterns", 9, "data.st", "--vary", "patterns", cwd=folder)
+    assert "got --vary after the dataset" in refusal(done, 2)
