@@ -2,14 +2,14 @@ r"""The bound of stability, as measured: P/N* ≥ C0 - N_c/N.
 
     N_Δ ≥ N_- - N_c at a minimum,  P ≥ N_Δ   ⇒   P/N ≥ C0 - N_c/N,       C0 = N_-(Hp)/N
 
-From the spectra of jammed runs: below this P/N there is no minimum to be stuck in. N_c counts the convex cusps.
+From the spectra of jammed runs: below this P/N there is no minimum to be stuck in. N_c counts the convex cusps. The interval
+of the mean is Student's.
 Source: arXiv:1809.09349, sections III and IV.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,16 +55,18 @@ def _terms(spectrum: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _mean(terms: Sequence[tuple[float, float]], level: float) -> dict[str, Any]:
+    from scipy.special import stdtrit
+
     c0, cusps = np.array(terms).T
     bound, n = c0 - cusps, len(terms)
     error = float(bound.std(ddof=1)) / math.sqrt(n) if n > 1 else None
-    quantile = statistics.NormalDist().inv_cdf((1 + level) / 2)
+    reach = float(stdtrit(n - 1, (1 + level) / 2)) * error if error is not None else None
     mean = float(bound.mean())
     return {
         "c0": float(c0.mean()),
         "cusps_per_parameter": float(cusps.mean()),
         "P_over_N": mean,
-        "interval": None if error is None else [mean - quantile * error, mean + quantile * error],
+        "interval": None if reach is None else [mean - reach, mean + reach],
         "error": error,
         "n_runs": n,
     }

@@ -9,7 +9,6 @@ what it is a checkpoint of, and a SHA-256 over everything tells a damaged file f
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -30,7 +29,7 @@ from jamtools.descent import Job, Place, Watch, engine_name, train_many
 from jamtools.errors import InputError, OutputError
 from jamtools.keeping import State
 from jamtools.protocols import Settings
-from jamtools.records import Dataset, Run
+from jamtools.records import Dataset, Run, sha256
 from jamtools.store import VERSION, Artefact
 from jamtools.streams import write_file
 
@@ -139,7 +138,7 @@ def request_of(jobs: Sequence[Job], settings: Settings, place: Place) -> dict[st
     request["engine"] = _joined([engine_name(job, settings, place) for job in jobs])
     request |= data_digests([job.data for job in jobs])
     starts = [job.start for job in jobs]
-    request["start"] = _joined([_sha256([run.theta])[:12] if run else "none" for run in starts])
+    request["start"] = _joined([sha256([run.theta])[:12] if run else "none" for run in starts])
     return request | {"jamtools": __version__, "torch": torch.__version__}
 
 
@@ -165,15 +164,7 @@ def data_digests(sets: Sequence[Dataset]) -> dict[str, str]:
     distinct = {(data.x.ctypes.data, data.y.ctypes.data, data.P): data for data in sets}.values()
     training = [array for data in distinct for array in (data.x, data.y)]
     test = [array for data in distinct for array in (data.x_test, data.y_test) if array is not None]
-    return {"training set": _sha256(training)[:12], "test set": _sha256(test)[:12] if test else "none"}
-
-
-def _sha256(arrays: Sequence[NDArray[Any]], text: str = "") -> str:
-    digest = hashlib.sha256(text.encode())
-    for array in arrays:
-        digest.update(f"{array.dtype} {array.shape} ".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    return {"training set": sha256(training)[:12], "test set": sha256(test)[:12] if test else "none"}
 
 
 def check_same(
@@ -251,7 +242,7 @@ def _open(path: str) -> Artefact:
 
 def _digest(metadata: Mapping[str, Any], tensors: Arrays) -> str:
     names = sorted(tensors)
-    return _sha256([tensors[name] for name in names], _json(metadata) + " ".join(names))
+    return sha256([tensors[name] for name in names], _json(metadata) + " ".join(names))
 
 
 def _json(value: Any) -> str:

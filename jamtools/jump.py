@@ -21,7 +21,7 @@ from jamtools.loss import CONTACT
 from jamtools.threshold import Tally, Threshold, locate
 
 #: What tells one sweep from another.
-SWEEP = ("d", "depth", "activation", "batch_norm", "loss", "optimizer")
+SWEEP = ("d", "depth", "activation", "batch_norm", "loss", "optimizer", "protocol")
 #: Jammed runs up to so many times the P/N of the jump say how high it is.
 NEAR = 1.5
 
@@ -35,8 +35,12 @@ def jumps(runs: Sequence[Mapping[str, Any]], level: float = 0.95) -> list[dict[s
     for run in runs:
         if run["loss"] != "hinge":
             raise InputError(f"got runs of {run['loss']}, expected hinge: the jump is one of N_Δ")
-        sweeps.setdefault(tuple(run[name] for name in SWEEP), []).append(run)
-    return [{**dict(zip(SWEEP, key)), **_jump(its, level)} for key, its in sorted(sweeps.items(), key=str)]
+        budget = (run.get("settings") or {}).get("steps")
+        sweeps.setdefault((*(run[name] for name in SWEEP), budget), []).append(run)
+    return [
+        {**dict(zip((*SWEEP, "steps"), key)), **_jump(its, level)}
+        for key, its in sorted(sweeps.items(), key=str)
+    ]
 
 
 def _jump(runs: Sequence[Mapping[str, Any]], level: float) -> dict[str, Any]:

@@ -21,7 +21,7 @@ NEEDED = {"width", "P", "N", "seed", "outcome", "steps"}
 #: What a search tells, beside what was found.
 ASKED = {"depth", "vary", "activation", "batch_norm", "d", "precision", "level"}
 #: What says which trials were asked for; the rest of a record says what was searched.
-WHICH = ("seeds", "trials", "max_width", "max_P")
+WHICH = ("seeds", "trials", "max_width", "max_P", "precision")
 
 
 def merge(records: Sequence[Record]) -> tuple[list[dict[str, Any]], list[dict[str, int]]]:
@@ -69,15 +69,18 @@ def _together(group: Sequence[Record]) -> tuple[dict[str, Any], list[dict[str, i
                 by_seed[seed] = trials
                 continue
             place = {"P": record["P"], "depth": record["depth"], "seed": seed}
-            if by_seed[seed] != trials:
+            shorter, longer = sorted((by_seed[seed], trials), key=len)
+            if longer[: len(shorter)] != shorter:  # one that was gone on with says all of the one before
                 raise InputError(
                     f"got two searches of {_said(place)} that differ, expected one and the same; search with --cold"
                 )
+            by_seed[seed] = longer
             twice.append(place)
     seeds = sorted(by_seed)
     whole = {**group[0], "seeds": seeds, "trials": [trial for seed in seeds for trial in by_seed[seed]]}
-    for largest in set(WHICH) & {"max_width", "max_P"} & set(whole):
-        whole[largest] = max(record[largest] for record in group)
+    for name, which in (("max_width", max), ("max_P", max), ("precision", min)):
+        if name in whole:
+            whole[name] = which(record[name] for record in group)
     return {**whole, **verdict(whole, whole["trials"])}, twice
 
 

@@ -25,7 +25,7 @@ from jamtools.keeping import State
 from jamtools.loss import CONTACT
 from jamtools.network import Architecture
 from jamtools.protocols import Settings, with_options
-from jamtools.records import Dataset, Run
+from jamtools.records import Dataset, Run, sha256
 from jamtools.sampling import Record
 
 #: More unsatisfied patterns than this, per effective parameter, and a width has failed: the authors' program.
@@ -209,6 +209,11 @@ class Trials:
         ends = self._train([replace(jobs[i], start=runs[i]) for i in left], newton, lambda run: True)
         done = dict(zip(left, ends))
         return [done.get(i, run) for i, run in enumerate(runs)]
+
+    def digest(self, P: int) -> str:
+        """What tells the first P patterns from others."""
+        part = self._first(P)
+        return sha256((part.x, part.y))[:12]
 
     def _first(self, P: int) -> Dataset:
         return self._parts.setdefault(P, self.data.first(P))

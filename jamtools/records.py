@@ -8,7 +8,8 @@ import of torch. P patterns in d dimensions, C outputs; Ñ parameters (science.m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -196,6 +197,15 @@ class Spectrum:
                 "--inertia"
             )
         return self.eigenvalues[part]
+
+
+def sha256(arrays: Iterable[NDArray[Any]], text: str = "") -> str:
+    """A digest of a text and of arrays, their types and shapes."""
+    digest = hashlib.sha256(text.encode())
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape} ".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def check_finite(run: Run) -> None:

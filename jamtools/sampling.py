@@ -157,6 +157,17 @@ def descend(first: int, scale: Scale) -> Walk:
             return
 
 
+def fail(pool: Pool, scale: Scale, reading: Reading) -> Walk:
+    """From undecided trials on to harder sizes until one fails: between successes and undecided trials nothing turns."""
+    if {"success", "undecided"} != {reading(record) for record in pool.trials.values()}:
+        return
+    size = (min if scale.rising else max)(size for size, _ in pool.trials)
+    outcome = "undecided"
+    while outcome == "undecided" and (size > 1 if scale.rising else size < scale.largest):
+        size = size // 2 if scale.rising else min(2 * size, scale.largest)
+        outcome = yield size
+
+
 WALKS: dict[str, Callable[[int, Scale], Walk]] = {"bisect": bisect, "descend": descend}
 
 
@@ -166,17 +177,19 @@ def seek(
     """The threshold by a bracket for each seed and samples around the median, `goal.trials` more trials at most."""
     most = len(pool.trials) + goal.trials
     _in_step(pool, {seed: WALKS[goal.method](first, scale) for seed in seeds}, reading, most)
+    _in_step(pool, {seeds[0]: fail(pool, scale, reading)}, reading, most)
     found = pool.locate(scale, reading, goal.level)
     while found.m is not None and len(pool.trials) < most and not enough(found, scale, pool, reading, goal):
-        n = min(goal.at_once, most - len(pool.trials))
-        pool.ask(zip(_places(found, scale, n), _fresh(seeds, pool.among(seeds), n)))
+        n, used = min(goal.at_once, most - len(pool.trials)), pool.among(seeds)
+        pool.ask(zip(_places(found, scale, range(used, used + n)), _fresh(seeds, used, n)))
         found = pool.locate(scale, reading, goal.level)
     return found
 
 
 def _in_step(pool: Pool, walks: Mapping[int, Walk], reading: Reading, most: int) -> None:
     """All walks a step at a time, each step a batch, while there are trials left."""
-    asked = {seed: next(walk) for seed, walk in walks.items()}
+    begun = {seed: next(walk, None) for seed, walk in walks.items()}
+    asked = {seed: size for seed, size in begun.items() if size is not None}
     while asked and len(pool.trials) < most:
         new = [(size, seed) for seed, size in asked.items() if (size, seed) not in pool.trials]
         dropped = new[most - len(pool.trials) :]
@@ -197,9 +210,14 @@ def _sent(walks: Mapping[int, Walk], outcomes: Mapping[int, str]) -> dict[int, i
 
 
 def enough(found: Threshold, scale: Scale, pool: Pool, reading: Reading, goal: Goal) -> bool:
-    """Whether the interval is short enough, or lies between two neighbouring sizes: no trial says more of N* then."""
+    """Whether more trials are of no use: the interval is short enough, or between neighbours, or m is out of reach."""
     decided = sum(reading(record) != "undecided" for record in pool.trials.values())
-    return decided >= LEAST and precise(found, scale, goal.precision)
+    return decided >= LEAST and (beyond(found, scale) or precise(found, scale, goal.precision))
+
+
+def beyond(found: Threshold, scale: Scale) -> bool:
+    """Whether the median lies beyond the largest size that may be tried: how far, no trial can say."""
+    return found.m is not None and found.m > scale.x(scale.largest)
 
 
 def precise(found: Threshold, scale: Scale, precision: float) -> bool:
@@ -210,13 +228,13 @@ def precise(found: Threshold, scale: Scale, precision: float) -> bool:
     return found.length <= precision or scale.at_least(low) == scale.at_least(high)
 
 
-def _places(found: Threshold, scale: Scale, n: int) -> list[int]:
-    """The sizes of n samples around the median: the outer ones rounded outwards, so that sizes on both sides are tried."""
+def _places(found: Threshold, scale: Scale, numbers: Iterable[int]) -> list[int]:
+    """The sizes of samples around the median by their numbers; the outer ones are rounded outwards, to both sides of it."""
     lower, upper = (found.m if turn is None else turn for turn in found.turns)
     assert lower is not None and upper is not None
     spread = REACH * min(found.largest_w, LARGEST_SPREAD)
     places = []
-    for i in range(n):
+    for i in numbers:
         offset = OFFSETS[i % len(OFFSETS)]
         x = (lower if offset < 0 else upper) + offset * spread
         size = scale.nearest(x) if abs(offset) < 1 else scale.below(x) if offset < 0 else scale.at_least(x)

@@ -23,8 +23,12 @@ from jamtools.merging import merge, missing
 
 #: What P/N* is held against: what is fitted by heart, and the bound of stability.
 AGAINST = {"N* = P": 1.0, "N* = 4P": 0.25}
+#: Those that every search tells, or else means the same by its silence.
+TOLD = ("loss", "success", "optimizer", "certify")
+#: The error of log N* where an end of its interval is not known, and all that there are are of that kind: a factor of e.
+OPEN = 1.0
 #: Fields that must agree between searches: N* of another loss, verdict or dynamics is another quantity.
-SAME = ("loss", "success", "optimizer", "certify")
+SAME = ("loss", "success", "optimizer", "certify", "activation", "batch_norm")
 
 
 def fit(
@@ -45,26 +49,28 @@ def fit(
     _check(records)
     records, twice = merge(records)
     found = [record if time is None else _at(record, time) for record in records]
-    points = sorted((record for record in found if record.get("n_star")), key=_place)
-    if not points:
+    known = sorted((record for record in found if record.get("n_star")), key=_place)
+    if not known:
         raise InputError(
             f"none of the {len(records)} searches found an N*; give them more steps or a larger width"
         )
+    points = [point for point in known if not _is_open(point)] or known
     log_p, log_n, sigma = np.array([_position(point) for point in points]).T
-    bound = measured(spectra, level) if spectra else None
+    bound = measured(_of_these(spectra, points), level) if spectra else None
     return {
         "kind": "nstar-fit",
         **_line(log_p, log_n, sigma, level),
         **_ratio(log_p, log_n, sigma, level, bound),
         "level": level,
         "n_points": len(points),
-        "n_without": len(records) - len(points),
+        "n_without": len(records) - len(known),
+        "n_open": sum(_is_open(point) for point in known),
         "duplicates": twice,
         **({} if planned is None else {"missing": missing(planned, records)}),
         **({} if time is None else {"time": time}),
         **{name: _told(points[0], name) for name in SAME},
         **({} if bound is None else {"bound": bound}),
-        "depths": sorted({point["depth"] for point in points if "depth" in point}),
+        "depths": sorted({point["depth"] for point in points if point.get("depth") is not None}),
         "depth": _depths(points, log_p, log_n, sigma),
         "points": [_point(point) for point in points],
     }
@@ -111,10 +117,10 @@ def _place(record: Mapping[str, Any]) -> tuple[float, ...]:
 
 def _at(record: dict[str, Any], time: int) -> dict[str, Any]:
     """A search as it was after so many steps."""
-    for found in record.get("at_times", []):
+    for found in record.get("at_times") or []:
         if found["steps"] == time:
             return {**record, **found}
-    known = ", ".join(str(one["steps"]) for one in record.get("at_times", [])) or "none"
+    known = ", ".join(str(one["steps"]) for one in (record.get("at_times") or [])) or "none"
     raise InputError(f"got a search of the times {known}, expected {time}; search with --times {time}")
 
 
@@ -138,10 +144,34 @@ def _position(point: Mapping[str, Any]) -> tuple[float, float, float]:
     # an interval whose level is not told is from below the smallest to the largest of a few
     level = point.get("level")
     quantile = statistics.NormalDist().inv_cdf((1 + level) / 2) if fine and level else 1.0
-    sigma = math.log((high or 2 * n) / (low or n / 2)) / (2 * quantile)
+    # a lower end of 0 is that of width 1, below which there is nothing
+    sigma = OPEN if low is None or high is None else math.log(high / (low or n / 2)) / (2 * quantile)
     if point.get("vary") == "patterns":
         return math.log(n), math.log(point["n_star"]), sigma
     return math.log(point["P"]), math.log(n), sigma
+
+
+def _is_open(point: Mapping[str, Any]) -> bool:
+    """Whether the interval of an N* has an end that is not known, so that nobody knows what it weighs."""
+    name = "median_interval" if point.get("median") is not None else "interval"
+    return None in (point.get(name) or ())
+
+
+def _of_these(
+    spectra: Sequence[Mapping[str, Any]], points: Sequence[Mapping[str, Any]]
+) -> Sequence[Mapping[str, Any]]:
+    """The spectra; InputError where they are of other networks than the searches."""
+    for name in ("activation", "batch_norm", "depth"):
+        here, there = ({one.get(name) for one in some} - {None} for some in (points, spectra))
+        if here and not there <= here:
+            raise InputError(
+                f"got spectra of {name} {_listed(there)} beside searches of {_listed(here)}, expected the same networks"
+            )
+    return spectra
+
+
+def _listed(values: set[Any]) -> str:
+    return " and ".join(sorted(map(str, values)))
 
 
 #: What a figure needs of one N*, whose searches may be in many files.
@@ -160,11 +190,11 @@ def _depths(
     """One line for all depths against one for each, by the likelihood ratio: Δχ² of as many more parameters.
 
     None where there is one depth. Where points scatter more than their errors about the lines of each depth, the statistic
-    is divided by how much. Depths of one P have a line of the common slope.
+    is divided by how much, and p is that of Fisher's F. Depths of one P have a line of the common slope.
     """
-    from scipy.special import chdtrc
+    from scipy.special import chdtrc, fdtrc
 
-    depth = np.array([point.get("depth", 0) for point in points])
+    depth = np.array([point.get("depth") or 0 for point in points])
     depths = np.unique(depth)
     if len(depths) < 2:
         return None
@@ -181,11 +211,13 @@ def _depths(
     )
     whole, each = (_chi2(design, y, sigma) for design in (together, apart))
     more, left = each[1] - whole[1], len(y) - each[1]
-    ratio = (whole[0] - each[0]) / max(1.0, each[0] / left if left > 0 else 1.0)
+    scatter = max(1.0, each[0] / left if left > 0 else 1.0)
+    ratio = max(0.0, whole[0] - each[0]) / scatter
+    p = None if more == 0 else fdtrc(more, left, ratio / more) if scatter > 1 else chdtrc(more, ratio)
     return {
         "statistic": ratio,
         "degrees": more,
-        "p_value": float(chdtrc(more, max(ratio, 0.0))) if more > 0 else None,
+        "p_value": None if p is None else float(p),
         "P_over_N": {
             str(one): math.exp(_mean((x - y)[its], sigma[its])[0]) for one, its in zip(depths, of_each)
         },
@@ -205,19 +237,29 @@ def _check(records: Sequence[dict[str, Any]]) -> None:
             raise InputError(
                 f"got {record.get('kind', 'another object')}, expected what jam-nstar search prints"
             )
-        interval = record.get("interval") or []
-        ends = interval if isinstance(interval, list) else [interval, "no list"]
-        numbers = [record["P"], *(n for n in (record["n_star"], *ends) if n is not None)]
-        if not all(_positive(number) for number in numbers):
-            raise InputError(
-                "got a search whose P, n_star or interval is no number; make it with jam-nstar search"
-            )
+        _check_numbers(record)
     for name in SAME:
-        values = sorted({str(_told(record, name)) for record in records})
+        values = sorted({str(_told(record, name)) for record in records if name in TOLD or name in record})
         if len(values) > 1:
             raise InputError(
                 f"got searches of {name} {' and '.join(values)}, expected one: their N* are different quantities"
             )
+
+
+def _check_numbers(record: Mapping[str, Any]) -> None:
+    """Raises InputError unless P, n_star and the median are positive, and intervals are of two numbers, in order."""
+    found = record["n_star"] is not None
+    values = [record[name] for name in ("P", "n_star") if found] + [record.get("median") or 1.0]
+    good = all(_number(value) and value > 0 for value in values)
+    for name in ("interval", "median_interval"):
+        ends = record.get(name) or [None, None]
+        good &= isinstance(ends, list) and len(ends) == 2
+        good &= good and all(end is None or (_number(end) and end >= 0) for end in ends)
+        good &= good and (None in ends or ends[0] < ends[1])
+    if not good:
+        raise InputError(
+            "got a search whose P, n_star or interval is no number; make it with jam-nstar search"
+        )
 
 
 def _told(record: dict[str, Any], name: str) -> Any:
@@ -225,9 +267,8 @@ def _told(record: dict[str, Any], name: str) -> Any:
     return bool(record.get(name)) if name == "certify" else record.get(name)
 
 
-def _positive(number: Any) -> bool:
-    """A number that has a logarithm; 0 stands for "below width 1" at the lower end of an interval."""
-    return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < math.inf
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _slope(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[float, float, int | None]:

@@ -10,6 +10,7 @@ Source: arXiv:1809.09349, section III and figs. 5, 10.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,16 +25,18 @@ from jamtools.records import Dataset
 from jamtools.sampling import Goal, Pool, Record, seek
 from jamtools.verdicts import at_time, final, scale_of, verdict
 
-#: Widths are tried up to Ñ = LARGEST·P parameters: twice the bound N* ≤ 4P.
+#: Widths are tried up to N = LARGEST·P: twice the bound N* ≤ 4P.
 LARGEST = 8
+#: N* grows with a power of P between these, as far as a first guess goes.
+SLOPES = (0.5, 1.5)
 #: Random data jam near P/N = 2.85; the first N tried is a little above. From above one starts where all is fitted by heart.
 FIRST = {"bisect": 0.5, "descend": 1.0}
 
 
-def search(trials: Trials, P: int, first: int | None, goal: Goal) -> dict[str, Any]:
-    """N* of the first P patterns, as the JSON object of the contract; `first`: the width to begin with."""
-    asked = {**_fields(trials, goal), "P": P, "max_width": _largest(trials, P)}
-    first = first or scale_of(asked).at_least(np.log(FIRST[goal.method] * P))
+def search(trials: Trials, P: int, N: float | None, goal: Goal) -> dict[str, Any]:
+    """N* of the first P patterns, as the JSON object of the contract; N: where to begin, if that is known."""
+    asked = {**_fields(trials, goal), "P": P, "max_width": _largest(trials, P), "data": trials.digest(P)}
+    first = scale_of(asked).at_least(math.log(N or FIRST[goal.method] * P))
     found = _found(asked, trials, first, goal, lambda width, seed: (P, width, seed))
     return {"kind": "nstar", "P": P, **verdict(asked, found), **asked, "trials": found}
 
@@ -43,6 +46,7 @@ def search_patterns(trials: Trials, width: int, goal: Goal) -> dict[str, Any]:
     arch = trials.question.architecture(trials.data, width)
     asked = {
         **_fields(trials, goal), "vary": "patterns", "width": width, "N": arch.n_effective, "max_P": trials.data.P,
+        "data": trials.digest(trials.data.P),
     }  # fmt: skip
     first = max(1, round(arch.n_effective / FIRST[goal.method]))
     found = _found(asked, trials, first, goal, lambda P, seed: (P, width, seed))
@@ -132,22 +136,22 @@ def search_all(
     goal = goal or Goal()
     trials = Trials(data, question, place, memory, watch)
     records: list[dict[str, Any]] = []
-    arch = question.architecture(data, 1)
     for P in sorted(patterns):
         data.first(P)
         N = None if goal.cold or goal.method == "descend" else _extrapolated(records, P)
-        records.append(search(trials, P, width_of(N, arch) if N else None, goal))
+        records.append(search(trials, P, N, goal))
     return records
 
 
 def _extrapolated(records: Sequence[Record], P: int) -> float | None:
     """N* at P by the line through log N* of the smaller P; in proportion where there is one."""
     known = [record for record in records if record["median"]]
-    if len({record["P"] for record in known}) < 2:
-        return known[-1]["median"] * P / known[-1]["P"] if known else None
+    if not known:
+        return None
     x, y = (np.log([record[name] for record in known]) for name in ("P", "median"))
-    slope, height = np.polyfit(x, y, 1)
-    return float(np.exp(height + slope * np.log(P)))
+    slope = np.polyfit(x, y, 1)[0] if np.ptp(x) > 0 else 1.0
+    # neighbouring P of uncertain N* may give any slope
+    return float(known[-1]["median"] * (P / known[-1]["P"]) ** np.clip(slope, *SLOPES))
 
 
 def search_widths(

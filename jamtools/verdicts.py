@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jamtools.network import Architecture
-from jamtools.sampling import Reading, Scale, located, precise
+from jamtools.sampling import Reading, Scale, beyond, located, precise
 from jamtools.threshold import Threshold
 
 Record = Mapping[str, Any]
@@ -67,6 +68,8 @@ def _reading(asked: Record, trials: Sequence[Record], reading: Reading) -> dict[
     size = "width" if scale.rising else "P"
     outcomes = [(trial[size], reading(trial)) for trial in trials]
     found = located(scale, outcomes, asked["level"])
+    if beyond(found, scale):  # how far beyond is the grid's word, not the trials'
+        found = replace(found, m=None, interval=(found.interval[0], None))
     told = {
         "median": _exp(found.m),
         "median_interval": [_exp(end) for end in found.interval],
@@ -95,19 +98,28 @@ def _of_width(
 def _of_patterns(
     found: Threshold, scale: Scale, asked: Record, outcomes: Sequence[tuple[int, str]]
 ) -> dict[str, Any]:
-    """P* of a network; of N*(P*) = N the interval is that of N P*/P. Where no P failed, P is all there are."""
+    """P* of a network; of N*(P*) = N the interval is that of N P*/P.
+
+    Without a median P is all that there are, where a training fitted them, or else 0.
+    """
     low, high = found.interval
     ends = [
         0 if low is None else math.floor(math.exp(low)),
         None if high is None else math.ceil(math.exp(high)),
     ]
     if found.m is None:
-        return {"P": scale.largest, "n_star": None, "P_interval": ends, "interval": [0, None]}
+        P = scale.largest if (scale.largest, "success") in outcomes else 0
+        return {
+            "P": P,
+            "n_star": None,
+            "P_interval": [min(ends[0], scale.largest), ends[1]],
+            "interval": [0, None],
+        }
     P, N = math.exp(found.m), asked["N"]
     return {
         "P": max(1, math.floor(P)),
         "n_star": N,
-        "P_interval": ends,
+        "P_interval": list(ends),
         "interval": [0 if high is None else N * P / math.exp(high), None if low is None else N * P / math.exp(low)],
     }  # fmt: skip
 

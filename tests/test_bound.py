@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import ttest_1samp
 
 from jamtools.bound import measured
 from jamtools.errors import InputError
@@ -20,8 +20,8 @@ def spectrum(
     return {"depth": depth, **counts, **fields}
 
 
-def search(P: int, n: float, spread: float = 1.1) -> dict[str, Any]:
-    return {"kind": "nstar", "P": P, "n_star": n, "interval": [n / spread, n * spread], "depth": 3}
+def search(P: int, n: float, depth: int = 3, **fields: Any) -> dict[str, Any]:
+    return {"kind": "nstar", "P": P, "n_star": n, "interval": [n / 1.1, n * 1.1], "depth": depth, **fields}
 
 
 SPECTRA = [spectrum(0.5, 20), spectrum(0.48, 22), spectrum(0.5, 27, depth=5), spectrum(0.46, 25, depth=5)]
@@ -32,7 +32,8 @@ def test_the_bound_is_the_mean_of_c0_less_cusps_per_parameter():
     each = np.array([0.5 - 0.2, 0.48 - 0.22, 0.5 - 0.27, 0.46 - 0.25])
     error = each.std(ddof=1) / 2
     assert found["P_over_N"] == pytest.approx(each.mean())
-    assert found["interval"] == pytest.approx([each.mean() + s * norm.ppf(0.975) * error for s in (-1, 1)])
+    assert found["error"] == pytest.approx(error)
+    assert found["interval"] == pytest.approx(list(ttest_1samp(each, 0).confidence_interval(0.95)))
     assert (found["c0"], found["cusps_per_parameter"], found["n_runs"]) == (
         pytest.approx(0.485),
         pytest.approx(0.235),
@@ -61,7 +62,7 @@ def test_one_run_has_no_interval():
 
 
 def test_a_fit_is_held_against_the_bound_in_standard_errors_of_both():
-    found = fit([search(P, P / 2) for P in (100, 200, 300, 400)], spectra=SPECTRA)
+    found = fit([search(P, P / 2, L) for P in (100, 200) for L in (3, 5)], spectra=SPECTRA)
     bound = found["bound"]
     error = np.hypot(np.log(1.1) / 2, bound["error"] / bound["P_over_N"])
     assert found["against"]["P/N* = C0 - N_c/N"] == pytest.approx(
@@ -73,3 +74,10 @@ def test_a_fit_is_held_against_the_bound_in_standard_errors_of_both():
 def test_a_bound_below_zero_is_no_line_to_be_held_against():
     found = fit([search(100, 50), search(200, 90)], spectra=[spectrum(0.2, 30), spectrum(0.2, 31)])
     assert found["bound"]["P_over_N"] < 0 and found["against"]["P/N* = C0 - N_c/N"] is None
+
+
+def test_spectra_of_other_networks_than_the_searches_are_refused():
+    with pytest.raises(InputError, match="spectra of depth 3 and 5 beside searches of 3"):
+        fit([search(100, 50)], spectra=SPECTRA)
+    with pytest.raises(InputError, match="spectra of activation tanh beside searches of relu"):
+        fit([search(100, 50, activation="relu")], spectra=[spectrum(0.5, 20, activation="tanh")])

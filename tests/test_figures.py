@@ -248,7 +248,7 @@ def test_the_transition_shows_N_star_with_its_interval_and_both_lines():
 
 def test_an_N_star_beyond_what_was_tried_is_a_limit():
     (axis,) = figures.transition([nstar(100, None, (None, None)), nstar(200, None, (50, None))]).axes
-    assert points(axis, "^") == [(100, 77), (200, 50)]
+    assert points(axis, "^") == [(100, 77), (200, 77)]
 
 
 def test_a_fit_is_drawn_over_the_points():
@@ -286,8 +286,11 @@ def test_n_star_at_several_times_is_a_curve_each():
         {"steps": t, "n_star": n, "median": n - 1.0, "median_interval": [n - 5.0, n + 5.0]}
         for t, n in ((900, 60), (10000, 40))
     ]
-    (axis,) = figures.transition([nstar(100, 40, (30, 50), at_times=times)]).axes
-    assert sorted(points(axis, "o")) == [(100, 39), (100, 59)]
+    search = nstar(100, 42, (30, 50), at_times=times, steps=10000, median=41.0, median_interval=[33.0, 49.0])
+    (axis,) = figures.transition([search]).axes
+    assert sorted(points(axis, "o")) == [(100, 41), (100, 59)], (
+        "at its end as it is, undecided trials and all"
+    )
     labels_there = [text.get_text() for text in axis.get_legend().get_texts()]
     assert labels_there[:2] == ["$L$ = 3, $t$ = 900", "$L$ = 3, $t$ = 10000"]
 

@@ -38,7 +38,7 @@ def planted(P: int, seeds: list[int], **goal: Any) -> dict[str, Any]:
     """A cold search on simulated trials."""
     question = Question(2, "relu", Settings(), tuple(seeds), max_width=60)
     trials = Planted(oracle.dataset(P, 5), question)
-    return search(trials, P, 10, Goal(trials=14, cold=True, **goal))
+    return search(trials, P, 10, Goal(**{"trials": 14, "cold": True, **goal}))
 
 
 def test_the_tasks_of_an_array_merge_to_the_search_over_all_seeds() -> None:
@@ -63,14 +63,30 @@ def test_what_is_given_twice_counts_once_and_is_named() -> None:
 
 def test_two_searches_of_a_seed_that_differ_are_refused() -> None:
     one = planted(300, [0])
-    other = {**one, "trials": one["trials"][:-1]}
+    other = {**one, "trials": [*one["trials"][:-1], {**one["trials"][-1], "outcome": "diverged"}]}
     with pytest.raises(InputError, match="two searches of P 300, depth 2, seed 0 that differ"):
         merge([one, other])
 
 
+def test_a_search_that_was_gone_on_with_supersedes_the_one_before() -> None:
+    """Made more precise by running it again: the same trials and some more, which count once."""
+    before, after = (planted(300, [0], trials=40, precision=precision) for precision in (0.9, 0.01))
+    assert after["trials"][: len(before["trials"])] == before["trials"] != after["trials"]
+    for given in ([before, after], [after, before]):
+        merged, twice = merge(given)
+        assert merged == [after] and twice == [{"P": 300, "depth": 2, "seed": 0}]
+
+
 def test_searches_of_other_things_are_not_put_together() -> None:
     one = planted(300, [0])
-    for change in ({"steps": 7}, {"d": 9}, {"depth": 5}, {"activation": "tanh"}, {"method": "descend"}):
+    for change in (
+        {"steps": 7},
+        {"d": 9},
+        {"depth": 5},
+        {"activation": "tanh"},
+        {"method": "descend"},
+        {"data": "other"},
+    ):
         assert len(merge([one, {**planted(300, [1]), **change}])[0]) == 2
 
 

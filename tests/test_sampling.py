@@ -193,3 +193,43 @@ def test_undecided_trials_draw_the_samples_to_both_of_their_ends() -> None:
     sampled = [scale.x(size) for size, seed in pool.trials if seed >= FRESH]
     assert min(sampled) < math.log(300) and max(sampled) > math.log(360)
     assert len(pool.trials) == 120, "no number of trials decides"
+
+
+@pytest.mark.parametrize("method", ["bisect", "descend"])
+@pytest.mark.parametrize("rising", [True, False])
+def test_between_successes_and_undecided_trials_the_search_goes_on_to_a_failure(
+    method: str, rising: bool
+) -> None:
+    """Undecided from 5 to 11: what bracketing finds is no threshold yet."""
+    if not rising and method == "descend":
+        pytest.skip("patterns are not descended")
+    scale = widths() if rising else Scale(float, 64, rising=False)
+    order = ("unsatisfied", "undecided", "success") if rising else ("success", "undecided", "unsatisfied")
+    pool = Pool(lambda wanted: [{"outcome": order[(size >= 5) + (size >= 12)]} for size, _ in wanted])
+    found = seek(pool, scale, [0, 1], 14, Goal(method=method, trials=40), lambda record: record["outcome"])
+    assert found.m is not None
+    assert scale.x(4) - 0.5 < found.interval[0] < scale.x(5) < scale.x(11) < found.interval[1]
+
+
+def test_undecided_down_to_one_neuron_there_is_no_threshold_and_no_endless_search() -> None:
+    pool = Pool(lambda wanted: [{"outcome": "success" if size >= 10 else "undecided"} for size, _ in wanted])
+    found = seek(pool, widths(), [0], 12, Goal(trials=40), lambda record: record["outcome"])
+    assert found.m is None and 1 in {size for size, _ in pool.trials} and len(pool.trials) < 20
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 7])
+def test_however_many_at_once_samples_lie_on_both_sides(at_once: int) -> None:
+    m = math.log(300)
+    _, pool = found(Oracle(widths(), m, 0.1, 3), Goal(precision=0.15, trials=60, at_once=at_once))
+    above = [widths().x(size) > m for size, seed in pool.trials if seed >= FRESH]
+    assert 0.3 < np.mean(above) < 0.7
+
+
+def test_a_median_beyond_the_largest_size_ends_the_search() -> None:
+    """One in five at the largest width: how far beyond N* is, no trial can say."""
+    rng = np.random.default_rng(0)
+    pool = Pool(
+        lambda wanted: [{"outcome": OUTCOME[size == 20 and rng.random() < 0.2]} for size, _ in wanted]
+    )
+    seek(pool, widths(20), range(6), 12, Goal(precision=0.01, trials=200), lambda record: record["outcome"])
+    assert len(pool.trials) < 60

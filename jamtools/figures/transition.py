@@ -48,9 +48,10 @@ def transition(records: Sequence[Record]) -> Figure:
 
 
 def _readings(record: Record) -> list[dict[str, Any]]:
-    """A search at each of its times, or as it is."""
-    times = record.get("at_times") or [{}]
-    return [{**record, **found, "time": found.get("steps")} for found in times]
+    """A search at each of its times before the last step, and as it is, which is what a fit is of."""
+    earlier = [found for found in record.get("at_times") or [] if found["steps"] < record["steps"]]
+    last = {"steps": record["steps"] if record.get("at_times") else None}
+    return [{**record, **found, "time": found["steps"]} for found in (*earlier, last)]
 
 
 def _searches(records: Sequence[Record]) -> list[str]:
@@ -120,9 +121,9 @@ def _draw_limits(axis: Axes, records: Sequence[Record], label: str, colour: Any)
 
 
 def _limit(record: Record) -> float | None:
-    """Below what N* cannot be where no width succeeded: the largest N tried."""
+    """The largest N tried, where no width succeeded; without trials the lower end of the interval."""
     low = (record.get("interval") or (None, None))[0]
-    return low or max((trial["N"] for trial in record.get("trials", [])), default=None)
+    return max((trial["N"] for trial in record.get("trials") or []), default=low)
 
 
 def _draw_lines(axis: Axes, P: Any, fits: Sequence[Record]) -> None:
@@ -136,4 +137,5 @@ def _draw_lines(axis: Axes, P: Any, fits: Sequence[Record]) -> None:
             axis.plot(P, P / bound["P_over_N"], "-.", color=GREY, linewidth=0.8, zorder=0, label=label)
         if one.get("slope") is not None:
             line = one["prefactor"] * P ** one["slope"]
-            axis.plot(P, line, ":", color="black", label=rf"$N^* \sim P^{{\,{one['slope']:.2f}}}$")
+            when = f", $t$ = {one['time']}" if one.get("time") else ""
+            axis.plot(P, line, ":", color="black", label=rf"$N^* \sim P^{{\,{one['slope']:.2f}}}${when}")
