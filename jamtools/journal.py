@@ -27,6 +27,7 @@ from jamtools.streams import check_writable, json_line, write_all
 
 KIND = "nstar-journal"
 REMEDY = "remove it or give another --journal"
+ANOTHER = "give another --journal"
 Key = tuple[int, int, int]
 
 
@@ -62,9 +63,10 @@ class Journal:
         if os.path.exists(path) and not os.path.isfile(path):
             raise InputError(f"{path}: is no regular file, which a journal needs; give another --journal")
         if os.path.exists(path) and os.path.getsize(path) > 0:
+            lines = self._lines()
             if not resume:
                 raise InputError(f"{path}: there is a journal already; go on with --resume, or {REMEDY}")
-            self._read()
+            self._read(lines)
         if not os.path.exists(path) or not os.path.getsize(path):
             self._append({"kind": KIND, "request": self._request})
 
@@ -89,31 +91,41 @@ class Journal:
         except OSError as error:
             raise OutputError(f"{self.path}: {(error.strerror or str(error)).lower()}") from error
 
-    def _read(self) -> None:
-        """What the file holds; what is torn at its end is cut off."""
+    def _lines(self) -> list[dict[str, Any]]:
+        """The whole lines of the file, which is a journal."""
         with open(self.path, "rb") as file:
             data = file.read()
         whole = data[: data.rfind(b"\n") + 1]
+        if not whole and not b'{"kind": "nstar-journal"'.startswith(data[:24]):
+            raise InputError(f"{self.path}: is no journal of jam-nstar; {ANOTHER}")
         lines = [self._parsed(line) for line in whole.splitlines()]
-        if not lines and data:
-            if not b'{"kind": "nstar-journal"'.startswith(data[:24]):
-                raise InputError(f"{self.path}: is no journal of jam-nstar; {REMEDY}")
-        elif lines[0].get("kind") != KIND:
-            raise InputError(f"{self.path}: is no journal of jam-nstar; {REMEDY}")
-        else:
+        if lines and (lines[0].get("kind") != KIND or not isinstance(lines[0].get("request"), dict)):
+            raise InputError(f"{self.path}: is no journal of jam-nstar; {ANOTHER}")
+        self._torn = len(whole) < len(data)
+        self._size = len(whole)
+        return lines
+
+    def _read(self, lines: list[dict[str, Any]]) -> None:
+        """What the lines hold; what is torn at the end of the file is cut off."""
+        if lines:
             check_same(self.path, lines[0]["request"], self._request, "journal", REMEDY)
         for line in lines[1:]:
+            if line.get("kind") == KIND:
+                raise InputError(f"{self.path}: a second beginning amid its lines; {REMEDY}")
             self._trials[line["P"], line["width"], line["seed"]] = line
-        if len(whole) < len(data):
-            os.truncate(self.path, len(whole))
+        if self._torn:
+            os.truncate(self.path, self._size)
 
     def _parsed(self, line: bytes) -> dict[str, Any]:
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise InputError(f"{self.path}: a line that is no JSON: {line[:40]!r}; {REMEDY}") from error
-        if not isinstance(record, dict) or not (
-            record.get("kind") == KIND or {"P", "width", "seed"} <= set(record)
-        ):
-            raise InputError(f"{self.path}: a line that is no trial: {line[:40]!r}; {REMEDY}")
+            raise InputError(f"{self.path}: a line that is no JSON: {line[:40]!r}; {ANOTHER}") from error
+        if not isinstance(record, dict) or not (record.get("kind") == KIND or _is_trial(record)):
+            raise InputError(f"{self.path}: a line that is no trial: {line[:40]!r}; {ANOTHER}")
         return record
+
+
+def _is_trial(record: Mapping[str, Any]) -> bool:
+    numbers = all(type(record.get(name)) is int for name in ("P", "width", "seed", "N", "steps"))
+    return numbers and isinstance(record.get("outcome"), str)

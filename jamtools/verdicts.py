@@ -103,23 +103,16 @@ def _of_patterns(
     Without a median P is all that there are, where a training fitted them, or else 0.
     """
     low, high = found.interval
-    ends = [
-        0 if low is None else math.floor(math.exp(low)),
-        None if high is None else math.ceil(math.exp(high)),
-    ]
+    least = 0 if low is None else min(math.floor(math.exp(low)), scale.largest)
+    ends = [least, None if high is None else math.ceil(math.exp(high))]
     if found.m is None:
-        P = scale.largest if (scale.largest, "success") in outcomes else 0
-        return {
-            "P": P,
-            "n_star": None,
-            "P_interval": [min(ends[0], scale.largest), ends[1]],
-            "interval": [0, None],
-        }
+        fitted = scale.largest if (scale.largest, "success") in outcomes else 0
+        return {"P": fitted, "n_star": None, "P_interval": ends, "interval": [0, None]}
     P, N = math.exp(found.m), asked["N"]
     return {
         "P": max(1, math.floor(P)),
         "n_star": N,
-        "P_interval": list(ends),
+        "P_interval": ends,
         "interval": [0 if high is None else N * P / math.exp(high), None if low is None else N * P / math.exp(low)],
     }  # fmt: skip
 

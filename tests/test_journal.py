@@ -17,7 +17,15 @@ from tests import oracle
 
 REQUEST = {"depth": 2, "lr": 1e-3, "seeds": None}
 TRIALS = [
-    {"P": 100, "width": width, "seed": 0, "outcome": "success", "final_loss": 0.1 + width}
+    {
+        "P": 100,
+        "N": 3 * width,
+        "steps": 9,
+        "width": width,
+        "seed": 0,
+        "outcome": "success",
+        "final_loss": 0.1 + width,
+    }
     for width in (3, 5, 4)
 ]
 
@@ -121,3 +129,39 @@ def test_what_decides_an_outcome_is_in_the_request_and_what_does_not_is_not() ->
     ]
     assert all(request_of(*other, {}) != base for other in others)
     assert json.dumps(base, default=str)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"kind": "nstar-journal"}',
+        b'{"kind": "nstar-journal", "request": 3}',
+    ],
+)
+def test_a_journal_without_its_request_is_none(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "j").write_bytes(line + b"\n")
+    with pytest.raises(InputError, match="is no journal of jam-nstar"):
+        Journal(str(tmp_path / "j"), REQUEST, resume=True)
+
+
+@pytest.mark.parametrize("change", [{"P": [1]}, {"width": None}, {"outcome": None}, {"steps": "9"}])
+def test_a_line_that_is_no_trial_is_named(path: str, change: dict[str, Any]) -> None:
+    with open(path, "ab") as file:
+        file.write(json.dumps({**TRIALS[0], **change}).encode() + b"\n")
+    with pytest.raises(InputError, match="a line that is no trial"):
+        Journal(path, REQUEST, resume=True)
+
+
+def test_two_journals_in_one_file_are_refused(path: str) -> None:
+    data = Path(path).read_bytes()
+    Path(path).write_bytes(data + data)
+    with pytest.raises(InputError, match="a second beginning"):
+        Journal(path, REQUEST, resume=True)
+
+
+def test_a_file_that_is_no_journal_is_not_said_to_be_removed(tmp_path: Path) -> None:
+    """It may be the data."""
+    (tmp_path / "j").write_bytes(b"precious\n")
+    with pytest.raises(InputError, match="no JSON") as told:
+        Journal(str(tmp_path / "j"), REQUEST)
+    assert "remove" not in str(told.value)

@@ -167,6 +167,7 @@ def test_numerics_never_read_files(name):
 @pytest.mark.parametrize("path", [p for p in MODULES if p.parent.name == "cli"], ids=lambda p: p.stem)
 def test_commands_never_import_each_other(path):
     shared = {
+        "cli.asked",
         "cli.main",
         "cli.minima",
         "cli.nstar_fit",

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from commands import ROOT, jam, refusal
+from test_contract_signals import UNDER_WAY, processor_time
 
 OPTIONS = ("--steps", "3k", "--lr", "1e-2", "--max-width", "60")
 
@@ -129,6 +130,20 @@ def test_a_search_that_is_told_to_stop_says_so_and_goes_on_where_it_was(
         (["search", "--plan", "whole.txt", "--task", "1"], 1, "line 1 is no jam-nstar search"),
         (["search", "data.st", "--resume"], 2, "got --resume without a journal"),
         (["search", "data.st", "--journal", "a", "-o", "a"], 2, "expected two files"),
+        (["plan", "--patterns", "9", "data.st", "-P30"], 2, "got --patterns after the dataset"),
+        (["plan", "--patterns", "9", "data.st", "-L2"], 2, "got --depth after the dataset"),
+        (["plan", "--patterns", "9", "data.st", "--task", "3"], 2, "got --task after the dataset"),
+        (
+            ["plan", "--patterns", "9", "data.st", "--optimizer", "newton", "--certify"],
+            2,
+            "got --certify with",
+        ),
+        (["plan", "--patterns", "9", "--seeds", "10000", "data.st"], 2, "got the seed 10000"),
+        (["plan", "--patterns", "9", "data.st", "--times", "9", "--steps", "3"], 1, "a time of 9 steps"),
+        (["plan", "--patterns", "9", "data.st", "--loss", "cross-entropy", "--certify"], 1, "expected hinge"),
+        (["search", "data.st", "--journal", "-"], 2, "got --journal -, expected a file of its own"),
+        (["search", "data.st", "--journal", "data.st"], 2, "expected a file of its own"),
+        (["fit", "whole.jsonl", "--level", "1"], 2, "below 1"),
         (["plan", "--patterns", "9", "data.st", "--stepz", "3"], 2, "No such option"),
         (["plan", "--patterns", "9", "data.st", "--steps", "x"], 2, "expected an integer"),
         (
@@ -165,13 +180,14 @@ def test_patterns_vary_at_fixed_widths_and_enter_a_fit_beside_searches_in_width(
 
 
 def test_n_star_at_a_time_is_fitted_by_its_name(folder: Path) -> None:
-    found = searched(folder, "--patterns", "20,40", "--times", "100,1k", "--trials", 20)
-    assert [one["steps"] for one in found] == [1000, 1000], "the last time ends the training"
+    found = searched(folder, "--patterns", "20,40", "--times", "400,2k", "--trials", 20)
+    assert [one["steps"] for one in found] == [2000, 2000], "the last time ends the training"
     (folder / "t.jsonl").write_text("".join(json.dumps(one) + "\n" for one in found))
-    (fit,) = objects(jam("nstar", "fit", "t.jsonl", "--time", 100, cwd=folder, check=True).stdout)
-    assert fit["time"] == 100
-    assert [p["n_star"] for p in fit["points"]] == [one["at_times"][0]["n_star"] for one in found]
-    assert "of the times 100, 1000, expected 7" in refusal(
+    (fit,) = objects(jam("nstar", "fit", "t.jsonl", "--time", 400, cwd=folder, check=True).stdout)
+    assert fit["time"] == 400
+    known = [one["at_times"][0]["n_star"] for one in found if one["at_times"][0]["n_star"]]
+    assert known and [point["n_star"] for point in fit["points"]] == known
+    assert "of the times 400, 2000, expected 7" in refusal(
         jam("nstar", "fit", "t.jsonl", "--time", 7, cwd=folder)
     )
     assert "of the times none, expected 7" in refusal(
@@ -222,6 +238,69 @@ def test_options_that_do_not_go_together_are_a_matter_of_usage(
     folder: Path, args: list[str], words: str
 ) -> None:
     assert words in refusal(jam("nstar", "search", "data.st", *args, cwd=folder), 2)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to see how far a process is")
+def test_an_interrupted_search_says_where_its_trials_are(tmp_path: Path) -> None:
+    jam("data", "random", "-P", 40, "-d", 4, "-o", "data.st", cwd=tmp_path, check=True)
+    line = ["search", "data.st", "--depth", "1", *OPTIONS, "--steps", "1G", "--journal", "j"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "jamtools.cli.nstar", *line],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    ) as process:
+        while process.poll() is None and processor_time(process.pid) < UNDER_WAY:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 130
+    assert "interrupted; the finished trials are in j" in said and "Traceback" not in said
+
+
+def test_a_task_is_run_quietly_if_asked(folder: Path) -> None:
+    done = jam("nstar", "search", "--plan", "plan.txt", "--task", 1, "-q", cwd=folder, check=True)
+    assert done.stderr == ""
+
+
+def test_a_plan_says_that_its_folder_is_not_there_yet(folder: Path) -> None:
+    done = jam("nstar", "plan", "--patterns", 9, "--out", "nowhere", "data.st", cwd=folder, check=True)
+    assert "nowhere: there is no such folder yet" in done.stderr
+
+
+def test_a_time_or_a_plan_of_runs_alone_is_refused(folder: Path) -> None:
+    jam(
+        "train",
+        "data.st",
+        "--width",
+        3,
+        "--depth",
+        1,
+        "--steps",
+        9,
+        "-q",
+        "-o",
+        "few.st",
+        cwd=folder,
+        check=True,
+    )
+    for option in (("--time", 5), ("--plan", "plan.txt")):
+        done = jam("nstar", "fit", "few.st", *option, cwd=folder)
+        assert f"got runs alone with {option[0]}" in refusal(done)
+
+
+def test_a_jump_is_laid_out_as_a_table_and_not_plotted(folder: Path) -> None:
+    options = ("--width", "2:9", "--depth", 1, "--steps", "1k", "--lr", "1e-2", "-q")
+    jam("train", "data.st", *options, "-o", "some.st", cwd=folder, check=True)
+    jam("nstar", "fit", "some.st", "-q", "-o", "jump.jsonl", cwd=folder, check=True)
+    heading, row = jam("show", "--table", "jump.jsonl", cwd=folder, check=True).stdout.decode().splitlines()
+    assert heading.split()[:5] == ["d", "depth", "activation", "steps", "P/N"] and row.split()[:4] == [
+        "4",
+        "1",
+        "relu",
+        "1000",
+    ]
+    assert "jam-show --table lays out" in refusal(jam("plot", "jump.jsonl", cwd=folder))
 
 
 def test_a_time_after_the_end_of_the_trainings_is_refused(folder: Path) -> None:

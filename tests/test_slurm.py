@@ -168,10 +168,10 @@ def test_the_tasks_find_together_what_one_process_finds(swept):
     ]
     jam("nstar", "search", *SEARCH, *options, cwd=folder, check=True)
     one = records(folder / "one.jsonl")
-    cells = sorted((folder / "sweep").glob("nstar-*-s?.jsonl"))
+    cells = sorted((folder / "sweep").glob("nstar-*-s*.jsonl"))
     assert len(cells) == 6 and all(record["n_star"] for record in one)
     assert merge(records(*cells)) == (one, [])
-    (fit,) = records(folder / "sweep" / "nstar-fit.jsonl")
+    (fit,) = records(folder / "sweep" / "fit.jsonl")
     assert fit.pop("missing") == fit["duplicates"] == []
     alone = jam("nstar", "fit", "one.jsonl", cwd=folder, check=True)
     assert fit == json.loads(alone.stdout)
@@ -187,7 +187,7 @@ def test_the_collection_leaves_a_figure(swept):
 
 def test_the_spectra_are_of_the_widest_networks_that_failed(swept):
     folder, _ = swept
-    cells = sorted((folder / "sweep").glob("nstar-*-s?.jsonl"))
+    cells = sorted((folder / "sweep").glob("nstar-*-s*.jsonl"))
     assert len(cells) == 6
     for cell in cells:
         (search,) = records(cell)
@@ -224,7 +224,7 @@ def test_a_task_that_is_told_to_stop_is_requeued_and_goes_on(cluster, tmp_path):
     assert sorted(search["trials"], key=str) == sorted(trials, key=str), "each trial once"
     assert 1 <= len(before.splitlines()) - 1 < len(trials)
     assert_as_uninterrupted(search, folder)
-    (fit,) = records(folder / "sweep" / "nstar-fit.jsonl")
+    (fit,) = records(folder / "sweep" / "fit.jsonl")
     assert (fit["missing"], fit["n_points"]) == ([], 1), "the collection waited for the requeued task"
 
 

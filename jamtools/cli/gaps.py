@@ -7,7 +7,18 @@ from typing import Annotated, Any, Literal
 import typer
 
 from jamtools.cli.main import new_app, run
-from jamtools.cli.options import Debug, Output, Quiet, Seed, Sources, Version, fraction, natural, not_negative
+from jamtools.cli.options import (
+    Debug,
+    Output,
+    Quiet,
+    Seed,
+    Sources,
+    Version,
+    confidence,
+    fraction,
+    natural,
+    not_negative,
+)
 from jamtools.cli.session import Session
 
 NAME = "jam-gaps"
@@ -72,7 +83,7 @@ def gaps(
     ] = None,
     level: Annotated[
         float,
-        typer.Option("--level", parser=fraction, metavar="X", help="Confidence level of the intervals."),
+        typer.Option("--level", parser=confidence, metavar="X", help="Confidence level of the intervals."),
     ] = 0.95,
     seed: Seed = 0,
     output: Output = "-",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import typer
 
+from jamtools.cli.asked import check_search, question_of
 from jamtools.cli.main import new_app, run
 from jamtools.cli.nstar_fit import fit
 from jamtools.cli.nstar_tables import tell_search
@@ -29,12 +31,10 @@ from jamtools.cli.options import (
     Version,
     above_zero,
     batch_size,
-    check_optimizer,
     given,
     naturals,
     positive,
     positives,
-    refuse,
 )
 from jamtools.cli.plan import become, plan_array, plan_line
 from jamtools.cli.session import Session, available_cores
@@ -48,8 +48,6 @@ HELP = """Where the transition lies, N*(P), and how it scales with P.
 Example:
   jam-data random -P 1000 -d 10 | jam-nstar search --patterns 200,500,1000 | jam-nstar fit
 """
-#: Fresh seeds begin here (sampling.FRESH, which is not imported before the work begins).
-LARGEST_SEED = 10_000
 app = new_app(help=HELP)
 
 
@@ -106,7 +104,13 @@ def search(
         ),
     ] = 0.2,
     trials: Annotated[
-        int, typer.Option("--trials", parser=positive, metavar="N", help="Trainings for each N* at most.")
+        int,
+        typer.Option(
+            "--trials",
+            parser=positive,
+            metavar="N",
+            help="Trainings for each N* at most.",
+        ),
     ] = 50,
     at_once: Annotated[
         int, typer.Option("--at-once", parser=positive, metavar="N", help="Trainings of a round of samples.")
@@ -124,7 +128,7 @@ def search(
     max_width: Annotated[
         int | None,
         typer.Option(
-            "--max-width", parser=positive, metavar="N", help="Give up beyond this width (default: Ñ = 8P)."
+            "--max-width", parser=positive, metavar="N", help="Give up beyond this width (default: N = 8P)."
         ),
     ] = None,
     activation: Annotated[Literal["relu", "tanh"], typer.Option("--activation", help="ρ.")] = "relu",
@@ -201,93 +205,54 @@ def search(
         _become(context, plan, task)
     if resume and journal is None:
         raise typer.BadParameter("got --resume without a journal, expected --journal FILE with it")
-    _check(context, vary, width, method, optimizer, seeds)
+    check_search(context)
+    if journal in ("-", dataset):
+        raise typer.BadParameter(
+            f"got --journal {journal}, expected a file of its own: it is read again with --resume"
+        )
     session = Session(NAME, output, quiet)
-    from jamtools import protocols, store, transition
+    with stopped_by_signals(NAME, journal):
+        records = _searched(session, context.params)
+        session.write_json(records)
+    tell_search(session, records)
+
+
+def _searched(session: Session, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The records of the search that the options ask for."""
+    from jamtools import store, transition
     from jamtools.descent import Place
-    from jamtools.outcomes import Question
     from jamtools.sampling import Goal
 
-    data, _ = store.read_dataset(dataset)
-    base = protocols.PROTOCOLS[protocol] if protocol else protocols.Settings()
-    settings = protocols.with_options(
-        base,
-        loss=loss,
-        init=init,
-        optimizer=optimizer,
-        momentum=momentum,
-        lr=lr,
-        batch=batch,
-        steps=steps or (max(times) if times and not protocol else None),
-        measurements=2,
-    )
-    question = Question(
-        depth,
-        activation,
-        settings,
-        tuple(sorted(seeds)),
-        success or protocols.usual_success(settings.loss),
-        max_width,
-        protocols.batch_norm(protocol, batch_norm),
-        certify,
-        tuple(sorted(times or ())),
-    )
-    sizes = tuple(sorted(patterns or (data.P,)))
+    data, _ = store.read_dataset(asked["dataset"])
+    question = question_of(asked)
+    sizes = tuple(sorted(asked["patterns"] or (data.P,)))
     data.first(sizes[-1])
+    threads = asked["threads"]
     place = Place(
-        *session.torch_setup(device, dtype, threads, numbers=int(sizes[-1] ** 1.5)),
+        *session.torch_setup(asked["device"], asked["dtype"], threads, numbers=int(sizes[-1] ** 1.5)),
         threads or available_cores(),
     )
-    memory = _journal(journal, resume, output, data, question, place)
-    goal = Goal(method, precision, trials, at_once, cold=cold)
-    with session.progress(NAME, total=None) as update, stopped_by_signals(NAME, journal):
+    memory = _journal(asked["journal"], asked["resume"], asked["output"], data, question, place)
+    goal = Goal(asked["method"], asked["precision"], asked["trials"], asked["at_once"], cold=asked["cold"])
+    with session.progress(NAME, total=None) as update:
 
         def watch(P: int, width: int, seed: int) -> None:
             update(0, f"P {P} width {width} seed {seed}")
 
-        if vary == "width":
-            records = transition.search_all(data, question, sizes, watch, place, memory, goal)
-        else:
-            records = transition.search_widths(data, question, width or (), watch, place, memory, goal)
-    session.write_json(records)
-    tell_search(session, records)
-
-
-def _check(
-    context: typer.Context,
-    vary: str,
-    width: Integers | None,
-    method: str,
-    optimizer: str | None,
-    seeds: Integers,
-) -> None:
-    """Refuses options that do not go together."""
-    check_optimizer(context, optimizer)
-    if optimizer == "newton":
-        refuse(context, ["certify"], "--optimizer newton, which certifies its own ends")
-        refuse(context, ["times"], "--optimizer newton, whose steps are no time")
-    if vary == "width":
-        refuse(context, ["width"], "--vary width, which finds the width")
-    else:
-        refuse(context, ["patterns", "max_width"], "--vary patterns, which takes the dataset's first P")
-        if width is None:
-            raise typer.BadParameter("got --vary patterns without a network, expected --width LIST with it")
-        if method == "descend":
-            raise typer.BadParameter("got --method descend with --vary patterns, expected bisect")
-    if max(seeds) >= LARGEST_SEED:
-        raise typer.BadParameter(
-            f"got the seed {max(seeds)}, expected less than {LARGEST_SEED}: larger ones are sampled"
-        )
+        if asked["vary"] == "patterns":
+            return transition.search_widths(data, question, asked["width"], watch, place, memory, goal)
+        return transition.search_all(data, question, sizes, watch, place, memory, goal)
 
 
 def _become(context: typer.Context, plan: str | None, task: int | None) -> None:
     """The line of a plan, in the place of this process."""
     if plan is None or task is None:
         raise typer.BadParameter("got one of --plan and --task, expected both")
-    typed = sorted(set(given(context)) - {"plan", "task"})
+    told = given(context)
+    typed = sorted(set(told) - {"plan", "task", "quiet", "debug"})
     if typed:
         raise typer.BadParameter(f"got {typed[0]} with --plan, whose line says all; leave it out")
-    become(plan_line(plan, task))
+    become([*plan_line(plan, task), *(told[name] for name in ("quiet", "debug") if name in told)])
 
 
 def _journal(path: str | None, resume: bool, output: str, data: Any, question: Any, place: Any) -> Any:

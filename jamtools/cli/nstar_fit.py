@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from jamtools.cli.nstar_tables import tell_fit, tell_jumps
-from jamtools.cli.options import Debug, Output, Quiet, Sources, Version, fraction, positive
+from jamtools.cli.options import Debug, Output, Quiet, Sources, Version, confidence, positive
 from jamtools.cli.plan import plan_cells
 from jamtools.cli.session import Session
 from jamtools.errors import InputError
@@ -17,7 +17,7 @@ from jamtools.errors import InputError
 def fit(
     files: Sources = None,
     level: Annotated[
-        float, typer.Option("--level", parser=fraction, metavar="X", help="Confidence level.")
+        float, typer.Option("--level", parser=confidence, metavar="X", help="Confidence level.")
     ] = 0.95,
     plan: Annotated[
         str | None,
@@ -49,6 +49,8 @@ def fit(
     from jamtools import jump, scaling
 
     read = _read(files or ["-"])
+    if read["runs"] and not read["searches"] and (plan or time):
+        raise InputError(f"got runs alone with --{'plan' if plan else 'time'}, expected searches beside them")
     planned = plan_cells(plan) if plan else None
     result: dict[str, Any] = {"kind": "nstar-jump"}
     if read["spectra"] and not read["searches"]:

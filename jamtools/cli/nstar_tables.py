@@ -41,12 +41,19 @@ def _interval(record: dict[str, Any]) -> tuple[object, object]:
 
 def _imprecise(record: dict[str, Any]) -> str:
     """What stands between a record and the precision asked for."""
-    where = f"width {record['width']}" if record["vary"] == "patterns" else f"P {record['P']}"
-    if record["median"] is None and record["vary"] == "patterns" and not record["n_star"]:
-        return f"{where}: all that was tried was fitted, or none; the dataset has {record['max_P']} patterns"
-    if record["median"] is None:
-        return f"{where}: no N* up to width {record['max_width']} in {len(record['trials'])} trial(s)"
-    return f"{where}: less precise than {record['precision']:g} after {len(record['trials'])} trial(s); give more --trials"
+    patterns, made = record["vary"] == "patterns", f"{len(record['trials'])} trial(s)"
+    where = f"width {record['width']}" if patterns else f"P {record['P']}"
+    if record["median"] is not None:
+        return f"{where}: less precise than {record['precision']:g} after {made}; give more --trials"
+    outcomes = {trial["outcome"] for trial in record["trials"]}
+    if not outcomes - {"success", "undecided"} and "undecided" in outcomes:
+        return f"{where}: no trial failed for certain in {made}, so that N* has no lower end; give more --steps or --certify"
+    if patterns and record["P"]:
+        return f"{where}: more than the dataset's {record['max_P']} patterns are fitted; make a larger one"
+    if patterns or "success" in outcomes:
+        return f"{where}: no threshold in {made}; give more --trials"
+    widest = max(trial["width"] for trial in record["trials"])
+    return f"{where}: no success up to width {widest} in {made}; give more --trials, --steps or --max-width"
 
 
 def _lacking(record: dict[str, Any]) -> str:
@@ -66,6 +73,10 @@ def tell_fit(session: Session, result: dict[str, Any]) -> None:
         if cells:
             more = f" and {len(cells) - 3} more" if len(cells) > 3 else ""
             session.note(f"{len(cells)} of the searches {words}: {'; '.join(cells[:3])}{more}")
+    if result.get("n_open"):
+        session.note(
+            f"{result['n_open']} N* with an open interval, which has no weight in the fit; give them more --trials"
+        )
     low, high = result["slope_interval"] or (None, None)
     depth = result.get("depth")
     if depth and depth["p_value"] is not None:

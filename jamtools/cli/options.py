@@ -300,3 +300,11 @@ def fraction(text: str | float) -> float:
     if value > 1:
         raise typer.BadParameter(f"got {text}, expected a number above 0 and at most 1")
     return value
+
+
+def confidence(text: str | float) -> float:
+    """A level of confidence: above 0 and below 1, at which an interval would hold everything."""
+    value = fraction(text)
+    if value == 1:
+        raise typer.BadParameter(f"got {text}, expected a level above 0 and below 1")
+    return value

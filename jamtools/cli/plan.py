@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from jamtools.cli.asked import check_search, question_of
 from jamtools.cli.options import Debug, Integers, Output, Quiet, Version, naturals, positives
 from jamtools.cli.session import Session
 from jamtools.errors import InputError
@@ -19,6 +20,14 @@ from jamtools.streams import read_bytes
 SEEDS, DEPTHS = Integers(range(5)), Integers((3,))
 
 COMMAND = ["jam-nstar", "search"]
+#: What the plan sets in each line, by the names of the search's parameters.
+NAMES = {
+    "patterns": "--patterns",
+    "depth": "--depth",
+    "seeds": "--seeds",
+    "journal": "--journal",
+    "output": "-o",
+}
 CELL = {"P": "--patterns", "depth": "--depth", "seed": "--seeds"}
 
 
@@ -63,6 +72,8 @@ def plan_array(
     planned = plan_lines(dataset, patterns, depths, seeds, out, list(context.args))
     check_line(shlex.split(planned[0])[2:], context)
     session.write("".join(f"{line}\n" for line in planned).encode())
+    if not os.path.isdir(out):
+        session.note(f"{out}: there is no such folder yet; make it before the tasks run")
 
 
 def plan_lines(
@@ -128,10 +139,18 @@ def become(words: list[str]) -> NoReturn:
 
 
 def check_line(words: list[str], context: typer.Context) -> None:
-    """A usage error for a line that the search would refuse before it starts."""
+    """An error for a line that the search would refuse before it starts, or whose cell is another than the plan's."""
     group = context.parent.command if context.parent else context.command
     search = group.commands["search"]  # type: ignore[attr-defined]
-    search.make_context("search", list(words)).close()
+    planned = dict(pairwise(words))
+    with search.make_context("search", list(words)) as line:
+        typed = line.params
+        own = {option: str(typed[name]) for name, option in NAMES.items()}
+        others = [option for option in ("--task", "--plan") if typed[option.strip("-")] is not None]
+        for option in [*others, *(option for option in own if own[option] != planned[option])]:
+            raise _its_own(option)
+        check_search(line)
+        question_of(typed)
 
 
 def refuse_own(options: list[str]) -> None:
@@ -153,6 +172,10 @@ def refuse_own(options: list[str]) -> None:
     }
     for word in options:
         if word.split("=")[0] in own:
-            raise typer.BadParameter(
-                f"got {word} after the dataset, expected it before: the plan sets it in every line"
-            )
+            raise _its_own(word)
+
+
+def _its_own(option: str) -> typer.BadParameter:
+    return typer.BadParameter(
+        f"got {option} after the dataset, expected it before: the plan sets it in every line"
+    )

@@ -141,6 +141,10 @@ def _choose(
 ) -> Callable[..., Figure]:
     """The function that draws this kind: the one asked for, or the first."""
     possible = [name for name, (takes, _) in known.items() if takes == kind]
+    if kind == "nstar-jump":
+        raise InputError(
+            "got nstar-jump, which jam-show --table lays out; jam-plot --figure jump draws its runs"
+        )
     if not possible:
         raise InputError(
             f"got {'a ' * (kind == 'dataset')}{kind}, expected runs, spectra or the JSON lines of "

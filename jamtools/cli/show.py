@@ -268,6 +268,14 @@ COLUMNS: dict[str, dict[str, Value]] = {
         "p_fit": _field("p_fit"),
         "refused": _field("refused"),
     },
+    "nstar-jump": {
+        **{name: _field(name) for name in ("d", "depth", "activation", "steps")},
+        "P/N": _field("P_over_N"),
+        "interval": _field("P_over_N_interval"),
+        "N_Δ/N": _field("unsatisfied_per_parameter"),
+        "its interval": _field("unsatisfied_per_parameter_interval"),
+        **{name: _field(f"n_{name}") for name in ("satisfied", "jammed", "undecided")},
+    },
     "nstar": {
         "P": _field("P"),
         "d": _field("d"),
@@ -292,12 +300,19 @@ def table_text(rows: Iterable[Mapping[str, Any]]) -> bytes:
 def _table(kind: str | None, rows: list[Mapping[str, Any]]) -> str:
     columns = COLUMNS.get(kind or "")
     if columns:
-        rows = [half for row in rows for half in (_halves(row) if kind == "gaps" else [row])]
+        rows = [part for row in rows for part in _parts(kind, row)]
         cells = [[_cell(value(row)) for value in columns.values()] for row in rows]
         return _aligned([list(columns), *cells])
     flat = [dict(_flatten(row)) for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row if name != "kind"))
     return _aligned([names, *([row.get(name, "-") for name in names] for row in flat)])
+
+
+def _parts(kind: str | None, record: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """The rows of one object."""
+    if kind == "gaps":
+        return _halves(record)
+    return record.get("jump") or [] if kind == "nstar-jump" else [record]
 
 
 def _halves(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

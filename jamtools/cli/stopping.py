@@ -35,20 +35,24 @@ def stopped_by_signals(command: str, journal: str | None) -> Iterator[None]:
         yield
         return
 
-    def told(number: int, frame: FrameType | None) -> None:
-        name = signal.Signals(number).name
+    def tell(what: str) -> None:
         print(
-            f"{command}: stopped by {name}; the finished trials are in {journal}, run the same command with --resume "
-            "to go on",
+            f"{command}: {what}; the finished trials are in {journal}, run the same command with --resume to go on",
             file=sys.stderr,
         )
         sys.stderr.flush()
+
+    def told(number: int, frame: FrameType | None) -> None:
+        tell(f"stopped by {signal.Signals(number).name}")
         os._exit(STOPPED)  # every finished trial is on the disk, and the one under way may take long
 
     numbers = (signal.SIGTERM, signal.SIGUSR1)
     former = {number: signal.signal(number, told) for number in numbers}
     try:
         yield
+    except KeyboardInterrupt:
+        tell("interrupted")
+        raise
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
