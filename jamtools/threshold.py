@@ -2,16 +2,16 @@ r"""Where a random verdict turns: the median of a logistic in x = log N, with th
 
     p(x) = λ/2 + (1 - λ) / (1 + exp(-(x - m)/w))
     ℓ(m, w) = Σ_x [ a(x) log p(x) + b(x) log(1 - p(x)) ] - ½ (log(w/W₀)/S)²
-    {m : 2 (max ℓ - max_w ℓ(m, w)) ≤ t²_ν},        ν = n/2 - 2
+    {m : 2 (max ℓ - max_w ℓ(m, w)) ≤ t²_ν n/(n - 4)},        ν = n/2 - 2
 
 a and b count the verdicts above (a success, where x = log N) and below. An undecided verdict is one or the other: its
 factor in ℓ is 1, and the interval runs from the lower end with all of them above to the upper end with all of them
 below, which no mechanism of censoring can leave.
 
 λ is a lapse: a run that is stuck, or fits by luck, far from the transition must not decide its width. The prior of w is
-that of networks of 50 to 10 000 parameters, an e-fold wide. A trial is worth the less for the interval the fewer there
-are and the less is known of w, and the x of the trials were chosen by those before: Student's quantile with half of the
-trials as its degrees of freedom is what covers (benchmarks/transition.py), the normal one does not.
+an e-fold wide either way. The fewer trials there are, the less is known of w; their x were chosen by those before, and
+their number by how they came out. Student's quantile with half of them as its degrees of freedom, and the factor of n, are
+what makes the intervals of simulated searches cover (benchmarks/transition.py); the normal quantile does not.
 
 Source: arXiv:1809.09349, section III, for what is sought; the lapse is that of F. A. Wichmann and N. J. Hill, Perception &
 Psychophysics 63, 1293 (2001).
@@ -29,7 +29,8 @@ Array = NDArray[np.float64]
 
 #: λ: of a hundred trials one is on the wrong side for reasons of its own.
 LAPSE = 0.02
-#: W₀ and S of the prior of w. Measured: w = 0.1 to 0.3 at N = 100 to 400, and smaller for larger N.
+#: W₀ and S of the prior of w. Measured: w = 0.1 to 0.2 at N = 100 to 200 and 0.02 to 0.06 at 400 to 1000
+#: (docs/transition.md); on the large side of that, since too small a w is what makes an interval too short.
 USUAL, FOLD = 0.15, 1.0
 #: w is looked for on this grid, and m on one of so many points that reaches so far beyond the x tried; then on a finer one.
 SPREADS = np.geomspace(3e-3, 1.0, 49)
@@ -108,10 +109,10 @@ def _outermost(which: Callable[..., float], *ends: float | None) -> float | None
 
 
 def _quantile(n: int, level: float) -> float:
-    """t² of Student at n/2 - 2 degrees of freedom, of one at least."""
+    """t² n/(n - 4) of Student at n/2 - 2 degrees of freedom, of one at least."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(max(n / 2 - 2, 1.0), (1 + level) / 2)) ** 2
+    return float(stdtrit(max(n / 2 - 2, 1.0), (1 + level) / 2)) ** 2 * n / max(n - 4, 1)
 
 
 class _Profile:

@@ -15,18 +15,20 @@ import pytest
 from commands import ROOT, jam, refusal
 from test_contract_signals import UNDER_WAY, processor_time
 
-OPTIONS = ("--steps", "3k", "--lr", "1e-2", "--max-width", "60")
+OPTIONS = ("--steps", "3k", "--lr", "1e-2", "--max-width", "60", "--trials", "14")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset, a plan of six tasks, and all of them done."""
+    """A dataset, a plan of six tasks, and all of them done; whole.jsonl: by one process."""
     folder = tmp_path_factory.mktemp("array")
     jam("data", "random", "-P", 40, "-d", 4, "-o", "data.st", cwd=folder, check=True)
     plan = ("nstar", "plan", "--patterns", "20,40", "--depths", "1", "--seeds", "0:3", "data.st", *OPTIONS)
     (folder / "plan.txt").write_bytes(jam(*plan, cwd=folder, check=True).stdout)
     for task in range(1, 7):
         jam("nstar", "search", "--plan", "plan.txt", "--task", task, cwd=folder, check=True)
+    args = ("data.st", "--patterns", "20,40", "--depth", 1, "--seeds", "0:3", "--cold", *OPTIONS, "-q")
+    (folder / "whole.jsonl").write_bytes(jam("nstar", "search", *args, cwd=folder, check=True).stdout)
     return folder
 
 
@@ -42,7 +44,7 @@ def test_the_plan_names_each_cell_once(folder: Path) -> None:
     lines = (folder / "plan.txt").read_text().splitlines()
     assert len(lines) == len(set(lines)) == 6
     assert lines[0] == (
-        "jam-nstar search data.st --depth 1 --patterns 20 --seeds 0 --cold --steps 3k --lr 1e-2 --max-width 60 "
+        "jam-nstar search data.st --depth 1 --patterns 20 --seeds 0 --cold --steps 3k --lr 1e-2 --max-width 60 --trials 14 "
         "--journal ./nstar-L1-P20-s0.journal --resume -o ./nstar-L1-P20-s0.jsonl"
     )
 
@@ -59,8 +61,6 @@ def test_a_plan_without_a_dataset_reads_standard_input(folder: Path) -> None:
 
 
 def test_the_tasks_together_find_what_one_process_finds(folder: Path) -> None:
-    args = ("data.st", "--patterns", "20,40", "--depth", 1, "--seeds", "0:3", "--cold", *OPTIONS, "-q")
-    (folder / "whole.jsonl").write_bytes(jam("nstar", "search", *args, cwd=folder, check=True).stdout)
     assert all(record["n_star"] for record in objects((folder / "whole.jsonl").read_bytes()))
     fits = [
         objects(jam("nstar", "fit", *files, "--plan", "plan.txt", cwd=folder, check=True).stdout)[0]

@@ -31,7 +31,7 @@ def by_scipy(rows: list[tuple], level: float = 0.95) -> tuple[float, list[float]
     fine = {"xatol": 1e-10, "fatol": 1e-12}
     best = minimize(lambda v: penalised(*v, rows), [5.0, -2.0], method="Nelder-Mead", options=fine)
     n = sum(above + below for _, above, below in rows)
-    drop = t.ppf((1 + level) / 2, max(n / 2 - 2, 1)) ** 2 / 2
+    drop = t.ppf((1 + level) / 2, n / 2 - 2) ** 2 * n / (n - 4) / 2
 
     def excess(m: float) -> float:
         profile = minimize_scalar(lambda log_w: penalised(m, log_w, rows), bounds=(-5.8, 0), method="bounded")
