@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 #: λ: of a hundred trials one is on the wrong side for reasons of its own.
 LAPSE = 0.02
-#: W₀ and S of the prior of w. Measured: w = 0.1 to 0.2 at N = 100 to 200 and 0.02 to 0.06 at 400 to 1000
+#: W₀ and S of the prior of w. Measured: w = 0.09 to 0.16 at P = 200 and 0.02 to 0.06 at P = 2000
 #: (docs/transition.md); on the large side of that, since too small a w is what makes an interval too short.
 USUAL, FOLD = 0.15, 1.0
 #: w is looked for on this grid, and m on one of so many points that reaches so far beyond the x tried; then on a finer one.
