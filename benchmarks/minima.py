@@ -25,10 +25,10 @@ import torch
 from torch import nn
 
 from jamtools.certificate import certify
-from jamtools.cli.session import available_cores
 from jamtools.cusps import clarke, count
 from jamtools.datasets import random_sphere
 from jamtools.loss import Loss
+from jamtools.machine import available_cores
 from jamtools.network import Architecture, initial_parameters
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset, Run

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from jamtools.cli.session import available_cores
 from jamtools.descent import Job, Place, Training, train_many
+from jamtools.machine import available_cores
 from jamtools.network import Architecture
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset

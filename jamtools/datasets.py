@@ -20,14 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jamtools.errors import InputError
+from jamtools.random_streams import LABELS, PATTERNS, SUBSET, TEST_LABELS, TEST_PATTERNS, Indices, _generator
 from jamtools.records import Array, Dataset
 
-Indices = NDArray[np.intp]
-
-#: One stream of random numbers for each thing drawn, so that none depends on how much another took.
-PATTERNS, LABELS, TEST_PATTERNS, TEST_LABELS, SUBSET = range(5)
-
 PIXEL_MAX = 255.0
+
 #: Labels that are ±1 already.
 SIGNS = "signs"
 
@@ -56,10 +53,6 @@ def _sphere_part(P: int, d: int, seed: int, labels: str, x_stream: int, y_stream
     else:
         positive = _generator(seed, y_stream).integers(0, 2, P) == 1
     return x, np.where(positive, 1.0, -1.0)
-
-
-def _generator(seed: int, stream: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream,)))
 
 
 def on_sphere(x: Array) -> Array:

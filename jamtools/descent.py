@@ -17,10 +17,10 @@ from threading import Event
 
 import torch
 
-from jamtools import memory
 from jamtools.batch import BatchEngine
 from jamtools.company import BURST, Company
 from jamtools.keeping import Keeper
+from jamtools.memory import affordable, needed
 from jamtools.network import Architecture
 from jamtools.protocols import Settings
 from jamtools.records import Dataset, Run
@@ -94,9 +94,9 @@ def _at_once(jobs: Sequence[Job], settings: Settings, place: Place) -> int:
         (name, job.arch, job.data.P, 0 if job.data.x_test is None else len(job.data.x_test))
         for name, job in zip(names, jobs)
     }:
-        need = memory.needed(name, arch, P, P_test, settings, (device.type, place.dtype))
+        need = needed(name, arch, P, P_test, settings, (device.type, place.dtype))
         what = "a batch of runs" if name == "batch" else "a run"
-        at_once = memory.affordable(need, at_once, device, arch, P, what)
+        at_once = affordable(need, at_once, device, arch, P, what)
     return at_once
 
 

@@ -14,7 +14,8 @@ from commands import EXAMPLE_IMAGES, ROOT, jam, refusal
 from idx import write_images
 from safetensors.numpy import load, load_file
 
-from jamtools import datasets, rawdata
+from jamtools import rawdata
+from jamtools.datasets import Recipe, image_dataset, random_sphere
 
 MNIST = ROOT.parent / "shared" / "mnist"
 IMAGES = ("images", EXAMPLE_IMAGES)
@@ -49,7 +50,7 @@ def arrays(tmp_path: Path) -> Path:
 def test_random_writes_the_librarys_dataset() -> None:
     done = jam("data", "random", "-P", "1k", "-d", 5, "--seed", 3, "--test", 7, check=True)
     assert done.stderr == ""
-    tensors, expected = load(done.stdout), datasets.random_sphere(1000, 5, 3, "random", 7)
+    tensors, expected = load(done.stdout), random_sphere(1000, 5, 3, "random", 7)
     assert sorted(tensors) == ["x", "x_test", "y", "y_test"]
     for name, tensor in tensors.items():
         assert tensor.dtype == np.float64
@@ -74,7 +75,7 @@ def test_images_writes_the_librarys_dataset(folder: Path, tmp_path: Path) -> Non
     output = tmp_path / "images.safetensors"
     jam("data", "images", folder, "--pca", 6, "-P", 50, "--seed", 1, "--test", 30, "-o", output, check=True)
     images = rawdata.read_images(str(folder))
-    expected = datasets.image_dataset(images, datasets.Recipe(pca=6), 50, 1, 30)
+    expected = image_dataset(images, Recipe(pca=6), 50, 1, 30)
     tensors = load_file(output)
     for name in ("y", "y_test"):
         assert np.array_equal(tensors[name], getattr(expected, name))

@@ -9,8 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from jamtools import datasets, rawdata
-from jamtools.datasets import Images, Recipe, image_dataset, random_sphere
+from jamtools import rawdata
+from jamtools.datasets import (
+    Images,
+    Recipe,
+    array_dataset,
+    balanced_order,
+    class_counts,
+    encode_labels,
+    image_dataset,
+    on_sphere,
+    pca,
+    random_sphere,
+)
 from jamtools.errors import InputError
 
 EPS = np.finfo(np.float64).eps
@@ -121,7 +132,7 @@ def test_a_random_dataset_says_how_to_make_it_again() -> None:
 
 def test_a_pattern_at_the_centre_has_no_place_on_the_sphere() -> None:
     with pytest.raises(InputError, match="pattern 1 .*--no-sphere"):
-        datasets.on_sphere(np.array([[1.0, 2.0], [0.0, 0.0]]))
+        on_sphere(np.array([[1.0, 2.0], [0.0, 0.0]]))
 
 
 # --- principal components ----------------------------------------------------------------------------
@@ -132,7 +143,7 @@ def test_components_are_the_right_singular_vectors_of_the_centred_data(digit_pix
     pixels, K = digit_pixels[:300], 10
     centred = pixels - pixels.mean(axis=0)
     _, s, rows = np.linalg.svd(centred, full_matrices=False)
-    found = datasets.pca(pixels, K)
+    found = pca(pixels, K)
     np.testing.assert_allclose(found.variances, s[:K] ** 2 / len(pixels), rtol=1e-11)
     axes = rows[:K].T * np.sign(np.sum(found.axes * rows[:K].T, axis=0))
     np.testing.assert_allclose(found.axes, axes, atol=1e-11)
@@ -140,13 +151,13 @@ def test_components_are_the_right_singular_vectors_of_the_centred_data(digit_pix
 
 
 def test_the_largest_entry_of_each_axis_is_positive(digit_pixels: np.ndarray) -> None:
-    for axis in datasets.pca(digit_pixels[:300], 30).axes.T:
+    for axis in pca(digit_pixels[:300], 30).axes.T:
         assert axis.max() > -axis.min()
 
 
 def test_whitened_components_have_unit_covariance_over_the_whole_set(digit_pixels: np.ndarray) -> None:
     """Relative errors of λₖ are eps·λ₁/λₖ, below 1e-13 for these twenty."""
-    z = datasets.pca(digit_pixels, 20).project(digit_pixels)
+    z = pca(digit_pixels, 20).project(digit_pixels)
     np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(z.T @ z / len(z), np.eye(20), atol=1e-11)
 
@@ -154,9 +165,9 @@ def test_whitened_components_have_unit_covariance_over_the_whole_set(digit_pixel
 def test_components_without_variance_are_refused() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((50, 3)) @ rng.standard_normal((3, 8))  # rank 3 in 8 dimensions
-    assert datasets.pca(x, 3).axes.shape == (8, 3)
+    assert pca(x, 3).axes.shape == (8, 3)
     with pytest.raises(InputError, match="asked for 4 components, the data have 3 "):
-        datasets.pca(x, 4)
+        pca(x, 4)
 
 
 # --- labels and balance ------------------------------------------------------------------------------
@@ -168,10 +179,10 @@ def test_labels_follow_their_rule(kind: type) -> None:
     parity = [+1 if int(v) in (1, 3) else -1 for v in digits]
     above = [+1 if v >= 3 else -1 for v in digits]
     one_hot = [[+1 if v == c else -1 for c in range(5)] for v in digits]
-    assert datasets.encode_labels(digits, "parity").tolist() == parity
-    assert datasets.encode_labels(digits, "threshold:3").tolist() == above
-    assert datasets.encode_labels(digits, "classes").tolist() == one_hot
-    assert datasets.encode_labels(digits, "classes").dtype == np.float64
+    assert encode_labels(digits, "parity").tolist() == parity
+    assert encode_labels(digits, "threshold:3").tolist() == above
+    assert encode_labels(digits, "classes").tolist() == one_hot
+    assert encode_labels(digits, "classes").dtype == np.float64
 
 
 @pytest.mark.parametrize(
@@ -186,13 +197,13 @@ def test_labels_follow_their_rule(kind: type) -> None:
 )
 def test_labels_that_are_no_numbers_of_classes_are_refused(values: list, rule: str) -> None:
     with pytest.raises(InputError, match="expected"):
-        datasets.encode_labels(np.array(values), rule)
+        encode_labels(np.array(values), rule)
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=80), st.integers(0, 2**40))
 @settings(max_examples=80, deadline=None)
 def test_every_prefix_is_balanced_while_the_smallest_class_lasts(classes: list[int], seed: int) -> None:
-    order = datasets.balanced_order(np.array(classes), seed)
+    order = balanced_order(np.array(classes), seed)
     assert sorted(order) == list(range(len(classes)))
     sizes, taken = Counter(classes), Counter(dict.fromkeys(classes, 0))
     for index in order:
@@ -204,7 +215,7 @@ def test_every_prefix_is_balanced_while_the_smallest_class_lasts(classes: list[i
 
 def test_the_seed_chooses_the_subset() -> None:
     classes = np.arange(100) % 2
-    first, again, other = (datasets.balanced_order(classes, seed)[:10] for seed in (0, 0, 1))
+    first, again, other = (balanced_order(classes, seed)[:10] for seed in (0, 0, 1))
     assert np.array_equal(first, again)
     assert set(first) != set(other)
 
@@ -245,7 +256,7 @@ def test_a_drawn_subset_is_balanced_and_the_rest_tests_it(rule: str) -> None:
     whole = {row.tobytes() for row in image_dataset(images, Recipe(), P=50).x}
     train, test = ({row.tobytes() for row in x} for x in (data.x, data.x_test))
     assert train.isdisjoint(test) and train | test == whole
-    counts = datasets.class_counts(data.y)
+    counts = class_counts(data.y)
     assert sum(counts) == 13 and max(counts) - min(counts) <= 1
 
 
@@ -258,7 +269,7 @@ def test_beyond_balance_the_larger_class_goes_on() -> None:
     images = some_images()
     odd = int((images.labels % 2).sum())
     data = image_dataset(images, Recipe(), P=48)
-    assert datasets.class_counts(data.y) == [48 - odd, odd]
+    assert class_counts(data.y) == [48 - odd, odd]
     assert len(data.y_test) == 2
     assert image_dataset(images, Recipe(), P=50).x_test is None
     with pytest.raises(InputError, match="asked for 51 patterns, there are 50 images"):
@@ -295,7 +306,7 @@ def test_an_image_dataset_says_how_to_make_it_again() -> None:
 @pytest.mark.parametrize("kind", [np.int8, np.float32, np.float64, ">f8"])
 def test_numbers_of_any_kind_become_float64(kind: type) -> None:
     x = np.array([[1, 2], [3, 4], [5, 6]], dtype=kind)
-    data = datasets.array_dataset({"x": x, "y": np.array([1, -1, 1], dtype=kind)})
+    data = array_dataset({"x": x, "y": np.array([1, -1, 1], dtype=kind)})
     assert data.x.dtype == data.y.dtype == np.float64
     assert data.x.tolist() == x.tolist() and data.y.tolist() == [1, -1, 1]
     assert data.info["P"] == 3 and data.info["d"] == 2 and data.info["classes"] == 2
@@ -304,25 +315,25 @@ def test_numbers_of_any_kind_become_float64(kind: type) -> None:
 def test_zero_and_one_are_refused_and_parity_takes_them() -> None:
     arrays = {"x": np.eye(2), "y": np.array([False, True])}
     with pytest.raises(InputError, match=r"y holds 0, expected labels \+1 and -1; .*--labels parity"):
-        datasets.array_dataset(arrays)
-    assert datasets.array_dataset(arrays, "parity").y.tolist() == [-1, 1]
+        array_dataset(arrays)
+    assert array_dataset(arrays, "parity").y.tolist() == [-1, 1]
 
 
 def test_a_one_hot_matrix_of_zeros_and_ones_becomes_signs() -> None:
-    data = datasets.array_dataset({"x": np.eye(2), "y": np.array([[0, 0, 1], [1, 0, 0]])}, "parity")
+    data = array_dataset({"x": np.eye(2), "y": np.array([[0, 0, 1], [1, 0, 0]])}, "parity")
     assert data.y.tolist() == [[-1, -1, 1], [1, -1, -1]]
     assert data.outputs == data.info["classes"] == 3
 
 
 def test_training_and_test_labels_share_their_classes() -> None:
     arrays = {"x": np.eye(2), "y": np.array([0, 1]), "x_test": np.eye(2), "y_test": np.array([2, 0])}
-    data = datasets.array_dataset(arrays, "classes")
+    data = array_dataset(arrays, "classes")
     assert data.y.tolist() == [[1, -1, -1], [-1, 1, -1]]
     assert data.y_test.tolist() == [[-1, -1, 1], [1, -1, -1]]
 
 
 def test_a_column_of_labels_is_a_list_of_labels() -> None:
-    assert datasets.array_dataset({"x": np.eye(2), "y": np.array([[1.0], [-1.0]])}).y.tolist() == [1, -1]
+    assert array_dataset({"x": np.eye(2), "y": np.array([[1.0], [-1.0]])}).y.tolist() == [1, -1]
 
 
 @pytest.mark.parametrize(
@@ -343,4 +354,4 @@ def test_a_column_of_labels_is_a_list_of_labels() -> None:
 )
 def test_arrays_that_are_no_dataset_are_refused(arrays: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        datasets.array_dataset(arrays)
+        array_dataset(arrays)

@@ -10,10 +10,12 @@ import sys
 import pytest
 import torch
 
-from jamtools import descent, memory
+from jamtools import descent, machine
 from jamtools.cli.main import run as run_command
 from jamtools.descent import Job, Place, train_many
 from jamtools.errors import InputError
+from jamtools.machine import available
+from jamtools.memory import needed
 from jamtools.network import Architecture
 from jamtools.protocols import Settings, with_options
 from tests import oracle
@@ -66,13 +68,13 @@ def test_the_estimate_is_above_the_measured_peak_and_within_twice(engine):
 def test_a_batch_takes_what_its_formula_says():
     """R·P·h and R·Ñ: linear in the slots, which the shape gives, and halved in float32 on equal slots."""
     settings = Settings()
-    need = memory.needed("batch", ARCH, 300, 0, settings, ("cpu", torch.float64))
-    assert memory.needed("batch", ARCH, 300, 0, settings, ("cpu", torch.float32)) == need / 2
-    card = memory.needed("batch", ARCH, 300, 0, settings, ("cuda", torch.float64))
-    alone = memory.needed("torch", ARCH, 300, 0, settings, ("cpu", torch.float64))
+    need = needed("batch", ARCH, 300, 0, settings, ("cpu", torch.float64))
+    assert needed("batch", ARCH, 300, 0, settings, ("cpu", torch.float32)) == need / 2
+    card = needed("batch", ARCH, 300, 0, settings, ("cuda", torch.float64))
+    alone = needed("torch", ARCH, 300, 0, settings, ("cpu", torch.float64))
     assert 64 / 4 * 0.9 < (card - alone) / (need - alone) < 64 / 4 * 1.1
     snapshots = with_options(settings, snapshots=True, measurements=10)
-    more = memory.needed("torch", ARCH, 300, 0, snapshots, ("cpu", torch.float64)) - alone
+    more = needed("torch", ARCH, 300, 0, snapshots, ("cpu", torch.float64)) - alone
     assert more == 8 * 10 * ARCH.n_parameters
 
 
@@ -80,11 +82,11 @@ def test_a_batch_takes_what_its_formula_says():
     ("engine", "remedy"), [("batch", "use --engine torch"), ("compiled", "fewer --patterns")]
 )
 def test_what_does_not_fit_is_refused_with_the_numbers(engine, remedy, monkeypatch):
-    monkeypatch.setattr(memory, "available", lambda device: 10_000)
+    monkeypatch.setattr(machine, "available", lambda device: 10_000)
     monkeypatch.setattr(descent, "Training", None)  # before anything is begun
     with pytest.raises(InputError, match=remedy) as refused:
         train_many([Job(oracle.dataset(300, 5), ARCH, 0)], Settings(), Place(engine=engine))
-    need = memory.needed(engine, ARCH, 300, 0, Settings(), ("cpu", torch.float64))
+    need = needed(engine, ARCH, 300, 0, Settings(), ("cpu", torch.float64))
     said = str(refused.value)
     assert said.startswith(f"P=300 patterns and Ñ={ARCH.n_parameters} parameters: ")
     assert re.findall(r"([\d.e-]+) GiB", said) == [f"{need / 2**30:.3g}", f"{10_000 / 2**30:.3g}"]
@@ -96,8 +98,8 @@ def test_fewer_threads_where_fewer_runs_fit(monkeypatch):
     jobs = [Job(oracle.dataset(300, 5), ARCH, seed) for seed in range(8)]
     settings, place = with_options(Settings(), steps=20), Place(threads=8)
     whole = train_many(jobs, settings, place)
-    need = memory.needed("compiled", ARCH, 300, 0, settings, ("cpu", torch.float64))
-    monkeypatch.setattr(memory, "available", lambda device: 3 * need + 1)
+    need = needed("compiled", ARCH, 300, 0, settings, ("cpu", torch.float64))
+    monkeypatch.setattr(machine, "available", lambda device: 3 * need + 1)
     assert descent._at_once(jobs, settings, place) == 3
     fewer = train_many(jobs, settings, place)
     assert all(a.theta.tobytes() == b.theta.tobytes() for a, b in zip(whole, fewer))
@@ -108,8 +110,8 @@ def group(tmp_path, monkeypatch, files):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(memory, "CGROUPS", tmp_path)
-    monkeypatch.setattr(memory, "_machine", lambda: 10**12)
+    monkeypatch.setattr(machine, "CGROUPS", tmp_path)
+    monkeypatch.setattr(machine, "_machine", lambda: 10**12)
 
 
 def test_the_limit_of_a_control_group_counts(tmp_path, monkeypatch):
@@ -122,21 +124,21 @@ def test_the_limit_of_a_control_group_counts(tmp_path, monkeypatch):
         "job/memory.stat": "anon 700\ninactive_file 200\n",
     }
     group(tmp_path, monkeypatch, files)
-    monkeypatch.setattr(memory, "PROCESS", tmp_path / "cgroup")
+    monkeypatch.setattr(machine, "PROCESS", tmp_path / "cgroup")
     (tmp_path / "cgroup").write_text("0::/job/step\n")
-    assert memory.available(CPU) == 5000 - 1000 + 200
+    assert available(CPU) == 5000 - 1000 + 200
 
 
 def test_the_first_version_s_limit_counts_too(tmp_path, monkeypatch):
     files = {"memory/job/memory.limit_in_bytes": "5000\n", "memory/job/memory.usage_in_bytes": "1000\n"}
     group(tmp_path, monkeypatch, files)
-    monkeypatch.setattr(memory, "PROCESS", tmp_path / "cgroup")
+    monkeypatch.setattr(machine, "PROCESS", tmp_path / "cgroup")
     (tmp_path / "cgroup").write_text("5:cpu,cpuacct:/elsewhere\n4:memory:/job\n")
-    assert memory.available(CPU) == 4000
+    assert available(CPU) == 4000
 
 
 def test_this_machine_has_some():
-    assert 2**20 < memory.available(CPU) < 2**50
+    assert 2**20 < available(CPU) < 2**50
 
 
 def test_the_command_says_it_in_one_line(tmp_path, monkeypatch, capsys):
@@ -145,7 +147,7 @@ def test_the_command_says_it_in_one_line(tmp_path, monkeypatch, capsys):
 
     path = tmp_path / "data"
     path.write_bytes(store.dataset_bytes(oracle.dataset(300, 5), []))
-    monkeypatch.setattr(memory, "available", lambda device: 10_000)
+    monkeypatch.setattr(machine, "available", lambda device: 10_000)
     monkeypatch.setattr(sys, "argv", ["jam-train", str(path), "--device", "cpu", "-o", str(tmp_path / "out")])
     with pytest.raises(SystemExit) as left:
         run_command(train.app, train.NAME)
@@ -180,5 +182,5 @@ def test_a_batch_on_a_card_takes_no_more_than_was_said():
     before = torch.cuda.memory_allocated()
     train_many([Job(data, arch, seed) for seed in range(3)], settings, place)
     measured = torch.cuda.max_memory_allocated() - before
-    need = memory.needed("batch", arch, 8000, 0, settings, ("cuda", torch.float64))
+    need = needed("batch", arch, 8000, 0, settings, ("cuda", torch.float64))
     assert measured < need + 64 * 2**20

@@ -83,9 +83,9 @@ def random(
       jam-data random -P 10k -d 50 --labels balanced --test 1000 -o random.safetensors
     """
     session = Session(NAME, output, quiet, binary=True)
-    from jamtools import datasets
+    from jamtools.datasets import random_sphere
 
-    _write(session, datasets.random_sphere(patterns, dimension, seed, labels, test))
+    _write(session, random_sphere(patterns, dimension, seed, labels, test))
 
 
 @app.command()
@@ -155,13 +155,14 @@ def images(
     if whiten and pca is None:
         raise typer.BadParameter("--whiten works on principal components, expected --pca K with it")
     session = Session(NAME, output, quiet, binary=True)
-    from jamtools import datasets, rawdata
+    from jamtools import rawdata
+    from jamtools.datasets import Recipe, image_dataset
 
     if download:
         for name in rawdata.download_mnist(folder):
             session.note(f"fetched {name}")
-    recipe = datasets.Recipe(labels, pca, pca is not None and whiten is not False, sphere)
-    dataset = datasets.image_dataset(rawdata.read_images(folder), recipe, patterns, seed, test)
+    recipe = Recipe(labels, pca, pca is not None and whiten is not False, sphere)
+    dataset = image_dataset(rawdata.read_images(folder), recipe, patterns, seed, test)
     _note_imbalance(session, dataset, patterns)
     _write(session, dataset)
 
@@ -201,9 +202,10 @@ def arrays(
         if len(given) > 2:
             raise typer.BadParameter(f"got {len(given)} files, expected one, or two: x and y")
     session = Session(NAME, output, quiet, binary=True)
-    from jamtools import datasets, rawdata
+    from jamtools import rawdata
+    from jamtools.datasets import array_dataset
 
-    _write(session, datasets.array_dataset(rawdata.read_arrays(files, test_arrays or []), labels))
+    _write(session, array_dataset(rawdata.read_arrays(files, test_arrays or []), labels))
 
 
 def _note_imbalance(session: Session, dataset: Dataset, P: int | None) -> None:

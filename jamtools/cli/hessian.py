@@ -193,7 +193,7 @@ def _announce(
     max_memory: int | None,
 ) -> None:
     """What the largest run will take, before any work; refused when there is less."""
-    from jamtools.memory import GIB, afford
+    from jamtools.machine import GIB, afford
 
     if not members:
         return

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from jamtools.cli.options import given, refuse
-from jamtools.cli.session import Session, available_cores, shown
+from jamtools.cli.session import Session, shown
 from jamtools.cli.stopping import Keeping
 from jamtools.errors import InputError
+from jamtools.machine import available_cores
 
 if TYPE_CHECKING:
     from jamtools.descent import Job, Place

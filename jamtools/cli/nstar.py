@@ -37,8 +37,9 @@ from jamtools.cli.options import (
     positives,
 )
 from jamtools.cli.plan import become, plan_array, plan_line
-from jamtools.cli.session import Session, available_cores
+from jamtools.cli.session import Session
 from jamtools.cli.stopping import stopped_by_signals
+from jamtools.machine import available_cores
 
 NAME = "jam-nstar"
 SEEDS = Integers(range(2))

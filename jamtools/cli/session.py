@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 #: Below this many numbers an operation, threads wait for each other longer than they work.
 SMALL = 250_000
+
 #: Options that say where things go, not what is computed: left out of a recorded command line.
 UNRECORDED_WITH_VALUE = ("-o", "--output", "--checkpoint", "--checkpoint-every", "--time-limit")
+
 UNRECORDED = ("-q", "--quiet", "--resume", "--debug")
 
 
@@ -140,11 +142,6 @@ class Session:
     def write_json(self, records: Iterable[Mapping[str, Any]]) -> None:
         """JSON lines."""
         self.write(b"".join(json_line(record) for record in records))
-
-
-def available_cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def print_table(stream: TextIO, table: Any) -> None:

@@ -37,8 +37,9 @@ from jamtools.cli.options import (
     positives,
     schedule,
 )
-from jamtools.cli.session import Session, available_cores
+from jamtools.cli.session import Session
 from jamtools.cli.stopping import Keeping
+from jamtools.machine import available_cores
 
 if TYPE_CHECKING:
     from jamtools.network import Architecture
