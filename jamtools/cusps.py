@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jamtools.boxed import box_least_squares
 from jamtools.datasets import on_sphere
 from jamtools.errors import InputError
+from jamtools.linalg.bounded_least_squares import box_least_squares
 from jamtools.loss import Loss, column
 from jamtools.network import (
     Architecture,

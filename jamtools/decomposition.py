@@ -25,11 +25,11 @@ from jamtools.errors import CheckError
 from jamtools.findings import findings_of
 from jamtools.hessian import hessian
 from jamtools.hessian import needed as assembly
-from jamtools.inertia import Inertia, inertia, n_below
+from jamtools.linalg.eigenvalues import Eigenvalues, eigenvalues
+from jamtools.linalg.inertia import Inertia, inertia, n_below
 from jamtools.loss import Loss, column
 from jamtools.network import Architecture, scale_generators
 from jamtools.records import PARTS, Array, Dataset, Run, Spectrum, check_finite
-from jamtools.spectrum import Eigenvalues, eigenvalues
 
 
 @dataclass(frozen=True)

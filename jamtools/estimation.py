@@ -18,13 +18,13 @@ from typing import Any
 import torch
 
 from jamtools.cusps import count
-from jamtools.extremes import Ritz, extremes
-from jamtools.lanczos import probe
+from jamtools.linalg.extreme_eigenvalues import Ritz, extremes
+from jamtools.linalg.lanczos import probe
+from jamtools.linalg.operator import Operator
+from jamtools.linalg.quadrature import Density, Quadrature
 from jamtools.loss import Loss, column
 from jamtools.network import Architecture
-from jamtools.operators import Operator
 from jamtools.products import Products, ScaleGenerators
-from jamtools.quadrature import Density, Quadrature
 from jamtools.records import PARTS, SPECTRUM_FIELDS, Array, Dataset, Run, Spectrum, check_finite
 
 #: Of the Krylov basis of the extreme eigenvalues and of a product, in vectors [Ñ].

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from jamtools.inertia import Inertia
+from jamtools.linalg.eigenvalues import Eigenvalues
+from jamtools.linalg.inertia import Inertia
 from jamtools.records import Array
-from jamtools.spectrum import Eigenvalues
 
 #: What only the eigenvalues of a part tell; None without them.
 OF_H0 = (

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from jamtools.cusps import CuspCount, Kinks, count
+from jamtools.linalg.subspace import orthonormal_basis, pseudo_inverse
 from jamtools.loss import Loss
 from jamtools.network import Architecture, layers_of, scale_generators
 from jamtools.point import gradient_scale
-from jamtools.spectrum import orthonormal_basis, pseudo_inverse
 from jamtools.tangent import in_units
 
 #: Tolerances for the cusps, in rms of the layer, in the order tried: what descends stops with its cusps at 10⁻⁵ to 10⁻⁹

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from jamtools.errors import InputError
+from jamtools.linalg.operator import Operator
 from jamtools.loss import Loss, column
 from jamtools.network import Architecture, State, backward, forward, layers_of
-from jamtools.operators import Operator
 
 #: Patterns are taken in blocks whose intermediate arrays stay below this many numbers (128 MB in float64).
 BLOCK_NUMBERS = 1 << 24

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from jamtools.cusps import Kinks
+from jamtools.linalg.operator import Operator
+from jamtools.linalg.subspace import orthonormal_basis, pseudo_inverse, rank
 from jamtools.loss import Loss
 from jamtools.network import (
     Architecture,
@@ -28,8 +30,6 @@ from jamtools.network import (
     layers_of,
     scale_generators,
 )
-from jamtools.operators import Operator
-from jamtools.spectrum import orthonormal_basis, pseudo_inverse, rank
 
 #: Kicks for differences of ∇𝓛, as a part of ‖W‖: the error of a central difference is its square.
 DIFFERENCE = 1e-5

@@ -30,9 +30,10 @@ from torch import Tensor
 from jamtools.cusps import Clarke, CuspCount, Kinks
 from jamtools.errors import InputError
 from jamtools.hessian import hessian
+from jamtools.linalg.eigenvalues import eigenvalues
+from jamtools.linalg.subspace import project_out
 from jamtools.loss import Loss, column
 from jamtools.network import Architecture, layers_of, scale_generators
-from jamtools.spectrum import eigenvalues, project_out
 
 #: Up to this many parameters the command looks at the curvature unasked: 7 s on one core.
 AUTOMATIC = 3000

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.extremes import extremes
+from jamtools.linalg.extreme_eigenvalues import extremes
 from jamtools.network import backward, forward, gradient, layers_of
 from jamtools.surface import Surface
 

@@ -13,8 +13,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.func import jacrev
 
-import jamtools.boxed
 import jamtools.cusps
+import jamtools.linalg.bounded_least_squares
 from jamtools import store
 from jamtools.cusps import EDGES, OUTSIDE, clarke, count, fresh_patterns, profile
 from jamtools.errors import InputError
@@ -289,7 +289,7 @@ def test_many_cusps_at_a_large_scale_or_a_tiny_one(monkeypatch):
     assert len(end.multipliers) == found.n_with_gradient > 10
     slopes = loss.slope(oracle.f(arch, theta, x), y)
     for active_set in (0, 1000):
-        monkeypatch.setattr(jamtools.boxed, "ACTIVE_SET", active_set)
+        monkeypatch.setattr(jamtools.linalg.bounded_least_squares, "ACTIVE_SET", active_set)
         for scale in (1e-20, 1e20):
             scaled = clarke(theta, x, scale * slopes, arch, Given(), found)
             assert scaled.norm == pytest.approx(scale * end.norm, rel=1e-7)

@@ -12,9 +12,9 @@ from jamtools import decomposition, findings
 from jamtools.decomposition import Wanted, spectrum_of
 from jamtools.descent import train
 from jamtools.errors import CheckError, InputError
+from jamtools.linalg.eigenvalues import eigenvalues
 from jamtools.network import Architecture, scale_generators
 from jamtools.protocols import Settings, with_options
-from jamtools.spectrum import eigenvalues
 from tests import oracle
 
 

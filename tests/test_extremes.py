@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from jamtools.errors import InputError
-from jamtools.extremes import _Search, extremes
 from jamtools.hessian import hessian
-from jamtools.operators import Operator, dense
+from jamtools.linalg.extreme_eigenvalues import _Search, extremes
+from jamtools.linalg.operator import Operator, dense
 from jamtools.products import Products, ScaleGenerators
 from tests.test_lanczos import network, planted
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools.inertia import inertia, n_below, norm2
-from jamtools.spectrum import project_out
+from jamtools.linalg.inertia import inertia, n_below, norm2
+from jamtools.linalg.subspace import project_out
 
 
 def planted(n_negative, n_zero, n_positive, scale=1.0, seed=0):

@@ -11,12 +11,12 @@ from scipy import stats
 
 from jamtools.errors import CheckError, InputError
 from jamtools.hessian import hessian
-from jamtools.lanczos import probe
+from jamtools.linalg.lanczos import probe
+from jamtools.linalg.operator import Operator, dense
+from jamtools.linalg.subspace import project_out
 from jamtools.loss import Loss
 from jamtools.network import Architecture, initial_parameters, scale_generators
-from jamtools.operators import Operator, dense
 from jamtools.products import Products, ScaleGenerators
-from jamtools.spectrum import project_out
 from tests import oracle
 
 #: All the counts of one test leave their intervals together with this chance at most, if the intervals hold.

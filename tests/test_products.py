@@ -13,10 +13,11 @@ from torch import nn
 import jamtools.products
 from jamtools.errors import InputError
 from jamtools.hessian import hessian
+from jamtools.linalg.eigenvalues import eigenvalues
+from jamtools.linalg.subspace import project_out
 from jamtools.loss import Loss
 from jamtools.network import Architecture, scale_generators
 from jamtools.products import NAMES, Products, ScaleGenerators
-from jamtools.spectrum import eigenvalues, project_out
 from tests import oracle
 
 CASES = [

@@ -1,4 +1,4 @@
-r"""Lanczos recurrences from Gaussian probes: the tridiagonal matrices behind a spectral density.
+"""Lanczos recurrences from Gaussian probes: the tridiagonal matrices behind a spectral density.
 
     β_j q_{j+1} = A q_j - α_j q_j - β_{j-1} q_{j-1},        α_j = q_jᵀ A q_j,        q_0 = v/‖v‖
 
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from jamtools.errors import InputError
-from jamtools.operators import Operator, power_of_two
-from jamtools.quadrature import Array, Quadrature
+from jamtools.linalg.operator import Operator, power_of_two
+from jamtools.linalg.quadrature import Array, Quadrature
 
 #: Probes that are multiplied at once, unless told otherwise: it bounds the memory.
 AT_ONCE = 8

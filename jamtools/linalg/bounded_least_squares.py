@@ -1,4 +1,4 @@
-r"""Least squares in a box: the multipliers of cusps.
+"""Least squares in a box: the multipliers of cusps.
 
     min_λ ‖A λ - b‖²,      0 ≤ λ_i ≤ 1,      A [m, n]
 

@@ -1,4 +1,4 @@
-r"""How many eigenvalues of a symmetric matrix are negative, zero and positive, without computing one of them.
+"""How many eigenvalues of a symmetric matrix are negative, zero and positive, without computing one of them.
 
     #{λ(A) < σ} = #{negative pivots of L D Lᵀ = A - σ}                       (Sylvester)
     #{λ(Zᵀ A Z) < σ} = #{λ([[A - σ, s G], [s Gᵀ, 0]]) < 0} - r               (Haynsworth)
@@ -20,8 +20,8 @@ from scipy.linalg import lapack
 from torch import Tensor
 
 from jamtools.errors import CheckError
+from jamtools.linalg.subspace import orthonormal_basis
 from jamtools.records import Array
-from jamtools.spectrum import orthonormal_basis
 
 #: Matrix-vector products of the estimate of ‖A‖₂; as a factor of the tolerance it needs no more than a digit.
 PRODUCTS = 30

@@ -1,4 +1,4 @@
-r"""The lowest and the highest eigenvalues of an operator by block Lanczos with thick restarts.
+"""The lowest and the highest eigenvalues of an operator by block Lanczos with thick restarts.
 
     Q_{j+1} R_j = (1 - Q Qᵀ) A Q_j,      Qᵀ A Q y = θ y,      residual ‖A v - θ v‖ with v = Q y
 
@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jamtools.errors import InputError
-from jamtools.operators import Operator, power_of_two
+from jamtools.linalg.operator import Operator, power_of_two
 
 #: Vectors are numbered from here on in a seed: apart from all the probes of a quadrature.
 FIRST = 1 << 31
+
 #: A residual of this many ‖A‖₂ ends the search.
 TOLERANCE = 1e-8
 

@@ -1,4 +1,4 @@
-r"""What stochastic Lanczos quadrature says of a spectrum: counts, the mass at zero, the density, moments.
+"""What stochastic Lanczos quadrature says of a spectrum: counts, the mass at zero, the density, moments.
 
     N(x) = Σ_i θ(x - λ_i) = n E[μ_v(x)],     μ_v(x) = vᵀ θ(x - A) v / vᵀv,     v Gaussian in n dimensions
 
@@ -35,8 +35,10 @@ Array = NDArray[np.float64]
 
 #: A check that fails by chance does so this seldom: that of six standard errors of a normal variable.
 RARE = 2e-9
+
 #: The grid of a density reaches this many widths beyond the outermost eigenvalues: all but 6e-7 of what is smeared.
 TAIL = 5.0
+
 #: Thresholds that are tried for the mass at zero, per factor of ten.
 PER_DECADE = 8
 

@@ -1,0 +1,1 @@
+"""Symmetric matrices that know nothing of networks: eigenvalues, signs, densities by Lanczos."""
