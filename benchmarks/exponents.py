@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from jamtools import powerlaw
+from jamtools.exponents import powerlaw
 
 EXPONENTS = (-0.41, -0.2, 0.0, 0.2, 0.3, 0.42, 1.0)
 SIZES = (1_000, 10_000, 100_000)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jamtools import choice, tilt
 from jamtools.errors import InputError
-from jamtools.judgement import THETA, Found, judge
-from jamtools.powerlaw import fit
-from jamtools.window import Window, estimate, influence, select
+from jamtools.exponents import selection, tilted
+from jamtools.exponents.powerlaw import fit
+from jamtools.exponents.references import THETA, Found, judge
+from jamtools.exponents.tilted import Window, estimate, influence, select
 
 Rng = np.random.Generator
 
@@ -49,7 +49,7 @@ def test_the_pull_of_a_value_is_what_leaving_it_out_does(order: int) -> None:
     without = []
     for i in left:
         mean = np.delete(window.statistics[: order + 1], i, axis=1).mean(axis=1)
-        without.append(tilt.climb(mean, 0.0, top.eta).eta[0])
+        without.append(tilted.climb(mean, 0.0, top.eta).eta[0])
     np.testing.assert_allclose(top.eta[0] - np.array(without), psi[left], rtol=0.2, atol=0.01 * psi.std())
 
 
@@ -57,16 +57,16 @@ def test_what_chance_moves_the_exponent_by_from_one_fit_to_the_next_is_what_samp
     """σ_jk against the scatter of t̂_k − t̂_j over 300 samples; a standard deviation of 300 has an error of 1/√600."""
     generator, moves, said = rng(2), [], []
     for _ in range(300):
-        rungs = choice.ladder(np.sort(generator.gamma(1.3, size=2000)), None, (2,), (0.8, 0.4), 0.0)
+        rungs = selection.ladder(np.sort(generator.gamma(1.3, size=2000)), None, (2,), (0.8, 0.4), 0.0)
         moves.append(rungs[1].exponent - rungs[0].exponent)
-        said.append(choice.spread(rungs[1].psi - rungs[0].psi))
+        said.append(selection.spread(rungs[1].psi - rungs[0].psi))
     assert np.mean(said) == pytest.approx(np.std(moves), rel=4 / math.sqrt(600))
 
 
 def test_the_pull_of_a_run_is_the_sum_over_its_values() -> None:
     x, runs = np.sort(rng(3).gamma(1.3, size=900)), rng(4).integers(30, size=900)
-    alone = choice.ladder(x, None, (2, 3), (0.8, 0.4), 0.0)
-    together = choice.ladder(x, runs, (2, 3), (0.8, 0.4), 0.0)
+    alone = selection.ladder(x, None, (2, 3), (0.8, 0.4), 0.0)
+    together = selection.ladder(x, runs, (2, 3), (0.8, 0.4), 0.0)
     for one, all_ in zip(alone, together):
         np.testing.assert_allclose(all_.psi, [one.psi[runs == run].sum() for run in range(30)], atol=1e-12)
 
@@ -74,11 +74,11 @@ def test_the_pull_of_a_run_is_the_sum_over_its_values() -> None:
 # The rule
 
 
-def rung(exponent: float, *psi: float) -> choice.Rung:
+def rung(exponent: float, *psi: float) -> selection.Rung:
     """A fit that says so; its ψ over four values is given."""
     window = Window(0, 0.0, 1.0, np.zeros((4, 4)), np.zeros(4))
-    top = tilt.Maximum(np.array([exponent, 0.0, 0.0]), 0.0, np.eye(3), True)
-    return choice.Rung(2, 0.8, window, top, np.array(psi))
+    top = tilted.Maximum(np.array([exponent, 0.0, 0.0]), 0.0, np.eye(3), True)
+    return selection.Rung(2, 0.8, window, top, np.array(psi))
 
 
 #: Four ladders whose fits differ by chance of √(4/3): ψ of ±½ against 0 has Σψ² = 1.
@@ -87,26 +87,26 @@ SIGMA = math.sqrt(4 / 3)
 
 
 def test_a_fit_that_the_next_three_do_not_contradict_is_taken_and_reaches_to_the_farthest_of_them() -> None:
-    found = choice.choose([rung(0.0, *QUIET), rung(1.0, *LOUD), rung(-0.5, *LOUD), rung(0.2, *LOUD)])
-    assert found == choice.Choice(0, 0.5, 1.0, True)
+    found = selection.choose([rung(0.0, *QUIET), rung(1.0, *LOUD), rung(-0.5, *LOUD), rung(0.2, *LOUD)])
+    assert found == selection.Choice(0, 0.5, 1.0, True)
 
 
 @pytest.mark.parametrize("late", [1, 2, 3])
 def test_a_fit_that_one_of_the_next_three_contradicts_is_left(late: int) -> None:
     rungs = [rung(0.0, *QUIET), *(rung(0.0, *LOUD) for _ in range(3)), rung(0.0, *QUIET)]
-    rungs[late] = rung(1.01 * choice.KAPPA * SIGMA, *LOUD)
-    assert choice.choose(rungs).taken > 0
-    rungs[late] = rung(0.99 * choice.KAPPA * SIGMA, *LOUD)
-    assert choice.choose(rungs).taken == 0
+    rungs[late] = rung(1.01 * selection.KAPPA * SIGMA, *LOUD)
+    assert selection.choose(rungs).taken > 0
+    rungs[late] = rung(0.99 * selection.KAPPA * SIGMA, *LOUD)
+    assert selection.choose(rungs).taken == 0
 
 
 def test_a_fit_beyond_the_next_three_has_no_say() -> None:
     rungs = [rung(0.0, *QUIET), *(rung(0.0, *LOUD) for _ in range(3)), rung(99.0, *LOUD)]
-    assert choice.choose(rungs).taken == 0
+    assert selection.choose(rungs).taken == 0
 
 
 def test_the_last_fit_is_not_settled_and_reaches_back_to_the_one_before() -> None:
-    found = choice.choose([rung(0.0, *QUIET), rung(9.0, *LOUD), rung(30.0, *QUIET)])
+    found = selection.choose([rung(0.0, *QUIET), rung(9.0, *LOUD), rung(30.0, *QUIET)])
     assert (found.taken, found.settled) == (2, False)
     assert (found.below, found.above) == (21.0, 0.0)
 
@@ -124,9 +124,9 @@ def test_what_is_given_is_kept_and_what_is_not_is_chosen() -> None:
     tried = {
         given: {(trial.order, trial.share) for trial in found.stability} for given, found in fits.items()
     }
-    assert tried[None, None] == {(k, s) for k in choice.ORDERS for s in choice.SHARES}
-    assert tried[1, None] == {(1, s) for s in choice.SHARES}
-    assert tried[None, 0.5] == {(k, 0.5) for k in choice.ORDERS}
+    assert tried[None, None] == {(k, s) for k in selection.ORDERS for s in selection.SHARES}
+    assert tried[1, None] == {(1, s) for s in selection.SHARES}
+    assert tried[None, 0.5] == {(k, 0.5) for k in selection.ORDERS}
     assert tried[1, 0.5] == {(1, 0.5)}
     assert [fits[given].settled is None for given in tried] == [False, False, False, True]
     for found in fits.values():
@@ -176,7 +176,7 @@ def test_the_interval_holds_what_the_taken_fit_says_and_where_the_others_lie() -
         (found.profile_interval[0] - below, found.profile_interval[1] + above)
     )
     place = [(t.order, t.share) for t in found.stability].index((found.order, found.share))
-    others = [t.exponent for t in found.stability[place + 1 : place + 1 + choice.AHEAD]]
+    others = [t.exponent for t in found.stability[place + 1 : place + 1 + selection.AHEAD]]
     assert found.interval[0] <= min(others) and max(others) <= found.interval[1]
 
 
@@ -255,7 +255,7 @@ def test_intervals_cover_heavy_crossovers_where_one_model_does_not(
 def test_fits_too_vague_to_say_anything_have_no_say_but_the_first_is_kept() -> None:
     found = fit(rng(6).gamma(3.0, size=400), n_gof=0)
     errors = [trial.standard_error for trial in found.stability]
-    assert errors[0] > choice.VAGUE and max([0.0, *errors[1:]]) <= choice.VAGUE
+    assert errors[0] > selection.VAGUE and max([0.0, *errors[1:]]) <= selection.VAGUE
     assert found.settled is False and "more numbers may help" in judged(found)
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import optimize, stats
 
 from jamtools.errors import InputError
-from jamtools.finitesize import OMEGA, cut, extrapolate
+from jamtools.exponents.finite_size import OMEGA, cut, extrapolate
 
 
 def test_the_cut_is_ten_times_the_smallest_gap_to_be_expected() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jamtools import gaps, samples
 from jamtools.errors import InputError
+from jamtools.exponents import distributions, samples
 from jamtools.records import HISTORY_FIELDS, RUN_FIELDS, Run
 
 
@@ -36,7 +36,7 @@ def planted_run(delta, final_loss=0.01, seed=0, fell=0.0, **fields) -> Run:
 
 def test_overlaps_are_scaled_by_the_root_of_each_run_s_own_loss():
     one, two = planted_run([0.3, -0.2, 0.1], final_loss=0.04), planted_run([0.5, -1.0], final_loss=0.25)
-    sample = gaps.overlaps([one, two])
+    sample = distributions.overlaps([one, two])
     assert sample.values == pytest.approx([1.5, 0.5, 1.0])
     assert sample.runs.tolist() == [0, 0, 1]
 
@@ -46,13 +46,13 @@ def test_gaps_come_from_every_run_and_contacts_from_none():
         planted_run([0.3, -0.2, 1e-12, -1e-12]),
         planted_run([-0.4, -0.1], final_loss=0.0, status="satisfied"),
     )
-    assert gaps.gaps([jammed, satisfied]).values == pytest.approx([0.2, 0.4, 0.1])
-    assert gaps.overlaps([jammed, satisfied]).values == pytest.approx([3.0])
+    assert distributions.gaps([jammed, satisfied]).values == pytest.approx([0.2, 0.4, 0.1])
+    assert distributions.overlaps([jammed, satisfied]).values == pytest.approx([3.0])
 
 
 def test_the_finite_size_cut_follows_the_smallest_n():
     delta = -np.linspace(0.1, 1.0, 101)
-    cut = gaps.gaps(
+    cut = distributions.gaps(
         [planted_run(delta, n_effective_expected=1000), planted_run(delta, n_effective_expected=200)]
     ).lower_cut
     assert cut == pytest.approx(10 * 0.55 * 200 ** (-1 / (1 - 0.41269)))
@@ -64,7 +64,7 @@ def test_overlaps_of_a_run_that_still_descends_are_cut_at_what_they_moved_at_lea
     P, before, after = 50, 0.5 * 10 * (0.2 + step) ** 2 / 50, 0.5 * 10 * 0.2**2 / 50
     run = planted_run([0.2] * 10 + [-1.0] * (P - 10), final_loss=after, fell=before / after - 1)
     assert samples.precision(run) == pytest.approx(step / np.sqrt(after), rel=1e-6)
-    assert gaps.overlaps([run]).lower_cut == samples.precision(run)
+    assert distributions.overlaps([run]).lower_cut == samples.precision(run)
 
 
 def test_a_certified_minimum_is_cut_at_what_its_subgradient_leaves():
@@ -78,15 +78,15 @@ def test_runs_that_have_not_arrived_anywhere_are_refused_unless_the_cut_is_given
     rng = np.random.default_rng(7)
     run = planted_run(0.1 * rng.gamma(1.4, size=500), fell=9.0)
     with pytest.raises(InputError, match="still descend: .* --finish, or give --lower-cut"):
-        gaps.exponent(gaps.overlaps([run]), gaps.Options())
-    found = gaps.exponent(gaps.overlaps([run]), gaps.Options(lower_cut=0.0))
+        distributions.exponent(distributions.overlaps([run]), distributions.Options())
+    found = distributions.exponent(distributions.overlaps([run]), distributions.Options(lower_cut=0.0))
     assert (found["n_total"], found["cut_by"]) == (500, "given")
 
 
 def test_one_run_that_moves_does_not_decide_the_cut_of_many():
     runs = [planted_run([0.1, -0.3], fell=fell, seed=k) for k, fell in enumerate((1e-6, 1e-6, 0.9))]
     alone = [samples.precision(run) for run in runs]
-    assert gaps.overlaps(runs).lower_cut == alone[0] < 1e-5 < alone[2]
+    assert distributions.overlaps(runs).lower_cut == alone[0] < 1e-5 < alone[2]
 
 
 def test_planted_exponents_are_recovered_with_their_signs():
@@ -97,7 +97,7 @@ def test_planted_exponents_are_recovered_with_their_signs():
         loss = rng.uniform(0.5, 2) * 1e-3
         overlaps, below = rng.gamma(1.42, size=800) * np.sqrt(loss), rng.gamma(0.7, size=800)
         runs.append(planted_run(np.concatenate([overlaps, -below]), final_loss=loss, seed=seed))
-    found = gaps.distributions(runs, gaps.Options(lower_cut=0.0))
+    found = distributions.distributions(runs, distributions.Options(lower_cut=0.0))
     for half, true in (("overlaps", 0.42), ("gaps", 0.3)):
         low, high = found[half]["interval"]
         assert low < found[half]["exponent"] < high
@@ -109,8 +109,8 @@ def test_planted_exponents_are_recovered_with_their_signs():
 
 def test_the_fitted_curve_and_the_histogram_have_one_normalisation():
     rng = np.random.default_rng(2)
-    sample = gaps.Sample(rng.gamma(1.4, size=20_000), None)
-    found = gaps.exponent(sample, gaps.Options(share=0.8))
+    sample = distributions.Sample(rng.gamma(1.4, size=20_000), None)
+    found = distributions.exponent(sample, distributions.Options(share=0.8))
     edges, density = (np.array(found["histogram"][name]) for name in ("edges", "density"))
     middle = np.sqrt(edges[1:] * edges[:-1])
     well = (np.array(found["histogram"]["counts"]) > 400) & (edges[1:] < found["upper_cut"])
@@ -123,12 +123,12 @@ def test_the_fitted_curve_and_the_histogram_have_one_normalisation():
 def test_too_few_values_are_a_stated_refusal_and_both_halves_an_error():
     rng = np.random.default_rng(3)
     satisfied = planted_run(-rng.gamma(0.7, size=500), final_loss=0.0)
-    found = gaps.distributions([satisfied], gaps.Options())
+    found = distributions.distributions([satisfied], distributions.Options())
     assert found["overlaps"]["exponent"] is None
     assert "expected at least 50" in found["overlaps"]["refused"]
     assert found["gaps"]["exponent"] is not None
     with pytest.raises(InputError, match="expected at least 50"):
-        gaps.distributions([planted_run([0.1, -0.1])], gaps.Options())
+        distributions.distributions([planted_run([0.1, -0.1])], distributions.Options())
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_too_few_values_are_a_stated_refusal_and_both_halves_an_error():
 )
 def test_runs_without_meaningful_gaps_are_refused(fields, delta):
     with pytest.raises(InputError, match="got a run"):
-        gaps.distributions([planted_run(delta, **fields)], gaps.Options())
+        distributions.distributions([planted_run(delta, **fields)], distributions.Options())
 
 
 def mixed_runs(sizes, n=1500, seeds=10):
@@ -153,7 +153,9 @@ def mixed_runs(sizes, n=1500, seeds=10):
 
 
 def test_runs_of_several_sizes_give_a_trend_and_its_limit():
-    found = gaps.distributions(mixed_runs((200, 800, 3200), seeds=16), gaps.Options(lower_cut=0.0))["gaps"]
+    found = distributions.distributions(
+        mixed_runs((200, 800, 3200), seeds=16), distributions.Options(lower_cut=0.0)
+    )["gaps"]
     assert [(row["N"], row["n_runs"]) for row in found["sizes"]] == [(200, 16), (800, 16), (3200, 16)]
     for row in found["sizes"]:
         low, high = row["interval"]
@@ -164,7 +166,9 @@ def test_runs_of_several_sizes_give_a_trend_and_its_limit():
 
 
 def test_the_cut_of_each_size_is_its_own():
-    found = gaps.distributions(mixed_runs((200, 800)), gaps.Options(order=2, share=0.8))["gaps"]
+    found = distributions.distributions(mixed_runs((200, 800)), distributions.Options(order=2, share=0.8))[
+        "gaps"
+    ]
     cuts = [row["lower_cut"] for row in found["sizes"]]
     assert cuts[0] / cuts[1] == pytest.approx(
         4 ** (1 / (1 - 0.41269)), rel=0.3
@@ -173,7 +177,7 @@ def test_the_cut_of_each_size_is_its_own():
 
 
 def test_runs_of_one_size_have_no_trend():
-    found = gaps.distributions(mixed_runs((200,)), gaps.Options())
+    found = distributions.distributions(mixed_runs((200,)), distributions.Options())
     assert "sizes" not in found["gaps"] and "extrapolated" not in found["gaps"]
 
 
@@ -186,7 +190,9 @@ def test_the_bounds_are_those_of_mean_field_and_of_stability():
             planted_run(np.concatenate([rng.gamma(1 + theta, size=1000), -rng.gamma(1 - gamma, size=1000)]))
             for _ in range(10)
         ]
-        return gaps.distributions(runs, gaps.Options(order=1, share=0.8, lower_cut=0.0))["bounds"]
+        return distributions.distributions(runs, distributions.Options(order=1, share=0.8, lower_cut=0.0))[
+            "bounds"
+        ]
 
     good, bad = bounds(0.423, 0.4127), bounds(0.1, -0.2)
     assert good["extended"]["gamma_at_least"] == pytest.approx(1 / 2.423, abs=0.03)
@@ -197,14 +203,17 @@ def test_the_bounds_are_those_of_mean_field_and_of_stability():
 
 def test_a_run_given_twice_counts_once():
     runs = mixed_runs((200,), seeds=9)
-    alone, again = (gaps.distributions(given, gaps.Options()) for given in (runs, [*runs, runs[1], runs[1]]))
+    alone, again = (
+        distributions.distributions(given, distributions.Options())
+        for given in (runs, [*runs, runs[1], runs[1]])
+    )
     assert (again["n_runs"], again["n_repeated"], alone["n_repeated"]) == (9, 2, 0)
     assert again["gaps"] == alone["gaps"] and again["overlaps"] == alone["overlaps"]
 
 
 def test_where_the_sizes_differ_the_verdict_is_that_of_the_limit():
-    found = gaps.distributions(
-        mixed_runs((100, 400, 6400), seeds=20), gaps.Options(lower_cut=0.0, order=1, share=0.8)
+    found = distributions.distributions(
+        mixed_runs((100, 400, 6400), seeds=20), distributions.Options(lower_cut=0.0, order=1, share=0.8)
     )
     half = found["gaps"]
     assert half["extrapolated"]["p_constant"] < 0.05
@@ -217,25 +226,28 @@ def test_a_run_without_gaps_has_no_say_in_their_cut():
         planted_run(-np.linspace(0.1, 1.0, 101), n_effective_expected=1000),
         planted_run([0.1] * 9, n_effective_expected=3),
     ]
-    assert gaps.gaps(runs).lower_cut == gaps.gaps(runs[:1]).lower_cut
+    assert distributions.gaps(runs).lower_cut == distributions.gaps(runs[:1]).lower_cut
 
 
 def test_each_run_by_itself_is_what_the_ensemble_of_that_run_alone_is():
     runs = mixed_runs((200,), seeds=3)
-    options = gaps.Options(order=2, share=0.8)
-    records = list(gaps.of_each(runs, options))
+    options = distributions.Options(order=2, share=0.8)
+    records = list(distributions.of_each(runs, options))
     assert [(record["run"], record["seed"], record["N"]) for record in records] == [
         ("r0000", 0, 200), ("r0001", 1, 200), ("r0002", 2, 200)
     ]  # fmt: skip
     for record, run in zip(records, runs):
-        alone = gaps.distributions([run], options)
+        alone = distributions.distributions([run], options)
         assert record["gaps"] == alone["gaps"] and record["overlaps"] == alone["overlaps"]
         assert "1 runs" in record["gaps"]["note"]
 
 
 def test_a_negative_exponent_turns_with_everything_that_belongs_to_it():
     x = np.random.default_rng(6).gamma(0.7, size=3000)
-    up, down = (gaps.exponent(gaps.Sample(x, None), gaps.Options(), sign) for sign in (1, -1))
+    up, down = (
+        distributions.exponent(distributions.Sample(x, None), distributions.Options(), sign)
+        for sign in (1, -1)
+    )
     assert down["exponent"] == -up["exponent"]
     for name in ("interval", "profile_interval", "reach"):
         turned = [-end for end in up[name]] if name != "reach" else up[name]

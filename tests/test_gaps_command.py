@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from commands import jam, refusal
 
-from jamtools import gaps
+from jamtools.exponents import distributions
 from jamtools.records import Run, Runs
 from jamtools.store import runs_bytes
 
@@ -166,4 +166,4 @@ def test_conditions_are_for_runs(tmp_path: Path, option: list[str]) -> None:
 def test_the_library_and_the_command_agree(files: Path) -> None:
     runs = [planted(seed, certified=True, status="stationary", certificate=CERTIFICATE) for seed in range(8)]
     found = record("a.safetensors", "-q", "--seed", 3, cwd=files)
-    assert found == json.loads(json.dumps(gaps.distributions(runs, gaps.Options(seed=3))))
+    assert found == json.loads(json.dumps(distributions.distributions(runs, distributions.Options(seed=3))))

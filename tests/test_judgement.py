@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jamtools.judgement import THETA, Found, Reference, distance, judge, needed
-from jamtools.powerlaw import fit
+from jamtools.exponents.powerlaw import fit
+from jamtools.exponents.references import THETA, Found, Reference, distance, judge, needed
 
 SPHERES, PAPER, TANH = THETA
 SHARP = Found(0.42, (0.40, 0.45), 0.95, 0.01, (0.0, 0.01), 20_000, 1e-9, 0.5, True)

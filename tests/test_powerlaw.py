@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize, special, stats
 
-from jamtools import goodness, powerlaw, resampling, tilt, window
 from jamtools.errors import InputError
+from jamtools.exponents import powerlaw, resampling, tilted
 
 #: One model, as given: how the data choose it is test_choice.py's.
 fit = partial(powerlaw.fit, order=2, share=0.8)
@@ -66,7 +66,7 @@ def expectation(of: Callable[[float], float], eta: list[float], u0: float) -> fl
 
 @pytest.mark.parametrize(("eta", "u0"), PARAMETERS)
 def test_moments_are_those_of_adaptive_quadrature(eta: list[float], u0: float) -> None:
-    log_z, mean, covariance = tilt.moments(np.array(eta), u0)
+    log_z, mean, covariance = tilted.moments(np.array(eta), u0)
     functions: list[Callable[[float], float]] = [
         lambda y: y,
         math.exp,
@@ -91,7 +91,7 @@ def test_moments_are_those_of_adaptive_quadrature(eta: list[float], u0: float) -
 @pytest.mark.parametrize("b", [0.1, 2.0, 300.0])
 def test_an_exponential_tilt_normalises_to_an_incomplete_gamma_function(t: float, b: float) -> None:
     """∫₀¹ u^t e^(−bu) du = γ(1+t, b) / b^(1+t)."""
-    log_z = tilt.moments(np.array([t, -b]), 0.0)[0]
+    log_z = tilted.moments(np.array([t, -b]), 0.0)[0]
     exact = math.log(special.gammainc(1 + t, b)) + special.gammaln(1 + t) - (1 + t) * math.log(b)
     assert log_z == pytest.approx(exact, abs=1e-12)
 
@@ -100,12 +100,12 @@ def test_an_exponential_tilt_normalises_to_an_incomplete_gamma_function(t: float
 def test_derivatives_of_the_normalisation_are_the_moments(eta: list[float], u0: float) -> None:
     """Central differences with step h: h²/6 of the third derivative, and ε/h; at h = ε^(1/3)·scale both are ~ε^(2/3)."""
     centre = np.array(eta)
-    log_z, mean, covariance = tilt.moments(centre, u0)
+    log_z, mean, covariance = tilted.moments(centre, u0)
     for k in range(centre.size):
         h = EPS ** (1 / 3) / math.sqrt(covariance[k, k])  # changes log Z by ε^(1/3) standard deviations
         h = min(h, (1 + eta[0]) / 100) if not u0 else h
         step = h * np.eye(centre.size)[k]
-        up, down = tilt.moments(centre + step, u0), tilt.moments(centre - step, u0)
+        up, down = tilted.moments(centre + step, u0), tilted.moments(centre - step, u0)
         noise = 20 * EPS * (1 + abs(log_z)) / h
         spread = np.sqrt(np.diag(covariance))
         assert (up[0] - down[0]) / (2 * h) == pytest.approx(
@@ -152,7 +152,7 @@ def test_a_doubly_truncated_power_law_solves_the_known_equation(t: float) -> Non
     u0, m = 0.05 / x.max(), float(np.log(window / x.max()).mean())
     a = optimize.brentq(lambda a: -1 / a - u0**a * math.log(u0) / (1 - u0**a) - m, 1e-3, 9)
     assert found.exponent == pytest.approx(a - 1, abs=1e-9)
-    assert (found.n, found.n_total, found.lower_cut) == (window.size, 4000, 0.05)
+    assert (found.n, found.n_total, found.lower_cut) == (tilted.size, 4000, 0.05)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
@@ -320,8 +320,8 @@ def test_the_bootstrap_is_that_of_whole_refits() -> None:
     """Brute force: draw runs, concatenate their values below the cut, fit with that cut; the same draws, the same t."""
     generator = rng(16)
     x, runs = np.sort(generator.gamma(1.3, size=600)), generator.integers(10, size=600)
-    lowest = window.select(x, 0.8, 0.0)
-    top = window.estimate(lowest, 2)
+    lowest = tilted.select(x, 0.8, 0.0)
+    top = tilted.estimate(lowest, 2)
     found, said = resampling.resample(lowest, top, runs[: lowest.n], 10, 20, rng(17))
     draws, again = rng(17), []
     for _ in range(20):
@@ -329,7 +329,7 @@ def test_the_bootstrap_is_that_of_whole_refits() -> None:
         values = np.concatenate([lowest.statistics[0][runs[: lowest.n] == run] for run in drawn])
         mean = np.array([values.mean(), np.exp(values).mean(), np.exp(2 * values).mean()])
         best = optimize.minimize(
-            lambda eta, mean=mean: tilt.moments(eta, 0.0)[0] - eta @ mean,
+            lambda eta, mean=mean: tilted.moments(eta, 0.0)[0] - eta @ mean,
             top.eta,
             method="BFGS",
             options={"gtol": 1e-9},
@@ -363,7 +363,7 @@ def test_the_goodness_of_fit_is_that_of_samples_drawn_one_by_one(k: float) -> No
     """Anderson & Darling's sum over the same grid, with samples by inversion and refits in closed form: order 0."""
     generator, n, replicas = rng(20), 300, 2000
     x = generator.beta(1.0, k, size=n)
-    grid, rate = np.linspace(0, 1, goodness.CELLS + 1)[1:-1], -1 / np.log(x / x.max()).mean()
+    grid, rate = np.linspace(0, 1, resampling.CELLS + 1)[1:-1], -1 / np.log(x / x.max()).mean()
 
     def distance(u: Array) -> float:
         f = grid ** (-1 / np.log(u).mean() / rate)  # the refitted distribution at v = u^rate

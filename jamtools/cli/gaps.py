@@ -105,8 +105,8 @@ def gaps(
     table of them. With --values the exponent is t itself.
     """
     session = Session(NAME, output, quiet)
-    from jamtools import gaps as library
     from jamtools import store
+    from jamtools.exponents import distributions as library
 
     options = library.Options(order=order, share=share, level=level, lower_cut=lower_cut, seed=seed)
     if values is not None:
@@ -143,11 +143,11 @@ def gaps(
 
 def _references(kind: str | None) -> list[Any]:
     """Of x^t: θ, or -γ."""
-    from jamtools import judgement
+    from jamtools.exponents import references
 
     if kind == "gamma":
-        return [judgement.Reference(f"-γ, {one.name}", -one.value) for one in judgement.GAMMA]
-    return list(judgement.THETA)
+        return [references.Reference(f"-γ, {one.name}", -one.value) for one in references.GAMMA]
+    return list(references.THETA)
 
 
 def _fulfilling(where: str | None, members: list[Any], session: Session) -> list[Any]:

@@ -1,4 +1,4 @@
-r"""Overlaps and gaps of many runs in one sample, without what is not the ensemble's.
+"""Overlaps and gaps of many runs in one sample, without what is not the ensemble's.
 
 √L takes out the distance from the transition, so that runs of somewhat different loss can be pooled. Two things end the
 power laws below. A run that still descends moves its overlaps: since L ~ ‖Δ₊‖² and ‖Δ₊‖ changes by no more than Δ₊ moves,
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from jamtools import finitesize
+from jamtools.exponents import finite_size
 from jamtools.records import Array, Run
 
 #: The same contact tolerance as the runs': |Δ| ≤ 1e-10·ε is at zero, neither overlap nor gap.
@@ -55,7 +55,7 @@ def gaps(runs: Sequence[Run]) -> Sample:
     if not len(sample.values):
         return sample
     having = [run for run, part in zip(runs, parts) if len(part)]
-    finite = finitesize.cut(
+    finite = finite_size.cut(
         float(np.median(sample.values)), min(run.info["n_effective_expected"] for run in having)
     )
     noise = float(np.median([precision(run) * np.sqrt(run.info["final_loss"]) for run in having]))

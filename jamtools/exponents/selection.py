@@ -1,4 +1,4 @@
-r"""Which share of the values, and which order of the tilt: chosen by the data, at a price that the interval shows.
+"""Which share of the values, and which order of the tilt: chosen by the data, at a price that the interval shows.
 
 A ladder of fits, from the most precise to the least biased: shares 0.8, 0.4, 0.2, 0.1 of the values, orders 2 and 3
 at each. A lower share shortens the way over which a polynomial must follow the crossover, a higher order follows it
@@ -30,13 +30,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jamtools.errors import InputError
-from jamtools.tilt import Array, Maximum
-from jamtools.window import Window, by_run, estimate, influence, select
+from jamtools.exponents.tilted import Array, Maximum, Window, by_run, estimate, influence, select
 
 SHARES = (0.8, 0.4, 0.2, 0.1)
+
 ORDERS = (2, 3)
+
 KAPPA = 1.4
+
 AHEAD = 3
+
 #: An exponent known no better says nothing, neither of another nor by itself.
 VAGUE = 0.5
 

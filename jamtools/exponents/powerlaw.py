@@ -1,4 +1,4 @@
-r"""The exponent of a lower tail, by maximum likelihood, with an interval that carries the choice of what is fitted.
+"""The exponent of a lower tail, by maximum likelihood, with an interval that carries the choice of what is fitted.
 
     p(x) = x^t exp(c₁x + c₂x² + …) / Z        on x₀ < x ≤ x_c,        t > −1
 
@@ -26,12 +26,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jamtools.choice import ORDERS, SHARES, Choice, Rung, choose, ladder
 from jamtools.errors import InputError
-from jamtools.goodness import goodness
-from jamtools.resampling import MIN_CLUSTERS, MIN_REPLICAS, Interval, resample, student_interval
-from jamtools.tilt import Array, Maximum, moments, powers, profile
-from jamtools.window import MAX_ORDER, MIN_VALUES, Window
+from jamtools.exponents.resampling import (
+    MIN_CLUSTERS,
+    MIN_REPLICAS,
+    Interval,
+    goodness,
+    resample,
+    student_interval,
+)
+from jamtools.exponents.selection import ORDERS, SHARES, Choice, Rung, choose, ladder
+from jamtools.exponents.tilted import MAX_ORDER, MIN_VALUES, Array, Maximum, Window, moments, powers, profile
 
 SPARSE = 10  # below the tenth smallest value the count is known to worse than 1/√10
 
@@ -227,9 +232,6 @@ def log_histogram(values: ArrayLike, bins_per_decade: int = 5) -> tuple[Array, N
     return edges, counts, counts / (x.size * np.diff(edges))
 
 
-# What can be said of one fit
-
-
 def _p_value(window: Window, top: Maximum, t: float, design_effect: float, free: float) -> float:
     """Likelihood ratio of the exponent t, over the design effect (Rao & Scott 1984, to first order).
 
@@ -265,9 +267,6 @@ def _profile_interval(window: Window, top: Maximum, level: float) -> Interval:
     shrink = math.exp(-step / (1 + t)) if t > -1 else 0.0
     low = crossing((-1 + (1 + t) * shrink**k for k in range(1, 20)), -1.0)
     return low, crossing((t + step * 2**k for k in range(20)), math.inf)
-
-
-# What comes in
 
 
 def _check_options(

@@ -1,4 +1,4 @@
-r"""What an exponent says about the values that theory and others found, and how many more numbers it would take.
+"""What an exponent says about the values that theory and others found, and how many more numbers it would take.
 
     distance = (|t − t_ref| − reach)₊ / σ        in standard errors; reach: what less biased fits add on that side
 
@@ -23,6 +23,7 @@ from typing import Any
 
 #: How often more numbers are to succeed.
 POWER = 0.8
+
 SIGNIFICANT = 0.05
 
 
@@ -39,6 +40,7 @@ THETA = (
     Reference("paper, ReLU", 0.3),
     Reference("paper, tanh", 0.2),
 )
+
 GAMMA = (
     Reference("spheres", 0.41269),
     Reference("paper, ReLU", 0.2),

@@ -1,4 +1,4 @@
-r"""The distributions of overlaps and of gaps near the transition, and their exponents, with what they say.
+"""The distributions of overlaps and of gaps near the transition, and their exponents, with what they say.
 
     overlaps    z = Δ/√L > 0 of the runs with N_Δ > 0          P₊(z) ~ z^θ
     gaps        x = -Δ > 0 of all runs                          P₋(x) ~ x^-γ
@@ -20,13 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from jamtools import finitesize, judgement, powerlaw
 from jamtools.errors import InputError
+from jamtools.exponents import finite_size, powerlaw, references
+from jamtools.exponents.samples import Sample, gaps, overlaps
+from jamtools.exponents.tilted import MIN_VALUES
 from jamtools.records import Array, Run
-from jamtools.samples import Sample, gaps, overlaps
-from jamtools.window import MIN_VALUES
 
 INTERVALS = ("interval", "profile_interval", "bootstrap_interval", "reach")
+
 #: Of a run, in the record that is its own.
 OF_RUN = (
     "seed",
@@ -102,8 +103,8 @@ def _both(runs: Sequence[Run], options: Options) -> dict[str, dict[str, Any]]:
     """The two halves of a record."""
     _check(runs)
     return {
-        "overlaps": _exponent(overlaps(runs), 1, options, judgement.THETA),
-        "gaps": _exponent(gaps(runs), -1, options, judgement.GAMMA),
+        "overlaps": _exponent(overlaps(runs), 1, options, references.THETA),
+        "gaps": _exponent(gaps(runs), -1, options, references.GAMMA),
     }
 
 
@@ -133,7 +134,7 @@ def _by_size(runs: Sequence[Run], options: Options) -> dict[str, Any]:
     rows = []
     for N in sizes:
         its = [run for run in runs if run.info["n_effective_expected"] == N]
-        half = _exponent(gaps(its), -1, options, judgement.GAMMA)
+        half = _exponent(gaps(its), -1, options, references.GAMMA)
         names = ("exponent", "interval", "standard_error", "reach", "n", "lower_cut", "settled", "refused")
         rows.append({"N": N, "n_runs": len(its), **{name: half[name] for name in names if name in half}})
     return {"sizes": rows, "extrapolated": _extrapolated(rows, options.level)}
@@ -148,7 +149,7 @@ def _extrapolated(rows: Sequence[dict[str, Any]], level: float) -> dict[str, Any
     try:
         if len(known) < 2:
             raise InputError(f"{len(known)} of {len(rows)} sizes have an exponent, expected two")
-        trend = finitesize.extrapolate(
+        trend = finite_size.extrapolate(
             [row["N"] for row in known], [row["exponent"] for row in known], errors, level
         )
     except InputError as error:
@@ -156,14 +157,14 @@ def _extrapolated(rows: Sequence[dict[str, Any]], level: float) -> dict[str, Any
     low, high = trend.interval
     sigma = (high - low) / 2 / float(ndtri((1 + level) / 2))
     n = sum(row["n"] for row in known)
-    found = judgement.Found(trend.exponent, trend.interval, level, sigma, (0.0, 0.0), n)
-    return {**trend.as_dict(), **judgement.judge(found, judgement.GAMMA)}
+    found = references.Found(trend.exponent, trend.interval, level, sigma, (0.0, 0.0), n)
+    return {**trend.as_dict(), **references.judge(found, references.GAMMA)}
 
 
 def _warn_of_sizes(half: dict[str, Any]) -> None:
     """Where γ moves with N the pooled one is of no system: its verdict gives way to that of the limit."""
     trend = half.get("extrapolated") or {}
-    if half["exponent"] is not None and trend.get("p_constant", 1.0) <= judgement.SIGNIFICANT:
+    if half["exponent"] is not None and trend.get("p_constant", 1.0) <= references.SIGNIFICANT:
         half["verdict"] = (
             f"the sizes differ (p = {trend['p_constant']:.2g}), pooled they are no power law of any system; "
             f"for N → ∞: {trend['verdict']}"
@@ -176,7 +177,7 @@ def _bounds(overlaps: dict[str, Any], gaps: dict[str, Any]) -> dict[str, Any] | 
     γ is that of N → ∞ where the sizes differ.
     """
     trend = gaps.get("extrapolated") or {}
-    moves = trend.get("p_constant", 1.0) <= judgement.SIGNIFICANT
+    moves = trend.get("p_constant", 1.0) <= references.SIGNIFICANT
     half = trend if moves else gaps
     fits = [overlaps] if moves else [overlaps, gaps]
     if any(one["exponent"] is None or None in one["interval"] or not _sound(one) for one in fits):
@@ -195,11 +196,11 @@ def _bounds(overlaps: dict[str, Any], gaps: dict[str, Any]) -> dict[str, Any] | 
 
 
 def _sound(half: dict[str, Any]) -> bool:
-    return half["settled"] is not False and (half["p_fit"] is None or half["p_fit"] > judgement.SIGNIFICANT)
+    return half["settled"] is not False and (half["p_fit"] is None or half["p_fit"] > references.SIGNIFICANT)
 
 
 def _exponent(
-    sample: Sample, sign: int, options: Options, references: Sequence[judgement.Reference]
+    sample: Sample, sign: int, options: Options, references: Sequence[references.Reference]
 ) -> dict[str, Any]:
     """The fit of one distribution, or why there is none."""
     try:
@@ -209,7 +210,7 @@ def _exponent(
 
 
 def exponent(
-    sample: Sample, options: Options, sign: int = 1, references: Sequence[judgement.Reference] | None = None
+    sample: Sample, options: Options, sign: int = 1, references: Sequence[references.Reference] | None = None
 ) -> dict[str, Any]:
     """t of x^t (or -t with sign = -1) for a sample, with interval, range, tests, verdict, histogram and curve.
 
@@ -219,7 +220,7 @@ def exponent(
     """
     if not len(sample.values):
         raise InputError(f"no values, expected at least {MIN_VALUES}; give runs that have some")
-    references = judgement.THETA if references is None else references
+    references = references.THETA if references is None else references
     given = options.lower_cut is not None
     cut, cut_by = (options.lower_cut or 0.0, "given") if given else (sample.lower_cut, sample.cut_by)
     middle = float(np.median(sample.values))
@@ -260,10 +261,10 @@ def _turned(fit: powerlaw.PowerLaw, sign: int) -> dict[str, Any]:
 
 
 def _judged(
-    fit: powerlaw.PowerLaw, record: dict[str, Any], n: int, references: Sequence[judgement.Reference]
+    fit: powerlaw.PowerLaw, record: dict[str, Any], n: int, references: Sequence[references.Reference]
 ) -> dict[str, Any]:
     low, high = (np.inf if end is None else end for end in record["interval"])
-    found = judgement.Found(
+    found = references.Found(
         exponent=record["exponent"],
         interval=(-abs(low) if np.isinf(low) else low, high),
         level=fit.level,
@@ -274,7 +275,7 @@ def _judged(
         p_fit=record["p_fit"],
         settled=fit.settled,
     )
-    return judgement.judge(found, references)
+    return references.judge(found, references)
 
 
 def _histogram(values: Array) -> dict[str, list[float]]:

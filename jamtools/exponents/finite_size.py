@@ -1,4 +1,4 @@
-r"""Gaps of a finite system: where their power law ends, and what the exponent is without that end.
+"""Gaps of a finite system: where their power law ends, and what the exponent is without that end.
 
     x₀ = F x̃ N^(−1/(1−γ)),        γ(N) = γ_∞ + b N^(−ω)
 
@@ -24,10 +24,14 @@ from jamtools.errors import InputError
 
 #: Gaps in mean field (spheres in high dimension, the non-convex perceptron).
 GAMMA = 0.41269
+
 #: The cut, in units of the smallest gap that one expects.
 FACTOR = 10.0
+
 OMEGA = (0.25, 1.0)
+
 GRID = 61
+
 #: The largest N over the smallest that makes a trend.
 LEAST = 2
 
