@@ -26,7 +26,7 @@ from torch import nn
 
 from jamtools.certificate import certify
 from jamtools.cusps import clarke, count
-from jamtools.datasets import random_sphere
+from jamtools.data.sphere import random_sphere
 from jamtools.loss import Loss
 from jamtools.machine import available_cores
 from jamtools.network import Architecture, initial_parameters

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from jamtools.datasets import random_sphere
+from jamtools.data.sphere import random_sphere
 from jamtools.descent import Place
 from jamtools.network import Architecture
 from jamtools.outcomes import Question, Trials

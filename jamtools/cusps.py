@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jamtools.datasets import on_sphere
+from jamtools.data.sphere import on_sphere
 from jamtools.errors import InputError
 from jamtools.linalg.bounded_least_squares import box_least_squares
 from jamtools.loss import Loss, column

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jamtools.datasets import Images
+from jamtools.data.images import Images
 from jamtools.errors import InputError, OutputError
 
 Named = dict[str, NDArray[Any]]

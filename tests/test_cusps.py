@@ -172,7 +172,7 @@ def test_fresh_patterns_are_the_test_set_or_new_ones_on_the_sphere():
 
 
 def test_fresh_patterns_are_not_those_of_the_dataset_with_the_same_seed():
-    from jamtools.datasets import random_sphere
+    from jamtools.data.sphere import random_sphere
 
     x, _ = fresh_patterns(random_sphere(40, 6, seed=3), None, 3)
     drawn = random_sphere(40, 6, seed=3, P_test=40)

@@ -15,7 +15,8 @@ from idx import write_images
 from safetensors.numpy import load, load_file
 
 from jamtools import rawdata
-from jamtools.datasets import Recipe, image_dataset, random_sphere
+from jamtools.data.images import Recipe, image_dataset
+from jamtools.data.sphere import random_sphere
 
 MNIST = ROOT.parent / "shared" / "mnist"
 IMAGES = ("images", EXAMPLE_IMAGES)

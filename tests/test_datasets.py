@@ -10,18 +10,10 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 from jamtools import rawdata
-from jamtools.datasets import (
-    Images,
-    Recipe,
-    array_dataset,
-    balanced_order,
-    class_counts,
-    encode_labels,
-    image_dataset,
-    on_sphere,
-    pca,
-    random_sphere,
-)
+from jamtools.data.arrays import array_dataset
+from jamtools.data.images import Images, Recipe, image_dataset, pca
+from jamtools.data.labels import balanced_order, class_counts, encode_labels
+from jamtools.data.sphere import on_sphere, random_sphere
 from jamtools.errors import InputError
 
 EPS = np.finfo(np.float64).eps

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools.datasets import random_sphere
+from jamtools.data.sphere import random_sphere
 from jamtools.levenberg import Dual, Levenberg, Primal
 from jamtools.loss import Loss, column
 from jamtools.network import Activation, Architecture, forward, initial_parameters, layers_of

@@ -11,7 +11,7 @@ from commands import jam, refusal
 from contract import header, objects, tensors
 
 from jamtools import store
-from jamtools.datasets import random_sphere
+from jamtools.data.sphere import random_sphere
 
 #: A network far on either side of its transition: Ñ = 25.
 NETWORK = ["--width", 4, "--depth", 1]

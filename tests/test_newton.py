@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools.datasets import random_sphere
+from jamtools.data.sphere import random_sphere
 from jamtools.descent import train, train_many
 from jamtools.errors import InputError
 from jamtools.loss import CONTACT, Loss, column

@@ -83,7 +83,7 @@ def random(
       jam-data random -P 10k -d 50 --labels balanced --test 1000 -o random.safetensors
     """
     session = Session(NAME, output, quiet, binary=True)
-    from jamtools.datasets import random_sphere
+    from jamtools.data.sphere import random_sphere
 
     _write(session, random_sphere(patterns, dimension, seed, labels, test))
 
@@ -156,7 +156,7 @@ def images(
         raise typer.BadParameter("--whiten works on principal components, expected --pca K with it")
     session = Session(NAME, output, quiet, binary=True)
     from jamtools import rawdata
-    from jamtools.datasets import Recipe, image_dataset
+    from jamtools.data.images import Recipe, image_dataset
 
     if download:
         for name in rawdata.download_mnist(folder):
@@ -203,14 +203,14 @@ def arrays(
             raise typer.BadParameter(f"got {len(given)} files, expected one, or two: x and y")
     session = Session(NAME, output, quiet, binary=True)
     from jamtools import rawdata
-    from jamtools.datasets import array_dataset
+    from jamtools.data.arrays import array_dataset
 
     _write(session, array_dataset(rawdata.read_arrays(files, test_arrays or []), labels))
 
 
 def _note_imbalance(session: Session, dataset: Dataset, P: int | None) -> None:
     """Says so when -P asked for more than the smallest class allows."""
-    from jamtools.datasets import class_counts
+    from jamtools.data.labels import class_counts
 
     counts = class_counts(dataset.y)
     if P is not None and max(counts) - min(counts) > 1:

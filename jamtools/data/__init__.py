@@ -1,0 +1,1 @@
+"""Patterns and labels: random points on a sphere, images, and the user's own arrays."""

@@ -1,0 +1,144 @@
+"""Where patterns x_µ and labels y_µ = ±1 come from: random ones, images, the user's own arrays.
+
+    random   x = √d g / ‖g‖,  g ~ N(0, 1_d)
+    images   C = (1/n) Σ (p − p̄)(p − p̄)ᵀ = V Λ Vᵀ,  z = Λ^(−1/2) Vᵀ (p − p̄),  x = √d z / ‖z‖
+
+p [n, pixels] in [0, 1] is the whole set, training and test images together, so that both are treated
+alike. Source: arXiv:1809.09349 for the data, its authors' program for whitening and the sphere.
+Everything here is a pure function of arrays and a seed; `rawdata` reads the files they come from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jamtools.data.labels import _class_of, _info, balanced_order, encode_labels
+from jamtools.data.sphere import on_sphere
+from jamtools.errors import InputError
+from jamtools.random_streams import Indices
+from jamtools.records import Array, Dataset
+
+PIXEL_MAX = 255.0
+
+
+@dataclass(frozen=True)
+class Components:
+    """Principal components: mean [d]; axes [d, K], orthonormal columns; variances [K], descending."""
+
+    mean: Array
+    axes: Array
+    variances: Array
+
+    def project(self, x: Array, whiten: bool = True) -> Array:
+        """z [n, K]: the components of x [n, d], centred; with `whiten` of unit variance."""
+        scale = 1 / np.sqrt(self.variances) if whiten else 1.0
+        return np.asarray((x - self.mean) @ (self.axes * scale))
+
+
+def pca(x: Array, K: int) -> Components:
+    """The K directions of largest variance of x [n, d], C = (1/n) Σ (x − x̄)(x − x̄)ᵀ.
+
+    Signs are fixed: the entry of largest magnitude of each axis is positive. InputError when fewer than K
+    directions have a variance above rounding, d·eps times the largest.
+    """
+    mean = x.mean(axis=0)
+    centred = x - mean
+    variances, axes = np.linalg.eigh(centred.T @ centred / len(x))  # ascending
+    rank = int((variances > x.shape[1] * np.finfo(np.float64).eps * variances[-1]).sum())
+    if rank < K:
+        raise InputError(f"asked for {K} components, the data have {rank} with any variance; lower --pca")
+    axes = axes[:, ::-1][:, :K]
+    signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(K)])
+    return Components(mean, np.ascontiguousarray(axes * signs), variances[::-1][:K].copy())
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of a training and a test set, one after the other, the first n_train for training.
+
+    pixels [n, rows × columns] and labels [n], both uint8.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    n_train: int
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the pixels and labels: which images these were, whatever their files were called."""
+        return hashlib.sha256(self.pixels.tobytes() + self.labels.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How images become patterns.
+
+    labels: a rule of `encode_labels`; pca: K principal components, None for all pixels; whiten: components
+    of unit variance (with pca); sphere: each pattern scaled to radius √d. Defaults are the authors'
+    program's; whiten=False, sphere=False is the paper's text alone.
+    """
+
+    labels: str = "parity"
+    pca: int | None = None
+    whiten: bool = True
+    sphere: bool = True
+
+
+def image_patterns(pixels: NDArray[np.uint8], recipe: Recipe) -> Array:
+    """x [n, d] from pixels [n, rows × columns]: in [0, 1], centred on the mean of all n, then as the recipe says."""
+    x = pixels / PIXEL_MAX
+    if recipe.pca is not None:
+        x = pca(x, recipe.pca).project(x, recipe.whiten)
+    else:
+        x -= x.mean(axis=0)
+    return on_sphere(x) if recipe.sphere else x
+
+
+def image_dataset(
+    images: Images, recipe: Recipe, P: int | None = None, seed: int = 0, P_test: int | None = None
+) -> Dataset:
+    """Patterns and labels from images, centre and components being those of the whole set.
+
+    P: a subset by seed with the classes in balance (`balanced_order`), and the rest as test set; None: the
+    split of the files. P_test: keep the first so many test patterns. InputError when P exceeds the images
+    there are, or when the labels put all of them in one class.
+    """
+    y = encode_labels(images.labels, recipe.labels)
+    _check_several_classes(images, y, recipe.labels)
+    train, test = _split(images, y, P, seed)
+    test = test[:P_test]
+    x = image_patterns(images.pixels, recipe)
+    x_test, y_test = (x[test], y[test]) if len(test) else (None, None)
+    preprocessing = {
+        **asdict(recipe),
+        "pixel_scale": 1 / PIXEL_MAX,
+        "centre": "all images",
+        "images": len(y),
+        "sha256": images.fingerprint(),
+        "split": "files" if P is None else "balanced",
+        "P_test": len(test),
+    }
+    info = _info("images", None if P is None else seed, x[train], y, preprocessing)
+    return Dataset(x[train], y[train], x_test, y_test, info)
+
+
+def _check_several_classes(images: Images, y: Array, labels: str) -> None:
+    if (y == y[0]).all():
+        raise InputError(
+            f"--labels {labels} puts all {len(y)} images in one class, expected two or more; "
+            f"their labels run from {images.labels.min()} to {images.labels.max()}"
+        )
+
+
+def _split(images: Images, y: Array, P: int | None, seed: int) -> tuple[Indices, Indices]:
+    """Indices of the training and the test images."""
+    n = len(y)
+    if P is None:
+        return np.arange(images.n_train), np.arange(images.n_train, n)
+    if n < P:
+        raise InputError(f"asked for {P} patterns, there are {n} images; lower -P")
+    order = balanced_order(_class_of(y), seed)
+    return order[:P], order[P:]
