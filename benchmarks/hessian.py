@@ -24,9 +24,11 @@ import torch
 from torch import Tensor
 
 from jamtools import hessian
-from jamtools.effective import effective_parameters
-from jamtools.loss import Loss
-from jamtools.network import Architecture, forward, initial_parameters, layers_of
+from jamtools.network.architecture import Architecture
+from jamtools.network.effective import effective_parameters
+from jamtools.network.initialisation import initial_parameters
+from jamtools.network.loss import Loss
+from jamtools.network.passes import forward, layers_of
 
 SIZES = [(10, 3), (15, 3), (26, 3), (20, 5)]
 #: Numbers in each intermediate array of torch.func.hessian, [patterns, h, Ñ]: what it gets of the patterns.

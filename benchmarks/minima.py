@@ -27,9 +27,10 @@ from torch import nn
 from jamtools.certificate import certify
 from jamtools.cusps import clarke, count
 from jamtools.data.sphere import random_sphere
-from jamtools.loss import Loss
 from jamtools.machine import available_cores
-from jamtools.network import Architecture, initial_parameters
+from jamtools.network.architecture import Architecture
+from jamtools.network.initialisation import initial_parameters
+from jamtools.network.loss import Loss
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset, Run
 from jamtools.training import Job, Place, Training

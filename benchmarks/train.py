@@ -24,7 +24,7 @@ from torch import nn
 
 from jamtools.descent import Job, Place, Training, train_many
 from jamtools.machine import available_cores
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset
 

@@ -19,7 +19,7 @@ import torch
 from train import Reference, dataset, rate, timed
 
 from jamtools.descent import Job, Place, Training
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset
 from jamtools.training import batch_engine

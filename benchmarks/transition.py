@@ -22,7 +22,7 @@ import numpy as np
 
 from jamtools.data.sphere import random_sphere
 from jamtools.descent import Place
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.outcomes import Question, Trials
 from jamtools.protocols import Settings, with_options
 from jamtools.sampling import LEAST, Goal, Pool, Scale, descend, located, seek

@@ -26,8 +26,8 @@ from torch import Tensor
 from jamtools.capture import Graphs
 from jamtools.keeping import Stateless
 from jamtools.layout import Layout, filled
-from jamtools.loss import Loss
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
 from jamtools.optimizers import Optimizer
 from jamtools.protocols import Settings
 from jamtools.rows import make_rows

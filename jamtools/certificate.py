@@ -29,11 +29,12 @@ from torch import Tensor
 
 from jamtools.cusps import Clarke, CuspCount, Kinks, clarke, count
 from jamtools.errors import CheckError, InputError
-from jamtools.loss import CONTACT, Loss
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import CONTACT, Loss
+from jamtools.network.roundoff import loss_error
 from jamtools.point import Point, active_cusps, gradient_scale, idle
 from jamtools.records import CERTIFICATE
-from jamtools.roundoff import force_errors, loss_error
+from jamtools.roundoff import force_errors
 from jamtools.surface import Surface
 from jamtools.tangent import Lagrangian, lagrangian
 from jamtools.trials import attempt

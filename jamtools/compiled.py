@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jamtools import kernel, near, tiles
-from jamtools.loss import Loss
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
 from jamtools.records import Array
 
 Indices = NDArray[np.int64]

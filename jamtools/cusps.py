@@ -25,17 +25,9 @@ from torch import Tensor
 from jamtools.data.sphere import on_sphere
 from jamtools.errors import InputError
 from jamtools.linalg.bounded_least_squares import box_least_squares
-from jamtools.loss import Loss, column
-from jamtools.network import (
-    Architecture,
-    Layers,
-    State,
-    backward,
-    forward,
-    gradient,
-    gradient_rows,
-    layers_of,
-)
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss, column
+from jamtools.network.passes import Layers, State, backward, forward, gradient, gradient_rows, layers_of
 from jamtools.records import Dataset
 
 #: The tolerances to choose from, in rms of the layer, when the user names none. A first-order run leaves its cusps

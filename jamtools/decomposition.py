@@ -27,8 +27,9 @@ from jamtools.hessian import hessian
 from jamtools.hessian import needed as assembly
 from jamtools.linalg.eigenvalues import Eigenvalues, eigenvalues
 from jamtools.linalg.inertia import Inertia, inertia, n_below
-from jamtools.loss import Loss, column
-from jamtools.network import Architecture, scale_generators
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss, column
+from jamtools.network.symmetry import scale_generators
 from jamtools.records import PARTS, Array, Dataset, Run, Spectrum, check_finite
 
 

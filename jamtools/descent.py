@@ -21,7 +21,7 @@ from jamtools.batch import BatchEngine
 from jamtools.company import BURST, Company
 from jamtools.keeping import Keeper
 from jamtools.memory import affordable, needed
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings
 from jamtools.records import Dataset, Run
 from jamtools.training import Job, Place, Training, batch_engine, engine_name

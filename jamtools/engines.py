@@ -20,9 +20,9 @@ from jamtools.compiled import Call
 from jamtools.errors import CheckError
 from jamtools.keeping import Stateless
 from jamtools.kernel import UNKNOWN
-from jamtools.loss import Loss
-from jamtools.network import Architecture
-from jamtools.objective import Objective
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.problem import Objective
 from jamtools.optimizers import Adam, Optimizer
 from jamtools.protocols import Settings
 from jamtools.tiles import T

@@ -22,9 +22,10 @@ from jamtools.linalg.extreme_eigenvalues import Ritz, extremes
 from jamtools.linalg.lanczos import probe
 from jamtools.linalg.operator import Operator
 from jamtools.linalg.quadrature import Density, Quadrature
-from jamtools.loss import Loss, column
-from jamtools.network import Architecture
-from jamtools.products import Products, ScaleGenerators
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss, column
+from jamtools.network.symmetry import ScaleGenerators
+from jamtools.products import Products
 from jamtools.records import PARTS, SPECTRUM_FIELDS, Array, Dataset, Run, Spectrum, check_finite
 
 #: Of the Krylov basis of the extreme eigenvalues and of a product, in vectors [Ñ].

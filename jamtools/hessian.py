@@ -28,8 +28,10 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from jamtools.loss import Loss
-from jamtools.network import Activation, Architecture, Layers, State, backward, forward, layers_of
+from jamtools.network.activations import Activation
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.passes import Layers, State, backward, forward, layers_of
 
 #: Patterns are taken in blocks whose intermediate arrays stay below this many numbers (64 MB in float64),
 BLOCK_NUMBERS = 1 << 23

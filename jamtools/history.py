@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from jamtools.objective import Evaluation, Objective
+from jamtools.network.problem import Evaluation, Objective
 
 #: Columns of int64; the others are float64.
 COUNTS = ("step", "n_unsatisfied", "n_misclassified")

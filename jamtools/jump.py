@@ -17,7 +17,7 @@ import numpy as np
 
 from jamtools.bound import JAMMED
 from jamtools.errors import InputError
-from jamtools.loss import CONTACT
+from jamtools.network.loss import CONTACT
 from jamtools.threshold import Tally, Threshold, locate
 
 #: What tells one sweep from another.

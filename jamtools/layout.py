@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import torch
 
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 
 #: Multiplications P·Ñ of all slots together that fill the device, and the most slots there are. A card needs some 10⁸ to be
 #: busy for longer than the launches of a step take; on the CPU nothing is gained beyond sparing Python's time.

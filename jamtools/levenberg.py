@@ -24,17 +24,10 @@ import torch
 from torch import Tensor
 
 from jamtools.hessian import Passes, convex_part, h0
-from jamtools.loss import Loss
-from jamtools.network import (
-    Activation,
-    Architecture,
-    State,
-    backward,
-    forward,
-    gradient,
-    gradient_rows,
-    layers_of,
-)
+from jamtools.network.activations import Activation
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.passes import State, backward, forward, gradient, gradient_rows, layers_of
 
 #: µ to begin with, its least (the round-off of a factorisation), and where no step is left to try.
 FIRST, LEAST, MOST = 1e-2, 1e-15, 1e12

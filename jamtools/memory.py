@@ -20,7 +20,7 @@ from jamtools.errors import InputError
 from jamtools.kernel import CHUNK
 from jamtools.layout import Layout
 from jamtools.machine import GIB, available
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings
 from jamtools.tiles import T
 

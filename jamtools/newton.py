@@ -25,9 +25,10 @@ from jamtools.bfgs import Bfgs
 from jamtools.compiled import Call
 from jamtools.errors import InputError
 from jamtools.levenberg import Levenberg
-from jamtools.loss import Loss
-from jamtools.network import Architecture, layers_of
-from jamtools.objective import Objective
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.passes import layers_of
+from jamtools.network.problem import Objective
 from jamtools.polish import polish
 from jamtools.smoothing import Path
 

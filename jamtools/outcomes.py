@@ -22,8 +22,8 @@ import numpy as np
 from jamtools.descent import Job, Place, train_many
 from jamtools.errors import InputError
 from jamtools.keeping import State
-from jamtools.loss import CONTACT
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import CONTACT
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset, Run, sha256
 from jamtools.sampling import Record

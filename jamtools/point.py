@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jamtools.cusps import CuspCount, Kinks
-from jamtools.gauge import balanced, normalised
-from jamtools.loss import Loss, column
-from jamtools.network import Architecture, backward, forward, layers_of
-from jamtools.roundoff import gap_errors
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss, column
+from jamtools.network.passes import backward, forward, layers_of
+from jamtools.network.roundoff import gap_errors
+from jamtools.network.symmetry import balanced, normalised
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,10 @@ from torch import Tensor
 
 from jamtools.cusps import CuspCount, Kinks, count
 from jamtools.linalg.subspace import orthonormal_basis, pseudo_inverse
-from jamtools.loss import Loss
-from jamtools.network import Architecture, layers_of, scale_generators
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.passes import layers_of
+from jamtools.network.symmetry import scale_generators
 from jamtools.point import gradient_scale
 from jamtools.tangent import in_units
 

@@ -1,4 +1,4 @@
-r"""Products of H0, Hp and H = H0 + Hp of the hinge loss with vectors, without the matrices.
+"""Products of H0, Hp and H = H0 + Hp of the hinge loss with vectors, without the matrices.
 
 A dot is the derivative along a vector V of the parameters, with V_j its weights and biases of layer j:
 
@@ -24,16 +24,18 @@ from torch import Tensor
 
 from jamtools.errors import InputError
 from jamtools.linalg.operator import Operator
-from jamtools.loss import Loss, column
-from jamtools.network import Architecture, State, backward, forward, layers_of
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss, column
+from jamtools.network.passes import State, backward, forward, layers_of
+from jamtools.network.symmetry import ScaleGenerators, Views, _views
 
 #: Patterns are taken in blocks whose intermediate arrays stay below this many numbers (128 MB in float64).
 BLOCK_NUMBERS = 1 << 24
+
 #: Vectors that go through a block of patterns together.
 GROUP = 8
-NAMES = ("H0", "Hp", "H")
 
-Views = list[tuple[Tensor, Tensor]]
+NAMES = ("H0", "Hp", "H")
 
 
 class Products:
@@ -161,74 +163,3 @@ class Products:
         whole = V.new_zeros(V.shape[1], self.theta.numel())
         whole[:, here] = V.T
         return self.product(name, whole.T)[here]
-
-
-def _views(rows: Tensor, arch: Architecture) -> Views:
-    """Views of k parameter vectors [k, Ñ] as (weights [k, out, in], biases [k, out]) per layer."""
-    views, start = [], 0
-    for out, fan_in in arch.shapes:
-        middle = start + out * fan_in
-        views.append((rows[:, start:middle].unflatten(1, (out, fan_in)), rows[:, middle : middle + out]))
-        start = middle + out
-    return views
-
-
-class ScaleGenerators:
-    """The span of the scale generators A W of a ReLU network, as a projector; empty for other ρ.
-
-    rank: how many are independent, generically one a hidden neuron.
-    """
-
-    def __init__(self, theta: Tensor, arch: Architecture) -> None:
-        self.arch, self.layers = arch, layers_of(theta, arch)
-        self._inverse = (
-            self._pseudo_inverse() if arch.activation == "relu" else theta.new_zeros(arch.n_hidden, 0)
-        )
-
-    def _pseudo_inverse(self) -> Tensor:
-        """B [hidden, rank] with B Bᵀ the pseudo-inverse of the Gram matrix."""
-        gram = self._gram()
-        norms = gram.diagonal().sqrt()
-        inverse = torch.where(norms > 0, 1 / norms, 0.0)  # a neuron whose weights all vanish has no generator
-        values, vectors = torch.linalg.eigh(gram * inverse[:, None] * inverse)
-        kept = values > len(values) * torch.finfo(values.dtype).eps * values[-1]
-        return inverse[:, None] * vectors[:, kept] / values[kept].sqrt()
-
-    def _gram(self) -> Tensor:
-        """Same layer: ‖in‖² + ‖out‖²; neighbours share one weight, with opposite signs."""
-        h, squares = self.arch.width, [weight.square() for weight, _ in self.layers]
-        gram = squares[0].new_zeros(self.arch.n_hidden, self.arch.n_hidden)
-        for j in range(self.arch.depth):
-            here, there = slice(j * h, (j + 1) * h), slice((j + 1) * h, (j + 2) * h)
-            own = squares[j].sum(1) + self.layers[j][1].square() + squares[j + 1].sum(0)
-            gram[here, here] = own.diag()
-            if j + 1 < self.arch.depth:
-                gram[there, here] = -squares[j + 1]
-                gram[here, there] = -squares[j + 1].T
-        return gram
-
-    @property
-    def rank(self) -> int:
-        return self._inverse.shape[1]
-
-    def project(self, V: Tensor) -> Tensor:
-        """V [Ñ, k] without its components along the generators; twice, so that none is left but round-off."""
-        rows = V.T.clone(memory_format=torch.contiguous_format)
-        for _ in range(2):
-            views = _views(rows, self.arch)
-            self._subtract(views, (self._overlaps(views) @ self._inverse) @ self._inverse.T)
-        return rows.T
-
-    def _overlaps(self, V: Views) -> Tensor:
-        """The products of k vectors with the generators [k, hidden]."""
-        parts = []
-        for j in range(self.arch.depth):
-            into = torch.einsum("kni,ni->kn", V[j][0], self.layers[j][0]) + V[j][1] * self.layers[j][1]
-            parts.append(into - torch.einsum("kon,on->kn", V[j + 1][0], self.layers[j + 1][0]))
-        return torch.cat(parts, 1)
-
-    def _subtract(self, V: Views, coefficients: Tensor) -> None:
-        for j, c in enumerate(coefficients.split(self.arch.width, 1)):
-            V[j][0].sub_(c[:, :, None] * self.layers[j][0])
-            V[j][1].sub_(c * self.layers[j][1])
-            V[j + 1][0].add_(c[:, None, :] * self.layers[j + 1][0])

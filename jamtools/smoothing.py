@@ -17,8 +17,10 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from jamtools.levenberg import Levenberg
-from jamtools.loss import Loss
-from jamtools.network import Activation, Architecture, forward, layers_of
+from jamtools.network.activations import Activation
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.passes import forward, layers_of
 
 #: β where the path begins and where it ends: BFGS then goes on faster, from a loss that is the exact one to some per cent.
 FIRST, LAST = 2.5, 100.0

@@ -19,17 +19,10 @@ from torch import Tensor
 from jamtools.cusps import Kinks
 from jamtools.linalg.operator import Operator
 from jamtools.linalg.subspace import orthonormal_basis, pseudo_inverse, rank
-from jamtools.loss import Loss
-from jamtools.network import (
-    Architecture,
-    State,
-    backward,
-    forward,
-    gradient,
-    gradient_rows,
-    layers_of,
-    scale_generators,
-)
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.passes import State, backward, forward, gradient, gradient_rows, layers_of
+from jamtools.network.symmetry import scale_generators
 
 #: Kicks for differences of ∇𝓛, as a part of ‖W‖: the error of a central difference is its square.
 DIFFERENCE = 1e-5

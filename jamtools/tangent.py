@@ -32,8 +32,10 @@ from jamtools.errors import InputError
 from jamtools.hessian import hessian
 from jamtools.linalg.eigenvalues import eigenvalues
 from jamtools.linalg.subspace import project_out
-from jamtools.loss import Loss, column
-from jamtools.network import Architecture, layers_of, scale_generators
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss, column
+from jamtools.network.passes import layers_of
+from jamtools.network.symmetry import scale_generators
 
 #: Up to this many parameters the command looks at the curvature unasked: 7 s on one core.
 AUTOMATIC = 3000

@@ -22,13 +22,14 @@ from jamtools.certificate import certify
 from jamtools.company import BURST, paced
 from jamtools.engines import CompiledEngine, Engine, TorchEngine, fits_compiled
 from jamtools.errors import InputError
-from jamtools.gauge import balanced
 from jamtools.history import History, rows_of
 from jamtools.keeping import State
-from jamtools.loss import CONTACT, Loss, column
-from jamtools.network import Architecture, initial_parameters
+from jamtools.network.architecture import Architecture
+from jamtools.network.initialisation import initial_parameters
+from jamtools.network.loss import CONTACT, Loss, column
+from jamtools.network.problem import Objective
+from jamtools.network.symmetry import balanced
 from jamtools.newton import NewtonEngine, require
-from jamtools.objective import Objective
 from jamtools.optimizers import make
 from jamtools.protocols import Settings, measured_steps
 from jamtools.records import Dataset, Run

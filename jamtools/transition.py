@@ -19,7 +19,7 @@ import numpy as np
 
 from jamtools.descent import Place
 from jamtools.errors import InputError
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.outcomes import Memory, Question, Trials, Watch
 from jamtools.records import Dataset
 from jamtools.sampling import Goal, Pool, Record, seek

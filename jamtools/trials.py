@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from jamtools.linalg.extreme_eigenvalues import extremes
-from jamtools.network import backward, forward, gradient, layers_of
+from jamtools.network.passes import backward, forward, gradient, layers_of
 from jamtools.surface import Surface
 
 #: Sizes of the kicks, as parts of ‖W‖: near jamming the curvature changes within √Δ, so that the smallest count as well.

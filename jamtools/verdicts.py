@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.sampling import Reading, Scale, beyond, located, precise
 from jamtools.threshold import Threshold
 

@@ -24,11 +24,11 @@ from jamtools.certificate import (
 )
 from jamtools.cusps import count
 from jamtools.errors import InputError
-from jamtools.loss import CONTACT, Loss
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import CONTACT, Loss
+from jamtools.network.roundoff import gap_errors, loss_error
 from jamtools.point import Point, active_cusps, gradient_scale
 from jamtools.records import CERTIFICATE, Array, Dataset, Run
-from jamtools.roundoff import gap_errors, loss_error
 
 #: Stored forces agree to this part of the largest: they follow multipliers that are stored to the last digit.
 FORCES = 1e-9

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.records import Dataset
 
 RHO = {"relu": nn.ReLU, "tanh": nn.Tanh, "linear": nn.Identity}

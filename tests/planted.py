@@ -13,8 +13,9 @@ from scipy.optimize import nnls
 from torch import Tensor
 from torch.func import grad, jacrev
 
-from jamtools.loss import Loss
-from jamtools.network import Architecture, State, backward, forward, gradient_rows, layers_of
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.passes import State, backward, forward, gradient_rows, layers_of
 from tests import oracle
 from tests.test_cusps import plant
 

@@ -12,7 +12,7 @@ from jamtools.batch import BatchEngine
 from jamtools.descent import Job, Place, Training, batch_engine, engine_name, train, train_many
 from jamtools.errors import InputError
 from jamtools.layout import Layout
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Runs
 from jamtools.training import AGAIN

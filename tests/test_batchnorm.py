@@ -9,14 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from jamtools import batchnorm, cusps, effective
+from jamtools import cusps
 from jamtools.decomposition import spectrum_of
 from jamtools.descent import Place, train
 from jamtools.errors import InputError
 from jamtools.hessian import hessian
-from jamtools.loss import Loss
-from jamtools.network import Architecture, forward, initial_parameters, layers_of
-from jamtools.objective import Objective
+from jamtools.network import batch_norm, effective
+from jamtools.network.architecture import Architecture
+from jamtools.network.initialisation import initial_parameters
+from jamtools.network.loss import Loss
+from jamtools.network.passes import forward, layers_of
+from jamtools.network.problem import Objective
 from jamtools.protocols import Settings, with_options
 from tests import oracle
 
@@ -58,7 +61,7 @@ def test_theta_is_ordered_as_torch_orders_parameters(case):
     net = module(arch, theta)
     assert arch.n_parameters == sum(p.numel() for p in net.parameters()) == len(theta)
     assert torch.equal(nn.utils.parameters_to_vector(net.parameters()), theta)
-    for j, (gain, shift) in enumerate(batchnorm.norms_of(theta, arch)):
+    for j, (gain, shift) in enumerate(batch_norm.norms_of(theta, arch)):
         assert torch.equal(gain, net[3 * j + 1].weight)
         assert torch.equal(shift, net[3 * j + 1].bias)
 
@@ -66,7 +69,7 @@ def test_theta_is_ordered_as_torch_orders_parameters(case):
 def test_the_start_has_gain_one_and_shift_zero():
     arch = Architecture(4, 5, 2, batch_norm=True)
     theta = torch.from_numpy(initial_parameters(arch, "torch", 3))
-    for gain, shift in batchnorm.norms_of(theta, arch):
+    for gain, shift in batch_norm.norms_of(theta, arch):
         assert (gain == 1).all()
         assert (shift == 0).all()
     plain = replace(arch, batch_norm=False)
@@ -79,7 +82,7 @@ def test_the_start_has_gain_one_and_shift_zero():
 
 def test_forward_equals_torch_s_batch_norm(case):
     arch, theta, x, _ = case
-    ours = batchnorm.forward(theta, x, arch).f
+    ours = batch_norm.forward(theta, x, arch).f
     assert torch.allclose(ours, module(arch, theta)(x), rtol=ROUNDING, atol=ROUNDING)
 
 
@@ -112,8 +115,8 @@ def test_a_test_set_is_normalised_by_the_training_set_s_statistics(case):
     for layer in net:
         if isinstance(layer, nn.BatchNorm1d):  # torch keeps the unbiased variance for evaluation
             layer.running_var *= (len(x) - 1) / len(x)
-    statistics = batchnorm.forward(theta, x, arch)
-    ours = batchnorm.forward(theta, x_test, arch, statistics).f
+    statistics = batch_norm.forward(theta, x, arch)
+    ours = batch_norm.forward(theta, x_test, arch, statistics).f
     assert torch.allclose(ours, net(x_test), rtol=ROUNDING, atol=ROUNDING)
     loss = Loss("hinge", 0.5, len(x_test), arch.outputs)
     objective = Objective(x_test, y_test, arch, loss, training=x)
@@ -139,9 +142,9 @@ def test_n_is_the_rank_of_f_over_the_training_set_and_that_of_the_plain_network(
     arch = Architecture(d, width, depth, activation, batch_norm=True)
     assert arch.n_effective == replace(arch, batch_norm=False).n_effective
     theta, (x, _) = parameters(arch, seed=1), oracle.sphere(2 * arch.n_parameters, d)
-    state = batchnorm.forward(theta, x, arch)
+    state = batch_norm.forward(theta, x, arch)
     eye = torch.eye(len(x), dtype=x.dtype)
-    jacobian = torch.stack([batchnorm.gradient(theta, state, row[:, None], arch) for row in eye])
+    jacobian = torch.stack([batch_norm.gradient(theta, state, row[:, None], arch) for row in eye])
     s = torch.linalg.svdvals(jacobian)
     rank = int((s > s[0] * max(jacobian.shape) * torch.finfo(s.dtype).eps).sum())
     assert rank == arch.n_effective
@@ -170,11 +173,11 @@ def test_the_record_says_what_theta_says():
     assert run.info["batch_norm"] is True
     assert run.info["engine"] == "torch"
     assert Architecture.of(run.info) == arch
-    f = batchnorm.forward(torch.from_numpy(run.theta), torch.from_numpy(data.x), arch)
+    f = batch_norm.forward(torch.from_numpy(run.theta), torch.from_numpy(data.x), arch)
     gaps = 0.5 - data.y * f.f[:, 0].numpy()
     assert np.abs(run.gaps - gaps).max() < 1e-13
     assert run.info["n_unsatisfied"] == (gaps > 0).sum()
-    test_f = batchnorm.forward(torch.from_numpy(run.theta), torch.from_numpy(data.x_test), arch, f).f
+    test_f = batch_norm.forward(torch.from_numpy(run.theta), torch.from_numpy(data.x_test), arch, f).f
     assert run.history["test_error"][-1] == (data.y_test * test_f[:, 0].numpy() < 0).mean()
 
 

@@ -15,11 +15,12 @@ from jamtools import checkpoint, store
 from jamtools.certificate import Certificate, certify
 from jamtools.cusps import Clarke, CuspCount
 from jamtools.errors import InputError
-from jamtools.gauge import balanced
-from jamtools.loss import CONTACT, Loss
-from jamtools.network import Architecture, forward, layers_of
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import CONTACT, Loss
+from jamtools.network.passes import forward, layers_of
+from jamtools.network.roundoff import gap_errors, loss_error
+from jamtools.network.symmetry import balanced
 from jamtools.records import Dataset, Run, Runs
-from jamtools.roundoff import gap_errors, loss_error
 from jamtools.tangent import Curvature, Lagrangian
 from jamtools.verification import Verification, verify
 from tests import artefacts, oracle

@@ -19,7 +19,7 @@ from jamtools.checkpoint import Checkpoint, Stopped, pack, read, request_of, tra
 from jamtools.cli.options import duration
 from jamtools.descent import Job, Place, Training, train, train_many
 from jamtools.errors import InputError
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Run, Runs
 from tests import oracle

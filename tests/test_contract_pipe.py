@@ -14,7 +14,7 @@ def hessian_of_the_hinge(
     import torch
     from oracle import f, hinge
 
-    from jamtools.network import Architecture
+    from jamtools.network.architecture import Architecture
 
     arch = Architecture(x.shape[1], width, depth)
     x_, y_ = torch.from_numpy(x), torch.from_numpy(y)[:, None]

@@ -18,8 +18,9 @@ import jamtools.linalg.bounded_least_squares
 from jamtools import store
 from jamtools.cusps import EDGES, OUTSIDE, clarke, count, fresh_patterns, profile
 from jamtools.errors import InputError
-from jamtools.loss import Loss
-from jamtools.network import Architecture, forward, layers_of
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.passes import forward, layers_of
 from jamtools.records import Dataset, Run, Runs
 from tests import artefacts, oracle
 from tests.commands import jam, refusal

@@ -13,7 +13,8 @@ from jamtools.decomposition import Wanted, spectrum_of
 from jamtools.descent import train
 from jamtools.errors import CheckError, InputError
 from jamtools.linalg.eigenvalues import eigenvalues
-from jamtools.network import Architecture, scale_generators
+from jamtools.network.architecture import Architecture
+from jamtools.network.symmetry import scale_generators
 from jamtools.protocols import Settings, with_options
 from tests import oracle
 

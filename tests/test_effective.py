@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.func import jacfwd, jacrev
 
 from jamtools import store
-from jamtools.effective import Rank, columns, effective_parameters, stuck_neurons
-from jamtools.network import Architecture, forward, layers_of, scale_generators
+from jamtools.network.architecture import Architecture
+from jamtools.network.effective import Rank, columns, effective_parameters, stuck_neurons
+from jamtools.network.passes import forward, layers_of
+from jamtools.network.symmetry import scale_generators
 from jamtools.records import Runs
 from tests import artefacts, oracle
 from tests.commands import jam, refusal

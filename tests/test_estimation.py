@@ -9,7 +9,7 @@ from jamtools.decomposition import spectrum_of
 from jamtools.descent import train
 from jamtools.errors import CheckError
 from jamtools.estimation import Sampling, estimate
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.products import Products
 from jamtools.protocols import Settings, with_options
 from jamtools.records import SPECTRUM_FIELDS

@@ -10,7 +10,8 @@ from jamtools.errors import InputError
 from jamtools.hessian import hessian
 from jamtools.linalg.extreme_eigenvalues import _Search, extremes
 from jamtools.linalg.operator import Operator, dense
-from jamtools.products import Products, ScaleGenerators
+from jamtools.network.symmetry import ScaleGenerators
+from jamtools.products import Products
 from tests.test_lanczos import network, planted
 
 

@@ -16,7 +16,7 @@ from jamtools import figures, scaling, store
 from jamtools.cli import plot
 from jamtools.errors import InputError
 from jamtools.figures import style
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.records import Run, Spectrum
 
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "svg": b"<?xml"}

@@ -12,8 +12,10 @@ import torch
 import jamtools.hessian
 from jamtools.errors import InputError
 from jamtools.hessian import hessian
-from jamtools.loss import Loss
-from jamtools.network import Architecture, forward, layers_of, scale_generators
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.passes import forward, layers_of
+from jamtools.network.symmetry import scale_generators
 from tests import oracle
 from tests.commands import ROOT
 

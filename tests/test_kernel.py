@@ -13,9 +13,9 @@ from jamtools import descent, engines, kernel, near, tiles
 from jamtools.compiled import Call
 from jamtools.descent import Job, Place, Training, train, train_many
 from jamtools.errors import InputError
-from jamtools.loss import Loss
-from jamtools.network import Architecture
-from jamtools.objective import Objective
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.problem import Objective
 from jamtools.optimizers import Adam
 from jamtools.protocols import Settings, with_options
 from tests import oracle

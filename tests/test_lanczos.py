@@ -14,9 +14,11 @@ from jamtools.hessian import hessian
 from jamtools.linalg.lanczos import probe
 from jamtools.linalg.operator import Operator, dense
 from jamtools.linalg.subspace import project_out
-from jamtools.loss import Loss
-from jamtools.network import Architecture, initial_parameters, scale_generators
-from jamtools.products import Products, ScaleGenerators
+from jamtools.network.architecture import Architecture
+from jamtools.network.initialisation import initial_parameters
+from jamtools.network.loss import Loss
+from jamtools.network.symmetry import ScaleGenerators, scale_generators
+from jamtools.products import Products
 from tests import oracle
 
 #: All the counts of one test leave their intervals together with this chance at most, if the intervals hold.

@@ -8,8 +8,11 @@ import torch
 
 from jamtools.data.sphere import random_sphere
 from jamtools.levenberg import Dual, Levenberg, Primal
-from jamtools.loss import Loss, column
-from jamtools.network import Activation, Architecture, forward, initial_parameters, layers_of
+from jamtools.network.activations import Activation
+from jamtools.network.architecture import Architecture
+from jamtools.network.initialisation import initial_parameters
+from jamtools.network.loss import Loss, column
+from jamtools.network.passes import forward, layers_of
 from jamtools.smoothing import FIRST, LAST, Path, scales, softened
 
 

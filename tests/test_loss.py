@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from jamtools.errors import InputError
-from jamtools.loss import Loss, misclassified
+from jamtools.network.loss import Loss, misclassified
 from tests import oracle
 
 

@@ -16,7 +16,7 @@ from jamtools.descent import Job, Place, train_many
 from jamtools.errors import InputError
 from jamtools.machine import available
 from jamtools.memory import needed
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
 from tests import oracle
 from tests.commands import ROOT

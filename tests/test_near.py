@@ -12,9 +12,11 @@ from jamtools import engines, near, tiles
 from jamtools.compiled import Call
 from jamtools.descent import train
 from jamtools.errors import CheckError, InputError
-from jamtools.loss import Loss
-from jamtools.network import Architecture, forward, initial_parameters, layers_of
-from jamtools.objective import Objective
+from jamtools.network.architecture import Architecture
+from jamtools.network.initialisation import initial_parameters
+from jamtools.network.loss import Loss
+from jamtools.network.passes import forward, layers_of
+from jamtools.network.problem import Objective
 from jamtools.protocols import Settings, with_options
 from jamtools.training import Job, Place, Training
 from tests import oracle

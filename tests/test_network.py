@@ -7,16 +7,10 @@ import pytest
 import torch
 
 from jamtools.errors import InputError
-from jamtools.network import (
-    Architecture,
-    backward,
-    forward,
-    gradient,
-    gradient_rows,
-    initial_parameters,
-    layers_of,
-    scale_generators,
-)
+from jamtools.network.architecture import Architecture
+from jamtools.network.initialisation import initial_parameters
+from jamtools.network.passes import backward, forward, gradient, gradient_rows, layers_of
+from jamtools.network.symmetry import scale_generators
 from tests import oracle
 
 SHAPES = [(3, 4, 1, 1), (5, 4, 2, 1), (4, 6, 3, 1), (2, 3, 5, 1), (4, 5, 3, 3), (4, 5, 1, 2)]

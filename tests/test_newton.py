@@ -12,10 +12,11 @@ import torch
 from jamtools.data.sphere import random_sphere
 from jamtools.descent import train, train_many
 from jamtools.errors import InputError
-from jamtools.loss import CONTACT, Loss, column
-from jamtools.network import Architecture, initial_parameters
+from jamtools.network.architecture import Architecture
+from jamtools.network.initialisation import initial_parameters
+from jamtools.network.loss import CONTACT, Loss, column
+from jamtools.network.problem import Objective
 from jamtools.newton import NewtonEngine
-from jamtools.objective import Objective
 from jamtools.polish import polish
 from jamtools.protocols import NEWTON_STEPS, Settings, with_options
 from jamtools.records import Dataset

@@ -10,7 +10,7 @@ import torch
 
 from jamtools.descent import Place, train
 from jamtools.errors import InputError
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.optimizers import FIRE, SGD, make
 from jamtools.protocols import Settings, with_options
 from tests import oracle

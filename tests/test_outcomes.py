@@ -8,7 +8,7 @@ import pytest
 
 from jamtools.descent import train
 from jamtools.errors import InputError
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.outcomes import Question, Trials, describe
 from jamtools.protocols import Settings, with_options
 from tests import oracle

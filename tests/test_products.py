@@ -10,14 +10,16 @@ import pytest
 import torch
 from torch import nn
 
+import jamtools.network.symmetry
 import jamtools.products
 from jamtools.errors import InputError
 from jamtools.hessian import hessian
 from jamtools.linalg.eigenvalues import eigenvalues
 from jamtools.linalg.subspace import project_out
-from jamtools.loss import Loss
-from jamtools.network import Architecture, scale_generators
-from jamtools.products import NAMES, Products, ScaleGenerators
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.symmetry import ScaleGenerators, scale_generators
+from jamtools.products import NAMES, Products
 from tests import oracle
 
 CASES = [

@@ -11,7 +11,7 @@ import pytest
 from jamtools import store
 from jamtools.cli import options
 from jamtools.descent import train
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.protocols import (
     NORMALISED,
     OPTIMIZERS,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.sampling import FRESH, LEAST, Goal, Pool, Scale, bisect, descend, seek
 
 OUTCOME = {True: "success", False: "unsatisfied"}

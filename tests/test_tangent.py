@@ -17,8 +17,10 @@ from jamtools import store
 from jamtools.cusps import Clarke, Kinks, clarke, count
 from jamtools.errors import InputError
 from jamtools.hessian import hessian
-from jamtools.loss import Loss
-from jamtools.network import Architecture, forward, layers_of, scale_generators
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.passes import forward, layers_of
+from jamtools.network.symmetry import scale_generators
 from jamtools.records import Dataset, Runs
 from jamtools.tangent import Lagrangian, lagrangian
 from tests import artefacts, oracle

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jamtools.errors import InputError
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.outcomes import Question
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset

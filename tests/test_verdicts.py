@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jamtools.network import Architecture
+from jamtools.network.architecture import Architecture
 from jamtools.verdicts import verdict
 
 ASKED = {

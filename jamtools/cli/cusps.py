@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import torch
 
     from jamtools.cusps import Clarke, CuspCount, Profile
-    from jamtools.loss import Loss
-    from jamtools.network import Architecture
+    from jamtools.network.architecture import Architecture
+    from jamtools.network.loss import Loss
     from jamtools.store import Member
 
     #: theta, x, y, the network, its loss and its cusps
@@ -150,8 +150,8 @@ def _record(
     import torch
 
     from jamtools import cusps
-    from jamtools.loss import Loss
-    from jamtools.network import Architecture
+    from jamtools.network.architecture import Architecture
+    from jamtools.network.loss import Loss
 
     arch, loss = Architecture.of(member.run.info), Loss.of(member.run.info)
     arrays = (member.run.theta, member.data.x, member.data.y)

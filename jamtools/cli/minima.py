@@ -123,7 +123,7 @@ def _finished(
 
 def _job(runs: Runs, run: Run) -> Job:
     from jamtools.descent import Job
-    from jamtools.network import Architecture
+    from jamtools.network.architecture import Architecture
 
     return Job(runs.patterns(run), Architecture.of(run.info), run.info["seed"], run)
 

@@ -99,8 +99,8 @@ def _record(
     """One run's JSON line."""
     import torch
 
-    from jamtools import effective
-    from jamtools.network import Architecture
+    from jamtools.network import effective
+    from jamtools.network.architecture import Architecture
 
     arch = Architecture.of(member.run.info)
     theta, x = (

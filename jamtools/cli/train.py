@@ -42,7 +42,7 @@ from jamtools.cli.stopping import Keeping
 from jamtools.machine import available_cores
 
 if TYPE_CHECKING:
-    from jamtools.network import Architecture
+    from jamtools.network.architecture import Architecture
     from jamtools.records import Run
 
 NAME = "jam-train"
@@ -226,7 +226,7 @@ def train(
         return finish_runs(session, keeping, finish, (device, dtype, threads), options, require)
     from jamtools import protocols, store
     from jamtools.descent import Job, Place
-    from jamtools.network import Architecture
+    from jamtools.network.architecture import Architecture
     from jamtools.records import Runs
 
     data, provenance = store.read_dataset(dataset)
@@ -262,12 +262,13 @@ def train(
 
 def _evaluate(session: Session, dataset: str, runs: str) -> int:
     """Existing runs measured on a dataset."""
-    from jamtools import objective, store
+    from jamtools import store
+    from jamtools.network import problem
 
     data, _ = store.read_dataset(dataset)
     members, _ = store.read_ensemble([runs])
     session.write_json(
-        {"kind": "evaluation", "run": m.name, **objective.measure(m.run, m.data, data)} for m in members
+        {"kind": "evaluation", "run": m.name, **problem.measure(m.run, m.data, data)} for m in members
     )
     return 0
 

@@ -1,4 +1,4 @@
-r"""The loss of a training set as a function of theta, its gradient, and what is measured of it.
+"""The loss of a training set as a function of theta, its gradient, and what is measured of it.
 
     L(W),   Δ_µ(W),   ∇L(W) = Σ_{µ∈m} ∂L/∂f(x_µ) · ∂f(x_µ)/∂W
 
@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jamtools import batchnorm
 from jamtools.errors import InputError
-from jamtools.loss import Loss, column, misclassified
-from jamtools.network import Architecture, State, backward, forward, gradient, layers_of
+from jamtools.network import batch_norm
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss, column, misclassified
+from jamtools.network.passes import State, backward, forward, gradient, layers_of
 from jamtools.records import Dataset, Run
 
 
@@ -113,19 +114,19 @@ class Objective:
         state, gaps = self._forward(theta)
         return self.loss.value(state.f, self.y).item(), gaps, misclassified(state.f, self.y)
 
-    def _forward(self, theta: Tensor) -> tuple[State | batchnorm.Pass, Tensor]:
+    def _forward(self, theta: Tensor) -> tuple[State | batch_norm.Pass, Tensor]:
         state = self._pass(theta, self.x, self.training)
         return state, self.loss.gaps(state.f, self.y)
 
-    def _pass(self, theta: Tensor, x: Tensor, training: Tensor | None = None) -> State | batchnorm.Pass:
+    def _pass(self, theta: Tensor, x: Tensor, training: Tensor | None = None) -> State | batch_norm.Pass:
         if not self.arch.batch_norm:
             return forward(layers_of(theta, self.arch), x, self.arch)
-        statistics = None if training is None else batchnorm.forward(theta, training, self.arch)
-        return batchnorm.forward(theta, x, self.arch, statistics)
+        statistics = None if training is None else batch_norm.forward(theta, training, self.arch)
+        return batch_norm.forward(theta, x, self.arch, statistics)
 
-    def _gradient(self, theta: Tensor, state: State | batchnorm.Pass, y: Tensor, gaps: Tensor) -> Tensor:
-        if isinstance(state, batchnorm.Pass):
-            return batchnorm.gradient(theta, state, self.loss.slope(state.f, y), self.arch)
+    def _gradient(self, theta: Tensor, state: State | batch_norm.Pass, y: Tensor, gaps: Tensor) -> Tensor:
+        if isinstance(state, batch_norm.Pass):
+            return batch_norm.gradient(theta, state, self.loss.slope(state.f, y), self.arch)
         if self.loss.name == "hinge":
             active = (gaps > 0).any(1)
             if not bool(active.all()):

@@ -1,4 +1,4 @@
-r"""The network with batch normalisation after each hidden linear layer, before ρ: forward pass and gradient.
+"""The network with batch normalisation after each hidden linear layer, before ρ: forward pass and gradient.
 
     u_j = W_j ρ(z_{j-1}) + b_j,   û_j = (u_j - ⟨u_j⟩) / s_j,   s_j² = ⟨(u_j - ⟨u_j⟩)²⟩ + 10⁻⁵,   z_j = γ_j û_j + δ_j
 
@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jamtools.network import Architecture, layers_of
+from jamtools.network.architecture import Architecture
+from jamtools.network.passes import layers_of
 
 EPSILON = 1e-5
 

@@ -1,4 +1,4 @@
-r"""The loss functions, their slope in f, and the gap variables Δ.
+"""The loss functions, their slope in f, and the gap variables Δ.
 
     Δ_µ = ε - y_µ f(x_µ)                            Δ > 0: unsatisfied;  y f < 0: misclassified
     hinge            L = 1/P Σ_µ ½ Δ_µ² θ(Δ_µ)
@@ -22,6 +22,7 @@ from torch.nn.functional import logsigmoid
 from jamtools.errors import InputError
 
 LOSSES = ("hinge", "cross-entropy")
+
 #: A pattern with |Δ| ≤ CONTACT·ε counts as a contact at zero, apart from N_Δ.
 CONTACT = 1e-10
 

@@ -1,4 +1,4 @@
-r"""The effective number of parameters, N_eff = rank G.
+"""The effective number of parameters, N_eff = rank G.
 
     G_{i,(µ,n,c)} = ∂_{W_i} f_c(x_µ) + ê_n·∇_x ∂_{W_i} f_c(x_µ),   n = 0..d,  ê_0 = 0        [Ñ, P (d+1) C]
 
@@ -23,19 +23,25 @@ import torch
 from torch import Tensor
 
 from jamtools.errors import CheckError
-from jamtools.network import Architecture, Layers, State, forward, layers_of
+from jamtools.network.architecture import Architecture
+from jamtools.network.passes import Layers, State, forward, layers_of
 
 #: A block holds at least this many columns, and at least Ñ: with 50 a fruitless block stopped 3 of 60 small
 #: networks too early.
 LEAST_BLOCK = 500
+
 #: Blocks that must add no rank, one after the other, before the rest of the columns is taken as read.
 FRUITLESS = 2
+
 #: Random vectors outside of the span: one is enough almost surely, a few make a small part along it unlikely.
 PROBES = 4
+
 #: Below this many columns per parameter the whole set is always used.
 ALWAYS_WHOLE = 4
+
 #: s_r/s_{r+1} of healthy networks is 10¹²; under this the rank is not well defined.
 CLEAR_GAP = 1e3
+
 #: Patterns in one pass where only activity is looked at: it bounds the memory.
 PATTERNS = 4096
 

@@ -1,0 +1,100 @@
+"""The shape of a network, and its parameter counts.
+
+    Ñ = h(d+1) + (L-1) h (h+1) + C (h+1), and 2 h L more with batch normalisation
+    N = Ñ - (hidden neurons) for ReLU: one scale symmetry each, ρ(Λz) = Λρ(z)
+    N = Ñ for tanh;   N = C (d+1) for a linear ρ: the parameters of one affine map
+
+Batch normalisation adds nothing to N: on a given training set a normalised neuron is an affine map of its inputs, as a
+plain neuron is. It has two parameters more than such a map needs.
+
+Source: arXiv:1809.09349, section II and appendix A.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jamtools.errors import InputError
+from jamtools.network.activations import ACTIVATIONS, Activation
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A fully connected network of `depth` hidden layers of `width` neurons, d inputs, C outputs."""
+
+    d: int
+    width: int
+    depth: int
+    activation: str = "relu"
+    outputs: int = 1
+    batch_norm: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("d", "width", "depth", "outputs"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.activation not in ACTIVATIONS:
+            raise InputError(f"activation {self.activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> Architecture:
+        """The architecture a run's metadata describes; InputError when its own count of parameters disagrees."""
+        arch = cls(
+            info["d"],
+            info["width"],
+            info["depth"],
+            info["activation"],
+            info.get("outputs", 1),
+            info["batch_norm"],
+        )
+        if arch.n_parameters != info["n_parameters"]:
+            raise InputError(
+                f"a run of {info['n_parameters']} parameters, expected {arch.n_parameters} for its d, width and "
+                "depth; the file is damaged, make it again"
+            )
+        return arch
+
+    @property
+    def rho(self) -> Activation:
+        return ACTIVATIONS[self.activation]
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(out, in) of each layer's weight."""
+        sizes = [self.d] + [self.width] * self.depth + [self.outputs]
+        return list(zip(sizes[1:], sizes[:-1], strict=True))
+
+    @property
+    def n_parameters(self) -> int:
+        """Ñ."""
+        return self._n_plain + (2 * self.n_hidden if self.batch_norm else 0)
+
+    @property
+    def _n_plain(self) -> int:
+        """Weights and biases alone."""
+        return sum(out * (fan_in + 1) for out, fan_in in self.shapes)
+
+    @property
+    def n_hidden(self) -> int:
+        return self.width * self.depth
+
+    @property
+    def n_effective(self) -> int:
+        """N, the generic number of effective parameters."""
+        if self.activation == "linear":
+            return min(self._n_plain, self.outputs * (self.d + 1))
+        return self._n_plain - (self.n_hidden if self.activation == "relu" else 0)
+
+    def normalised(self, layer: int) -> bool:
+        """Whether a layer (from 0) carries a gain and a shift."""
+        return self.batch_norm and layer < self.depth
+
+    def require_plain(self) -> None:
+        """Raises InputError with batch normalisation, which couples the patterns of a batch."""
+        if self.batch_norm:
+            raise InputError(
+                "got a run with batch normalisation, expected one whose patterns do not depend on each other; "
+                "train with --no-batch-norm"
+            )

@@ -1,0 +1,50 @@
+"""The parameters a run starts from: a function of the architecture, the rule and the seed alone.
+
+    orthogonal: Haar-distributed weights, zero biases;   torch: U(-σ, σ), σ² = 1/fan-in;   normal: N(0, 1/fan-in), zero biases
+
+Source: arXiv:1809.09349, section II.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jamtools.errors import InputError
+from jamtools.network.architecture import Architecture
+
+INITIALISATIONS = ("orthogonal", "torch", "normal")
+
+
+def initial_parameters(arch: Architecture, init: str, seed: int) -> np.ndarray:
+    """theta0 [Ñ], a function of (architecture, init, seed) alone.
+
+    orthogonal: Haar weights, zero biases (the paper's hinge protocol); torch: U(-σ, σ) with
+    σ² = 1/fan-in for weights and biases; normal: N(0, 1/fan-in) weights, zero biases. Gains are 1, shifts 0.
+    """
+    if init not in INITIALISATIONS:
+        raise InputError(f"initialisation {init!r}, expected one of {', '.join(INITIALISATIONS)}")
+    rng = np.random.default_rng([seed, 0])
+    parts = []
+    for j, (out, fan_in) in enumerate(arch.shapes):
+        bias = np.zeros(out)
+        if init == "orthogonal":
+            weight = _orthogonal(rng, out, fan_in)
+        elif init == "torch":
+            weight = rng.uniform(-1, 1, (out, fan_in)) / np.sqrt(fan_in)
+            bias = rng.uniform(-1, 1, out) / np.sqrt(fan_in)
+        else:
+            weight = rng.standard_normal((out, fan_in)) / np.sqrt(fan_in)
+        parts += [weight.ravel(), bias]
+        if arch.normalised(j):
+            parts += [np.ones(out), np.zeros(out)]
+    return np.concatenate(parts)
+
+
+def _orthogonal(rng: np.random.Generator, out: int, fan_in: int) -> np.ndarray:
+    """Rows orthonormal in blocks of `fan_in`: a tall matrix is a stack of Haar matrices."""
+    blocks = []
+    for start in range(0, out, fan_in):
+        rows = min(fan_in, out - start)
+        q, r = np.linalg.qr(rng.standard_normal((fan_in, rows)))
+        blocks.append((q * np.sign(np.diag(r))).T)  # the sign fix makes q Haar-distributed
+    return np.concatenate(blocks)

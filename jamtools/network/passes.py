@@ -1,0 +1,105 @@
+"""The network f(x; W) on a flat parameter vector, its gradient, and the parameter counts.
+
+    z_1 = W_1 x + b_1,   z_j = W_j ρ(z_{j-1}) + b_j,   f = z_{L+1}           (L hidden layers of h neurons)
+
+    β_{L+1} = ∂g/∂f,     β_j = ρ'(z_j) ∘ W_{j+1}ᵀ β_{j+1},     ∂g/∂W_j = β_j ⊗ ρ(z_{j-1}),   ∂g/∂b_j = β_j
+
+theta holds, layer after layer, the weight [out, in] row-major and then the bias. The paper writes the
+bias with a minus sign; the model is the same. ρ'(0) = 0 for ReLU. With batch normalisation (batchnorm.py) a hidden
+layer's gain and shift follow its bias.
+
+    Ñ = h(d+1) + (L-1) h (h+1) + C (h+1), and 2 h L more with batch normalisation;
+    N = Ñ - (hidden neurons) for ReLU, one scale symmetry each (ρ(Λz) = Λρ(z)); N = Ñ for tanh; a linear ρ leaves the
+    C (d+1) parameters of an affine map. Batch normalisation adds nothing to N: on a given training set a normalised
+    neuron is some affine map of its inputs, as a plain one is, with two parameters more than that needs.
+
+Source: arXiv:1809.09349, section II and appendix A.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from jamtools.network.activations import Activation
+from jamtools.network.architecture import Architecture
+
+Layers = list[tuple[Tensor, Tensor]]
+
+
+def layers_of(theta: Tensor, arch: Architecture) -> Layers:
+    """Views of theta [Ñ] as (weight [out, in], bias [out]) per layer."""
+    layers, start = [], 0
+    for j, (out, fan_in) in enumerate(arch.shapes):
+        weight = theta[start : start + out * fan_in].view(out, fan_in)
+        start += out * fan_in
+        layers.append((weight, theta[start : start + out]))
+        start += 3 * out if arch.normalised(j) else out
+    return layers
+
+
+@dataclass(frozen=True)
+class State:
+    """A forward pass: inputs[j] [P, in] enters layer j, z[j] [P, out] leaves it; z[-1] is f [P, C].
+
+    slopes: what stands for ρ'(z) in each hidden layer [L][P, h], where that is not ρ'(z) itself.
+    """
+
+    inputs: list[Tensor]
+    z: list[Tensor]
+    slopes: list[Tensor] | None = None
+
+    @property
+    def f(self) -> Tensor:
+        return self.z[-1]
+
+    def take(self, patterns: Tensor) -> State:
+        """The same pass for some patterns only: `patterns` is an index or a boolean mask."""
+        slopes = None if self.slopes is None else [slope[patterns] for slope in self.slopes]
+        return State([a[patterns] for a in self.inputs], [z[patterns] for z in self.z], slopes)
+
+    def slope(self, j: int, arch: Architecture) -> Tensor:
+        """The slope of hidden layer j (from 0) [P, h]."""
+        return arch.rho.slope(self.z[j]) if self.slopes is None else self.slopes[j]
+
+
+def forward(layers: Layers, x: Tensor, arch: Architecture, rho: Sequence[Activation] | None = None) -> State:
+    """x [P, d] through all layers; batchnorm.forward is the one of a normalised network.
+
+    rho: the activation of each hidden layer, where it is not the architecture's.
+    """
+    arch.require_plain()
+    inputs, z = [x], []
+    for weight, bias in layers:
+        z.append(torch.addmm(bias, inputs[-1], weight.T))
+        if len(z) < len(layers):
+            inputs.append((rho[len(z) - 1] if rho else arch.rho).value(z[-1]))
+    slopes = [one.slope(v) for one, v in zip(rho, z)] if rho else None
+    return State(inputs, z, slopes)
+
+
+def backward(layers: Layers, state: State, signal: Tensor, arch: Architecture) -> list[Tensor]:
+    """β_j [P, out] of every layer, from signal = ∂g/∂f [P, C] at the output."""
+    beta = [signal]
+    for j in range(len(layers) - 2, -1, -1):
+        beta.append((beta[-1] @ layers[j + 1][0]) * state.slope(j, arch))
+    return beta[::-1]
+
+
+def gradient(beta: list[Tensor], state: State) -> Tensor:
+    """Σ_µ ∂g_µ/∂W [Ñ]."""
+    parts = []
+    for b, a in zip(beta, state.inputs, strict=True):
+        parts += [(b.T @ a).reshape(-1), b.sum(0)]
+    return torch.cat(parts)
+
+
+def gradient_rows(beta: list[Tensor], state: State) -> Tensor:
+    """∂g_µ/∂W, one row a pattern [P, Ñ]."""
+    parts = []
+    for b, a in zip(beta, state.inputs, strict=True):
+        parts += [(b[:, :, None] * a[:, None, :]).flatten(1), b]
+    return torch.cat(parts, dim=1)

@@ -1,0 +1,36 @@
+"""Bounds of the round-off in Δ and L: what a computed number cannot be told apart from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.passes import Layers, layers_of
+
+
+def operations(arch: Architecture) -> int:
+    """k: roundings in a row from the input to f."""
+    return sum(fan_in + 2 for _, fan_in in arch.shapes)
+
+
+def gap_errors(theta: Tensor, x: Tensor, arch: Architecture, loss: Loss, eps: float | None = None) -> Tensor:
+    """Bounds of the round-off in Δ [P, C], at theta [Ñ] and x [P, d]; eps: by default that of theta's own type."""
+    size = x.abs()
+    for weight, bias in _sizes(layers_of(theta, arch)):
+        size = torch.addmm(bias, size, weight.T)
+    return operations(arch) * (eps or torch.finfo(theta.dtype).eps) * (loss.epsilon + size)
+
+
+def loss_error(gaps: Tensor, errors: Tensor, loss: Loss) -> float:
+    """A bound of the round-off in L, from Δ and its errors [P, C]: c Σ (Δ + ½ δ) δ, and that of the sum."""
+    above = (gaps + errors).clamp(min=0)
+    moved = loss.hinge_curvature * (above * torch.minimum(errors, above)).sum()
+    return float(
+        moved + gaps.numel() * torch.finfo(gaps.dtype).eps * loss.hinge_curvature * above.square().sum()
+    )
+
+
+def _sizes(layers: Layers) -> Layers:
+    return [(weight.abs(), bias.abs()) for weight, bias in layers]

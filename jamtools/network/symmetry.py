@@ -1,0 +1,156 @@
+"""The one gauge of a ReLU network in which no neuron's weights are out of proportion.
+
+    (W_j)_n, (b_j)_n → s (W_j)_n, s (b_j)_n,      (W_{j+1})_·n → (W_{j+1})_·n / s,      s = 2^k,    z_n → s z_n
+
+leaves f(x; W) as it is, to the last bit: products and sums of numbers times powers of two round alike. Here k is such
+that what enters a neuron and what leaves it have norms within a factor of 2 of each other. Norms over all parameters, kicks
+in all directions, and the rms of a layer's pre-activations mean something only then: they depend on the s, and f does not.
+Likewise (W_{L+1}, b_{L+1}, ε) → (W_{L+1}, b_{L+1}, ε) / 2^k takes Δ → Δ / 2^k and L → L / 4^k, and ε into [½, 1).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.passes import layers_of
+
+
+def balanced(theta: Tensor, arch: Architecture) -> tuple[Tensor, Tensor]:
+    """The same network in that gauge [Ñ], and the s [L, h] of each neuron; theta itself and ones for a smooth ρ.
+
+    A neuron with nothing that enters it, or nothing that leaves, stays as it is.
+    """
+    theta = theta.clone()
+    scales = theta.new_ones(arch.depth, arch.width)
+    moved = arch.activation == "relu"
+    while moved:  # ends: a pass that moves a neuron lowers Σ ‖W‖² + ‖b‖², and there are finitely many powers
+        moved = False
+        for j in range(arch.depth):
+            factors = _factors(theta, arch, j)
+            moved |= bool((factors != 1).any())
+            _rescale(theta, arch, j, factors)
+            scales[j] *= factors
+    return theta, scales
+
+
+def normalised(theta: Tensor, arch: Architecture, loss: Loss) -> tuple[Tensor, Loss, float]:
+    """theta [Ñ] and the hinge loss with an ε between ½ and 1, and the unit 2^k of Δ that they are in."""
+    unit = 2.0 ** math.frexp(loss.epsilon)[1]
+    theta = theta.clone()
+    for tensor in layers_of(theta, arch)[-1]:
+        tensor /= unit
+    return theta, replace(loss, epsilon=loss.epsilon / unit), unit
+
+
+def _factors(theta: Tensor, arch: Architecture, j: int) -> Tensor:
+    """2^round(½ log₂(‖out‖/‖in‖)) of the neurons of hidden layer j (from 0) [h]."""
+    layers = layers_of(theta, arch)
+    into = torch.cat([layers[j][0], layers[j][1][:, None]], 1).norm(dim=1)
+    out = layers[j + 1][0].norm(dim=0)
+    ratio = torch.where((into > 0) & (out > 0), out / into, 1.0)
+    return torch.exp2((0.5 * ratio.log2()).round())
+
+
+def _rescale(theta: Tensor, arch: Architecture, j: int, factors: Tensor) -> None:
+    layers = layers_of(theta, arch)
+    layers[j][0].mul_(factors[:, None])
+    layers[j][1].mul_(factors)
+    layers[j + 1][0].div_(factors)
+
+
+def scale_generators(theta: Tensor, arch: Architecture) -> Tensor:
+    """A W for every hidden neuron [Ñ, hidden]: its incoming weights and bias grow, its outgoing ones shrink.
+
+    With a ReLU f does not change along them, so ∇f · A W = 0 at every pattern. Empty for other ρ.
+    """
+    if arch.activation != "relu":
+        return theta.new_zeros(theta.numel(), 0)
+    columns = theta.new_zeros(arch.n_hidden, theta.numel())
+    for neuron in range(arch.n_hidden):
+        layer, n = divmod(neuron, arch.width)
+        here = layers_of(theta, arch)
+        there = layers_of(columns[neuron], arch)
+        there[layer][0][n] = here[layer][0][n]
+        there[layer][1][n] = here[layer][1][n]
+        there[layer + 1][0][:, n] = -here[layer + 1][0][:, n]
+    return columns.T
+
+
+Views = list[tuple[Tensor, Tensor]]
+
+
+def _views(rows: Tensor, arch: Architecture) -> Views:
+    """Views of k parameter vectors [k, Ñ] as (weights [k, out, in], biases [k, out]) per layer."""
+    views, start = [], 0
+    for out, fan_in in arch.shapes:
+        middle = start + out * fan_in
+        views.append((rows[:, start:middle].unflatten(1, (out, fan_in)), rows[:, middle : middle + out]))
+        start = middle + out
+    return views
+
+
+class ScaleGenerators:
+    """The span of the scale generators A W of a ReLU network, as a projector; empty for other ρ.
+
+    rank: how many are independent, generically one a hidden neuron.
+    """
+
+    def __init__(self, theta: Tensor, arch: Architecture) -> None:
+        self.arch, self.layers = arch, layers_of(theta, arch)
+        self._inverse = (
+            self._pseudo_inverse() if arch.activation == "relu" else theta.new_zeros(arch.n_hidden, 0)
+        )
+
+    def _pseudo_inverse(self) -> Tensor:
+        """B [hidden, rank] with B Bᵀ the pseudo-inverse of the Gram matrix."""
+        gram = self._gram()
+        norms = gram.diagonal().sqrt()
+        inverse = torch.where(norms > 0, 1 / norms, 0.0)  # a neuron whose weights all vanish has no generator
+        values, vectors = torch.linalg.eigh(gram * inverse[:, None] * inverse)
+        kept = values > len(values) * torch.finfo(values.dtype).eps * values[-1]
+        return inverse[:, None] * vectors[:, kept] / values[kept].sqrt()
+
+    def _gram(self) -> Tensor:
+        """Same layer: ‖in‖² + ‖out‖²; neighbours share one weight, with opposite signs."""
+        h, squares = self.arch.width, [weight.square() for weight, _ in self.layers]
+        gram = squares[0].new_zeros(self.arch.n_hidden, self.arch.n_hidden)
+        for j in range(self.arch.depth):
+            here, there = slice(j * h, (j + 1) * h), slice((j + 1) * h, (j + 2) * h)
+            own = squares[j].sum(1) + self.layers[j][1].square() + squares[j + 1].sum(0)
+            gram[here, here] = own.diag()
+            if j + 1 < self.arch.depth:
+                gram[there, here] = -squares[j + 1]
+                gram[here, there] = -squares[j + 1].T
+        return gram
+
+    @property
+    def rank(self) -> int:
+        return self._inverse.shape[1]
+
+    def project(self, V: Tensor) -> Tensor:
+        """V [Ñ, k] without its components along the generators; twice, so that none is left but round-off."""
+        rows = V.T.clone(memory_format=torch.contiguous_format)
+        for _ in range(2):
+            views = _views(rows, self.arch)
+            self._subtract(views, (self._overlaps(views) @ self._inverse) @ self._inverse.T)
+        return rows.T
+
+    def _overlaps(self, V: Views) -> Tensor:
+        """The products of k vectors with the generators [k, hidden]."""
+        parts = []
+        for j in range(self.arch.depth):
+            into = torch.einsum("kni,ni->kn", V[j][0], self.layers[j][0]) + V[j][1] * self.layers[j][1]
+            parts.append(into - torch.einsum("kon,on->kn", V[j + 1][0], self.layers[j + 1][0]))
+        return torch.cat(parts, 1)
+
+    def _subtract(self, V: Views, coefficients: Tensor) -> None:
+        for j, c in enumerate(coefficients.split(self.arch.width, 1)):
+            V[j][0].sub_(c[:, :, None] * self.layers[j][0])
+            V[j][1].sub_(c * self.layers[j][1])
+            V[j + 1][0].add_(c[:, None, :] * self.layers[j + 1][0])
