@@ -17,8 +17,8 @@ from threading import Event
 
 import torch
 
-from jamtools.batch import BatchEngine
-from jamtools.company import BURST, Company
+from jamtools.engines.batch.engine import BatchEngine
+from jamtools.engines.batch.scheduler import BURST, Company
 from jamtools.keeping import Keeper
 from jamtools.memory import affordable, needed
 from jamtools.network.architecture import Architecture

@@ -29,19 +29,6 @@ class State:
     engine: Mapping[str, np.ndarray]
 
 
-class Stateless:
-    """An engine that looks at every pattern in each step, and keeps nothing beside theta and the optimiser."""
-
-    n_missed: int | None = None
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Nothing."""
-        return {}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """From nothing."""
-
-
 class Keeper(Protocol):
     """Keeps the runs of a call while they are under way, so that the call may end and a later one go on."""
 

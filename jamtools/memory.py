@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import torch
 
+from jamtools.engines.batch.layout import Layout
+from jamtools.engines.kernel.step import CHUNK
+from jamtools.engines.kernel.tiles import T
 from jamtools.errors import InputError
-from jamtools.kernel import CHUNK
-from jamtools.layout import Layout
 from jamtools.machine import GIB, available
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings
-from jamtools.tiles import T
 
 #: Ñ × Ñ at one time with newton (6.7 were seen at Ñ = 1281), and Ñ × P (3, at N_Δ = P).
 MATRICES, ROWS = 8, 3

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from jamtools.bfgs import Bfgs
-from jamtools.compiled import Call
+from jamtools.engines.kernel.problem import Call
 from jamtools.errors import InputError
 from jamtools.levenberg import Levenberg
 from jamtools.network.architecture import Architecture

@@ -17,10 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.batch import BatchEngine, Seat, fits_batch
 from jamtools.certificate import certify
-from jamtools.company import BURST, paced
-from jamtools.engines import CompiledEngine, Engine, TorchEngine, fits_compiled
+from jamtools.engines.base import Engine
+from jamtools.engines.batch.engine import BatchEngine, Seat, fits_batch
+from jamtools.engines.batch.scheduler import BURST, paced
+from jamtools.engines.compiled_engine import CompiledEngine, fits_compiled
+from jamtools.engines.optimizers import make
+from jamtools.engines.torch_engine import TorchEngine
 from jamtools.errors import InputError
 from jamtools.history import History, rows_of
 from jamtools.keeping import State
@@ -30,7 +33,6 @@ from jamtools.network.loss import CONTACT, Loss, column
 from jamtools.network.problem import Objective
 from jamtools.network.symmetry import balanced
 from jamtools.newton import NewtonEngine, require
-from jamtools.optimizers import make
 from jamtools.protocols import Settings, measured_steps
 from jamtools.records import Dataset, Run
 

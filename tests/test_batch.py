@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from jamtools import layout, store
-from jamtools.batch import BatchEngine
+from jamtools import store
 from jamtools.descent import Job, Place, Training, batch_engine, engine_name, train, train_many
+from jamtools.engines.batch import layout
+from jamtools.engines.batch.engine import BatchEngine
+from jamtools.engines.batch.layout import Layout
 from jamtools.errors import InputError
-from jamtools.layout import Layout
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Runs
@@ -223,7 +224,7 @@ def test_a_call_stopped_again_and_again_ends_with_the_same_runs(tmp_path, monkey
     from jamtools.checkpoint import Stopped
 
     monkeypatch.setattr("jamtools.descent.BURST", 0.02)
-    monkeypatch.setattr("jamtools.company.paced", lambda burst, taken, seconds: 150)
+    monkeypatch.setattr("jamtools.engines.batch.scheduler.paced", lambda burst, taken, seconds: 150)
     data = oracle.dataset(60, 5)
     settings = with_options(Settings(), steps=1500, stop=False, measurements=5)
     call = [Job(data, ARCH, seed) for seed in range(5)], settings, BATCH

@@ -94,7 +94,7 @@ def test_the_step_at_which_all_is_satisfied_stays_the_same(tmp_path):
 def test_a_run_that_satisfies_but_for_round_off_goes_on_alike(tmp_path, monkeypatch):
     """The engine takes max Δ ≤ 10⁻⁴ for satisfied, the measurement does not: the look-and-step path, many times."""
     monkeypatch.setattr(
-        "jamtools.engines.judge", lambda top, stop: "satisfied" if stop and top <= 1e-4 else ""
+        "jamtools.engines.base.judge", lambda top, stop: "satisfied" if stop and top <= 1e-4 else ""
     )
     data = oracle.dataset(10, 8)
     settings, arch = with_options(Settings(), lr=1e-3, steps=2000), Architecture(8, 8, 2)

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from jamtools.descent import Place, train
-from jamtools.engines import TorchEngine
+from jamtools.engines.optimizers import make
+from jamtools.engines.torch_engine import TorchEngine
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Objective, measure
-from jamtools.optimizers import make
 from jamtools.protocols import PROTOCOLS, Schedule, Settings, measured_steps, with_options
 from jamtools.records import Dataset
 from tests import oracle

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools import descent, engines, kernel, near, tiles
-from jamtools.compiled import Call
+from jamtools import descent
 from jamtools.descent import Job, Place, Training, train, train_many
+from jamtools.engines import compiled_engine
+from jamtools.engines.kernel import neighbours, step, tiles
+from jamtools.engines.kernel.problem import Call
+from jamtools.engines.optimizers import Adam
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Objective
-from jamtools.optimizers import Adam
 from jamtools.protocols import Settings, with_options
 from tests import oracle
 
@@ -27,8 +29,8 @@ SHAPES = [(4, 8, 2, 1), (5, 7, 3, 1), (2, 3, 1, 1), (3, 6, 5, 1), (9, 4, 2, 3), 
 
 def test_the_cache_of_the_compiled_kernel_sees_a_change_of_its_pieces():
     """numba looks at the file of a function alone: kernel.py names what its pieces' files hold."""
-    source = b"".join(Path(module.__file__).read_bytes() for module in (tiles, near))
-    assert hashlib.sha256(source).hexdigest()[:16] == kernel.PIECES, "write it into jamtools/kernel.py"
+    source = b"".join(Path(module.__file__).read_bytes() for module in (tiles, neighbours))
+    assert hashlib.sha256(source).hexdigest()[:16] == step.PIECES, "write it into jamtools/kernel.py"
 
 
 def problem(shape, activation, P, name="hinge", epsilon=0.5):
@@ -124,7 +126,7 @@ def test_the_gradient_s_bytes_do_not_depend_on_the_threads(threads):
 
 
 def test_a_run_s_bytes_do_not_depend_on_its_company_nor_on_the_threads(monkeypatch):
-    monkeypatch.setattr(engines, "SHARED", 0)  # even these small runs are worth several threads
+    monkeypatch.setattr(compiled_engine, "SHARED", 0)  # even these small runs are worth several threads
     data, arch = oracle.dataset(3000, 5), Architecture(5, 6, 2)
     settings = with_options(Settings(), steps=60, lr=1e-3)
     alone = train(data, arch, settings, seed=1)
@@ -148,9 +150,9 @@ def test_one_loop_and_shared_steps_give_the_same_bytes(options, activation, monk
     data, arch = oracle.dataset(1100, 5), Architecture(5, 7, 2, activation)
     settings = with_options(Settings(), steps=600, lr=3e-3, stop=False, **options)
     loop = train(data, arch, settings, seed=1)
-    monkeypatch.setattr(engines, "SHARED", 0)
+    monkeypatch.setattr(compiled_engine, "SHARED", 0)
     assert train(data, arch, settings, 1, Place(threads=2)).theta.tobytes() == loop.theta.tobytes()
-    monkeypatch.setattr(engines, "SHARED", 3 * arch.n_parameters * tiles.T * 12)  # now this, now that
+    monkeypatch.setattr(compiled_engine, "SHARED", 3 * arch.n_parameters * tiles.T * 12)  # now this, now that
     assert train(data, arch, settings, 1, Place(threads=2)).theta.tobytes() == loop.theta.tobytes()
 
 

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jamtools import engines, near, tiles
-from jamtools.compiled import Call
 from jamtools.descent import train
+from jamtools.engines import compiled_engine
+from jamtools.engines.kernel import neighbours, tiles
+from jamtools.engines.kernel.problem import Call
 from jamtools.errors import CheckError, InputError
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
@@ -129,8 +130,8 @@ def test_patterns_far_from_the_margin_are_left_alone_and_the_steps_stay_the_same
     """The same trajectory as the torch path's, but for round-off; and the list did rest."""
     training = to_its_end(settled(1500))
     count = training._engine.call.near.arrays[-1]
-    assert count[near.SORTED] > 0
-    assert count[near.MISSED] == 0
+    assert count[neighbours.SORTED] > 0
+    assert count[neighbours.MISSED] == 0
     other = settled(1500)
     theirs = train(other.job.data, other.job.arch, other.settings, 1, Place(engine="torch"))
     # at this rate round-off grows to some 10⁻¹¹ in 1000 steps, while one forgotten pattern would move theta by 10⁻⁶
@@ -152,13 +153,13 @@ def test_in_the_satisfied_phase_almost_nothing_is_looked_at():
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_run_goes_on_to_the_same_bytes_with_its_list(neighbour_list, shared, monkeypatch):
     if shared:
-        monkeypatch.setattr(engines, "SHARED", 0)
+        monkeypatch.setattr(compiled_engine, "SHARED", 0)
     whole = to_its_end(settled(3000, neighbour_list=neighbour_list))
     first = settled(3000, neighbour_list=neighbour_list)
     while first.step < 1500:
         first.go_on()
     state = first.state()
-    assert state.engine["count"][near.SORTED] > 0
+    assert state.engine["count"][neighbours.SORTED] > 0
     second = settled(3000, neighbour_list=neighbour_list)
     second.restore(state)
     to_its_end(second)
@@ -170,8 +171,8 @@ def test_the_estimated_list_looks_at_less_and_counts_what_it_misses():
     exact = to_its_end(settled(4000))
     estimated = to_its_end(settled(4000, neighbour_list=True))
     ours, theirs = (t._engine.call.near.arrays[-1] for t in (estimated, exact))
-    assert ours[near.FACTOR] < theirs[near.FACTOR] == 1.0
-    assert estimated.record().info["n_missed_crossings"] == ours[near.MISSED]
+    assert ours[neighbours.FACTOR] < theirs[neighbours.FACTOR] == 1.0
+    assert estimated.record().info["n_missed_crossings"] == ours[neighbours.MISSED]
     assert exact.record().info["n_missed_crossings"] == 0
 
 
@@ -183,7 +184,7 @@ def crossed(estimated):
     held = training._engine.call.near
     held.demand()
     training._engine.advance(training.step, training.step + 1)
-    held.arrays[-1][near.FACTOR] = 1e-8
+    held.arrays[-1][neighbours.FACTOR] = 1e-8
     training.theta.mul_(0.5)
     held.demand()
     before = held.missed

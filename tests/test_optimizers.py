@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from jamtools.descent import Place, train
+from jamtools.engines.optimizers import FIRE, SGD, make
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
-from jamtools.optimizers import FIRE, SGD, make
 from jamtools.protocols import Settings, with_options
 from tests import oracle
 

@@ -1,4 +1,4 @@
-r"""How a batch of runs lies in memory: slots, blocks and chunks of patterns, and the bytes that they take.
+"""How a batch of runs lies in memory: slots, blocks and chunks of patterns, and the bytes that they take.
 
     slots R = 2^⌊log₂(WORK / (P Ñ))⌋, at least 1 and at most MOST;      theta [R, Ñ],  x [R, P, d],  a_j [R, n, h]
 
@@ -24,13 +24,18 @@ from jamtools.network.architecture import Architecture
 #: Multiplications P·Ñ of all slots together that fill the device, and the most slots there are. A card needs some 10⁸ to be
 #: busy for longer than the launches of a step take; on the CPU nothing is gained beyond sparing Python's time.
 WORK = {"cuda": 1e8, "cpu": 4e6}
+
 MOST = {"cuda": 64, "cpu": 4}
+
 #: Numbers to which rows are filled up.
 LINE = 64
+
 #: Patterns of a chunk, at most.
 CHUNK = 256
+
 #: Bytes that the activations of one block may take.
 ACTIVATIONS = 2**30
+
 #: Rows of theta's length that an optimiser holds: theta and its state.
 ROWS = {"adam": 3, "sgd": 2, "fire": 2}
 

@@ -1,4 +1,4 @@
-r"""Full-batch steps of one network, compiled: forward, loss slope, backward and Adam in one loop without Python.
+"""Full-batch steps of one network, compiled: forward, loss slope, backward and Adam in one loop without Python.
 
     step t:   ∇L(W) = Σ_{µ∈m} ∂L/∂f(x_µ) · ∂f(x_µ)/∂W   over the tiles awake,   then Adam (optimizers.py)
 
@@ -15,20 +15,35 @@ from typing import Any
 import numba
 import numpy as np
 
-from jamtools.near import ASLEEP, DUE, SORTS, gather, judge_tile, reaches, settle, wake
+from jamtools.engines.kernel.neighbours import ASLEEP, DUE, SORTS, gather, judge_tile, reaches, settle, wake
+from jamtools.engines.kernel.tiles import (
+    ENTROPY,
+    FAST,
+    HINGE,
+    LOWEST,
+    Sizes,
+    T,
+    backward,
+    forward,
+    loss_signal,
+    piece,
+)
 from jamtools.records import Array
-from jamtools.tiles import ENTROPY, FAST, HINGE, LOWEST, Sizes, T, backward, forward, loss_signal, piece
 
 #: The SHA-256 of tiles.py and near.py, beginning. Who changes these writes the new one here, and so makes the cache anew; a
 #: test holds it.
-PIECES = "77f12e7c472fd746"
+PIECES = "b91bbc1ba20bf12b"
 
 CHUNK = 16
+
 #: In place of the largest Δ, where a step was not begun; neither satisfied nor diverged.
 UNKNOWN = 1.0
+
 STEPS, LOOK, SHARE, SETTLE, UPDATE = 0, 1, 2, 3, 4
+
 #: Above this many unsatisfied patterns a tile goes backward whole: gathering costs more than the work it saves.
 FULL = 40
+
 compiled = numba.njit(fastmath=FAST, nogil=True, cache=True, error_model="numpy")
 
 

@@ -1,4 +1,4 @@
-r"""The steps of optimizers.py for a batch: one run a row, every run at its own time and rate.
+"""The steps of optimizers.py for a batch: one run a row, every run at its own time and rate.
 
     rows [k, R, stride]: theta and the state tensors of its length;    scalars [q, R]: those that are one number a run
 
@@ -17,7 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from jamtools.optimizers import FIRE
+from jamtools.engines.optimizers import FIRE
 
 #: From here on 1 - 0.999^t is 1 in float64.
 SATURATED = 40_000

@@ -9,7 +9,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
-from jamtools.batch import BatchEngine, Seat
+from jamtools.engines.batch.engine import BatchEngine, Seat
 
 #: A burst of steps takes about this many seconds: as often the main thread can look, tell and be interrupted.
 BURST = 0.2

@@ -1,4 +1,4 @@
-r"""Tiles of 64 patterns through the layers and back: pieces of the compiled kernel.
+"""Tiles of 64 patterns through the layers and back: pieces of the compiled kernel.
 
     z_j = W_j a_{j-1} + b_j,  a_j = ρ(z_j);   β_{j-1} = ρ'(z_{j-1}) ∘ W_jᵀ β_j,  ∂L/∂W_j += β_j a_{j-1}ᵀ
 
@@ -19,17 +19,24 @@ from jamtools.records import Array
 Sizes = NDArray[np.int64]
 
 T = 64
+
 RELU, TANH, LINEAR = 0, 1, 2
+
 HINGE, ENTROPY = 0, 1
+
 LOWEST = -1.7976931348623157e308
+
 #: Sums may be reordered and products fused; NaN and infinity keep their meaning, or divergence would go unseen.
 FAST = {"reassoc", "contract", "nsz"}
+
 #: Pieces become part of each function that uses them. A piece with a symbol of its own would be taken from another place in
 #: the process that compiles it than in one that loads it from the cache, with sums in another order.
 piece = numba.njit(fastmath=FAST, nogil=True, cache=True, error_model="numpy", forceinline=True)
 
 LOG2E = 1.4426950408889634
+
 LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+
 #: 1/k! for k = 14 .. 2
 INVERSE_FACTORIALS = tuple(1 / math.factorial(k) for k in range(14, 1, -1))
 

@@ -1,4 +1,4 @@
-r"""The list of nearby patterns: which may have crossed Δ = 0 since all were last looked at. Pieces of the compiled kernel.
+"""The list of nearby patterns: which may have crossed Δ = 0 since all were last looked at. Pieces of the compiled kernel.
 
     |δΔ| ≤ |δf| ≤ Σ_j K_j (‖δW_j‖ ‖a_{j-1}‖ + ‖δb_j‖),   K_j = Π_{k>j} (‖W_k‖ + ‖δW_k‖)
 
@@ -20,8 +20,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from jamtools.engines.kernel.tiles import Sizes, T, piece
 from jamtools.records import Array
-from jamtools.tiles import Sizes, T, piece
 
 #: These keep a symbol of their own (a piece may not, see tiles.py): with no freedom in their sums they give the same bytes
 #: from wherever they are taken.
@@ -32,13 +32,18 @@ strict = numba.njit(nogil=True, cache=True, error_model="numpy")
 #: price; FACTOR: on the bound of the drift, 1 unless ESTIMATED; MISSED: patterns found unsatisfied in a tile asleep;
 #: SORTED: lists made; ASLEEP: tiles that are not looked at in this step.
 SORTS, DUE, EXCESS, SAVED, AGE, PATIENCE, FACTOR, ESTIMATED, MISSED, SORTED, ASLEEP = range(11)
+
 #: To sort the patterns costs about this share of a look at all of them.
 SORTING = 0.5
+
 LONGEST = 64.0
+
 #: An estimated list trusts drifts up to this many times the largest it saw, never less than LEAST of the bound, and is made
 #: anew after OLD steps.
 SAFETY, LEAST, OLD = 2.0, 1e-4, 1000.0
+
 CLASSES = 97
+
 ROUND_OFF = 1.1102230246251565e-16
 
 

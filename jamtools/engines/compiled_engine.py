@@ -1,4 +1,4 @@
-r"""What moves a run from one event to the next: the torch path, and the compiled one for full batches on the CPU.
+"""What moves a run from one event to the next: the torch path, and the compiled one for full batches on the CPU.
 
 Both take the same steps; they differ by round-off. `advance(step, until)` takes the steps step … until - 1, unless it
 finds one where max Δ is not finite ("diverged") or not above 0 ("satisfied", if it is to stop there): it returns the step
@@ -7,90 +7,26 @@ it stands at, and that word or "".
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.compiled import Call
+from jamtools.engines.base import judge
+from jamtools.engines.kernel.problem import Call
+from jamtools.engines.kernel.step import UNKNOWN
+from jamtools.engines.kernel.tiles import T
+from jamtools.engines.optimizers import Adam, Optimizer
 from jamtools.errors import CheckError
-from jamtools.keeping import Stateless
-from jamtools.kernel import UNKNOWN
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
-from jamtools.network.problem import Objective
-from jamtools.optimizers import Adam, Optimizer
 from jamtools.protocols import Settings
-from jamtools.tiles import T
 
-ENGINES = ("auto", "compiled", "batch", "torch")
 #: From this many multiplications a step on, threads share its chunks; below, they would wait for each other longer than they
 #: work, and whole stretches of steps are one loop. Both give the same bytes: they are one compiled function's own code.
 SHARED = 4_000_000
-
-
-class Engine(Protocol):
-    """Takes steps of one run, moving its theta and its optimiser in place."""
-
-    def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
-        """From `step` towards `until`; `stop` overrides the settings' own."""
-
-    @property
-    def n_missed(self) -> int | None:
-        """Patterns known to have crossed Δ = 0 while none looked at them; None where all are looked at."""
-
-    def state(self) -> dict[str, np.ndarray]:
-        """A copy of what of the next step is the engine's own."""
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes on from a state; in place."""
-
-
-class TorchEngine(Stateless):
-    """Steps by torch operations, on any device; full batch or mini-batches."""
-
-    def __init__(
-        self,
-        objective: Objective,
-        theta: Tensor,
-        optimizer: Optimizer,
-        settings: Settings,
-        rng: np.random.Generator,
-    ) -> None:
-        self.objective, self.theta, self.optimizer, self.settings, self.rng = (
-            objective,
-            theta,
-            optimizer,
-            settings,
-            rng,
-        )
-        P = len(objective.x)
-        # a mini-batch does not tell N_Δ of the whole set: it is read once a pass
-        self.look_every = math.ceil(P / settings.batch) if settings.batch else 1
-
-    def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
-        """See the module."""
-        stop = bool(self.settings.stop) if stop is None else stop
-        for here in range(step, until):
-            top, g = self._gradient(here % self.look_every == 0)
-            outcome = judge(top, stop)
-            if outcome:
-                return here, outcome
-            self.optimizer.step(self.theta, g, self.settings.schedule.rate(here))
-        return until, ""
-
-    def _gradient(self, look: bool) -> tuple[float, Tensor]:
-        if not self.settings.batch:
-            return self.objective.step(self.theta)
-        top = self.objective.largest_gap(self.theta) if look else 1.0
-        chosen = self.rng.choice(len(self.objective.x), self.settings.batch, replace=False, shuffle=False)
-        return top, self.objective.batch_gradient(
-            self.theta, torch.as_tensor(chosen, device=self.theta.device)
-        )
 
 
 class CompiledEngine:
@@ -188,13 +124,6 @@ class CompiledEngine:
             self.optimizer.t += 1
         else:
             self.optimizer.step(self.theta, torch.from_numpy(self.call.gradient()), lr)
-
-
-def judge(top: float, stop: bool) -> str:
-    """What the largest Δ says: "diverged", "satisfied" or nothing yet."""
-    if not math.isfinite(top):
-        return "diverged"
-    return "satisfied" if stop and top <= 0 else ""
 
 
 def fits_compiled(

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jamtools import kernel, near, tiles
+from jamtools.engines.kernel import neighbours, step, tiles
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.records import Array
 
 Indices = NDArray[np.int64]
+
 RHO = {"relu": tiles.RELU, "tanh": tiles.TANH, "linear": tiles.LINEAR}
 
 
@@ -48,15 +49,15 @@ class NearbyList:
         n, L = -(-P // tiles.T), len(sizes) - 1
         margin = np.full(n, -np.inf)  # nothing is known yet: all are awake
         gap = np.full((n, tiles.T), tiles.LOWEST)
-        count = np.zeros(near.ASLEEP + 1)
-        count[near.PATIENCE] = count[near.FACTOR] = 1.0
-        count[near.ESTIMATED] = estimated
+        count = np.zeros(neighbours.ASLEEP + 1)
+        count[neighbours.PATIENCE] = count[neighbours.FACTOR] = 1.0
+        count[neighbours.ESTIMATED] = estimated
         self.arrays = (
             np.arange(P), margin, np.zeros((n, L)), gap, np.zeros((3, L)), theta.copy(), count
         )  # fmt: skip
         self.step = (
             np.ones(n, np.bool_), np.zeros(L + 1), np.zeros((n, tiles.T)), np.zeros((n, L, tiles.T)),
-            np.zeros(P), np.zeros(P), np.zeros((P, L)), np.zeros(P, np.int64), np.zeros(near.CLASSES + 1, np.int64),
+            np.zeros(P), np.zeros(P), np.zeros((P, L)), np.zeros(P, np.int64), np.zeros(neighbours.CLASSES + 1, np.int64),
             np.zeros((sizes.max(),) * 2), np.zeros((sizes.max(),) * 2),
         )  # fmt: skip
 
@@ -68,21 +69,21 @@ class NearbyList:
     @property
     def complete(self) -> bool:
         """Whether the step under way looks at all patterns."""
-        return not self.arrays[-1][near.ASLEEP]
+        return not self.arrays[-1][neighbours.ASLEEP]
 
     @property
     def awake(self) -> int:
         """Tiles looked at in the step under way."""
-        return len(self.step[0]) - int(self.arrays[-1][near.ASLEEP])
+        return len(self.step[0]) - int(self.arrays[-1][neighbours.ASLEEP])
 
     @property
     def missed(self) -> int:
         """Patterns that a look at all found unsatisfied in a tile that was not looked at."""
-        return int(self.arrays[-1][near.MISSED])
+        return int(self.arrays[-1][neighbours.MISSED])
 
     def demand(self) -> None:
         """The next step looks at all patterns."""
-        self.arrays[-1][near.DUE] = 1.0
+        self.arrays[-1][neighbours.DUE] = 1.0
 
     def state(self) -> dict[str, Array]:
         """A copy of what the next step depends on."""
@@ -112,7 +113,7 @@ class Call:
         self.problem = (
             self.sizes, RHO[arch.activation], kind, loss.epsilon, curvature, x, y, self.patterns.X, self.patterns.Y,
         )  # fmt: skip
-        self.chunks = -(-self.patterns.count // kernel.CHUNK)
+        self.chunks = -(-self.patterns.count // step.CHUNK)
         self.parts = np.zeros((self.chunks, arch.n_parameters))
         self.tally = np.zeros((self.chunks, 3))
         self.work = [self._workspace()]
@@ -141,7 +142,7 @@ class Call:
             "stop": False,
             "most": 0,
         } | adam
-        return kernel.run(
+        return step.run(
             task, theta, now["m"], now["v"], now["t"], now["lr"], now["steps"], now["stop"], now["most"], thread, threads,
             *self.problem, self.work[thread], self.parts, self.tally, self.near.arrays, self.near.step,
         )  # fmt: skip
@@ -150,7 +151,7 @@ class Call:
         self, theta: Array, m: Array, v: Array, t: int, lr: float, steps: int, stop: bool, most: int
     ) -> tuple[int, float]:
         """Up to `steps` steps of Adam in place, from its time t, of at most `most` tiles; their number, the last max Δ."""
-        return self._run(kernel.STEPS, theta, m=m, v=v, t=t, lr=lr, steps=steps, stop=stop, most=most)
+        return self._run(step.STEPS, theta, m=m, v=v, t=t, lr=lr, steps=steps, stop=stop, most=most)
 
     def share(self, theta: Array, threads: int = 1, pool: Executor | None = None) -> float:
         """∇L chunk by chunk, by so many threads, all but one of `pool`; the largest Δ of the patterns that were looked at.
@@ -159,8 +160,8 @@ class Call:
         """
         while len(self.work) < threads:
             self.work.append(self._workspace())
-        self._run(kernel.LOOK, theta)
-        tasks = [partial(self._run, kernel.SHARE, theta, thread, threads) for thread in range(threads)]
+        self._run(step.LOOK, theta)
+        tasks = [partial(self._run, step.SHARE, theta, thread, threads) for thread in range(threads)]
         pending = [pool.submit(task) for task in tasks[1:]] if pool else []
         here = [task()[1] for task in (tasks[:1] if pool else tasks)]
         tops = [*here, *(future.result()[1] for future in pending)]
@@ -168,11 +169,11 @@ class Call:
 
     def settle(self, theta: Array) -> None:
         """The list after the last `share`, at the same theta."""
-        self._run(kernel.SETTLE, theta)
+        self._run(step.SETTLE, theta)
 
     def adam_update(self, theta: Array, m: Array, v: Array, t: int, lr: float) -> None:
         """The step of Adam from its time t that the chunks of the last `share` make."""
-        self._run(kernel.UPDATE, theta, m=m, v=v, t=t, lr=lr)
+        self._run(step.UPDATE, theta, m=m, v=v, t=t, lr=lr)
 
     def gradient(self) -> Array:
         """∇L [Ñ], the sum of the chunks of the last `share`, which it uses up."""

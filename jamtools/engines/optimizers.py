@@ -1,4 +1,4 @@
-r"""First-order steps on a flat parameter vector; the state of an optimiser belongs to one run.
+"""First-order steps on a flat parameter vector; the state of an optimiser belongs to one run.
 
     Adam   m ← m + (1-β₁)(g - m),  v ← β₂v + (1-β₂)g²,  W ← W - η m̂ / (√v̂ + 10⁻⁸)      (β₁, β₂ = 0.9, 0.999)
     SGD    b ← μ b + g,  W ← W - η b                                                        (momentum μ, b = 0 at first)

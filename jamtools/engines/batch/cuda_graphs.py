@@ -1,4 +1,4 @@
-r"""A step on a card, recorded once and replayed: CUDA graphs.
+"""A step on a card, recorded once and replayed: CUDA graphs.
 
 One step is some fifty small kernels, and starting them one by one takes longer than their work. A graph is recorded once
 and started as a whole; its shapes, addresses and order are fixed, so that it gives what the calls give.
@@ -12,6 +12,7 @@ import torch
 
 #: Steps of the longer of the two graphs.
 MANY = 10
+
 #: Calls before a capture: libraries set themselves up in the first ones.
 WARM = 3
 

@@ -1,4 +1,4 @@
-r"""Runs of equal shape taken forward together, along a leading axis of slots, full batch, on the card or the CPU.
+"""Runs of equal shape taken forward together, along a leading axis of slots, full batch, on the card or the CPU.
 
     z_j[r] = W_j[r] a_{j-1}[r] + b_j[r],    a_j = ρ(z_j),    β_j[r] = ρ'(z_j[r]) ∘ W_{j+1}[r]ᵀ β_{j+1}[r],    ∇L[r] = Σ β a
 
@@ -23,24 +23,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.capture import Graphs
-from jamtools.keeping import Stateless
-from jamtools.layout import Layout, filled
+from jamtools.engines.base import Stateless
+from jamtools.engines.batch.cuda_graphs import Graphs
+from jamtools.engines.batch.layout import Layout, filled
+from jamtools.engines.batch.optimizers import make_rows
+from jamtools.engines.optimizers import Optimizer
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
-from jamtools.optimizers import Optimizer
 from jamtools.protocols import Settings
-from jamtools.rows import make_rows
 
 #: What a slot that stands still before its `until` says.
 WORDS = ("", "diverged", "satisfied")
+
 NEVER = 2**62
+
 #: ρ in place, and β ← β ∘ ρ'(z) in place, read off a = ρ(z): one kernel each.
 ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu_,
     "tanh": torch.tanh_,
     "linear": lambda z: z,
 }
+
 SLOPE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "relu": lambda b, a: torch.ops.aten.threshold_backward.grad_input(b, a, 0, grad_input=b),
     "tanh": lambda b, a: torch.ops.aten.tanh_backward.grad_input(b, a, grad_input=b),

@@ -1,0 +1,1 @@
+"""Many runs of one shape, taken forward together along a leading axis."""

@@ -1,0 +1,1 @@
+"""The compiled kernel: full-batch steps of one network on the CPU."""
