@@ -25,7 +25,8 @@ import torch
 from torch import nn
 
 from jamtools.certificate import certify
-from jamtools.cusps import clarke, count
+from jamtools.cusps.counting import count
+from jamtools.cusps.subgradient import clarke
 from jamtools.data.sphere import random_sphere
 from jamtools.machine import available_cores
 from jamtools.network.architecture import Architecture

@@ -27,7 +27,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jamtools.cusps import Clarke, CuspCount, Kinks, clarke, count
+from jamtools.cusps.counting import CuspCount, count
+from jamtools.cusps.subgradient import Clarke, Kinks, clarke
 from jamtools.errors import CheckError, InputError
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import CONTACT, Loss

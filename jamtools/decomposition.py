@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jamtools.cusps import count
+from jamtools.cusps.counting import count
 from jamtools.errors import CheckError
 from jamtools.findings import findings_of
 from jamtools.hessian import hessian

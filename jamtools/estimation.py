@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from jamtools.cusps import count
+from jamtools.cusps.counting import count
 from jamtools.linalg.extreme_eigenvalues import Ritz, extremes
 from jamtools.linalg.lanczos import probe
 from jamtools.linalg.operator import Operator

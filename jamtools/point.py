@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jamtools.cusps import CuspCount, Kinks
+from jamtools.cusps.counting import CuspCount
+from jamtools.cusps.subgradient import Kinks
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss, column
 from jamtools.network.passes import backward, forward, layers_of

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jamtools.cusps import CuspCount, Kinks, count
+from jamtools.cusps.counting import CuspCount, count
+from jamtools.cusps.subgradient import Kinks
 from jamtools.linalg.subspace import orthonormal_basis, pseudo_inverse
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss

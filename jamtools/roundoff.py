@@ -15,7 +15,7 @@ from copy import copy
 import torch
 from torch import Tensor
 
-from jamtools.cusps import Kinks
+from jamtools.cusps.subgradient import Kinks
 from jamtools.network.loss import Loss
 from jamtools.network.roundoff import _sizes, operations
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.cusps import Kinks
+from jamtools.cusps.subgradient import Kinks
 from jamtools.linalg.operator import Operator
 from jamtools.linalg.subspace import orthonormal_basis, pseudo_inverse, rank
 from jamtools.network.architecture import Architecture

@@ -27,7 +27,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jamtools.cusps import Clarke, CuspCount, Kinks
+from jamtools.cusps.counting import CuspCount
+from jamtools.cusps.subgradient import Clarke, Kinks
 from jamtools.errors import InputError
 from jamtools.hessian import hessian
 from jamtools.linalg.eigenvalues import eigenvalues

@@ -22,7 +22,7 @@ from jamtools.certificate import (
     Certificate,
     certify,
 )
-from jamtools.cusps import count
+from jamtools.cusps.counting import count
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import CONTACT, Loss

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from jamtools import cusps
+from jamtools.cusps.counting import count
 from jamtools.decomposition import spectrum_of
 from jamtools.descent import Place, train
 from jamtools.errors import InputError
@@ -190,7 +190,7 @@ def test_what_needs_patterns_apart_is_refused():
         lambda: spectrum_of(run, data),
         lambda: hessian(theta, x, y, arch, loss),
         lambda: effective.effective_parameters(theta, x, arch),
-        lambda: cusps.count(theta, x, y, arch, loss),
+        lambda: count(theta, x, y, arch, loss),
         lambda: forward(layers_of(theta, arch), x, arch),
     ):
         with pytest.raises(InputError, match="--no-batch-norm"):

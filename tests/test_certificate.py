@@ -13,7 +13,8 @@ from torch import Tensor
 import jamtools.certificate
 from jamtools import checkpoint, store
 from jamtools.certificate import Certificate, certify
-from jamtools.cusps import Clarke, CuspCount
+from jamtools.cusps.counting import CuspCount
+from jamtools.cusps.subgradient import Clarke
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import CONTACT, Loss

@@ -13,10 +13,14 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.func import jacrev
 
-import jamtools.cusps
+import jamtools.cusps.counting
+import jamtools.cusps.preactivations
+import jamtools.cusps.subgradient
 import jamtools.linalg.bounded_least_squares
 from jamtools import store
-from jamtools.cusps import EDGES, OUTSIDE, clarke, count, fresh_patterns, profile
+from jamtools.cusps.counting import OUTSIDE, count
+from jamtools.cusps.preactivations import EDGES, fresh_patterns, profile
+from jamtools.cusps.subgradient import clarke
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss

@@ -14,7 +14,8 @@ from torch.func import grad, jacrev
 
 import jamtools.tangent
 from jamtools import store
-from jamtools.cusps import Clarke, Kinks, clarke, count
+from jamtools.cusps.counting import count
+from jamtools.cusps.subgradient import Clarke, Kinks, clarke
 from jamtools.errors import InputError
 from jamtools.hessian import hessian
 from jamtools.network.architecture import Architecture

@@ -25,7 +25,9 @@ from jamtools.cli.session import Session
 if TYPE_CHECKING:
     import torch
 
-    from jamtools.cusps import Clarke, CuspCount, Profile
+    from jamtools.cusps.counting import CuspCount
+    from jamtools.cusps.preactivations import Profile
+    from jamtools.cusps.subgradient import Clarke
     from jamtools.network.architecture import Architecture
     from jamtools.network.loss import Loss
     from jamtools.store import Member
@@ -149,7 +151,8 @@ def _record(
     """One run's JSON line."""
     import torch
 
-    from jamtools import cusps
+    from jamtools.cusps.counting import count
+    from jamtools.cusps.preactivations import fresh_patterns, profile
     from jamtools.network.architecture import Architecture
     from jamtools.network.loss import Loss
 
@@ -160,11 +163,11 @@ def _record(
         session.note(f"{member.name}: its parameters are not finite: no cusps to count; it diverged")
         nothing = dict.fromkeys(("tolerance", *COUNTS, "n_cusps_per_parameter", "gradient_norm"))
         return {**_head(member, arch), **nothing, **NOT_ASKED, "fresh": None, "layers": []}
-    found = cusps.count(theta, x, y, arch, loss, tolerance)
-    new, source = cusps.fresh_patterns(member.data, fresh, seed)
-    profiles = [cusps.profile(theta, x, arch, found), None]
+    found = count(theta, x, y, arch, loss, tolerance)
+    new, source = fresh_patterns(member.data, fresh, seed)
+    profiles = [profile(theta, x, arch, found), None]
     if new is not None:
-        profiles[1] = cusps.profile(theta, torch.as_tensor(new).to(theta), arch, found)
+        profiles[1] = profile(theta, torch.as_tensor(new).to(theta), arch, found)
     return {
         **_head(member, arch),
         **{name: getattr(found, name) for name in ("tolerance", *COUNTS)},
@@ -185,14 +188,14 @@ def _head(member: Member, arch: Architecture) -> dict[str, Any]:
 
 def _clarke(member: Member, point: Point, curvature: bool | None, session: Session) -> dict[str, Any]:
     """The norms of the gradient and of the subdifferential's smallest element; null where not asked."""
-    from jamtools import cusps
+    from jamtools.cusps.subgradient import clarke
     from jamtools.errors import InputError
 
     info = member.run.info
     if info["loss"] != "hinge" or not info["n_unsatisfied"]:
         return {"gradient_norm": info["grad_norm"], **NOT_ASKED}
     try:
-        end = cusps.clarke(*point)
+        end = clarke(*point)
     except InputError as error:
         session.note(f"{member.name}: no Clarke norm: {error}")
         return {"gradient_norm": info["grad_norm"], **NOT_ASKED}
@@ -231,7 +234,7 @@ def _lagrangian(
 
 def _layer(found: CuspCount, profiles: list[Profile | None], j: int) -> dict[str, Any]:
     """One layer's counts, masses and histograms; densities are per rms of z, over training or fresh pairs."""
-    from jamtools.cusps import EDGES
+    from jamtools.cusps.preactivations import EDGES
 
     layer = found.per_layer[j]
     train, fresh = ((None, None) if p is None else (p.mass[j], _short(p.density[j])) for p in profiles)

@@ -1,0 +1,1 @@
+"""Where ReLU has a kink: the number of cusps N_c, pre-activations, the smallest subgradient."""
