@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools import hessian
+from jamtools.hessian import assembly
 from jamtools.network.architecture import Architecture
 from jamtools.network.effective import effective_parameters
 from jamtools.network.initialisation import initial_parameters
@@ -124,10 +124,10 @@ def status(name: str) -> int:
 def beyond(arch: Architecture, P: int) -> int:
     """Bytes at the peak of hessian() beyond H0 and Hp; to be called in a fresh process."""
     small = Architecture(arch.d, 4, 2, arch.activation)
-    hessian.hessian(*point(small, 2000), small, Loss("hinge", 0.5, 2000))  # libraries have loaded and set up
+    assembly.hessian(*point(small, 2000), small, Loss("hinge", 0.5, 2000))  # libraries have loaded and set up
     theta, x, y = point(arch, P)
     before = status("VmRSS")
-    hessian.hessian(theta, x, y, arch, Loss("hinge", 0.5, P))
+    assembly.hessian(theta, x, y, arch, Loss("hinge", 0.5, P))
     return status("VmHWM") - before - 16 * arch.n_parameters**2
 
 
@@ -154,7 +154,7 @@ def case(arch: Architecture, seconds: float, n_rows: int) -> None:
     print(f"{arch.activation}, d=h={arch.d} L={arch.depth}, Ñ={n}, N_Δ={P}")
     h0_line(arch, theta, x, loss, seconds, n_rows)
     hp_line(arch, theta, x, y, loss, seconds, n_rows)
-    assemble = partial(hessian.hessian, theta, x, y, arch, loss)
+    assemble = partial(assembly.hessian, theta, x, y, arch, loss)
     H = assemble().H
     ours, values, vectors = best(
         seconds, assemble, lambda: torch.linalg.eigvalsh(H), lambda: torch.linalg.eigh(H)
@@ -165,7 +165,7 @@ def case(arch: Architecture, seconds: float, n_rows: int) -> None:
     line("H0 and Hp; eigenvalues of H", ours, values)
     line("H0 and Hp; eigenvectors as well", ours, vectors)
     peak, one = in_child(beyond, arch, P) / 2**20, 8 * n * n / 2**20
-    block = hessian.needed(arch) / 2**20 - 3 * one
+    block = assembly.needed(arch) / 2**20 - 3 * one
     print(
         f"    beyond: {peak:.0f} MiB; announced: {one:.0f} (a third matrix) + {block:.0f} (a block)",
         flush=True,
@@ -173,9 +173,9 @@ def case(arch: Architecture, seconds: float, n_rows: int) -> None:
 
 
 def h0_line(arch: Architecture, theta: Tensor, x: Tensor, loss: Loss, seconds: float, n_rows: int) -> None:
-    passes = hessian.Passes(layers_of(theta, arch), x, torch.ones(len(x), 1), arch, loss)
+    passes = assembly.Passes(layers_of(theta, arch), x, torch.ones(len(x), 1), arch, loss)
     fail = torch.ones(len(x), 1, dtype=torch.bool)
-    ours, one = best(seconds, lambda: hessian.h0(passes, fail), product())
+    ours, one = best(seconds, lambda: assembly.h0(passes, fail), product())
     part = min(len(x), 5 * n_rows)
     rows = torch.func.vmap(torch.func.grad(lambda t, one: f(t, one[None], arch)[0]), (None, 0))(
         theta, x[:part]
@@ -188,13 +188,13 @@ def h0_line(arch: Architecture, theta: Tensor, x: Tensor, loss: Loss, seconds: f
 def hp_line(
     arch: Architecture, theta: Tensor, x: Tensor, y: Tensor, loss: Loss, seconds: float, n_rows: int
 ) -> None:
-    passes = hessian.Passes(layers_of(theta, arch), x, y, arch, loss)
+    passes = assembly.Passes(layers_of(theta, arch), x, y, arch, loss)
     fail = torch.ones(len(x), 1, dtype=torch.bool)
     reference, chosen = (
         BackwardRows(theta, x, y, arch),
         range(0, arch.n_parameters, arch.n_parameters // n_rows),
     )
-    assemble = partial(hessian.hp, passes, fail)
+    assemble = partial(assembly.hp, passes, fail)
     ours, theirs = best(seconds, assemble, lambda: reference.rows(chosen))
     Hp = assemble()
     error = (Hp[chosen] - reference.rows(chosen)).abs().max() / Hp.abs().max()

@@ -23,7 +23,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from jamtools.hessian import Passes, convex_part, h0
+from jamtools.hessian.assembly import Passes, convex_part, h0
 from jamtools.network.activations import Activation
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss

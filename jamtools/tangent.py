@@ -30,7 +30,7 @@ from torch import Tensor
 from jamtools.cusps.counting import CuspCount
 from jamtools.cusps.subgradient import Clarke, Kinks
 from jamtools.errors import InputError
-from jamtools.hessian import hessian
+from jamtools.hessian.assembly import hessian
 from jamtools.linalg.eigenvalues import eigenvalues
 from jamtools.linalg.subspace import project_out
 from jamtools.network.architecture import Architecture

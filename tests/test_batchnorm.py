@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from jamtools.cusps.counting import count
-from jamtools.decomposition import spectrum_of
 from jamtools.descent import Place, train
 from jamtools.errors import InputError
-from jamtools.hessian import hessian
+from jamtools.hessian.assembly import hessian
+from jamtools.hessian.exact import spectrum_of
 from jamtools.network import batch_norm, effective
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools import decomposition, findings
-from jamtools.decomposition import Wanted, spectrum_of
 from jamtools.descent import train
 from jamtools.errors import CheckError, InputError
+from jamtools.hessian import exact, summary
+from jamtools.hessian.exact import Wanted, spectrum_of
 from jamtools.linalg.eigenvalues import eigenvalues
 from jamtools.network.architecture import Architecture
 from jamtools.network.symmetry import scale_generators
@@ -131,7 +131,7 @@ def test_a_scaled_matrix_has_the_same_counts(scale):
     for name, matrix in matrices.items():
         small, large = (eigenvalues(torch.from_numpy(matrix * factor), name) for factor in (scale, 1.0))
         assert (small.n_zero, small.n_negative) == (large.n_zero, large.n_negative)
-        moments = [findings._of_Hp(found, {"final_loss": 0.0}) for found in (small, large)]
+        moments = [summary._of_Hp(found, {"final_loss": 0.0}) for found in (small, large)]
         for field in ("asymmetry_Hp", "odd_moment_3_Hp", "odd_moment_5_Hp"):
             assert moments[0][field] == pytest.approx(moments[1][field])
 
@@ -172,8 +172,8 @@ def test_asymmetry_is_the_kolmogorov_smirnov_distance():
     rng = np.random.default_rng(0)
     values = np.concatenate([rng.exponential(1, 200), -rng.exponential(1.5, 150), np.zeros(20)])
     expected = ks_2samp(values[values > 0], -values[values < 0]).statistic
-    assert findings.asymmetry(values, 0.0) == pytest.approx(expected)
-    assert findings.asymmetry(np.array([1.0, 2.0]), 0.0) is None
+    assert summary.asymmetry(values, 0.0) == pytest.approx(expected)
+    assert summary.asymmetry(np.array([1.0, 2.0]), 0.0) is None
 
 
 def test_a_satisfied_run_has_nothing_to_say():
@@ -219,8 +219,8 @@ def test_a_card_whose_solver_fails_hands_over_to_the_cpu():
         return matrix.sum()
 
     with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning, match="the CPU takes over"):
-        patch.setattr(decomposition, "eigenvalues", solver)
-        assert decomposition._eigenvalues(Elsewhere(), "H", 0) == 3
+        patch.setattr(exact, "eigenvalues", solver)
+        assert exact._eigenvalues(Elsewhere(), "H", 0) == 3
 
 
 @pytest.mark.gpu

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jamtools.decomposition import spectrum_of
 from jamtools.descent import train
 from jamtools.errors import CheckError
-from jamtools.estimation import Sampling, estimate
+from jamtools.hessian.exact import spectrum_of
+from jamtools.hessian.matrix_free import Sampling, estimate
+from jamtools.hessian.products import Products
 from jamtools.network.architecture import Architecture
-from jamtools.products import Products
 from jamtools.protocols import Settings, with_options
 from jamtools.records import SPECTRUM_FIELDS
 from tests import oracle

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from jamtools.errors import InputError
-from jamtools.hessian import hessian
+from jamtools.hessian.assembly import hessian
+from jamtools.hessian.products import Products
 from jamtools.linalg.extreme_eigenvalues import _Search, extremes
 from jamtools.linalg.operator import Operator, dense
 from jamtools.network.symmetry import ScaleGenerators
-from jamtools.products import Products
 from tests.test_lanczos import network, planted
 
 

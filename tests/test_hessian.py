@@ -9,9 +9,9 @@ import sys
 import pytest
 import torch
 
-import jamtools.hessian
+import jamtools.hessian.assembly
 from jamtools.errors import InputError
-from jamtools.hessian import hessian
+from jamtools.hessian.assembly import hessian
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
@@ -56,8 +56,8 @@ def test_h0_and_hp_equal_their_definitions_by_autograd(case):
 def test_blocks_of_patterns_and_panels_change_nothing_but_round_off(case, monkeypatch):
     arch, theta, x, y, loss = case
     whole = hessian(theta, x, y, arch, loss)
-    monkeypatch.setattr(jamtools.hessian, "BLOCK_PATTERNS", 7)
-    monkeypatch.setattr(jamtools.hessian, "PANEL", 5)
+    monkeypatch.setattr(jamtools.hessian.assembly, "BLOCK_PATTERNS", 7)
+    monkeypatch.setattr(jamtools.hessian.assembly, "PANEL", 5)
     parts = hessian(theta, x, y, arch, loss)
     for name in ("H0", "Hp"):
         a, b = getattr(whole, name), getattr(parts, name)

@@ -10,7 +10,8 @@ import torch
 from scipy import stats
 
 from jamtools.errors import CheckError, InputError
-from jamtools.hessian import hessian
+from jamtools.hessian.assembly import hessian
+from jamtools.hessian.products import Products
 from jamtools.linalg.lanczos import probe
 from jamtools.linalg.operator import Operator, dense
 from jamtools.linalg.subspace import project_out
@@ -18,7 +19,6 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
 from jamtools.network.symmetry import ScaleGenerators, scale_generators
-from jamtools.products import Products
 from tests import oracle
 
 #: All the counts of one test leave their intervals together with this chance at most, if the intervals hold.

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import nn
 
+import jamtools.hessian.products
 import jamtools.network.symmetry
-import jamtools.products
 from jamtools.errors import InputError
-from jamtools.hessian import hessian
+from jamtools.hessian.assembly import hessian
+from jamtools.hessian.products import NAMES, Products
 from jamtools.linalg.eigenvalues import eigenvalues
 from jamtools.linalg.subspace import project_out
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.symmetry import ScaleGenerators, scale_generators
-from jamtools.products import NAMES, Products
 from tests import oracle
 
 CASES = [
@@ -66,8 +66,10 @@ def test_products_with_h_are_the_derivative_of_the_gradient(case):
 def test_blocks_of_patterns_change_nothing_but_round_off(case, monkeypatch):
     V = vectors(case[3].n_parameters, 3)
     whole = {name: Products(*case).product(name, V) for name in NAMES}
-    per_pattern = 3 * (jamtools.products.GROUP + 1) * sum(out + fan_in for out, fan_in in case[3].shapes)
-    monkeypatch.setattr(jamtools.products, "BLOCK_NUMBERS", 7 * per_pattern)
+    per_pattern = (
+        3 * (jamtools.hessian.products.GROUP + 1) * sum(out + fan_in for out, fan_in in case[3].shapes)
+    )
+    monkeypatch.setattr(jamtools.hessian.products, "BLOCK_NUMBERS", 7 * per_pattern)
     parts = Products(*case)
     assert parts.n_unsatisfied == int((case[4].gaps(oracle.f(case[3], case[0], case[1]), case[2]) > 0).sum())
     for name in NAMES:
@@ -199,5 +201,5 @@ def test_memory_grows_neither_with_the_square_of_the_parameters_nor_with_pattern
     n, few, many = map(int, done.stdout.split())
     assert many < 8 * n**2 / 10, "a tenth of one dense matrix, the interpreter and torch included"
     data = 8 * 5000 * 100 * 4  # x, and what making it takes
-    block = 8 * jamtools.products.BLOCK_NUMBERS
+    block = 8 * jamtools.hessian.products.BLOCK_NUMBERS
     assert many - few < data + block

@@ -17,7 +17,7 @@ from jamtools import store
 from jamtools.cusps.counting import count
 from jamtools.cusps.subgradient import Clarke, Kinks, clarke
 from jamtools.errors import InputError
-from jamtools.hessian import hessian
+from jamtools.hessian.assembly import hessian
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of

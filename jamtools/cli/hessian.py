@@ -137,7 +137,8 @@ def hessian(
     """
     _check(method, inertia, matrices, vectors, dtype, (probes, steps, extremes, layers or None, seed))
     session = Session(NAME, output, quiet, binary=True)
-    from jamtools import decomposition, estimation, store
+    from jamtools import store
+    from jamtools.hessian import exact, matrix_free
     from jamtools.records import PARTS
 
     everyone, provenance = store.read_ensemble(files)
@@ -147,16 +148,16 @@ def hessian(
     where = session.torch_setup(device, dtype, threads)
     take: Callable[[Member], Spectrum]
     if method == "exact":
-        wanted = decomposition.Wanted(only or PARTS, matrices, vectors, inertia)
-        take = lambda m: decomposition.spectrum_of(m.run, m.data, *where, wanted=wanted)
-        need = lambda info: decomposition.needed(info, wanted)
+        wanted = exact.Wanted(only or PARTS, matrices, vectors, inertia)
+        take = lambda m: exact.spectrum_of(m.run, m.data, *where, wanted=wanted)
+        need = lambda info: exact.needed(info, wanted)
     else:
         ends = max(vectors, 1) if extremes is None else extremes
-        sampling = estimation.Sampling(
+        sampling = matrix_free.Sampling(
             only or PARTS, probes or 10, steps or 100, ends, seed or 0, layers, vectors > 0
         )
-        take = lambda m: estimation.estimate(m.run, m.data, *where, sampling=sampling)
-        need = estimation.needed
+        take = lambda m: matrix_free.estimate(m.run, m.data, *where, sampling=sampling)
+        need = matrix_free.needed
     _announce(session, members, need, where[0], max_memory)
     spectra = []
     with session.progress(NAME, total=len(members)) as update:

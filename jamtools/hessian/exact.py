@@ -1,4 +1,4 @@
-r"""The Hessian at the end of a run, taken apart: eigenvalues or signs of H = H0 + Hp, with what they say and every check.
+"""The Hessian at the end of a run, taken apart: eigenvalues or signs of H = H0 + Hp, with what they say and every check.
 
     rank H0 ≤ N_Δ,   (N - rank H0)/N: weight of the delta at 0 beside the Ñ - N symmetries,   C0 = N_-(Hp)/N
     stable: N_Δ ≥ N_-, and where cusps hold directions N_Δ ≥ N_- - N_c                       (N_- = N_-(Hp))
@@ -22,9 +22,9 @@ from torch import Tensor
 
 from jamtools.cusps.counting import count
 from jamtools.errors import CheckError
-from jamtools.findings import findings_of
-from jamtools.hessian import hessian
-from jamtools.hessian import needed as assembly
+from jamtools.hessian.assembly import hessian
+from jamtools.hessian.assembly import needed as assembly
+from jamtools.hessian.summary import findings_of
 from jamtools.linalg.eigenvalues import Eigenvalues, eigenvalues
 from jamtools.linalg.inertia import Inertia, inertia, n_below
 from jamtools.network.architecture import Architecture

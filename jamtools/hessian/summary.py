@@ -1,4 +1,4 @@
-r"""What the spectra of H, H0 and Hp say of a run.
+"""What the spectra of H, H0 and Hp say of a run.
 
     gap at the cut of H0     λ_{first above the zeros} / max |λ_zero|
     symmetry of Hp           D = sup_x |F_{λ>0}(x) - F_{-λ>0}(x)|,   m_k = tr Hp^k / √(tr Hp^{k-1} tr Hp^{k+1}),  k = 3, 5
@@ -25,6 +25,7 @@ from jamtools.records import Array
 OF_H0 = (
     "n_zero_H0", "rank_H0", "gap_H0", "relative_gap_H0", "delta_weight_H0", "largest_H0",
 )  # fmt: skip
+
 OF_HP = ("asymmetry_Hp", "odd_moment_3_Hp", "odd_moment_5_Hp", "scale_Hp")
 
 

@@ -1,4 +1,4 @@
-r"""The spectra of H, H0 and Hp estimated from products with vectors: for networks whose matrices do not fit.
+"""The spectra of H, H0 and Hp estimated from products with vectors: for networks whose matrices do not fit.
 
     density(λ) = Ñ Σ_i w_i δ_σ(λ - θ_i),    N(λ < x) = Ñ Σ_{θ_i < x} w_i,    mass at zero of H0: no smearing
 
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from jamtools.cusps.counting import count
+from jamtools.hessian.products import Products
 from jamtools.linalg.extreme_eigenvalues import Ritz, extremes
 from jamtools.linalg.lanczos import probe
 from jamtools.linalg.operator import Operator
@@ -25,7 +26,6 @@ from jamtools.linalg.quadrature import Density, Quadrature
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss, column
 from jamtools.network.symmetry import ScaleGenerators
-from jamtools.products import Products
 from jamtools.records import PARTS, SPECTRUM_FIELDS, Array, Dataset, Run, Spectrum, check_finite
 
 #: Of the Krylov basis of the extreme eigenvalues and of a product, in vectors [Ñ].

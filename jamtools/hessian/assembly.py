@@ -1,4 +1,4 @@
-r"""The Hessian of the hinge loss at a point, split in two: H = H0 + Hp.
+"""The Hessian of the hinge loss at a point, split in two: H = H0 + Hp.
 
     H0 = (1/P) Σ_{µ∈m} ∇Δ_µ ⊗ ∇Δ_µ        Hp = (1/P) Σ_{µ∈m} Δ_µ ∇⊗∇Δ_µ        m: the unsatisfied patterns
 
@@ -35,8 +35,10 @@ from jamtools.network.passes import Layers, State, backward, forward, layers_of
 
 #: Patterns are taken in blocks whose intermediate arrays stay below this many numbers (64 MB in float64),
 BLOCK_NUMBERS = 1 << 23
+
 #: and of no more patterns than this: the arrays had better stay in the cache.
 BLOCK_PATTERNS = 1024
+
 #: Rows of a panel of H0: of the panels on the diagonal half is computed in vain.
 PANEL = 128
 
