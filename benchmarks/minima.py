@@ -24,11 +24,11 @@ from statistics import median
 import torch
 from torch import nn
 
-from jamtools.certificate import certify
 from jamtools.cusps.counting import count
 from jamtools.cusps.subgradient import clarke
 from jamtools.data.sphere import random_sphere
 from jamtools.machine import available_cores
+from jamtools.minima.certificate import certify
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.certificate import certify
 from jamtools.engines.base import Engine
 from jamtools.engines.batch.engine import BatchEngine, Seat, fits_batch
 from jamtools.engines.batch.scheduler import BURST, paced
@@ -27,12 +26,13 @@ from jamtools.engines.torch_engine import TorchEngine
 from jamtools.errors import InputError
 from jamtools.history import History, rows_of
 from jamtools.keeping import State
+from jamtools.minima.certificate import certify
+from jamtools.minima.newton import NewtonEngine, require
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import CONTACT, Loss, column
 from jamtools.network.problem import Objective
 from jamtools.network.symmetry import balanced
-from jamtools.newton import NewtonEngine, require
 from jamtools.protocols import Settings, measured_steps
 from jamtools.records import Dataset, Run
 

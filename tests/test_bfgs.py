@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools.bfgs import C1, C2, LONGEST, Bfgs
+from jamtools.minima.bfgs import C1, C2, LONGEST, Bfgs
 
 
 def quadratic(A, b):

@@ -10,20 +10,21 @@ import pytest
 import torch
 from torch import Tensor
 
-import jamtools.certificate
+import jamtools.minima.certificate
+import jamtools.minima.first_order
 from jamtools import checkpoint, store
-from jamtools.certificate import Certificate, certify
 from jamtools.cusps.counting import CuspCount
 from jamtools.cusps.subgradient import Clarke
 from jamtools.errors import InputError
+from jamtools.minima.certificate import Certificate, certify
+from jamtools.minima.second_order import Curvature, Lagrangian
+from jamtools.minima.verification import Verification, verify
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import CONTACT, Loss
 from jamtools.network.passes import forward, layers_of
 from jamtools.network.roundoff import gap_errors, loss_error
 from jamtools.network.symmetry import balanced
 from jamtools.records import Dataset, Run, Runs
-from jamtools.tangent import Curvature, Lagrangian
-from jamtools.verification import Verification, verify
 from tests import artefacts, oracle
 from tests.commands import jam
 from tests.planted import Point, stationary
@@ -208,7 +209,7 @@ def test_what_cannot_be_taken(monkeypatch):
         certify(theta, x, y, arch, Loss("cross-entropy", 0.0, 7))
     with pytest.raises(InputError, match="batch normalisation"):
         certify(theta, x, y, replace(arch, batch_norm=True), loss)
-    monkeypatch.setattr(jamtools.tangent, "LARGEST", 3)
+    monkeypatch.setattr(jamtools.minima.second_order, "LARGEST", 3)
     found = certify(theta, x, y, arch, loss)
     assert not found.certified and "4 parameters, 5 matrices of" in found.obstacle
 

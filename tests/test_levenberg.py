@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from jamtools.data.sphere import random_sphere
-from jamtools.levenberg import Dual, Levenberg, Primal
+from jamtools.minima.levenberg_marquardt import Dual, Levenberg, Primal
+from jamtools.minima.softplus_path import FIRST, LAST, Path, scales, softened
 from jamtools.network.activations import Activation
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss, column
 from jamtools.network.passes import forward, layers_of
-from jamtools.smoothing import FIRST, LAST, Path, scales, softened
 
 
 def problem(activation, P, width=4, depth=2, seed=0):

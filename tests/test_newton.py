@@ -12,16 +12,16 @@ import torch
 from jamtools.data.sphere import random_sphere
 from jamtools.descent import train, train_many
 from jamtools.errors import InputError
+from jamtools.minima.cusp_newton import polish
+from jamtools.minima.newton import NewtonEngine
+from jamtools.minima.verification import verify
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import CONTACT, Loss, column
 from jamtools.network.problem import Objective
-from jamtools.newton import NewtonEngine
-from jamtools.polish import polish
 from jamtools.protocols import NEWTON_STEPS, Settings, with_options
 from jamtools.records import Dataset
 from jamtools.training import Job, Place, Training
-from jamtools.verification import verify
 
 ARCH = Architecture(4, 4, 2)
 

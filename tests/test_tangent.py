@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 from torch.func import grad, jacrev
 
-import jamtools.tangent
+import jamtools.minima.second_order
 from jamtools import store
 from jamtools.cusps.counting import count
 from jamtools.cusps.subgradient import Clarke, Kinks, clarke
 from jamtools.errors import InputError
 from jamtools.hessian.assembly import hessian
+from jamtools.minima.second_order import Lagrangian, lagrangian
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
 from jamtools.network.symmetry import scale_generators
 from jamtools.records import Dataset, Runs
-from jamtools.tangent import Lagrangian, lagrangian
 from tests import artefacts, oracle
 from tests.commands import jam
 from tests.test_cusps import made_run, plant
@@ -366,7 +366,7 @@ def test_more_cusps_than_parameters_leave_the_output_s_bias():
 
 def test_too_many_parameters_are_refused_with_numbers(monkeypatch):
     point = planted(1)
-    monkeypatch.setattr(jamtools.tangent, "LARGEST", 30)
+    monkeypatch.setattr(jamtools.minima.second_order, "LARGEST", 30)
     with pytest.raises(InputError, match=r"31 parameters, 5 matrices of 0\.0 GB each, expected at most 30"):
         curvature_of(*point)
 

@@ -212,18 +212,18 @@ def _lagrangian(
     member: Member, point: Point, end: Clarke, curvature: bool | None, session: Session
 ) -> dict[str, Any] | None:
     """Second order on the cusps' tangent spaces; None where it is not asked for or too large."""
-    from jamtools import tangent
     from jamtools.errors import InputError
+    from jamtools.minima import second_order
 
     n = member.run.info["n_parameters"]
-    if curvature is None and n > tangent.AUTOMATIC:
+    if curvature is None and n > second_order.AUTOMATIC:
         session.note(
-            f"{member.name}: {n} parameters, no curvature above {tangent.AUTOMATIC} unless with --curvature"
+            f"{member.name}: {n} parameters, no curvature above {second_order.AUTOMATIC} unless with --curvature"
         )
-    if not (n <= tangent.AUTOMATIC if curvature is None else curvature):
+    if not (n <= second_order.AUTOMATIC if curvature is None else curvature):
         return None
     try:
-        found = tangent.lagrangian(*point, end)
+        found = second_order.lagrangian(*point, end)
     except InputError as error:
         session.note(f"{member.name}: no curvature: {error}")
         return None

@@ -181,7 +181,7 @@ def verify_runs(session: Session, source: str, threads: int, require: str | None
 
 
 def _verified(member: Member) -> dict[str, Any]:
-    from jamtools.verification import verify
+    from jamtools.minima.verification import verify
 
     try:
         found = verify(member.run, member.data)

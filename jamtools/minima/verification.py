@@ -1,4 +1,4 @@
-r"""Whether what a stored run says of its end point is so: everything again, from theta and the data alone.
+"""Whether what a stored run says of its end point is so: everything again, from theta and the data alone.
 
     Δ_µ, N_Δ, contacts, L       within the round-off of roundoff.py, no sign of a gap but those that round-off decides
     certified                   the certificate holds anew
@@ -15,23 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from jamtools.certificate import (
-    STATIONARY,
-    TOLERANCE,
-    TRIALS,
-    Certificate,
-    certify,
-)
 from jamtools.cusps.counting import count
 from jamtools.errors import InputError
+from jamtools.minima.certificate import TOLERANCE, TRIALS, Certificate, certify
+from jamtools.minima.first_order import STATIONARY, Point, active_cusps, gradient_scale
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import CONTACT, Loss
 from jamtools.network.roundoff import gap_errors, loss_error
-from jamtools.point import Point, active_cusps, gradient_scale
 from jamtools.records import CERTIFICATE, Array, Dataset, Run
 
 #: Stored forces agree to this part of the largest: they follow multipliers that are stored to the last digit.
 FORCES = 1e-9
+
 #: What a run that claims no certificate is told begins with this.
 SILENT = "claims nothing"
 

@@ -1,4 +1,4 @@
-r"""Second order at a point on cusps: the curvature of the Lagrangian on the tangent space of the cusps.
+"""Second order at a point on cusps: the curvature of the Lagrangian on the tangent space of the cusps.
 
     M = {W: z_i(W) = 0, i ∈ A},        𝓛(W) = L(W) with λ_i z_i in the place of ρ(z_i), i ∈ A
 
@@ -40,8 +40,10 @@ from jamtools.network.symmetry import scale_generators
 
 #: Up to this many parameters the command looks at the curvature unasked: 7 s on one core.
 AUTOMATIC = 3000
+
 #: Above this many the dense matrices are refused: each takes 3.2 GB.
 LARGEST = 20_000
+
 #: Matrices Ñ × Ñ that live at one time: H0, Hp, their sum, its projection and what the eigensolver takes.
 MATRICES = 5
 

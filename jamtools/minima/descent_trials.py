@@ -1,4 +1,4 @@
-r"""Attempts to find a lower loss near a point that is said to be a minimum.
+"""Attempts to find a lower loss near a point that is said to be a minimum.
 
     L(W + δ) < L(W) - error - Σ_i |u_i z_i| - ‖g‖ ‖δ‖
 
@@ -20,17 +20,21 @@ import torch
 from torch import Tensor
 
 from jamtools.linalg.extreme_eigenvalues import extremes
+from jamtools.minima.cusp_manifold import Surface
 from jamtools.network.passes import backward, forward, gradient, layers_of
-from jamtools.surface import Surface
 
 #: Sizes of the kicks, as parts of ‖W‖: near jamming the curvature changes within √Δ, so that the smallest count as well.
 SIZES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+
 #: Steps of a descent, and halvings of one step.
 STEPS, HALVINGS = 12, 30
+
 #: Directions of least curvature that are mixed, and the products spent on finding them.
 SOFT, PRODUCTS = 3, 150
+
 #: Residuals that end that search earlier, as a part of the largest curvature.
 SOFTNESS = 1e-6
+
 #: The stream of the kicks: apart from those that made the dataset and theta0 of the same seed.
 KICKS = 3000
 

@@ -1,4 +1,4 @@
-r"""BFGS on a loss that need not be smooth: descent to a minimum that sits on cusps.
+"""BFGS on a loss that need not be smooth: descent to a minimum that sits on cusps.
 
     d = -V ∇L,      W ← W + s,  s = t d,      y = ∇L(W + s) - ∇L(W),      r = 1 / s·y
     V ← V + u sᵀ + s uᵀ,      u = r [½ (1 + r yᵀV y) s - V y]
@@ -24,8 +24,10 @@ from torch import Tensor
 
 #: The constants of the weak Wolfe conditions; c₂ < 1 keeps s·y > 0.
 C1, C2 = 1e-4, 0.9
+
 #: Halvings and doublings of a line search at most: 2⁻⁵⁰ is below round-off.
 TRIALS = 50
+
 #: The first step, and the longest one, in norms of W.
 START, LONGEST = 1e-3, 0.1
 

@@ -1,4 +1,4 @@
-r"""Levenberg–Marquardt on the gaps of the unsatisfied patterns.
+"""Levenberg–Marquardt on the gaps of the unsatisfied patterns.
 
     (B + µ b) δ = -∇L,      B = H0 + Σ_µ Σ_jn w ∂z_jn ⊗ ∂z_jn,      b = tr B / Ñ
 

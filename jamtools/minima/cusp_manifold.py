@@ -1,4 +1,4 @@
-r"""The manifold M of the cusps at a point, and the smooth function 𝓛 that the loss is on it.
+"""The manifold M of the cusps at a point, and the smooth function 𝓛 that the loss is on it.
 
     M = {W: z_i(W) = 0},        F(W) = (f_µ(W) of the unsatisfied, z_i(W)) with ρ(z) = σ z, σ fixed,        𝓛 = ℓ(f)
 
@@ -26,8 +26,10 @@ from jamtools.network.symmetry import scale_generators
 
 #: Kicks for differences of ∇𝓛, as a part of ‖W‖: the error of a central difference is its square.
 DIFFERENCE = 1e-5
+
 #: The kick that shows the rank of ∇F around, as a part of ‖W‖.
 AROUND = 1e-3
+
 #: Newton's steps back onto M: each gains a factor of the kick.
 BACK = 6
 

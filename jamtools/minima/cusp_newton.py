@@ -1,4 +1,4 @@
-r"""Newton's method on the cusps: from near a minimum to the minimum, to round-off.
+"""Newton's method on the cusps: from near a minimum to the minimum, to round-off.
 
     ∇𝓛(W, λ) = 0,      z_i(W) = 0  for the active cusps i ∈ A,      𝓛: L with λ_i z_i in the place of ρ(z_i)
 
@@ -22,22 +22,26 @@ from torch import Tensor
 from jamtools.cusps.counting import CuspCount, count
 from jamtools.cusps.subgradient import Kinks
 from jamtools.linalg.subspace import orthonormal_basis, pseudo_inverse
+from jamtools.minima.first_order import gradient_scale
+from jamtools.minima.second_order import in_units
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import layers_of
 from jamtools.network.symmetry import scale_generators
-from jamtools.point import gradient_scale
-from jamtools.tangent import in_units
 
 #: Tolerances for the cusps, in rms of the layer, in the order tried: what descends stops with its cusps at 10⁻⁵ to 10⁻⁹
 #: rms, and the smooth pre-activations that a tolerance takes in by chance have no multiplier inside (0, 1).
 TOLERANCES = (1e-5, 1e-4, 1e-3, 1e-6)
+
 #: Steps at most, and how much each has to shorten the residual to go on.
 STEPS, SHORTER = 12, 0.5
+
 #: ‖g‖ of its terms, and |z| of the layer's rms, at which there is nothing left but round-off.
 ARRIVED = 1e-11
+
 #: A first ‖g‖ above this is no neighbourhood of a minimum on these cusps.
 NEAR = 0.1
+
 #: Linearisations of g(λ), which is not linear where a pattern has cusps in several layers.
 LINEARISATIONS = 8
 

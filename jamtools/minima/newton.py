@@ -1,4 +1,4 @@
-r"""To a minimum, not just towards one: the second-order dynamics.
+"""To a minimum, not just towards one: the second-order dynamics.
 
     ReLU    softplus_β, β ↑ (smoothing.py)  →  BFGS at β = ∞ (bfgs.py)  ⇄  Newton on the cusps (polish.py)
     else    Levenberg–Marquardt (levenberg.py)  →  BFGS  ⇄  Newton
@@ -21,31 +21,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.bfgs import Bfgs
 from jamtools.engines.kernel.problem import Call
 from jamtools.errors import InputError
-from jamtools.levenberg import Levenberg
+from jamtools.minima.bfgs import Bfgs
+from jamtools.minima.cusp_newton import polish
+from jamtools.minima.levenberg_marquardt import Levenberg
+from jamtools.minima.softplus_path import Path
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import layers_of
 from jamtools.network.problem import Objective
-from jamtools.polish import polish
-from jamtools.smoothing import Path
 
 #: Levenberg–Marquardt on the exact loss ends once so many steps lowered it by less than this part.
 STALL, LITTLE = 5, 1e-2
+
 #: Iterations of BFGS between two looks at its progress, at least; as many as parameters if that is more.
 LOOK = 100
+
 #: The loss falls by less than this part from look to look before Newton's method is tried; a tenth of it the next time.
 SLOW, SLOWER = 1e-3, 0.1
+
 #: BFGS that comes to a stand where Newton does not arrive begins anew so many times.
 RESTARTS = 8
+
 #: A kick along a direction of negative curvature, in norms of W.
 KICK = 1e-4
+
 #: The same in a random direction, where the descent came to a stand without a minimum.
 SHAKE = 1e-5
+
 #: A shake lifts the loss by this part of it at most.
 LIFT = 1e-6
+
 #: Below this part of ε² every Δ is below the part SMALL of ε, for any P below SMALL² / 2 TINY, five million.
 TINY, SMALL = 1e-17, 1e-5
 

@@ -1,4 +1,4 @@
-r"""The certificate of a minimum: that no theta nearby has a lower loss, from theta and the data alone.
+"""The certificate of a minimum: that no theta nearby has a lower loss, from theta and the data alone.
 
     satisfied    every Δ_µ ≤ CONTACT ε
     jammed       L ≥ 𝓛 near W, L = 𝓛 at W, and W is a minimum of 𝓛 on the cone that L - 𝓛 leaves:
@@ -30,25 +30,24 @@ from torch import Tensor
 from jamtools.cusps.counting import CuspCount, count
 from jamtools.cusps.subgradient import Clarke, Kinks, clarke
 from jamtools.errors import CheckError, InputError
+from jamtools.minima.cusp_manifold import Surface
+from jamtools.minima.descent_trials import attempt
+from jamtools.minima.first_order import Point, _FirstOrder, active_cusps, idle
+from jamtools.minima.second_order import Lagrangian, lagrangian
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import CONTACT, Loss
 from jamtools.network.roundoff import loss_error
-from jamtools.point import Point, active_cusps, gradient_scale, idle
 from jamtools.records import CERTIFICATE
-from jamtools.roundoff import force_errors
-from jamtools.surface import Surface
-from jamtools.tangent import Lagrangian, lagrangian
-from jamtools.trials import attempt
 
 #: An active cusp: |z| up to this many rms of its layer. A minimiser leaves them at 10⁻¹³, and of 10⁶ smooth
 #: pre-activations one in ten thousand networks has one within.
 TOLERANCE = 1e-10
-#: ‖g‖ below this part of √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖² is zero.
-STATIONARY = 1e-8
+
 #: Attempts to find a lower loss.
 TRIALS = 12
 
 Integers = NDArray[np.int64]
+
 Floats = NDArray[np.float64]
 
 
@@ -173,70 +172,6 @@ def _jammed(point: Point, seen: dict[str, Any], seed: int, trials: int) -> Certi
     if trial.found:
         return replace(found, obstacle=f"a trial found a loss lower by {-trial.change:.1e} of it")
     return replace(found, certified=True)
-
-
-class _FirstOrder:
-    """What the forces and the smallest subgradient say; multipliers [n] as Kinks orders them."""
-
-    def __init__(self, point: Point, kinks: Kinks, cusps: CuspCount, multipliers: Tensor) -> None:
-        self.point, self.kinks, self.multipliers = point, kinks, multipliers
-        self.with_gradient = point.with_gradient
-        self.alive = ~idle(kinks)
-        self.force = torch.cat(kinks.forces(multipliers))
-        self.force_error = force_errors(kinks, multipliers, point.loss, point.errors[self.with_gradient])
-        self.gradient = float(kinks.gradient(multipliers).norm())
-        self.scale = gradient_scale(kinks, multipliers)
-        self.distances = [
-            z.abs() / (layer.scale or 1.0) for z, layer in zip(kinks.state.z[:-1], cusps.per_layer)
-        ]
-
-    @property
-    def off_zero(self) -> float:
-        """Σ |u_i z_i|: what the loss may lose before the cusps are at zero."""
-        z = torch.cat([layer[at] for layer, at in zip(self.kinks.state.z, self.kinks.at)])
-        return float((self.force * z).abs().sum())
-
-    @property
-    def obstacle(self) -> str | None:
-        force, error = self.force[self.alive], self.force_error[self.alive]
-        if bool((force < -error).any()):
-            n = int((force < -error).sum())
-            return f"{n} concave cusp{'s' * (n > 1)}, the largest force {float(force.min()):.1e}"
-        ratio = self.gradient / self.scale
-        if not ratio <= STATIONARY:
-            return f"the smallest subgradient is {ratio:.1e} of its terms"
-        if bool((force <= error).any()):
-            n = int((force <= error).sum())
-            return f"{n} cusp{'s' * (n > 1)} whose force is zero to round-off, which second order does not decide"
-        return None
-
-    def fields(self) -> dict[str, Any]:
-        """What of it a Certificate holds."""
-        alive, bound = self.alive.cpu().numpy(), (self.force / self.force_error)[self.alive]
-        at = active_cusps(self.kinks, self.with_gradient)[alive]
-        multipliers = self.multipliers.cpu().numpy()[alive]
-        size = torch.stack(self.distances)
-        inside = torch.zeros_like(size, dtype=torch.bool)
-        for layer, (patterns, neurons) in zip(inside, self.kinks.at):
-            layer[patterns, neurons] = True
-        return {
-            "n_cusps": len(at),
-            "n_idle": int((~alive).sum()),
-            "cusp_distance": _extreme(size[inside], torch.max),
-            "next_distance": _extreme(size[~inside], torch.min),
-            "gradient": self.gradient,
-            "scale": self.scale,
-            "smallest_force": _extreme(bound, torch.min),
-            "smallest_multiplier": float(multipliers.min()) if len(at) else None,
-            "largest_multiplier": float(multipliers.max()) if len(at) else None,
-            "cusps": at,
-            "multipliers": multipliers,
-            "forces": self.force.cpu().numpy()[alive] * self.point.force_units(at),
-        }
-
-
-def _extreme(values: Tensor, which: Any) -> float | None:
-    return float(which(values)) if values.numel() else None
 
 
 def _without(point: Point, kinks: Kinks, end: Clarke, keep: Tensor) -> tuple[Point, Clarke]:

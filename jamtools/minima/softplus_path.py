@@ -1,4 +1,4 @@
-r"""From a smooth landscape to that of ReLU: β is raised while Levenberg–Marquardt follows.
+"""From a smooth landscape to that of ReLU: β is raised while Levenberg–Marquardt follows.
 
     ρ_β(z) = log(1 + e^{βz}) / β,      ρ_β' = σ(βz),      ρ_β'' = β σ (1 - σ),      β_j = β / s_j
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from jamtools.levenberg import Levenberg
+from jamtools.minima.levenberg_marquardt import Levenberg
 from jamtools.network.activations import Activation
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
@@ -24,14 +24,19 @@ from jamtools.network.passes import forward, layers_of
 
 #: β where the path begins and where it ends: BFGS then goes on faster, from a loss that is the exact one to some per cent.
 FIRST, LAST = 2.5, 100.0
+
 #: Steps at one β at most; fewer once `STALL` of them lowered the loss by less than the part `LITTLE`.
 STEPS, STALL, LITTLE = 20, 5, 1e-3
+
 #: A loss below this part of FLOOR ε² is low enough for the next β, which may lift it to all of that.
 ENOUGH = 1e-1
+
 #: The loss may rise to RISE times itself when β does, or to this part of ε².
 RISE, FLOOR = 1.5, 4e-3
+
 #: Factors of β: the largest tried first, then its powers of this exponent, the least in any case.
 LARGEST, SHRINK, SMALLEST = 4.0, 0.7, 1.15
+
 #: Above βz = 40 the softplus is linear to round-off.
 LINEAR = 40.0
 

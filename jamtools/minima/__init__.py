@@ -1,0 +1,1 @@
+"""Finding a minimum of the loss, and proving that it is one."""
