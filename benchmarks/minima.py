@@ -34,7 +34,8 @@ from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset, Run
-from jamtools.training import Job, Place, Training
+from jamtools.training.job import Job, Place
+from jamtools.training.run import Training
 
 STEPS, LR = 40_000, 1e-3
 #: Steps of the reference that are timed.

@@ -22,11 +22,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from jamtools.descent import Job, Place, Training, train_many
 from jamtools.machine import available_cores
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset
+from jamtools.training.ensemble import train_many
+from jamtools.training.job import Job, Place
+from jamtools.training.run import Training
 
 CASES = [(10, 3, 800), (15, 3, 2000), (30, 3, 8000), (25, 5, 6000)]
 SECONDS = 2.0

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from train import Reference, dataset, rate, timed
 
-from jamtools.descent import Job, Place, Training
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset
-from jamtools.training import batch_engine
+from jamtools.training.job import Job, Place, batch_engine
+from jamtools.training.run import Training
 
 CASES = {"cuda": [(15, 15, 3, 2000), (51, 51, 3, 23_000)], "cpu": [(15, 15, 3, 2000)]}
 

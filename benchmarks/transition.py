@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from jamtools.data.sphere import random_sphere
-from jamtools.descent import Place
 from jamtools.network.architecture import Architecture
 from jamtools.outcomes import Question, Trials
 from jamtools.protocols import Settings, with_options
 from jamtools.sampling import LEAST, Goal, Pool, Scale, descend, located, seek
 from jamtools.threshold import Threshold
+from jamtools.training.job import Place
 from jamtools.verdicts import final
 
 #: N* of the simulated networks (d = 10, L = 3), spreads w of log N, and the lengths that are asked for.

@@ -25,13 +25,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import save
 
 from jamtools import __version__
-from jamtools.descent import Job, Place, Watch, engine_name, train_many
 from jamtools.errors import InputError, OutputError
-from jamtools.keeping import State
 from jamtools.protocols import Settings
 from jamtools.records import Dataset, Run, sha256
 from jamtools.store import VERSION, Artefact
 from jamtools.streams import write_file
+from jamtools.training.ensemble import Watch, train_many
+from jamtools.training.job import Job, Place, engine_name
+from jamtools.training.snapshot import State
 
 KIND = "checkpoint"
 #: A checkpoint that is due waits at most this many seconds for the runs' next bursts; then older states do.

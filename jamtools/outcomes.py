@@ -19,14 +19,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from jamtools.descent import Job, Place, train_many
 from jamtools.errors import InputError
-from jamtools.keeping import State
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import CONTACT
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset, Run, sha256
 from jamtools.sampling import Record
+from jamtools.training.ensemble import train_many
+from jamtools.training.job import Job, Place
+from jamtools.training.snapshot import State
 
 #: More unsatisfied patterns than this, per effective parameter, and a width has failed: the authors' program.
 GIVE_UP = 0.1

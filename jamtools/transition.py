@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from jamtools.descent import Place
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.outcomes import Memory, Question, Trials, Watch
 from jamtools.records import Dataset
 from jamtools.sampling import Goal, Pool, Record, seek
+from jamtools.training.job import Place
 from jamtools.verdicts import at_time, final, scale_of, verdict
 
 #: Widths are tried up to N = LARGEST·P: twice the bound N* ≤ 4P.

@@ -8,7 +8,6 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from jamtools import store
-from jamtools.descent import Job, Place, Training, batch_engine, engine_name, train, train_many
 from jamtools.engines.batch import layout
 from jamtools.engines.batch.engine import BatchEngine
 from jamtools.engines.batch.layout import Layout
@@ -16,7 +15,9 @@ from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Runs
-from jamtools.training import AGAIN
+from jamtools.training.ensemble import train, train_many
+from jamtools.training.job import Job, Place, batch_engine, engine_name
+from jamtools.training.run import AGAIN, Training
 from tests import oracle
 from tests.commands import jam
 from tests.test_checkpoint import interrupted, kept_call

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from jamtools.cusps.counting import count
-from jamtools.descent import Place, train
 from jamtools.errors import InputError
 from jamtools.hessian.assembly import hessian
 from jamtools.hessian.exact import spectrum_of
@@ -21,6 +20,8 @@ from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
 from jamtools.network.problem import Objective
 from jamtools.protocols import Settings, with_options
+from jamtools.training.ensemble import train
+from jamtools.training.job import Place
 from tests import oracle
 
 #: (d, h, L, C)

@@ -17,11 +17,13 @@ import torch
 from jamtools import checkpoint, store
 from jamtools.checkpoint import Checkpoint, Stopped, pack, read, request_of, train_kept
 from jamtools.cli.options import duration
-from jamtools.descent import Job, Place, Training, train, train_many
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Run, Runs
+from jamtools.training.ensemble import train, train_many
+from jamtools.training.job import Job, Place
+from jamtools.training.run import Training
 from tests import oracle
 from tests.commands import ROOT, jam, refusal
 

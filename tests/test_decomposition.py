@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools.descent import train
 from jamtools.errors import CheckError, InputError
 from jamtools.hessian import exact, summary
 from jamtools.hessian.exact import Wanted, spectrum_of
@@ -16,6 +15,7 @@ from jamtools.linalg.eigenvalues import eigenvalues
 from jamtools.network.architecture import Architecture
 from jamtools.network.symmetry import scale_generators
 from jamtools.protocols import Settings, with_options
+from jamtools.training.ensemble import train
 from tests import oracle
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools.descent import Place, train
 from jamtools.engines.optimizers import make
 from jamtools.engines.torch_engine import TorchEngine
 from jamtools.errors import InputError
@@ -18,6 +17,8 @@ from jamtools.network.loss import Loss
 from jamtools.network.problem import Objective, measure
 from jamtools.protocols import PROTOCOLS, Schedule, Settings, measured_steps, with_options
 from jamtools.records import Dataset
+from jamtools.training.ensemble import train
+from jamtools.training.job import Place
 from tests import oracle
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jamtools.descent import train
 from jamtools.errors import CheckError
 from jamtools.hessian.exact import spectrum_of
 from jamtools.hessian.matrix_free import Sampling, estimate
@@ -13,6 +12,7 @@ from jamtools.hessian.products import Products
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
 from jamtools.records import SPECTRUM_FIELDS
+from jamtools.training.ensemble import train
 from tests import oracle
 
 

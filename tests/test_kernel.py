@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools import descent
-from jamtools.descent import Job, Place, Training, train, train_many
 from jamtools.engines import compiled_engine
 from jamtools.engines.kernel import neighbours, step, tiles
 from jamtools.engines.kernel.problem import Call
@@ -20,6 +18,10 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Objective
 from jamtools.protocols import Settings, with_options
+from jamtools.training import ensemble
+from jamtools.training.ensemble import train, train_many
+from jamtools.training.job import Job, Place
+from jamtools.training.run import Training
 from tests import oracle
 
 EPS = np.finfo(float).eps
@@ -161,7 +163,7 @@ def test_the_length_of_a_burst_changes_nothing(monkeypatch):
     settings = with_options(Settings(), steps=300, lr=1e-3, every=77, measurements=5)
     whole = train(data, arch, settings, seed=0)
     training = Training(Job(data, arch, 0), settings, Place())
-    monkeypatch.setattr(descent, "BURST", 0.0)
+    monkeypatch.setattr(ensemble, "BURST", 0.0)
     while training.go_on():
         training._burst = 1 + training.step % 7
     assert training.record().theta.tobytes() == whole.theta.tobytes()

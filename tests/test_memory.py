@@ -10,14 +10,16 @@ import sys
 import pytest
 import torch
 
-from jamtools import descent, machine
+from jamtools import machine
 from jamtools.cli.main import run as run_command
-from jamtools.descent import Job, Place, train_many
 from jamtools.errors import InputError
 from jamtools.machine import available
-from jamtools.memory import needed
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
+from jamtools.training import ensemble
+from jamtools.training.ensemble import train_many
+from jamtools.training.job import Job, Place
+from jamtools.training.memory import needed
 from tests import oracle
 from tests.commands import ROOT
 
@@ -83,7 +85,7 @@ def test_a_batch_takes_what_its_formula_says():
 )
 def test_what_does_not_fit_is_refused_with_the_numbers(engine, remedy, monkeypatch):
     monkeypatch.setattr(machine, "available", lambda device: 10_000)
-    monkeypatch.setattr(descent, "Training", None)  # before anything is begun
+    monkeypatch.setattr(ensemble, "Training", None)  # before anything is begun
     with pytest.raises(InputError, match=remedy) as refused:
         train_many([Job(oracle.dataset(300, 5), ARCH, 0)], Settings(), Place(engine=engine))
     need = needed(engine, ARCH, 300, 0, Settings(), ("cpu", torch.float64))
@@ -100,7 +102,7 @@ def test_fewer_threads_where_fewer_runs_fit(monkeypatch):
     whole = train_many(jobs, settings, place)
     need = needed("compiled", ARCH, 300, 0, settings, ("cpu", torch.float64))
     monkeypatch.setattr(machine, "available", lambda device: 3 * need + 1)
-    assert descent._at_once(jobs, settings, place) == 3
+    assert ensemble._at_once(jobs, settings, place) == 3
     fewer = train_many(jobs, settings, place)
     assert all(a.theta.tobytes() == b.theta.tobytes() for a, b in zip(whole, fewer))
 

@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jamtools.descent import train
 from jamtools.engines import compiled_engine
 from jamtools.engines.kernel import neighbours, tiles
 from jamtools.engines.kernel.problem import Call
@@ -19,7 +18,9 @@ from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
 from jamtools.network.problem import Objective
 from jamtools.protocols import Settings, with_options
-from jamtools.training import Job, Place, Training
+from jamtools.training.ensemble import train
+from jamtools.training.job import Job, Place
+from jamtools.training.run import Training
 from tests import oracle
 
 P = 300

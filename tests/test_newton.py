@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from jamtools.data.sphere import random_sphere
-from jamtools.descent import train, train_many
 from jamtools.errors import InputError
 from jamtools.minima.cusp_newton import polish
 from jamtools.minima.newton import NewtonEngine
@@ -21,7 +20,9 @@ from jamtools.network.loss import CONTACT, Loss, column
 from jamtools.network.problem import Objective
 from jamtools.protocols import NEWTON_STEPS, Settings, with_options
 from jamtools.records import Dataset
-from jamtools.training import Job, Place, Training
+from jamtools.training.ensemble import train, train_many
+from jamtools.training.job import Job, Place
+from jamtools.training.run import Training
 
 ARCH = Architecture(4, 4, 2)
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools.descent import Place, train
 from jamtools.engines.optimizers import FIRE, SGD, make
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
+from jamtools.training.ensemble import train
+from jamtools.training.job import Place
 from tests import oracle
 
 CURVATURES = np.array([1.0, 0.3, 7.0, 0.02])

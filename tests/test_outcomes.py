@@ -6,11 +6,11 @@ import artefacts
 import numpy as np
 import pytest
 
-from jamtools.descent import train
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.outcomes import Question, Trials, describe
 from jamtools.protocols import Settings, with_options
+from jamtools.training.ensemble import train
 from tests import oracle
 from tests.test_transition import QUICK, separable
 

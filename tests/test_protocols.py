@@ -10,7 +10,6 @@ import pytest
 
 from jamtools import store
 from jamtools.cli import options
-from jamtools.descent import train
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import (
     NORMALISED,
@@ -21,6 +20,7 @@ from jamtools.protocols import (
     usual_success,
     with_options,
 )
+from jamtools.training.ensemble import train
 from jamtools.transition import Question, search_all
 from tests import oracle
 from tests.commands import jam, refusal

@@ -145,7 +145,7 @@ def test_where_all_patterns_fit_p_star_is_beyond_the_data() -> None:
 
 def by_hand(data: Dataset, question: Question, trial: dict[str, Any], steps: int) -> bool:
     """Whether a trial, trained anew for so many steps alone, is satisfied."""
-    from jamtools.descent import train
+    from jamtools.training.ensemble import train
 
     arch = question.architecture(data, trial["width"])
     run = train(data, arch, with_options(question.settings, steps=steps), trial["seed"])

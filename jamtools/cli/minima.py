@@ -17,9 +17,9 @@ from jamtools.errors import InputError
 from jamtools.machine import available_cores
 
 if TYPE_CHECKING:
-    from jamtools.descent import Job, Place
     from jamtools.records import Run, Runs
     from jamtools.store import Member
+    from jamtools.training.job import Job, Place
 
 #: Exit code where --require asked for another end.
 UNMET = 3
@@ -85,8 +85,8 @@ def finish_runs(
 ) -> int:
     """Each run of a file goes on to the minimum of its basin; where: device, dtype and threads."""
     from jamtools import store
-    from jamtools.descent import Place
     from jamtools.records import Runs
+    from jamtools.training.job import Place
 
     runs, provenance = store.read_runs(source)
     numbers = max((run.info["P"] * run.info["n_parameters"] for run in runs.runs), default=0)
@@ -122,8 +122,8 @@ def _finished(
 
 
 def _job(runs: Runs, run: Run) -> Job:
-    from jamtools.descent import Job
     from jamtools.network.architecture import Architecture
+    from jamtools.training.job import Job
 
     return Job(runs.patterns(run), Architecture.of(run.info), run.info["seed"], run)
 

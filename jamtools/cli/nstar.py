@@ -221,8 +221,8 @@ def search(
 def _searched(session: Session, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The records of the search that the options ask for."""
     from jamtools import store, transition
-    from jamtools.descent import Place
     from jamtools.sampling import Goal
+    from jamtools.training.job import Place
 
     data, _ = store.read_dataset(asked["dataset"])
     question = question_of(asked)

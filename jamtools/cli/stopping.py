@@ -19,9 +19,10 @@ from jamtools.streams import STDIN, check_writable
 
 if TYPE_CHECKING:
     from jamtools.cli.session import Session
-    from jamtools.descent import Job, Place, Watch
     from jamtools.protocols import Settings
     from jamtools.records import Run
+    from jamtools.training.ensemble import Watch
+    from jamtools.training.job import Job, Place
 
 #: "Temporary failure, run me again": EX_TEMPFAIL of sysexits.h.
 STOPPED = 75
@@ -115,7 +116,7 @@ class Keeping:
 
     def _train(self, jobs: Sequence[Job], settings: Settings, place: Place, watch: Watch) -> list[Run]:
         if self.path is None:
-            from jamtools.descent import train_many
+            from jamtools.training.ensemble import train_many
 
             return train_many(jobs, settings, place, watch)
         from jamtools.checkpoint import Checkpoint, request_of, train_kept

@@ -225,9 +225,9 @@ def train(
         options = {"steps": steps, "measurements": measurements}
         return finish_runs(session, keeping, finish, (device, dtype, threads), options, require)
     from jamtools import protocols, store
-    from jamtools.descent import Job, Place
     from jamtools.network.architecture import Architecture
     from jamtools.records import Runs
+    from jamtools.training.job import Job, Place
 
     data, provenance = store.read_dataset(dataset)
     widths, sizes = sorted(width or (data.d,)), sorted(patterns or (data.P,))

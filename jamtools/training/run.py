@@ -1,4 +1,4 @@
-r"""One run under way, from its seed to its record.
+"""One run under way, from its seed to its record.
 
 It goes from event to event (a measurement, the end of its budget) by the steps of an engine, which knows nothing of them.
 All that its next step depends on can be copied out, and put back into a run of the same job.
@@ -9,7 +9,7 @@ Source: arXiv:1809.09349, section II.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from time import monotonic
 from typing import Any
 
@@ -18,49 +18,26 @@ import torch
 from torch import Tensor
 
 from jamtools.engines.base import Engine
-from jamtools.engines.batch.engine import BatchEngine, Seat, fits_batch
+from jamtools.engines.batch.engine import BatchEngine, Seat
 from jamtools.engines.batch.scheduler import BURST, paced
-from jamtools.engines.compiled_engine import CompiledEngine, fits_compiled
+from jamtools.engines.compiled_engine import CompiledEngine
 from jamtools.engines.optimizers import make
 from jamtools.engines.torch_engine import TorchEngine
-from jamtools.errors import InputError
-from jamtools.history import History, rows_of
-from jamtools.keeping import State
 from jamtools.minima.certificate import certify
-from jamtools.minima.newton import NewtonEngine, require
+from jamtools.minima.newton import NewtonEngine
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
-from jamtools.network.loss import CONTACT, Loss, column
+from jamtools.network.loss import CONTACT, column
 from jamtools.network.problem import Objective
 from jamtools.network.symmetry import balanced
 from jamtools.protocols import Settings, measured_steps
-from jamtools.records import Dataset, Run
+from jamtools.records import Run
+from jamtools.training.history import History, rows_of
+from jamtools.training.job import Job, Place, batch_engine, engine_name, loss_of
+from jamtools.training.snapshot import State
 
 #: Where engine and measurement differ on whether the last Δ is zero, they look again at the next multiple of this.
 AGAIN = 256
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run to be: its own patterns, its architecture, its seed.
-
-    start: the run to finish, from where it ended to the minimum of its basin, by the optimiser newton.
-    """
-
-    data: Dataset
-    arch: Architecture
-    seed: int
-    start: Run | None = None
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where and how the arithmetic is done; `engine`: auto, compiled, batch or torch."""
-
-    device: torch.device | str = "cpu"
-    dtype: torch.dtype = torch.float64
-    threads: int = 1
-    engine: str = "auto"
 
 
 class Training:
@@ -291,49 +268,3 @@ def _architecture_fields(arch: Architecture) -> dict[str, Any]:
         "n_hidden": arch.n_hidden,
         "n_effective_expected": arch.n_effective,
     }
-
-
-def loss_of(job: Job, settings: Settings) -> Loss:
-    """The loss of a job's training."""
-    return Loss(settings.loss, settings.resolved(job.data.P).epsilon, job.data.P, job.arch.outputs)
-
-
-def batch_engine(job: Job, settings: Settings, place: Place) -> BatchEngine:
-    """An engine for runs of this shape."""
-    resolved, device = settings.resolved(job.data.P), torch.device(place.device)
-    return BatchEngine(job.arch, loss_of(job, settings), resolved, device, place.dtype)
-
-
-def engine_name(job: Job, settings: Settings, place: Place) -> str:
-    """What takes a job's steps: compiled, batch, torch or newton. InputError when the one asked for cannot."""
-    resolved = settings.resolved(job.data.P)
-    if settings.optimizer == "newton":
-        if place.engine != "auto":
-            raise InputError(
-                f"the {place.engine} engine with newton, expected auto: newton has one of its own"
-            )
-        require(job.arch, loss_of(job, settings), place.dtype)
-        return "newton"
-    if job.start:
-        raise InputError(f"a run to finish with {settings.optimizer}, expected the optimiser newton")
-    fits = {
-        "compiled": fits_compiled(job.arch, resolved, place.device, place.dtype),
-        "batch": fits_batch(job.arch, resolved),
-        "torch": True,
-    }
-    usual = "compiled" if torch.device(place.device).type == "cpu" else "batch"
-    name = place.engine if place.engine != "auto" else usual if fits[usual] else "torch"
-    if not fits[name]:
-        raise InputError(
-            f"the {name} engine takes full batches{ONLY[name]}, without batch normalisation; use --engine torch"
-        )
-    if settings.neighbour_list and (name, settings.loss) != ("compiled", "hinge"):
-        raise InputError(
-            f"a neighbour list with the {name} engine and {settings.loss}, expected the compiled engine (full batches in "
-            "float64 on the CPU, without batch normalisation) and hinge; leave out --neighbour-list"
-        )
-    return name
-
-
-#: What else an engine asks for.
-ONLY = {"compiled": " in float64 on the CPU", "batch": ""}

@@ -1,4 +1,4 @@
-r"""What is measured of a run on its way.
+"""What is measured of a run on its way.
 
 step,  L,  N_Δ,  misclassified,  ‖∇L‖,  ‖W - W₀‖,  and on a test set its loss and error
 """

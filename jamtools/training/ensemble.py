@@ -1,4 +1,4 @@
-r"""Training, from seeds to records: one run, or many at once on the cores of a machine.
+"""Training, from seeds to records: one run, or many at once on the cores of a machine.
 
 A run goes from event to event (a measurement, the end of its budget) by an engine's steps. Its trajectory is a function
 of its data, architecture, settings and seed, and of no other run: each run is one thread's own, or has a slot of its own in
@@ -19,16 +19,16 @@ import torch
 
 from jamtools.engines.batch.engine import BatchEngine
 from jamtools.engines.batch.scheduler import BURST, Company
-from jamtools.keeping import Keeper
-from jamtools.memory import affordable, needed
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings
 from jamtools.records import Dataset, Run
-from jamtools.training import Job, Place, Training, batch_engine, engine_name
+from jamtools.training.job import Job, Place, batch_engine, engine_name
+from jamtools.training.memory import affordable, needed
+from jamtools.training.run import Training
+from jamtools.training.snapshot import Keeper
 
 #: Seconds that a call which is kept waits for its threads when it has to end: batch systems kill soon after they warn.
 PATIENCE = 6.0
-
 
 #: Told now and then how far each run is: watch([(step, loss, N_Δ), …]).
 Watch = Callable[[list[tuple[int, float, int]]], None]

@@ -1,0 +1,1 @@
+"""Training runs, one or many, from the seed to the record."""
