@@ -22,12 +22,12 @@ import numpy as np
 
 from jamtools.data.sphere import random_sphere
 from jamtools.network.architecture import Architecture
-from jamtools.outcomes import Question, Trials
 from jamtools.protocols import Settings, with_options
-from jamtools.sampling import LEAST, Goal, Pool, Scale, descend, located, seek
-from jamtools.threshold import Threshold
 from jamtools.training.job import Place
-from jamtools.verdicts import final
+from jamtools.transition.estimate import final
+from jamtools.transition.logistic import Threshold
+from jamtools.transition.sampling import LEAST, Goal, Pool, Scale, descend, located, seek
+from jamtools.transition.trial import Question, Trials
 
 #: N* of the simulated networks (d = 10, L = 3), spreads w of log N, and the lengths that are asked for.
 N_STAR, SPREADS, PRECISIONS = (300, 3000), (0.03, 0.05, 0.1, 0.2, 0.3), (0.1, 0.2)

@@ -21,9 +21,9 @@ import torch
 from jamtools import __version__
 from jamtools.checkpoint import check_same, data_digests
 from jamtools.errors import InputError, OutputError
-from jamtools.outcomes import Question
 from jamtools.records import Dataset
 from jamtools.streams import check_writable, json_line, write_all
+from jamtools.transition.trial import Question
 
 KIND = "nstar-journal"
 REMEDY = "remove it or give another --journal"

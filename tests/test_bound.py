@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from jamtools.bound import measured
 from jamtools.errors import InputError
-from jamtools.scaling import fit
+from jamtools.transition.bound import measured
+from jamtools.transition.scaling import fit
 
 
 def spectrum(

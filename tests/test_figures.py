@@ -12,12 +12,13 @@ from commands import jam, refusal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jamtools import figures, scaling, store
+from jamtools import figures, store
 from jamtools.cli import plot
 from jamtools.errors import InputError
 from jamtools.figures import style
 from jamtools.network.architecture import Architecture
 from jamtools.records import Run, Spectrum
+from jamtools.transition import scaling
 
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "svg": b"<?xml"}
 

@@ -10,9 +10,9 @@ import pytest
 
 from jamtools.errors import InputError, OutputError
 from jamtools.journal import Journal, request_of
-from jamtools.outcomes import Question
 from jamtools.protocols import Settings, with_options
-from jamtools.transition import search_all
+from jamtools.transition.search import search_all
+from jamtools.transition.trial import Question
 from tests import oracle
 
 REQUEST = {"depth": 2, "lr": 1e-3, "seeds": None}

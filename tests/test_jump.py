@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jamtools.errors import InputError
-from jamtools.jump import jumps
+from jamtools.transition.jump import jumps
 
 
 def sweep(

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from jamtools.errors import InputError
-from jamtools.merging import merge, missing
-from jamtools.outcomes import Question, Trials
 from jamtools.protocols import Settings
-from jamtools.sampling import FRESH, Goal
-from jamtools.scaling import fit
-from jamtools.transition import search
+from jamtools.transition.merging import merge, missing
+from jamtools.transition.sampling import FRESH, Goal
+from jamtools.transition.scaling import fit
+from jamtools.transition.search import search
+from jamtools.transition.trial import Question, Trials
 from tests import oracle
 
 THRESHOLDS = [7, 9, 8, 12, 8, 10_000]

@@ -8,9 +8,9 @@ import pytest
 
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
-from jamtools.outcomes import Question, Trials, describe
 from jamtools.protocols import Settings, with_options
 from jamtools.training.ensemble import train
+from jamtools.transition.trial import Question, Trials, describe
 from tests import oracle
 from tests.test_transition import QUICK, separable
 

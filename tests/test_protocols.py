@@ -21,7 +21,8 @@ from jamtools.protocols import (
     with_options,
 )
 from jamtools.training.ensemble import train
-from jamtools.transition import Question, search_all
+from jamtools.transition.search import search_all
+from jamtools.transition.trial import Question
 from tests import oracle
 from tests.commands import jam, refusal
 

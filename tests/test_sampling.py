@@ -9,7 +9,7 @@ import pytest
 from scipy.special import expit
 
 from jamtools.network.architecture import Architecture
-from jamtools.sampling import FRESH, LEAST, Goal, Pool, Scale, bisect, descend, seek
+from jamtools.transition.sampling import FRESH, LEAST, Goal, Pool, Scale, bisect, descend, seek
 
 OUTCOME = {True: "success", False: "unsatisfied"}
 

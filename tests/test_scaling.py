@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jamtools.errors import InputError
-from jamtools.scaling import fit
+from jamtools.transition.scaling import fit
 
 
 def point(P, n, spread=1.1, **fields):

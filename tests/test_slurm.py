@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from commands import ROOT, jam
 
-from jamtools.merging import merge
+from jamtools.transition.merging import merge
 
 HERE = Path(__file__).resolve().parent / "slurm"
 GUIDE = (ROOT / "examples" / "slurm" / "README.md").read_text()

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.stats import norm, t
 
-from jamtools.threshold import Tally, locate
+from jamtools.transition.logistic import Tally, locate
 
 SEVERAL = [(4.5, 0, 8), (4.8, 3, 9), (5.0, 5, 5), (5.1, 9, 4), (5.4, 11, 1)]  # x, above, below
 

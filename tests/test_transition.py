@@ -9,11 +9,11 @@ import pytest
 
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
-from jamtools.outcomes import Question
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset
-from jamtools.sampling import FRESH, Goal
-from jamtools.transition import search_all, search_widths, width_of
+from jamtools.transition.sampling import FRESH, Goal
+from jamtools.transition.search import search_all, search_widths, width_of
+from jamtools.transition.trial import Question
 from tests import oracle
 
 SILENT = lambda *_: None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jamtools.network.architecture import Architecture
-from jamtools.verdicts import verdict
+from jamtools.transition.estimate import verdict
 
 ASKED = {
     "d": 10,

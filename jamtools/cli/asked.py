@@ -10,7 +10,7 @@ import typer
 from jamtools.cli.options import check_optimizer, refuse
 
 if TYPE_CHECKING:
-    from jamtools.outcomes import Question
+    from jamtools.transition.trial import Question
 
 #: Fresh seeds begin here: sampling.FRESH, which is not imported before the work begins.
 LARGEST_SEED = 10_000
@@ -42,7 +42,7 @@ def check_search(context: typer.Context) -> None:
 def question_of(asked: Mapping[str, Any]) -> Question:
     """What is asked of the transition; InputError where that makes no sense."""
     from jamtools import protocols
-    from jamtools.outcomes import Question
+    from jamtools.transition.trial import Question
 
     protocol, times = asked["protocol"], asked["times"]
     settings = protocols.with_options(

@@ -220,9 +220,10 @@ def search(
 
 def _searched(session: Session, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The records of the search that the options ask for."""
-    from jamtools import store, transition
-    from jamtools.sampling import Goal
+    from jamtools import store
     from jamtools.training.job import Place
+    from jamtools.transition import search
+    from jamtools.transition.sampling import Goal
 
     data, _ = store.read_dataset(asked["dataset"])
     question = question_of(asked)
@@ -241,8 +242,8 @@ def _searched(session: Session, asked: Mapping[str, Any]) -> list[dict[str, Any]
             update(0, f"P {P} width {width} seed {seed}")
 
         if asked["vary"] == "patterns":
-            return transition.search_widths(data, question, asked["width"], watch, place, memory, goal)
-        return transition.search_all(data, question, sizes, watch, place, memory, goal)
+            return search.search_widths(data, question, asked["width"], watch, place, memory, goal)
+        return search.search_all(data, question, sizes, watch, place, memory, goal)
 
 
 def _become(context: typer.Context, plan: str | None, task: int | None) -> None:

@@ -46,7 +46,7 @@ def fit(
     searches or without, give the jump of N_Δ/N and the P/N at which it happens.
     """
     session = Session("jam-nstar", output, quiet)
-    from jamtools import jump, scaling
+    from jamtools.transition import jump, scaling
 
     read = _read(files or ["-"])
     if read["runs"] and not read["searches"] and (plan or time):

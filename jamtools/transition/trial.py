@@ -1,4 +1,4 @@
-r"""The trials of a search for N*: which networks are trained, and what each training says.
+"""The trials of a search for N*: which networks are trained, and what each training says.
 
     success     satisfied: N_Δ = 0, or classified: no y f < 0
     undecided   its budget ran out with N_Δ ≤ 0.1 N (or as few misclassified): a longer training might succeed
@@ -24,10 +24,10 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.loss import CONTACT
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset, Run, sha256
-from jamtools.sampling import Record
 from jamtools.training.ensemble import train_many
 from jamtools.training.job import Job, Place
 from jamtools.training.snapshot import State
+from jamtools.transition.sampling import Record
 
 #: More unsatisfied patterns than this, per effective parameter, and a width has failed: the authors' program.
 GIVE_UP = 0.1
@@ -78,7 +78,6 @@ RECORDED = (
     "n_contacts",
     "n_misclassified",
 )
-
 
 #: Told of every trial before it is trained: watch(P, width, seed).
 Watch = Callable[[int, int, int], None]

@@ -1,4 +1,4 @@
-r"""N*(P): the smallest number of effective parameters whose training still fits P patterns.
+"""N*(P): the smallest number of effective parameters whose training still fits P patterns.
 
     N*(P) = min N(h) such that training succeeds,        at fixed depth
     P*(N) = max P such that it does,                     the first P of one dataset, at fixed width and depth
@@ -19,16 +19,18 @@ import numpy as np
 
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
-from jamtools.outcomes import Memory, Question, Trials, Watch
 from jamtools.records import Dataset
-from jamtools.sampling import Goal, Pool, Record, seek
 from jamtools.training.job import Place
-from jamtools.verdicts import at_time, final, scale_of, verdict
+from jamtools.transition.estimate import at_time, final, scale_of, verdict
+from jamtools.transition.sampling import Goal, Pool, Record, seek
+from jamtools.transition.trial import Memory, Question, Trials, Watch
 
 #: Widths are tried up to N = LARGEST·P: twice the bound N* ≤ 4P.
 LARGEST = 8
+
 #: N* grows with a power of P between these, as far as a first guess goes.
 SLOPES = (0.5, 1.5)
+
 #: Random data jam near P/N = 2.85; the first N tried is a little above. From above one starts where all is fitted by heart.
 FIRST = {"bisect": 0.5, "descend": 1.0}
 

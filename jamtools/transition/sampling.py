@@ -1,4 +1,4 @@
-r"""Where to try next: brackets of N*, then trials around the running median until its interval is short enough.
+"""Where to try next: brackets of N*, then trials around the running median until its interval is short enough.
 
     bisect     double or halve from a first guess to a bracket (fails, fits), then halve that
     descend    from above, one at a time, until a trial fails beyond doubt (N_Δ > 0.1 N): the paper's way
@@ -18,22 +18,28 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jamtools.threshold import Tally, Threshold, locate
+from jamtools.transition.logistic import Tally, Threshold, locate
 
 Record = Mapping[str, Any]
+
 #: (size, seed) of each trial of a batch -> their records.
 Runner = Callable[[Sequence[tuple[int, int]]], list[Record]]
+
 #: record -> its outcome: "success", "undecided", or how it failed.
 Reading = Callable[[Record], str]
+
 #: Yields a size, is sent the outcome there.
 Walk = Generator[int, str, None]
 
 #: Trials of a seed s have the seeds s, s + FRESH, s + 2 FRESH, …: what one task of an array samples no other does.
 FRESH = 10_000
+
 #: Where a round samples, in units of k times the spread, and k.
 OFFSETS, REACH = (-1.0, 1.0, -0.4, 0.4), 1.2
+
 #: W₊: no trial is placed by a larger spread, however little is known of it.
 LARGEST_SPREAD = 0.3
+
 #: Decided trials before an interval is believed.
 LEAST = 16
 

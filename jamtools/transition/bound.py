@@ -1,4 +1,4 @@
-r"""The bound of stability, as measured: P/N* ≥ C0 - N_c/N.
+"""The bound of stability, as measured: P/N* ≥ C0 - N_c/N.
 
     N_Δ ≥ N_- - N_c at a minimum,  P ≥ N_Δ   ⇒   P/N ≥ C0 - N_c/N,       C0 = N_-(Hp)/N
 

@@ -1,4 +1,4 @@
-r"""The scaling of the transition with the number of patterns.
+"""The scaling of the transition with the number of patterns.
 
     log N* = log A + a log P,        P/N* = exp⟨log P - log N*⟩
 
@@ -17,16 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from jamtools.bound import measured
 from jamtools.errors import InputError
-from jamtools.merging import merge, missing
+from jamtools.transition.bound import measured
+from jamtools.transition.merging import merge, missing
 
 #: What P/N* is held against: what is fitted by heart, and the bound of stability.
 AGAINST = {"N* = P": 1.0, "N* = 4P": 0.25}
+
 #: Those that every search tells, or else means the same by its silence.
 TOLD = ("loss", "success", "optimizer", "certify")
+
 #: The error of log N* where an end of its interval is not known, and all that there are are of that kind: a factor of e.
 OPEN = 1.0
+
 #: Fields that must agree between searches: N* of another loss, verdict or dynamics is another quantity.
 SAME = ("loss", "success", "optimizer", "certify", "activation", "batch_norm")
 

@@ -1,4 +1,4 @@
-r"""The searches of one P put together, as the tasks of a job array leave them: a seed each.
+"""The searches of one P put together, as the tasks of a job array leave them: a seed each.
 
 What a search found follows from its trials (verdicts.py), so that those of all its seeds make the record that one
 search over all seeds makes. Trials of seed s are those whose own seed is s modulo FRESH.
@@ -12,14 +12,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jamtools.errors import InputError
-from jamtools.sampling import FRESH
-from jamtools.verdicts import FOUND, verdict
+from jamtools.transition.estimate import FOUND, verdict
+from jamtools.transition.sampling import FRESH
 
 Record = Mapping[str, Any]
+
 #: What a trial tells.
 NEEDED = {"width", "P", "N", "seed", "outcome", "steps"}
+
 #: What a search tells, beside what was found.
 ASKED = {"depth", "vary", "activation", "batch_norm", "d", "precision", "level"}
+
 #: What says which trials were asked for; the rest of a record says what was searched.
 WHICH = ("seeds", "trials", "max_width", "max_P", "precision")
 

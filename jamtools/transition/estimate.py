@@ -1,4 +1,4 @@
-r"""What the trials of a search say: N*, its interval, and the same at earlier times.
+"""What the trials of a search say: N*, its interval, and the same at earlier times.
 
     vary width:      m = log of the median N;       N* = N(h*),  h* = the smallest width with N ≥ e^m
     vary patterns:   m = log of the median P;       P* = the largest number of patterns ≤ e^m, at fixed N
@@ -15,10 +15,11 @@ from dataclasses import replace
 from typing import Any
 
 from jamtools.network.architecture import Architecture
-from jamtools.sampling import Reading, Scale, beyond, located, precise
-from jamtools.threshold import Threshold
+from jamtools.transition.logistic import Threshold
+from jamtools.transition.sampling import Reading, Scale, beyond, located, precise
 
 Record = Mapping[str, Any]
+
 #: What follows from the trials; and "P" where patterns vary, "width" where it does.
 FOUND = (
     "n_star", "interval", "P_interval", "median", "median_interval", "spread", "precise", "n_undecided", "total_steps",

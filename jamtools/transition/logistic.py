@@ -1,4 +1,4 @@
-r"""Where a random verdict turns: the median of a logistic in x = log N, with the interval of its profile likelihood.
+"""Where a random verdict turns: the median of a logistic in x = log N, with the interval of its profile likelihood.
 
     p(x) = λ/2 + (1 - λ) / (1 + exp(-(x - m)/w))
     ℓ(m, w) = Σ_x [ a(x) log p(x) + b(x) log(1 - p(x)) ] - ½ (log(w/W₀)/S)²
@@ -29,14 +29,19 @@ Array = NDArray[np.float64]
 
 #: λ: of a hundred trials one is on the wrong side for reasons of its own.
 LAPSE = 0.02
+
 #: W₀ and S of the prior of w. Measured: w = 0.09 to 0.16 at P = 200 and 0.02 to 0.06 at P = 2000
 #: (docs/transition.md); on the large side of that, since too small a w is what makes an interval too short.
 USUAL, FOLD = 0.15, 1.0
+
 #: w is looked for on this grid, and m on one of so many points that reaches so far beyond the x tried; then on a finer one.
 SPREADS = np.geomspace(3e-3, 1.0, 49)
+
 POINTS, BEYOND = 201, 1.0
+
 #: The top of the profile, flat where trials are separated: m is the middle of all that is as likely as this.
 TOP = 0.01
+
 #: w may be as large as the values of w that are within this of the best in 2ℓ: 1.64², the upper end of a 90% interval.
 LARGEST_WITHIN = 2.7
 

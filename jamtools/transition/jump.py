@@ -1,4 +1,4 @@
-r"""The jump of N_Δ/N at the transition, and the P/N at which it happens, from the runs of a sweep.
+"""The jump of N_Δ/N at the transition, and the P/N at which it happens, from the runs of a sweep.
 
     Prob(N_Δ > 0) = logistic((log P/N - m)/w)        P/N at the jump = e^m           (threshold.py)
     N_Δ/N = n₀ + n₁ (log P/N - m)                    of the jammed runs near it;  n₀ is the jump
@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from jamtools.bound import JAMMED
 from jamtools.errors import InputError
 from jamtools.network.loss import CONTACT
-from jamtools.threshold import Tally, Threshold, locate
+from jamtools.transition.bound import JAMMED
+from jamtools.transition.logistic import Tally, Threshold, locate
 
 #: What tells one sweep from another.
 SWEEP = ("d", "depth", "activation", "batch_norm", "loss", "optimizer", "protocol")
+
 #: Jammed runs up to so many times the P/N of the jump say how high it is.
 NEAR = 1.5
 
