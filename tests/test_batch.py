@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from jamtools import store
 from jamtools.engines.batch import layout
 from jamtools.engines.batch.engine import BatchEngine
 from jamtools.engines.batch.layout import Layout
 from jamtools.errors import InputError
+from jamtools.io.write import runs_bytes
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Runs
@@ -34,7 +34,7 @@ OPTIMIZERS = {
 
 def same(a, b, data):
     """Every byte of what a file would hold."""
-    return store.runs_bytes(Runs(data, (a,)), []) == store.runs_bytes(Runs(data, (b,)), [])
+    return runs_bytes(Runs(data, (a,)), []) == runs_bytes(Runs(data, (b,)), [])
 
 
 def follows(data, arch, settings, place=TORCH, engine=BATCH):
@@ -222,7 +222,7 @@ def test_a_run_that_goes_through_files_ends_with_the_same_bytes(options, tmp_pat
 
 def test_a_call_stopped_again_and_again_ends_with_the_same_runs(tmp_path, monkeypatch):
     """Five runs on four slots: some under way, some waiting, some finished when it is stopped."""
-    from jamtools.checkpoint import Stopped
+    from jamtools.io.checkpoint import Stopped
 
     monkeypatch.setattr("jamtools.descent.BURST", 0.02)
     monkeypatch.setattr("jamtools.engines.batch.scheduler.paced", lambda burst, taken, seconds: 150)

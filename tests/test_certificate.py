@@ -12,10 +12,12 @@ from torch import Tensor
 
 import jamtools.minima.certificate
 import jamtools.minima.first_order
-from jamtools import checkpoint, store
 from jamtools.cusps.counting import CuspCount
 from jamtools.cusps.subgradient import Clarke
 from jamtools.errors import InputError
+from jamtools.io.checkpoint import pack, read
+from jamtools.io.read import read_runs
+from jamtools.io.write import runs_bytes
 from jamtools.minima.certificate import Certificate, certify
 from jamtools.minima.second_order import Curvature, Lagrangian
 from jamtools.minima.verification import Verification, verify
@@ -420,8 +422,8 @@ def test_a_diverged_run_is_refused(kept):
 def test_a_checkpoint_keeps_the_certificate(tmp_path):
     run, _ = stored(minimum())
     file = tmp_path / "checkpoint"
-    file.write_bytes(checkpoint.pack({}, [run, None]))
-    back = checkpoint.read(str(file), {})[0]
+    file.write_bytes(pack({}, [run, None]))
+    back = read(str(file), {})[0]
     assert isinstance(back, Run) and list(back.certificate) == sorted(run.certificate)
     assert all((back.certificate[name] == array).all() for name, array in run.certificate.items())
 
@@ -429,8 +431,8 @@ def test_a_checkpoint_keeps_the_certificate(tmp_path):
 def test_a_file_keeps_the_certificate_and_show_gives_it(tmp_path):
     run, data = stored(minimum())
     file = tmp_path / "runs.safetensors"
-    file.write_bytes(store.runs_bytes(Runs(data, (run, replace(run, certificate={}))), []))
-    back, bare = store.read_runs(str(file))[0].runs
+    file.write_bytes(runs_bytes(Runs(data, (run, replace(run, certificate={}))), []))
+    back, bare = read_runs(str(file))[0].runs
     assert {name: array.tolist() for name, array in back.certificate.items()} == {
         name: array.tolist() for name, array in run.certificate.items()
     }

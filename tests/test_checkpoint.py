@@ -14,10 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools import checkpoint, store
-from jamtools.checkpoint import Checkpoint, Stopped, pack, read, request_of, train_kept
 from jamtools.cli.options import duration
-from jamtools.errors import InputError
+from jamtools.errors import InputError, OutputError
+from jamtools.io import streams
+from jamtools.io.artefact import Artefact
+from jamtools.io.checkpoint import Checkpoint, Stopped, pack, read, train_kept
+from jamtools.io.read import read_dataset
+from jamtools.io.request import request_of
+from jamtools.io.write import runs_bytes
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Run, Runs
@@ -42,7 +46,7 @@ CASES = {
 
 
 def file_bytes(data, runs):
-    return store.runs_bytes(Runs(data, tuple(runs)), [])
+    return runs_bytes(Runs(data, tuple(runs)), [])
 
 
 def put_and_read(path, state, request=None):
@@ -187,13 +191,13 @@ def test_an_interrupt_leaves_a_checkpoint(tmp_path):
 
 def test_a_full_disk_ends_no_run(tmp_path, monkeypatch):
     def full(path, data):
-        raise checkpoint.OutputError(f"{path}: no space left on device; nothing was written")
+        raise OutputError(f"{path}: no space left on device; nothing was written")
 
     call = call_of(300)
-    monkeypatch.setattr(checkpoint, "write_file", full)
+    monkeypatch.setattr(streams, "write_file", full)
     with pytest.warns(UserWarning, match="no space left .* the runs go on"):
         assert len(kept_call(tmp_path / "c", call, 10**9)) == 4
-    with pytest.raises(checkpoint.OutputError), pytest.warns(UserWarning):
+    with pytest.raises(OutputError), pytest.warns(UserWarning):
         kept_call(tmp_path / "c", call_of(10**6), 3)
 
 
@@ -294,7 +298,7 @@ def finish(folder, path, output, line=LINE):
 
 def steps_kept(path):
     """Of all runs of a checkpoint together."""
-    entries = store.Artefact(str(path)).infos
+    entries = Artefact(str(path)).infos
     return sum(entry.get("step", 0) + entry.get("info", {}).get("steps", 0) for entry in entries)
 
 
@@ -469,7 +473,7 @@ def test_a_signal_while_it_waits_for_data_ends_it_with_75(tmp_path):
 
 def test_a_checkpoint_of_another_command_line_is_refused(whole, tmp_path):
     path = tmp_path / "c"
-    jobs = [Job(store.read_dataset(str(whole / "data"))[0], Architecture(8, 6, 3), 0)]
+    jobs = [Job(read_dataset(str(whole / "data"))[0], Architecture(8, 6, 3), 0)]
     path.write_bytes(pack(request_of(jobs, with_options(Settings(), lr=1e-3), Place()), [None]))
     kept = path.read_bytes()
     done = jam("train", whole / "data", "--width", 6, "--checkpoint", path, "--resume", "--device", "cpu")

@@ -11,11 +11,11 @@ import pytest
 from contract import complaint, contents, side_by_side, typed
 from safetensors.numpy import save
 
-from jamtools import store
+from jamtools.io.write import dataset_bytes, runs_bytes, spectra_bytes
 
-DATA = store.dataset_bytes(artefacts.dataset(P=40), artefacts.STEPS)
-RUNS = store.runs_bytes(artefacts.runs(artefacts.run()), artefacts.STEPS)
-SPECTRA = store.spectra_bytes([artefacts.spectrum([0, 1], [-1, 1], [-1, 2])], artefacts.STEPS)
+DATA = dataset_bytes(artefacts.dataset(P=40), artefacts.STEPS)
+RUNS = runs_bytes(artefacts.runs(artefacts.run()), artefacts.STEPS)
+SPECTRA = spectra_bytes([artefacts.spectrum([0, 1], [-1, 1], [-1, 2])], artefacts.STEPS)
 
 
 def changed(data: bytes, name: str, change) -> bytes:

@@ -17,11 +17,11 @@ import jamtools.cusps.counting
 import jamtools.cusps.preactivations
 import jamtools.cusps.subgradient
 import jamtools.linalg.bounded_least_squares
-from jamtools import store
 from jamtools.cusps.counting import OUTSIDE, count
 from jamtools.cusps.preactivations import EDGES, fresh_patterns, profile
 from jamtools.cusps.subgradient import clarke
 from jamtools.errors import InputError
+from jamtools.io.write import dataset_bytes, runs_bytes
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
@@ -336,7 +336,7 @@ def records(tmp_path_factory):
         made_run(arch, theta * torch.nan, data),
         made_run(arch, theta, data, loss="cross-entropy", epsilon=0.0),
     )
-    (folder / "runs.safetensors").write_bytes(store.runs_bytes(Runs(data, members), []))
+    (folder / "runs.safetensors").write_bytes(runs_bytes(Runs(data, members), []))
     done = jam("cusps", folder / "runs.safetensors", "--tolerance", "1e-9", "--fresh", "2k", check=True)
     assert "N_c/N" in done.stderr and "r0003: its parameters are not finite" in done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -375,7 +375,7 @@ def test_the_clarke_norm_is_asked_of_unsatisfied_hinge_runs(records):
 def test_the_same_command_writes_the_same_bytes_without_a_source_of_fresh_patterns():
     data = replace(oracle.dataset(60, 4), info={"source": "arrays"})
     arch, theta, _, _, _ = network(2)
-    runs = store.runs_bytes(Runs(data, (made_run(arch, theta, data),)), [])
+    runs = runs_bytes(Runs(data, (made_run(arch, theta, data),)), [])
     first = jam("cusps", "--quiet", input=runs, check=True)
     line = json.loads(first.stdout)
     assert line["fresh"] is None and line["layers"][0]["mass_fresh"] is None
@@ -387,5 +387,5 @@ def test_the_same_command_writes_the_same_bytes_without_a_source_of_fresh_patter
 def test_bad_options_and_other_kinds_are_refused():
     refusal(jam("cusps", "--tolerance", "-1"), 2)
     refusal(jam("cusps", "--fresh", "0"), 2)
-    data = store.dataset_bytes(oracle.dataset(5, 3), [])
+    data = dataset_bytes(oracle.dataset(5, 3), [])
     assert "got a dataset, expected runs" in refusal(jam("cusps", input=data))

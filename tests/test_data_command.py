@@ -14,9 +14,9 @@ from commands import EXAMPLE_IMAGES, ROOT, jam, refusal
 from idx import write_images
 from safetensors.numpy import load, load_file
 
-from jamtools import rawdata
 from jamtools.data.images import Recipe, image_dataset
 from jamtools.data.sphere import random_sphere
+from jamtools.io.idx import read_images
 
 MNIST = ROOT.parent / "shared" / "mnist"
 IMAGES = ("images", EXAMPLE_IMAGES)
@@ -75,7 +75,7 @@ def test_random_has_long_names_too_and_records_how_it_was_made() -> None:
 def test_images_writes_the_librarys_dataset(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "images.safetensors"
     jam("data", "images", folder, "--pca", 6, "-P", 50, "--seed", 1, "--test", 30, "-o", output, check=True)
-    images = rawdata.read_images(str(folder))
+    images = read_images(str(folder))
     expected = image_dataset(images, Recipe(pca=6), 50, 1, 30)
     tensors = load_file(output)
     for name in ("y", "y_test"):

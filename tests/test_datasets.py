@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from jamtools import rawdata
 from jamtools.data.arrays import array_dataset
 from jamtools.data.images import Images, Recipe, image_dataset, pca
 from jamtools.data.labels import balanced_order, class_counts, encode_labels
 from jamtools.data.sphere import on_sphere, random_sphere
 from jamtools.errors import InputError
+from jamtools.io.idx import read_images
 
 EPS = np.finfo(np.float64).eps
 
@@ -35,7 +35,7 @@ def some_images(n_train: int = 30, n_test: int = 20, seed: int = 0) -> Images:
 
 @pytest.fixture(scope="module")
 def digits() -> Images:
-    return rawdata.read_images(str(EXAMPLE_IMAGES))
+    return read_images(str(EXAMPLE_IMAGES))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.func import jacfwd, jacrev
 
-from jamtools import store
+from jamtools.io.write import dataset_bytes, runs_bytes
 from jamtools.network.architecture import Architecture
 from jamtools.network.effective import Rank, columns, effective_parameters, stuck_neurons
 from jamtools.network.passes import forward, layers_of
@@ -204,7 +204,7 @@ def runs_file(path) -> str:
         replace(artefacts.run(**fields, seed=seed), theta=parameters.numpy())
         for seed, parameters in enumerate((theta, dead, theta * torch.nan))
     ]
-    path.write_bytes(store.runs_bytes(Runs(data, tuple(members)), []))
+    path.write_bytes(runs_bytes(Runs(data, tuple(members)), []))
     return str(path)
 
 
@@ -231,7 +231,7 @@ def test_the_command_takes_networks_of_several_outputs(tmp_path):
     info = sizes | {"P": 400, "n_effective_expected": arch.n_effective}
     run = replace(artefacts.run(**info), theta=theta.numpy(), gaps=np.zeros((400, 3)))
     file = tmp_path / "runs.safetensors"
-    file.write_bytes(store.runs_bytes(Runs(data, (run,)), []))
+    file.write_bytes(runs_bytes(Runs(data, (run,)), []))
     line = json.loads(jam("neff", file, check=True).stdout)
     assert line["n_effective"] == arch.n_parameters - arch.n_hidden
     assert line["n_columns"] == line["n_patterns"] * (arch.d + 1) * 3 and line["stopped_early"]
@@ -247,5 +247,5 @@ def test_a_cut_through_the_continuum_is_pointed_out(tmp_path):
 
 
 def test_a_dataset_is_refused(tmp_path):
-    data = store.dataset_bytes(oracle.dataset(5, 3), [])
+    data = dataset_bytes(oracle.dataset(5, 3), [])
     assert "got a dataset, expected runs" in refusal(jam("neff", input=data))

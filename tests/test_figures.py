@@ -12,10 +12,11 @@ from commands import jam, refusal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jamtools import figures, store
+from jamtools import figures
 from jamtools.cli import plot
 from jamtools.errors import InputError
 from jamtools.figures import style
+from jamtools.io.write import dataset_bytes, runs_bytes, spectra_bytes
 from jamtools.network.architecture import Architecture
 from jamtools.records import Run, Spectrum
 from jamtools.transition import scaling
@@ -382,9 +383,9 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone():
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "data.safetensors").write_bytes(store.dataset_bytes(dataset(), STEPS))
-    (tmp_path / "runs.safetensors").write_bytes(store.runs_bytes(runs(run(), run(seed=1)), STEPS))
-    (tmp_path / "spectra.safetensors").write_bytes(store.spectra_bytes([JAMMED], STEPS))
+    (tmp_path / "data.safetensors").write_bytes(dataset_bytes(dataset(), STEPS))
+    (tmp_path / "runs.safetensors").write_bytes(runs_bytes(runs(run(), run(seed=1)), STEPS))
+    (tmp_path / "spectra.safetensors").write_bytes(spectra_bytes([JAMMED], STEPS))
     (tmp_path / "gaps.jsonl").write_text(json.dumps(GAPS))
     return tmp_path
 
@@ -438,7 +439,7 @@ def test_what_cannot_be_drawn_is_refused(folder, monkeypatch, arguments, error, 
     monkeypatch.chdir(folder)
     (folder / "flawed.jsonl").write_text('{"kind": "nstar", "n_star": 3}')
     (folder / "other.jsonl").write_text('{"a": 3}')
-    (folder / "none.safetensors").write_bytes(store.runs_bytes(runs(), []))
+    (folder / "none.safetensors").write_bytes(runs_bytes(runs(), []))
     (folder / "a.gif").write_text("old")
     before = sorted(folder.iterdir())
     with pytest.raises(error, match=message):

@@ -12,8 +12,8 @@ import pytest
 from commands import jam, refusal
 
 from jamtools.exponents import distributions
+from jamtools.io.write import runs_bytes
 from jamtools.records import Run, Runs
-from jamtools.store import runs_bytes
 
 P = 900
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jamtools.errors import InputError, OutputError
-from jamtools.journal import Journal, request_of
+from jamtools.io.journal import Journal, request_of
 from jamtools.protocols import Settings, with_options
 from jamtools.transition.search import search_all
 from jamtools.transition.trial import Question

@@ -144,11 +144,11 @@ def test_this_machine_has_some():
 
 
 def test_the_command_says_it_in_one_line(tmp_path, monkeypatch, capsys):
-    from jamtools import store
     from jamtools.cli import train
+    from jamtools.io.write import dataset_bytes
 
     path = tmp_path / "data"
-    path.write_bytes(store.dataset_bytes(oracle.dataset(300, 5), []))
+    path.write_bytes(dataset_bytes(oracle.dataset(300, 5), []))
     monkeypatch.setattr(machine, "available", lambda device: 10_000)
     monkeypatch.setattr(sys, "argv", ["jam-train", str(path), "--device", "cpu", "-o", str(tmp_path / "out")])
     with pytest.raises(SystemExit) as left:
@@ -161,11 +161,11 @@ def test_the_command_says_it_in_one_line(tmp_path, monkeypatch, capsys):
 
 
 def test_single_precision_is_said_to_be_coarse(tmp_path, monkeypatch, capsys):
-    from jamtools import store
     from jamtools.cli import train
+    from jamtools.io.write import dataset_bytes
 
     path = tmp_path / "data"
-    path.write_bytes(store.dataset_bytes(oracle.dataset(30, 5), []))
+    path.write_bytes(dataset_bytes(oracle.dataset(30, 5), []))
     line = ["jam-train", str(path), "--device", "cpu", "--dtype", "float32", "--steps", "5", "-o", "out"]
     monkeypatch.setattr(sys, "argv", line)
     monkeypatch.chdir(tmp_path)

@@ -10,8 +10,9 @@ import pytest
 from commands import jam, refusal
 from contract import header, objects, tensors
 
-from jamtools import store
 from jamtools.data.sphere import random_sphere
+from jamtools.io.read import read_runs
+from jamtools.io.write import dataset_bytes, runs_bytes
 
 #: A network far on either side of its transition: Ñ = 25.
 NETWORK = ["--width", 4, "--depth", 1]
@@ -22,7 +23,7 @@ FEW, MANY = 25, 100
 def folder(tmp_path_factory) -> Path:
     """Data, runs of Adam that are not at a minimum, and these finished."""
     folder = tmp_path_factory.mktemp("minima")
-    (folder / "data").write_bytes(store.dataset_bytes(random_sphere(MANY, 4, 1), artefacts.STEPS))
+    (folder / "data").write_bytes(dataset_bytes(random_sphere(MANY, 4, 1), artefacts.STEPS))
     few = ["--patterns", f"{FEW},{MANY}", "--seeds", "0:2", "--steps", 300, "--lr", "1e-2"]
     jam("train", "data", *NETWORK, *few, "-o", "adam", cwd=folder, check=True)
     done = jam("train", "--finish", "adam", "-o", "finished", cwd=folder, check=True)
@@ -138,11 +139,11 @@ def test_provenance_is_chained_through_the_finish(folder):
 
 def test_finish_through_a_pipe_of_several_depths_is_the_same(folder):
     """Runs of two depths in one file, which the library may write, keep their order."""
-    runs, chain = store.read_runs(str(folder / "adam"))
+    runs, chain = read_runs(str(folder / "adam"))
     deep = ["--width", 2, "--depth", 2, "--patterns", 8, "--steps", 100, "--lr", "1e-2"]
     jam("train", "data", *deep, "-o", "one", cwd=folder, check=True)
-    (other,) = store.read_runs(str(folder / "one"))[0].runs
-    both = store.runs_bytes(type(runs)(runs.dataset, (other, runs.runs[0])), chain)
+    (other,) = read_runs(str(folder / "one"))[0].runs
+    both = runs_bytes(type(runs)(runs.dataset, (other, runs.runs[0])), chain)
     done = jam("train", "--finish", "-", "--steps", "2k", "-q", input=both, cwd=folder, check=True)
     assert [run["depth"] for run in header(done.stdout)["runs"]] == [2, 1]
     from safetensors.numpy import load
@@ -164,13 +165,13 @@ def test_snapshots_go_on_through_the_finish(folder):
 
 
 def test_finish_leaves_a_diverged_run_as_it_is(folder):
-    runs, chain = store.read_runs(str(folder / "adam"))
+    runs, chain = read_runs(str(folder / "adam"))
     broken = runs.runs[1]
     lost = type(broken)(
         np.full_like(broken.theta, np.nan), broken.theta0, np.full_like(broken.gaps, np.nan), broken.history,
         {**broken.info, "status": "diverged", "final_loss": None},
     )  # fmt: skip
-    both = store.runs_bytes(type(runs)(runs.dataset, (lost, runs.runs[0])), chain)
+    both = runs_bytes(type(runs)(runs.dataset, (lost, runs.runs[0])), chain)
     done = jam("train", "--finish", "-", "--require", "certified", input=both, cwd=folder)
     assert done.returncode == 3
     assert (
@@ -180,7 +181,7 @@ def test_finish_leaves_a_diverged_run_as_it_is(folder):
     first, second = header(done.stdout)["runs"]
     assert (first["status"], first["certified"]) == ("diverged", None)
     assert second["certified"] is True
-    alone = store.runs_bytes(type(runs)(runs.dataset, (lost,)), chain)
+    alone = runs_bytes(type(runs)(runs.dataset, (lost,)), chain)
     assert "all of them diverged" in refusal(jam("train", "--finish", "-", input=alone, cwd=folder))
 
 

@@ -8,8 +8,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from jamtools import store
 from jamtools.cli import options
+from jamtools.io.read import read_runs
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import (
     NORMALISED,
@@ -117,7 +117,7 @@ def test_the_file_records_the_resolved_set(tmp_path):
     jam("data", "random", "-P", 40, "-d", 4, "-o", data, check=True)
     common = (data, "--width", 4, "--depth", 2, "-q", "--protocol", "paper-cross-entropy", "--steps", 100)
     jam("train", *common, "--momentum", 0.5, "-o", runs, check=True)
-    info = store.read_runs(str(runs))[0].runs[0].info
+    info = read_runs(str(runs))[0].runs[0].info
     assert info["batch_norm"] is True
     resolved = info["settings"]
     assert (resolved["batch"], resolved["steps"], resolved["momentum"]) == (20, 100, 0.5)

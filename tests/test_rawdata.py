@@ -14,8 +14,10 @@ from commands import EXAMPLE_IMAGES, ROOT
 from idx import idx_bytes, write_images
 from safetensors.numpy import save_file
 
-from jamtools import rawdata
 from jamtools.errors import InputError
+from jamtools.io.download import MIRRORS, download_mnist
+from jamtools.io.idx import CHECKSUMS, read_images
+from jamtools.io.user_arrays import read_arrays
 
 MNIST = ROOT.parent / "shared" / "mnist"
 X = np.arange(6, dtype=np.float32).reshape(3, 2) / 4
@@ -33,7 +35,7 @@ def test_idx_files_are_read_under_their_usual_names(
     tmp_path: Path, name: str, pack: Callable[[bytes], bytes]
 ) -> None:
     arrays = write_images(tmp_path, name, pack)
-    images = rawdata.read_images(str(tmp_path))
+    images = read_images(str(tmp_path))
     both = [
         np.concatenate([arrays[f"{part}-{what}"] for part in ("train", "t10k")])
         for what in ("images", "labels")
@@ -68,14 +70,14 @@ def test_a_damaged_image_file_is_refused_by_name(tmp_path: Path, how: str) -> No
     path = tmp_path / "t10k-images-idx3-ubyte"
     path.write_bytes(damaged(path.read_bytes(), how))
     with pytest.raises(InputError, match="t10k-images-idx3-ubyte: .*(expected|damaged)"):
-        rawdata.read_images(str(tmp_path))
+        read_images(str(tmp_path))
 
 
 def test_a_missing_file_is_named_and_where_to_put_it(tmp_path: Path) -> None:
     write_images(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").unlink()
     with pytest.raises(InputError, match="put train-labels-idx1-ubyte .*--download"):
-        rawdata.read_images(str(tmp_path))
+        read_images(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -92,11 +94,11 @@ def test_files_that_do_not_belong_together_are_refused(
     write_images(tmp_path)
     (tmp_path / name).write_bytes(idx_bytes(array))
     with pytest.raises(InputError, match=message):
-        rawdata.read_images(str(tmp_path))
+        read_images(str(tmp_path))
 
 
 def test_the_example_images_are_a_subset_of_2000() -> None:
-    images = rawdata.read_images(str(EXAMPLE_IMAGES))
+    images = read_images(str(EXAMPLE_IMAGES))
     assert images.pixels.shape == (2000, 784)
     assert images.n_train == 1600
     assert set(images.labels) == set(range(10))
@@ -105,8 +107,8 @@ def test_the_example_images_are_a_subset_of_2000() -> None:
 @pytest.mark.skipif(not MNIST.is_dir(), reason="needs all of MNIST in ../shared/mnist")
 def test_mnist_is_read_whole_and_the_example_is_its_beginning() -> None:
     """Published: 60000 + 10000 images; these counts of the ten digits."""
-    images = rawdata.read_images(str(MNIST))
-    example = rawdata.read_images(str(EXAMPLE_IMAGES))
+    images = read_images(str(MNIST))
+    example = read_images(str(EXAMPLE_IMAGES))
     counts = [np.bincount(part).tolist() for part in np.split(images.labels, [images.n_train])]
     assert counts[0] == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert counts[1] == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
@@ -142,7 +144,7 @@ def write_arrays(folder: Path) -> None:
 )  # fmt: skip
 def test_every_format_gives_the_arrays_back(tmp_path: Path, names: str) -> None:
     write_arrays(tmp_path)
-    arrays = rawdata.read_arrays([str(tmp_path / name) for name in names.split()])
+    arrays = read_arrays([str(tmp_path / name) for name in names.split()])
     assert np.array_equal(arrays["x"], X)
     assert np.array_equal(np.ravel(arrays["y"]), Y)
     assert sorted(arrays) == (["x", "x_test", "y", "y_test"] if names == "all.npz" else ["x", "y"])
@@ -152,10 +154,10 @@ def test_a_test_set_comes_in_the_same_forms(tmp_path: Path) -> None:
     write_arrays(tmp_path)
     files = [str(tmp_path / name) for name in ("X.npy", "Y.npy")]
     for test in (files, [str(tmp_path / "both.csv")], [str(tmp_path / "all.npz")]):
-        arrays = rawdata.read_arrays(files, test)
+        arrays = read_arrays(files, test)
         assert np.array_equal(arrays["x_test"], X) and np.array_equal(np.ravel(arrays["y_test"]), Y)
     with pytest.raises(InputError, match="holds a test set already"):
-        rawdata.read_arrays([str(tmp_path / "all.npz")], files)
+        read_arrays([str(tmp_path / "all.npz")], files)
 
 
 class Trap:
@@ -212,7 +214,7 @@ def test_a_bad_array_file_is_refused_by_name(tmp_path: Path, name: str, what: st
     bad_file(path, what)
     files = [str(path), str(tmp_path / "Y.npy")] if path.suffix == ".npy" else [str(path)]
     with pytest.raises(InputError, match=f"{name}: .*; "):
-        rawdata.read_arrays(files)
+        read_arrays(files)
     assert not Trap.loaded
 
 
@@ -223,7 +225,7 @@ def test_a_bad_array_file_is_refused_by_name(tmp_path: Path, name: str, what: st
 def test_files_of_other_formats_are_refused(tmp_path: Path, names: str, message: str) -> None:
     write_arrays(tmp_path)
     with pytest.raises(InputError, match=message):
-        rawdata.read_arrays([str(tmp_path / name) for name in names.split()])
+        read_arrays([str(tmp_path / name) for name in names.split()])
 
 
 # --- download ----------------------------------------------------------------------------------------
@@ -260,7 +262,7 @@ def mirrored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in rawdata.CHECKSUMS}
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in CHECKSUMS}
 
 
 def closed_port() -> str:
@@ -274,10 +276,10 @@ def test_the_second_mirror_serves_when_the_first_is_dead(
 ) -> None:
     folder = tmp_path / "new" / "mnist"
     mirrors = [closed_port(), serve(mirrored)]
-    fetched = rawdata.download_mnist(str(folder), mirrors, checksums(mirrored))
-    assert sorted(fetched) == sorted(path.name for path in folder.iterdir()) == sorted(rawdata.CHECKSUMS)
-    assert rawdata.read_images(str(folder)).n_train == 7
-    assert rawdata.download_mnist(str(folder), [closed_port()], checksums(mirrored)) == []
+    fetched = download_mnist(str(folder), mirrors, checksums(mirrored))
+    assert sorted(fetched) == sorted(path.name for path in folder.iterdir()) == sorted(CHECKSUMS)
+    assert read_images(str(folder)).n_train == 7
+    assert download_mnist(str(folder), [closed_port()], checksums(mirrored)) == []
 
 
 def test_a_file_that_is_there_already_is_left_alone(
@@ -285,7 +287,7 @@ def test_a_file_that_is_there_already_is_left_alone(
 ) -> None:
     own = tmp_path / "train-labels.idx1-ubyte"
     own.write_bytes(b"mine")
-    fetched = rawdata.download_mnist(str(tmp_path), [serve(mirrored)], checksums(mirrored))
+    fetched = download_mnist(str(tmp_path), [serve(mirrored)], checksums(mirrored))
     assert "train-labels-idx1-ubyte.gz" not in fetched and len(fetched) == 3
     assert own.read_bytes() == b"mine"
     assert not (tmp_path / "train-labels-idx1-ubyte.gz").exists()
@@ -300,12 +302,12 @@ def test_a_corrupted_file_is_refused_and_the_next_mirror_asked(
     (corrupt / "t10k-images-idx3-ubyte.gz").write_bytes(b"not what was asked for")
     alone, both = tmp_path / "alone", tmp_path / "both"
     with pytest.raises(InputError, match="checksum differs.*put t10k-images-idx3-ubyte, t10k-labels"):
-        rawdata.download_mnist(str(alone), [serve(corrupt)], right)
+        download_mnist(str(alone), [serve(corrupt)], right)
     assert "t10k-images-idx3-ubyte.gz" not in {path.name for path in alone.iterdir()}
-    rawdata.download_mnist(str(both), [serve(corrupt), serve(mirrored)], right)
+    download_mnist(str(both), [serve(corrupt), serve(mirrored)], right)
     assert checksums(both) == right
 
 
 def test_the_mirrors_files_are_those_of_the_published_sizes() -> None:
-    assert len(rawdata.MIRRORS) > 1
-    assert all(len(bytes.fromhex(value)) == 32 for value in rawdata.CHECKSUMS.values())
+    assert len(MIRRORS) > 1
+    assert all(len(bytes.fromhex(value)) == 32 for value in CHECKSUMS.values())

@@ -15,21 +15,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from jamtools import store
 from jamtools.cli import show
 from jamtools.errors import InputError
+from jamtools.io.artefact import Artefact
+from jamtools.io.write import dataset_bytes, runs_bytes, spectra_bytes
 from jamtools.records import Dataset
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """data, two files of runs, and spectra."""
-    (tmp_path / "data.safetensors").write_bytes(store.dataset_bytes(dataset(test=4), STEPS))
+    (tmp_path / "data.safetensors").write_bytes(dataset_bytes(dataset(test=4), STEPS))
     trained = [*STEPS, {"command": "jam-train", "argv": ["--width", "2"]}]
-    (tmp_path / "a.safetensors").write_bytes(store.runs_bytes(runs(run(), run(seed=1)), trained))
-    (tmp_path / "b.safetensors").write_bytes(store.runs_bytes(runs(run(seed=2)), trained))
+    (tmp_path / "a.safetensors").write_bytes(runs_bytes(runs(run(), run(seed=1)), trained))
+    (tmp_path / "b.safetensors").write_bytes(runs_bytes(runs(run(seed=2)), trained))
     found = spectrum([0, 0, 1e-3, 2], [-0.5, -0.0, 0.1, 0.5], [-0.1, 0, 1, 2])
-    (tmp_path / "spectra.safetensors").write_bytes(store.spectra_bytes([found], trained))
+    (tmp_path / "spectra.safetensors").write_bytes(spectra_bytes([found], trained))
     return tmp_path
 
 
@@ -60,7 +61,7 @@ def test_runs_are_numbered_through_all_files(folder):
 def test_standard_input_is_the_default(folder):
     data = (folder / "spectra.safetensors").read_bytes()
     (line,) = lines(jam("show", input=data, check=True).stdout)
-    info = store.Artefact("-", data).infos[0]
+    info = Artefact("-", data).infos[0]
     assert line == {"kind": "spectra", "run": "r0000", **info}
     assert line["n_negative_Hp"] == 1
 
@@ -74,15 +75,13 @@ def test_a_dataset_is_one_line_with_shapes_and_label_balance(folder):
 
 def test_the_balance_of_classes_counts_each(tmp_path):
     y = 2 * np.eye(3)[[0, 2, 2, 2]] - 1
-    (tmp_path / "d").write_bytes(store.dataset_bytes(Dataset(np.ones((4, 2)), y), []))
+    (tmp_path / "d").write_bytes(dataset_bytes(Dataset(np.ones((4, 2)), y), []))
     (line,) = show.records([str(tmp_path / "d")])
     assert line["balance"] == {"y": {"0": 1, "1": 0, "2": 3}}
 
 
 def test_the_number_of_a_run_is_its_place_whatever_the_file_says(tmp_path):
-    written = refit(
-        store.runs_bytes(runs(run()), []), lambda _, metadata: metadata["runs"][0].update(run="x")
-    )
+    written = refit(runs_bytes(runs(run()), []), lambda _, metadata: metadata["runs"][0].update(run="x"))
     (tmp_path / "a").write_bytes(written)
     assert [line["run"] for line in show.records([str(tmp_path / "a")])] == ["r0000"]
 
@@ -136,7 +135,7 @@ def test_the_array_of_a_run_is_counted_through_the_files(folder):
 
 def test_an_unknown_array_is_shown_like_any_other(tmp_path):
     data = refit(
-        store.runs_bytes(runs(run()), []),
+        runs_bytes(runs(run()), []),
         lambda tensors, _: tensors.update(mine=np.arange(2, dtype=np.int16)),
     )
     (tmp_path / "a").write_bytes(data)
@@ -285,7 +284,7 @@ def test_what_stderr_cannot_take_does_not_turn_up_on_stdout(folder):
 
 
 def test_a_closed_pipe_is_quiet(tmp_path):
-    (tmp_path / "a").write_bytes(store.dataset_bytes(dataset(P=20000), []))
+    (tmp_path / "a").write_bytes(dataset_bytes(dataset(P=20000), []))
     done = shell("jam-show --array x a | head -c 10", tmp_path)
     assert (len(done.stdout), done.stderr) == (10, "")
     assert done.returncode == 128 + 13, "as other filters, it dies of SIGPIPE"

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.numpy import save
 
-from jamtools import store
 from jamtools.errors import InputError
+from jamtools.io.artefact import Artefact, open_any
+from jamtools.io.read import read_dataset, read_ensemble, read_runs, read_spectra
+from jamtools.io.write import dataset_bytes, runs_bytes, spectra_bytes
 from jamtools.records import DENSITY, HISTORY_FIELDS, PARTS, Dataset, Run, Runs, Spectrum
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -27,8 +29,8 @@ info = st.dictionaries(words, json_value | st.lists(json_value, max_size=3), max
 quick = settings(deadline=None, max_examples=100)
 
 
-def opened(data: bytes, source: str = "-") -> store.Artefact:
-    return store.Artefact(source, data)
+def opened(data: bytes, source: str = "-") -> Artefact:
+    return Artefact(source, data)
 
 
 def identical(a: np.ndarray | None, b: np.ndarray | None) -> bool:
@@ -86,7 +88,7 @@ def spectra_of_one_file(draw):
 @quick
 @given(datasets())
 def test_a_dataset_comes_back(data):
-    back, steps = store.read_dataset(opened(store.dataset_bytes(data, STEPS)))
+    back, steps = read_dataset(opened(dataset_bytes(data, STEPS)))
     assert all(identical(getattr(back, name), getattr(data, name)) for name in ("x", "y", "x_test", "y_test"))
     assert back.info == data.info
     assert steps == STEPS
@@ -95,7 +97,7 @@ def test_a_dataset_comes_back(data):
 @quick
 @given(runs_of_one_file())
 def test_runs_come_back(written):
-    back, steps = store.read_runs(opened(store.runs_bytes(written, STEPS)))
+    back, steps = read_runs(opened(runs_bytes(written, STEPS)))
     assert identical(back.dataset.x, written.dataset.x)
     assert [one.info for one in back.runs] == [one.info for one in written.runs]
     for one, other in zip(back.runs, written.runs, strict=True):
@@ -110,8 +112,8 @@ def test_runs_come_back(written):
 @quick
 @given(spectra_of_one_file())
 def test_spectra_come_back(written):
-    artefact = opened(store.spectra_bytes(written, STEPS))
-    back, _ = store.read_spectra(artefact)
+    artefact = opened(spectra_bytes(written, STEPS))
+    back, _ = read_spectra(artefact)
     assert [one.info for one in back] == [one.info for one in written]
     for one, other in zip(back, written, strict=True):
         assert one.eigenvalues.keys() == other.eigenvalues.keys()
@@ -127,22 +129,22 @@ def test_spectra_come_back(written):
 def test_the_same_records_make_the_same_bytes_whatever_the_order_of_their_fields():
     one = run()
     turned = Run(one.theta, one.theta0, one.gaps, one.history, dict(reversed(one.info.items())))
-    assert store.runs_bytes(runs(one), STEPS) == store.runs_bytes(runs(turned), STEPS)
+    assert runs_bytes(runs(one), STEPS) == runs_bytes(runs(turned), STEPS)
 
 
 def test_metadata_is_one_key_with_kind_version_and_provenance():
-    metadata = opened(store.dataset_bytes(dataset(), STEPS)).metadata
+    metadata = opened(dataset_bytes(dataset(), STEPS)).metadata
     assert (metadata["kind"], metadata["version"], metadata["provenance"]) == ("dataset", 1, STEPS)
 
 
 def test_what_is_not_finite_in_metadata_is_null():
-    back, _ = store.read_runs(opened(store.runs_bytes(runs(run(final_loss=float("nan"))), STEPS)))
+    back, _ = read_runs(opened(runs_bytes(runs(run(final_loss=float("nan"))), STEPS)))
     assert back.runs[0].info["final_loss"] is None
 
 
 def test_strided_arrays_are_written_as_they_look():
     x = np.arange(12.0).reshape(2, 6).T[:, ::-1]
-    back, _ = store.read_dataset(opened(store.dataset_bytes(Dataset(x, np.ones(6)), [])))
+    back, _ = read_dataset(opened(dataset_bytes(Dataset(x, np.ones(6)), [])))
     assert (back.x == x).all()
 
 
@@ -162,13 +164,13 @@ def test_unknown_tensors_and_metadata_are_passed_over():
         metadata |= {"colour": "blue"}
         metadata["runs"][0]["mood"] = "calm"
 
-    back, _ = store.read_runs(opened(refit(store.runs_bytes(runs(run()), STEPS), change)))
+    back, _ = read_runs(opened(refit(runs_bytes(runs(run()), STEPS), change)))
     assert identical(back.runs[0].theta, run().theta)
     assert back.runs[0].info["mood"] == "calm"
 
 
 def test_a_second_version_is_refused():
-    data = refit(store.dataset_bytes(dataset(), STEPS), lambda _, metadata: metadata.update(version=2))
+    data = refit(dataset_bytes(dataset(), STEPS), lambda _, metadata: metadata.update(version=2))
     with pytest.raises(
         InputError, match="got dataset of format version 2, expected version 1; use the jamtools"
     ):
@@ -181,25 +183,25 @@ def test_a_second_version_is_refused():
 @pytest.mark.parametrize(
     ("read", "message"),
     [
-        (store.read_runs, "got a dataset, expected runs; pipe it through jam-train first"),
-        (store.read_spectra, "got a dataset, expected spectra; pipe it through jam-hessian first"),
+        (read_runs, "got a dataset, expected runs; pipe it through jam-train first"),
+        (read_spectra, "got a dataset, expected spectra; pipe it through jam-hessian first"),
     ],
 )
 def test_another_kind_is_told_which_command_comes_between(read, message):
     with pytest.raises(InputError, match=message):
-        read(opened(store.dataset_bytes(dataset(), STEPS)))
+        read(opened(dataset_bytes(dataset(), STEPS)))
 
 
 def test_runs_are_not_a_dataset():
     with pytest.raises(InputError, match="got runs, expected a dataset; make one with jam-data"):
-        store.read_dataset(opened(store.runs_bytes(runs(run()), STEPS)))
+        read_dataset(opened(runs_bytes(runs(run()), STEPS)))
 
 
 def test_a_file_cut_anywhere_is_refused():
-    whole = store.runs_bytes(runs(run()), STEPS)
+    whole = runs_bytes(runs(run()), STEPS)
     for length in range(0, len(whole), 5):
         with pytest.raises(InputError, match="empty input|not a whole safetensors file") as caught:
-            store.read_runs(opened(whole[:length], "a.safetensors"))
+            read_runs(opened(whole[:length], "a.safetensors"))
         assert str(caught.value).startswith("a.safetensors: ")
         assert "\n" not in str(caught.value)
 
@@ -212,7 +214,7 @@ def test_a_header_longer_than_the_file_is_refused():
 
 def test_bytes_after_the_last_tensor_are_refused():
     with pytest.raises(InputError, match="not a whole safetensors file"):
-        opened(store.dataset_bytes(dataset(), []) + b"more")
+        opened(dataset_bytes(dataset(), []) + b"more")
 
 
 @quick
@@ -258,9 +260,9 @@ def without(name):
     ],
 )
 def test_a_flawed_dataset_is_refused_with_its_name(change, message):
-    data = refit(store.dataset_bytes(dataset(), STEPS), change)
+    data = refit(dataset_bytes(dataset(), STEPS), change)
     with pytest.raises(InputError, match=f"^a.safetensors: {message}"):
-        store.read_dataset(opened(data, "a.safetensors"))
+        read_dataset(opened(data, "a.safetensors"))
 
 
 @pytest.mark.parametrize(
@@ -281,14 +283,14 @@ def test_a_flawed_dataset_is_refused_with_its_name(change, message):
     ],
 )
 def test_flawed_runs_are_refused_with_their_name(change, message):
-    data = refit(store.runs_bytes(runs(run()), STEPS), change)
+    data = refit(runs_bytes(runs(run()), STEPS), change)
     with pytest.raises(InputError, match=f"^a.safetensors: {message}"):
-        store.read_runs(opened(data, "a.safetensors"))
+        read_runs(opened(data, "a.safetensors"))
 
 
 def test_a_missing_array_is_told_what_there_is():
     with pytest.raises(InputError, match="no array r0000/H; it holds r0000/gaps, .*, x, y$"):
-        opened(store.runs_bytes(runs(run(), run()), STEPS)).any_tensor("r0000/H")
+        opened(runs_bytes(runs(run(), run()), STEPS)).any_tensor("r0000/H")
 
 
 def test_an_array_numpy_does_not_know_is_refused():
@@ -304,9 +306,9 @@ def test_an_array_numpy_does_not_know_is_refused():
 
 def test_several_files_are_one_ensemble(tmp_path):
     second = [*STEPS, {"command": "jam-train", "argv": ["--seed", "2"]}]
-    (tmp_path / "a").write_bytes(store.runs_bytes(runs(run(), run(seed=1, P=4)), STEPS))
-    (tmp_path / "b").write_bytes(store.runs_bytes(runs(run(seed=2)), second))
-    members, steps = store.read_ensemble([str(tmp_path / "a"), str(tmp_path / "b")])
+    (tmp_path / "a").write_bytes(runs_bytes(runs(run(), run(seed=1, P=4)), STEPS))
+    (tmp_path / "b").write_bytes(runs_bytes(runs(run(seed=2)), second))
+    members, steps = read_ensemble([str(tmp_path / "a"), str(tmp_path / "b")])
     assert [(member.name, member.run.info["seed"]) for member in members] == [
         ("r0000", 0),
         ("r0001", 1),
@@ -318,14 +320,14 @@ def test_several_files_are_one_ensemble(tmp_path):
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     with pytest.raises(InputError, match="nowhere: no such file or directory; check the path"):
-        store.read_dataset("nowhere")
+        read_dataset("nowhere")
     with pytest.raises(InputError, match="is a directory; check the path"):
-        store.read_dataset(str(tmp_path))
+        read_dataset(str(tmp_path))
 
 
 def test_an_empty_file_is_told_to_look_at_the_command_before(tmp_path):
     (tmp_path / "empty").touch()
-    for read in (store.read_dataset, store.open_any):
+    for read in (read_dataset, open_any):
         with pytest.raises(
             InputError, match="empty input, expected an artefact; did the command before it fail?"
         ):
@@ -336,10 +338,10 @@ def test_a_fifo_is_read_and_leaves_no_copy_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "copies"))
     (tmp_path / "copies").mkdir()
     os.mkfifo(tmp_path / "fifo")
-    data = store.dataset_bytes(dataset(), STEPS)
+    data = dataset_bytes(dataset(), STEPS)
     writer = threading.Thread(target=lambda: Path(tmp_path / "fifo").write_bytes(data))
     writer.start()
-    back, _ = store.read_dataset(str(tmp_path / "fifo"))
+    back, _ = read_dataset(str(tmp_path / "fifo"))
     writer.join()
     assert identical(back.x, dataset().x)
     assert not list((tmp_path / "copies").iterdir())
@@ -347,9 +349,9 @@ def test_a_fifo_is_read_and_leaves_no_copy_behind(tmp_path, monkeypatch):
 
 def test_any_source_is_an_artefact_or_json_lines(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b'\n {"P": 3}\n{"P":\n 4}\n')
-    (tmp_path / "a.safetensors").write_bytes(store.dataset_bytes(dataset(), STEPS))
-    assert store.open_any(str(tmp_path / "a.jsonl")) == [{"P": 3}, {"P": 4}]
-    assert store.open_any(str(tmp_path / "a.safetensors")).kind == "dataset"
+    (tmp_path / "a.safetensors").write_bytes(dataset_bytes(dataset(), STEPS))
+    assert open_any(str(tmp_path / "a.jsonl")) == [{"P": 3}, {"P": 4}]
+    assert open_any(str(tmp_path / "a.safetensors")).kind == "dataset"
 
 
 def test_reading_metadata_reads_no_array(tmp_path):
@@ -361,7 +363,7 @@ def test_reading_metadata_reads_no_array(tmp_path):
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         file.truncate(8 + len(text) + 2**31)
-    artefact = store.Artefact(str(path))
+    artefact = Artefact(str(path))
     assert artefact.infos == [run_info()]
     assert artefact.shape("r0000/theta") == (2**28,)
     assert os.stat(path).st_blocks * 512 < 2**20

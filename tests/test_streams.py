@@ -15,8 +15,8 @@ from commands import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jamtools import streams
 from jamtools.errors import InputError, OutputError
+from jamtools.io import streams
 
 
 def full(*_: object) -> None:
@@ -161,7 +161,7 @@ def test_writable_outputs_pass(tmp_path):
 
 def read_stdin(redirection: str) -> str:
     """What `read_bytes("-")` says, with standard input redirected by the shell."""
-    program = "from jamtools.streams import read_bytes\ntry: print(read_bytes('-'))\nexcept Exception as e: print(e)"
+    program = "from jamtools.io.streams import read_bytes\ntry: print(read_bytes('-'))\nexcept Exception as e: print(e)"
     command = f'"{sys.executable}" -c "{program}" {redirection}'
     return subprocess.run(
         ["sh", "-c", command], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True

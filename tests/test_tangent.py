@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.func import grad, jacrev
 
 import jamtools.minima.second_order
-from jamtools import store
 from jamtools.cusps.counting import count
 from jamtools.cusps.subgradient import Clarke, Kinks, clarke
 from jamtools.errors import InputError
 from jamtools.hessian.assembly import hessian
+from jamtools.io.write import runs_bytes
 from jamtools.minima.second_order import Lagrangian, lagrangian
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
@@ -387,7 +387,7 @@ def runs(tmp_path_factory) -> str:
         made_run(wide, oracle.random_theta(wide), data),
     )
     file = tmp_path_factory.mktemp("tangent") / "runs.safetensors"
-    file.write_bytes(store.runs_bytes(Runs(data, members), []))
+    file.write_bytes(runs_bytes(Runs(data, members), []))
     return str(file)
 
 
@@ -424,7 +424,7 @@ def test_the_command_takes_networks_of_several_outputs(tmp_path):
     info = sizes | {"P": 40, "n_effective_expected": arch.n_effective, "epsilon": 3.0, "n_unsatisfied": 100}
     run = replace(artefacts.run(**info), theta=theta.numpy(), gaps=np.ones((40, 3)))
     file = tmp_path / "runs.safetensors"
-    file.write_bytes(store.runs_bytes(Runs(data, (run,)), []))
+    file.write_bytes(runs_bytes(Runs(data, (run,)), []))
     (line,), _ = lines(file)
     end, expected = curvature_of(arch, theta, x, y, loss)
     assert line["n_cusps"] == 6 and line["clarke_norm"] == pytest.approx(end.norm)

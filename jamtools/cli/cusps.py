@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from jamtools.cusps.counting import CuspCount
     from jamtools.cusps.preactivations import Profile
     from jamtools.cusps.subgradient import Clarke
+    from jamtools.io.read import Member
     from jamtools.network.architecture import Architecture
     from jamtools.network.loss import Loss
-    from jamtools.store import Member
 
     #: theta, x, y, the network, its loss and its cusps
     Point = tuple[torch.Tensor, torch.Tensor, torch.Tensor, Architecture, Loss, CuspCount]
@@ -117,9 +117,9 @@ def cusps(
     plain one; and null between the two. Eigenvalues are in units of the mean diagonal of H0, layer by layer.
     """
     session = Session(NAME, output, quiet)
-    from jamtools import store
+    from jamtools.io.read import read_ensemble
 
-    members, _ = store.read_ensemble(files)
+    members, _ = read_ensemble(files)
     power = 0 if curvature is False else 2
     sizes = ((m.data.P * m.run.info["width"], m.run.info["n_parameters"] ** power) for m in members)
     largest = max(map(max, sizes), default=0)

@@ -155,14 +155,15 @@ def images(
     if whiten and pca is None:
         raise typer.BadParameter("--whiten works on principal components, expected --pca K with it")
     session = Session(NAME, output, quiet, binary=True)
-    from jamtools import rawdata
     from jamtools.data.images import Recipe, image_dataset
+    from jamtools.io.download import download_mnist
+    from jamtools.io.idx import read_images
 
     if download:
-        for name in rawdata.download_mnist(folder):
+        for name in download_mnist(folder):
             session.note(f"fetched {name}")
     recipe = Recipe(labels, pca, pca is not None and whiten is not False, sphere)
-    dataset = image_dataset(rawdata.read_images(folder), recipe, patterns, seed, test)
+    dataset = image_dataset(read_images(folder), recipe, patterns, seed, test)
     _note_imbalance(session, dataset, patterns)
     _write(session, dataset)
 
@@ -202,10 +203,10 @@ def arrays(
         if len(given) > 2:
             raise typer.BadParameter(f"got {len(given)} files, expected one, or two: x and y")
     session = Session(NAME, output, quiet, binary=True)
-    from jamtools import rawdata
     from jamtools.data.arrays import array_dataset
+    from jamtools.io.user_arrays import read_arrays
 
-    _write(session, array_dataset(rawdata.read_arrays(files, test_arrays or []), labels))
+    _write(session, array_dataset(read_arrays(files, test_arrays or []), labels))
 
 
 def _note_imbalance(session: Session, dataset: Dataset, P: int | None) -> None:
@@ -219,9 +220,9 @@ def _note_imbalance(session: Session, dataset: Dataset, P: int | None) -> None:
 
 
 def _write(session: Session, dataset: Dataset) -> None:
-    from jamtools import store
+    from jamtools.io.write import dataset_bytes
 
-    session.write(store.dataset_bytes(dataset, session.provenance()))
+    session.write(dataset_bytes(dataset, session.provenance()))
 
 
 def main() -> None:

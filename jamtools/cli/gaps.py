@@ -105,8 +105,8 @@ def gaps(
     table of them. With --values the exponent is t itself.
     """
     session = Session(NAME, output, quiet)
-    from jamtools import store
     from jamtools.exponents import distributions as library
+    from jamtools.io.read import read_ensemble, read_numbers
 
     options = library.Options(order=order, share=share, level=level, lower_cut=lower_cut, seed=seed)
     if values is not None:
@@ -114,14 +114,14 @@ def gaps(
             raise typer.BadParameter("got --values and run files, expected one of them")
         if where or per_run:
             raise typer.BadParameter("got --values with --where or --per-run, which are for runs")
-        sample = library.Sample(store.read_numbers(values), None)
+        sample = library.Sample(read_numbers(values), None)
         record = {"kind": "exponent", **library.exponent(sample, options, references=_references(kind))}
         session.write_json([record])
         _tell(session, {"x^t": record})
         return
     if kind:
         raise typer.BadParameter("got --as without --values, expected both: runs have overlaps and gaps")
-    members = _fulfilling(where, store.read_ensemble(files)[0], session)
+    members = _fulfilling(where, read_ensemble(files)[0], session)
     runs = [member.run for member in members]
     if per_run:
         records = list(library.of_each(runs, options, [member.name for member in members]))

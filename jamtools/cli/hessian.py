@@ -24,8 +24,8 @@ from jamtools.cli.options import (
 from jamtools.cli.session import Session
 
 if TYPE_CHECKING:
+    from jamtools.io.read import Member
     from jamtools.records import Spectrum
-    from jamtools.store import Member
 
 NAME = "jam-hessian"
 app = new_app()
@@ -137,11 +137,12 @@ def hessian(
     """
     _check(method, inertia, matrices, vectors, dtype, (probes, steps, extremes, layers or None, seed))
     session = Session(NAME, output, quiet, binary=True)
-    from jamtools import store
     from jamtools.hessian import exact, matrix_free
+    from jamtools.io.read import read_ensemble
+    from jamtools.io.write import spectra_bytes
     from jamtools.records import PARTS
 
-    everyone, provenance = store.read_ensemble(files)
+    everyone, provenance = read_ensemble(files)
     members = [member for member in everyone if member.run.info["status"] != "diverged"]
     if len(members) < len(everyone):
         session.note(f"{len(everyone) - len(members)} diverged run(s) left out: they have no spectrum")
@@ -164,7 +165,7 @@ def hessian(
         for i, member in enumerate(members):
             update(i, f"{member.name} Ñ={member.run.info['n_parameters']}")
             spectra.append(take(member))
-    session.write(store.spectra_bytes(spectra, session.provenance(provenance)))
+    session.write(spectra_bytes(spectra, session.provenance(provenance)))
     _tell(session, spectra)
 
 

@@ -17,8 +17,8 @@ from jamtools.errors import InputError
 from jamtools.machine import available_cores
 
 if TYPE_CHECKING:
+    from jamtools.io.read import Member
     from jamtools.records import Run, Runs
-    from jamtools.store import Member
     from jamtools.training.job import Job, Place
 
 #: Exit code where --require asked for another end.
@@ -84,16 +84,17 @@ def finish_runs(
     require: str | None,
 ) -> int:
     """Each run of a file goes on to the minimum of its basin; where: device, dtype and threads."""
-    from jamtools import store
+    from jamtools.io.read import read_runs
+    from jamtools.io.write import runs_bytes
     from jamtools.records import Runs
     from jamtools.training.job import Place
 
-    runs, provenance = store.read_runs(source)
+    runs, provenance = read_runs(source)
     numbers = max((run.info["P"] * run.info["n_parameters"] for run in runs.runs), default=0)
     device, dtype, threads = where
     place = Place(*session.torch_setup(device, dtype, threads, numbers), threads or available_cores())
     finished = _finished(session, keeping, runs, place, options)
-    session.write(store.runs_bytes(Runs(runs.dataset, tuple(finished)), session.provenance(provenance)))
+    session.write(runs_bytes(Runs(runs.dataset, tuple(finished)), session.provenance(provenance)))
     keeping.done()
     _tell_finished(session, finished)
     return unmet(finished, require)
@@ -165,9 +166,9 @@ def _change(before: float | None, after: float | None) -> str:
 
 def verify_runs(session: Session, source: str, threads: int, require: str | None) -> int:
     """Each certificate of a file anew, from theta and the data alone, as JSON lines."""
-    from jamtools import store
+    from jamtools.io.read import read_ensemble
 
-    members, _ = store.read_ensemble([source])
+    members, _ = read_ensemble([source])
     numbers = max((m.data.P * m.run.info["n_parameters"] for m in members), default=0)
     session.torch_setup("cpu", "float64", threads, numbers)
     records = []

@@ -13,7 +13,7 @@ from jamtools.cli.session import Session
 if TYPE_CHECKING:
     import torch
 
-    from jamtools.store import Member
+    from jamtools.io.read import Member
 
 NAME = "jam-neff"
 app = new_app()
@@ -71,9 +71,9 @@ def neff(
       jam-neff runs/*.safetensors | jq .n_effective
     """
     session = Session(NAME, output, quiet)
-    from jamtools import store
+    from jamtools.io.read import read_ensemble
 
-    members, _ = store.read_ensemble(files)
+    members, _ = read_ensemble(files)
     largest = max((member.run.info["n_parameters"] ** 2 for member in members), default=0)
     where = session.torch_setup(device, dtype, threads, numbers=largest)
     records = [_record(member, whole, tolerance, where, session) for member in members]

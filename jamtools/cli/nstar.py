@@ -220,12 +220,12 @@ def search(
 
 def _searched(session: Session, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The records of the search that the options ask for."""
-    from jamtools import store
+    from jamtools.io.read import read_dataset
     from jamtools.training.job import Place
     from jamtools.transition import search
     from jamtools.transition.sampling import Goal
 
-    data, _ = store.read_dataset(asked["dataset"])
+    data, _ = read_dataset(asked["dataset"])
     question = question_of(asked)
     sizes = tuple(sorted(asked["patterns"] or (data.P,)))
     data.first(sizes[-1])
@@ -259,7 +259,7 @@ def _become(context: typer.Context, plan: str | None, task: int | None) -> None:
 
 def _journal(path: str | None, resume: bool, output: str, data: Any, question: Any, place: Any) -> Any:
     """The journal asked for, or none."""
-    from jamtools.journal import Journal, request_of
+    from jamtools.io.journal import Journal, request_of
 
     if path is None:
         return None

@@ -67,12 +67,12 @@ def fit(
 
 def _read(sources: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
     """What each source holds: objects of searches, and the metadata of runs and spectra."""
-    from jamtools import store
+    from jamtools.io.artefact import open_any
     from jamtools.records import RUN_FIELDS, SPECTRUM_FIELDS, check_fields
 
     read: dict[str, list[dict[str, Any]]] = {"searches": [], "runs": [], "spectra": []}
     for source in sources:
-        opened = store.open_any(source, text=True)
+        opened = open_any(source, text=True)
         if isinstance(opened, list):
             read["searches"] += opened
             continue

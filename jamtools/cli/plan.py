@@ -15,7 +15,7 @@ from jamtools.cli.asked import check_search, question_of
 from jamtools.cli.options import Debug, Integers, Output, Quiet, Version, naturals, positives
 from jamtools.cli.session import Session
 from jamtools.errors import InputError
-from jamtools.streams import read_bytes
+from jamtools.io.streams import read_bytes
 
 SEEDS, DEPTHS = Integers(range(5)), Integers((3,))
 

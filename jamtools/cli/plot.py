@@ -19,7 +19,7 @@ from jamtools.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from jamtools.store import Artefact
+    from jamtools.io.artefact import Artefact
 
 NAME = "jam-plot"
 FORMATS = ("png", "pdf", "svg")
@@ -67,9 +67,9 @@ def plot(
     """
     chosen = form or format_of(output)
     session = Session(NAME, output, quiet, binary=True)
-    from jamtools import store
+    from jamtools.io.artefact import open_any
 
-    kind, records, provenance = _gather([store.open_any(source) for source in files or ["-"]])
+    kind, records, provenance = _gather([open_any(source) for source in files or ["-"]])
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its cache of fonts is nobody's concern
     from jamtools import figures
 
@@ -98,7 +98,7 @@ def format_of(output: str) -> str:
 
 def _gather(found: Sequence[Artefact | list[dict[str, Any]]]) -> tuple[str, list[Any], list[dict[str, Any]]]:
     """The one kind of all inputs, their records, and the commands that made them."""
-    from jamtools.store import Artefact
+    from jamtools.io.artefact import Artefact
 
     kinds = {kind for one in found for kind in _kinds(one)}
     if len(kinds) > 1:
@@ -125,14 +125,14 @@ def _guess(record: dict[str, Any]) -> str:
 
 
 def _records(one: Artefact | list[dict[str, Any]]) -> list[Any]:
-    from jamtools import store
+    from jamtools.io.read import read_runs, read_spectra
 
     if isinstance(one, list):
         return one
     if one.kind == "runs":
-        return list(store.read_runs(one)[0].runs)
+        return list(read_runs(one)[0].runs)
     if one.kind == "spectra":
-        return store.read_spectra(one)[0]
+        return read_spectra(one)[0]
     return []
 
 

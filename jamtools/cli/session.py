@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from jamtools.errors import InputError, OutputError
-from jamtools.streams import STDIN, check_writable, json_line, write_all, write_file
+from jamtools.io.streams import STDIN, check_writable, json_line, write_all, write_file
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ from jamtools.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from jamtools.store import Artefact
+    from jamtools.io.artefact import Artefact
 
     Value = Callable[[Mapping[str, Any]], object]
 
@@ -79,11 +79,11 @@ def show(
 
 def records(sources: Iterable[str]) -> Iterator[dict[str, Any]]:
     """One object per run, numbered through all sources; one per dataset; JSON lines as they are."""
-    from jamtools import store
+    from jamtools.io.artefact import open_any
 
     count = 0
     for source in sources:
-        found = store.open_any(source)
+        found = open_any(source)
         if isinstance(found, list):
             yield from found
         elif found.kind == "dataset":
@@ -131,11 +131,11 @@ def steps(sources: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def _artefacts(sources: Iterable[str]) -> Iterator[Artefact]:
-    from jamtools import store
-    from jamtools.streams import describe
+    from jamtools.io.artefact import open_any
+    from jamtools.io.streams import describe
 
     for source in sources:
-        found = store.open_any(source)
+        found = open_any(source)
         if isinstance(found, list):
             raise InputError(
                 f"{describe(source)}got JSON lines, which hold neither arrays nor provenance; read them with jq"

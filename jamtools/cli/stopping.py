@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from jamtools.streams import STDIN, check_writable
+from jamtools.io.streams import STDIN, check_writable
 
 if TYPE_CHECKING:
     from jamtools.cli.session import Session
@@ -119,7 +119,8 @@ class Keeping:
             from jamtools.training.ensemble import train_many
 
             return train_many(jobs, settings, place, watch)
-        from jamtools.checkpoint import Checkpoint, request_of, train_kept
+        from jamtools.io.checkpoint import Checkpoint, train_kept
+        from jamtools.io.request import request_of
 
         request = request_of(jobs, settings, place)
         checkpoint = Checkpoint(self.path, request, len(jobs), self.every, self.resume, self._is_told)
@@ -128,7 +129,7 @@ class Keeping:
     @contextmanager
     def _heeded(self) -> Iterator[None]:
         """Around `train`, which asks whether it is to stop: elsewhere a signal ends the command at once."""
-        from jamtools.checkpoint import Stopped
+        from jamtools.io.checkpoint import Stopped
 
         self._polled = True
         try:

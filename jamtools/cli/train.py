@@ -224,12 +224,14 @@ def train(
     if finish is not None:
         options = {"steps": steps, "measurements": measurements}
         return finish_runs(session, keeping, finish, (device, dtype, threads), options, require)
-    from jamtools import protocols, store
+    from jamtools import protocols
+    from jamtools.io.read import read_dataset
+    from jamtools.io.write import runs_bytes
     from jamtools.network.architecture import Architecture
     from jamtools.records import Runs
     from jamtools.training.job import Job, Place
 
-    data, provenance = store.read_dataset(dataset)
+    data, provenance = read_dataset(dataset)
     widths, sizes = sorted(width or (data.d,)), sorted(patterns or (data.P,))
     base = protocols.PROTOCOLS[protocol] if protocol else protocols.Settings()
     every, factor = lr_schedule or (None, None)
@@ -254,7 +256,7 @@ def train(
         )
     place = Place(*torch_place, threads or available_cores(), engine)
     trained = keeping.train(session, jobs, settings, place)
-    session.write(store.runs_bytes(Runs(data, tuple(trained)), session.provenance(provenance)))
+    session.write(runs_bytes(Runs(data, tuple(trained)), session.provenance(provenance)))
     keeping.done()
     _tell(session, trained)
     return unmet(trained, require)
@@ -262,11 +264,11 @@ def train(
 
 def _evaluate(session: Session, dataset: str, runs: str) -> int:
     """Existing runs measured on a dataset."""
-    from jamtools import store
+    from jamtools.io.read import read_dataset, read_ensemble
     from jamtools.network import problem
 
-    data, _ = store.read_dataset(dataset)
-    members, _ = store.read_ensemble([runs])
+    data, _ = read_dataset(dataset)
+    members, _ = read_ensemble([runs])
     session.write_json(
         {"kind": "evaluation", "run": m.name, **problem.measure(m.run, m.data, data)} for m in members
     )

@@ -19,15 +19,18 @@ from typing import Any
 import torch
 
 from jamtools import __version__
-from jamtools.checkpoint import check_same, data_digests
 from jamtools.errors import InputError, OutputError
+from jamtools.io.request import check_same, data_digests
+from jamtools.io.streams import check_writable, json_line, write_all
 from jamtools.records import Dataset
-from jamtools.streams import check_writable, json_line, write_all
 from jamtools.transition.trial import Question
 
 KIND = "nstar-journal"
+
 REMEDY = "remove it or give another --journal"
+
 ANOTHER = "give another --journal"
+
 Key = tuple[int, int, int]
 
 

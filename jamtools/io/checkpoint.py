@@ -1,4 +1,4 @@
-r"""A call of `train_many` that may be killed at any moment, and goes on to the same bytes.
+"""A call of `train_many` that may be killed at any moment, and goes on to the same bytes.
 
     checkpoint = (request;  per run: nothing yet | State | Run)
 
@@ -14,32 +14,29 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from time import monotonic
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save
 
-from jamtools import __version__
 from jamtools.errors import InputError, OutputError
+from jamtools.io.artefact import VERSION, Artefact
+from jamtools.io.request import KIND, REMEDY, check_same
+from jamtools.io.streams import write_file
 from jamtools.protocols import Settings
-from jamtools.records import Dataset, Run, sha256
-from jamtools.store import VERSION, Artefact
-from jamtools.streams import write_file
+from jamtools.records import Run, sha256
 from jamtools.training.ensemble import Watch, train_many
-from jamtools.training.job import Job, Place, engine_name
+from jamtools.training.job import Job, Place
 from jamtools.training.snapshot import State
 
-KIND = "checkpoint"
 #: A checkpoint that is due waits at most this many seconds for the runs' next bursts; then older states do.
 ANSWER = 5.0
-REMEDY = "remove it or give another --checkpoint"
 
 Arrays = dict[str, NDArray[Any]]
+
 Kept = State | Run | None
 
 
@@ -126,69 +123,6 @@ def train_kept(
         raise
     checkpoint.write_or_warn()
     return trained
-
-
-# --- what a checkpoint is of ----------------------------------------------------------------------------
-
-
-def request_of(jobs: Sequence[Job], settings: Settings, place: Place) -> dict[str, Any]:
-    """All that decides the runs' bytes, by the names of the options: one value, or a list with one per run."""
-    rows = [_options(job, settings.resolved(job.data.P), place) for job in jobs]
-    request = {name: _joined([row[name] for row in rows]) for name in rows[0]}
-    request |= {"device": str(place.device), "dtype": str(place.dtype).removeprefix("torch.")}
-    request["engine"] = _joined([engine_name(job, settings, place) for job in jobs])
-    request |= data_digests([job.data for job in jobs])
-    starts = [job.start for job in jobs]
-    request["start"] = _joined([sha256([run.theta])[:12] if run else "none" for run in starts])
-    return request | {"jamtools": __version__, "torch": torch.__version__}
-
-
-def _options(job: Job, settings: Settings, place: Place) -> dict[str, Any]:
-    flat = asdict(settings)
-    schedule = flat.pop("schedule")
-    rate = {
-        "lr": schedule.pop("lr"),
-        "lr-schedule": f"{schedule.pop('every')}:{schedule.pop('factor'):g}",
-        "lr-floor": schedule.pop("floor"),
-    }
-    options = {**asdict(job.arch), "patterns": job.data.P, "seeds": job.seed, **rate, **schedule, **flat}
-    options["batch"] = options["batch"] or "full"
-    return {name.replace("_", "-"): value for name, value in options.items()}
-
-
-def _joined(values: list[Any]) -> Any:
-    return values[0] if all(value == values[0] for value in values) else values
-
-
-def data_digests(sets: Sequence[Dataset]) -> dict[str, str]:
-    """Of each set of patterns once: runs of one P share theirs."""
-    distinct = {(data.x.ctypes.data, data.y.ctypes.data, data.P): data for data in sets}.values()
-    training = [array for data in distinct for array in (data.x, data.y)]
-    test = [array for data in distinct for array in (data.x_test, data.y_test) if array is not None]
-    return {"training set": sha256(training)[:12], "test set": sha256(test)[:12] if test else "none"}
-
-
-def check_same(
-    path: str, theirs: Mapping[str, Any], ours: Mapping[str, Any], what: str = KIND, remedy: str = REMEDY
-) -> None:
-    """Raises InputError naming the first thing that a file and this command do not have in common."""
-    for name in [*ours, *(name for name in theirs if name not in ours)]:
-        if theirs.get(name) != ours.get(name):
-            raise InputError(
-                f"{path}: the {what} is of {name} {_said(theirs.get(name))}, this command asks for "
-                f"{_said(ours.get(name))}; {remedy}"
-            )
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join(dict.fromkeys(map(_said, value)))
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return "none" if value is None else str(value)
-
-
-# --- the file -------------------------------------------------------------------------------------------
 
 
 def check_place(path: str, resume: bool = False) -> None:
