@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from jamtools import machine
-from jamtools.cli.main import run as run_command
+from jamtools.cli.common.app import run as run_command
 from jamtools.errors import InputError
 from jamtools.machine import available
 from jamtools.network.architecture import Architecture

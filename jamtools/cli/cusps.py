@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jamtools.cli.main import new_app, run
-from jamtools.cli.options import (
+from jamtools.cli.common.app import new_app, run
+from jamtools.cli.common.options import (
     Debug,
     Device,
     Dtype,
@@ -20,7 +20,7 @@ from jamtools.cli.options import (
     above_zero,
     positive,
 )
-from jamtools.cli.session import Session
+from jamtools.cli.common.session import Session
 
 if TYPE_CHECKING:
     import torch

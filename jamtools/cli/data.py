@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from jamtools.cli.main import new_app, run
-from jamtools.cli.options import Debug, Output, Quiet, Seed, Version, integer, natural, positive
-from jamtools.cli.session import Session
+from jamtools.cli.common.app import new_app, run
+from jamtools.cli.common.options import Debug, Output, Quiet, Seed, Version, integer, natural, positive
+from jamtools.cli.common.session import Session
 
 if TYPE_CHECKING:
     from jamtools.records import Dataset

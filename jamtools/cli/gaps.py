@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from jamtools.cli.main import new_app, run
-from jamtools.cli.options import (
+from jamtools.cli.common.app import new_app, run
+from jamtools.cli.common.options import (
     Debug,
     Output,
     Quiet,
@@ -19,7 +19,7 @@ from jamtools.cli.options import (
     natural,
     not_negative,
 )
-from jamtools.cli.session import Session
+from jamtools.cli.common.session import Session
 
 NAME = "jam-gaps"
 app = new_app()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from jamtools.cli.main import new_app, run
-from jamtools.cli.options import (
+from jamtools.cli.common.app import new_app, run
+from jamtools.cli.common.options import (
     Debug,
     Device,
     Dtype,
@@ -21,7 +21,7 @@ from jamtools.cli.options import (
     natural,
     positive,
 )
-from jamtools.cli.session import Session
+from jamtools.cli.common.session import Session
 
 if TYPE_CHECKING:
     from jamtools.io.read import Member

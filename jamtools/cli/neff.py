@@ -6,9 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jamtools.cli.main import new_app, run
-from jamtools.cli.options import Debug, Device, Dtype, Output, Quiet, Sources, Threads, Version, above_zero
-from jamtools.cli.session import Session
+from jamtools.cli.common.app import new_app, run
+from jamtools.cli.common.options import (
+    Debug,
+    Device,
+    Dtype,
+    Output,
+    Quiet,
+    Sources,
+    Threads,
+    Version,
+    above_zero,
+)
+from jamtools.cli.common.session import Session
 
 if TYPE_CHECKING:
     import torch

@@ -8,11 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from jamtools.cli.asked import check_search, question_of
-from jamtools.cli.main import new_app, run
-from jamtools.cli.nstar_fit import fit
-from jamtools.cli.nstar_tables import tell_search
-from jamtools.cli.options import (
+from jamtools.cli.common.app import new_app, run
+from jamtools.cli.common.options import (
     BatchNorm,
     Debug,
     Device,
@@ -36,9 +33,12 @@ from jamtools.cli.options import (
     positive,
     positives,
 )
-from jamtools.cli.plan import become, plan_array, plan_line
-from jamtools.cli.session import Session
-from jamtools.cli.stopping import stopped_by_signals
+from jamtools.cli.common.resuming import stopped_by_signals
+from jamtools.cli.common.session import Session
+from jamtools.cli.nstar_fit import fit
+from jamtools.cli.nstar_options import check_search, question_of
+from jamtools.cli.nstar_plan import become, plan_array, plan_line
+from jamtools.cli.nstar_tables import tell_search
 from jamtools.machine import available_cores
 
 NAME = "jam-nstar"

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from jamtools.cli.common.options import Debug, Output, Quiet, Sources, Version, confidence, positive
+from jamtools.cli.common.session import Session
+from jamtools.cli.nstar_plan import plan_cells
 from jamtools.cli.nstar_tables import tell_fit, tell_jumps
-from jamtools.cli.options import Debug, Output, Quiet, Sources, Version, confidence, positive
-from jamtools.cli.plan import plan_cells
-from jamtools.cli.session import Session
 from jamtools.errors import InputError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jamtools.cli.session import Session
+from jamtools.cli.common.session import Session
 
 
 def tell_search(session: Session, records: list[dict[str, Any]]) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jamtools.cli.main import new_app, run
-from jamtools.cli.options import Debug, Output, Quiet, Sources, Version
-from jamtools.cli.session import Session, shown
+from jamtools.cli.common.app import new_app, run
+from jamtools.cli.common.options import Debug, Output, Quiet, Sources, Version
+from jamtools.cli.common.session import Session, shown
 from jamtools.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from jamtools.cli.main import new_app, run
-from jamtools.cli.minima import check_mode, finish_runs, tell_obstacles, unmet, verify_runs, yes_or_no
-from jamtools.cli.options import (
+from jamtools.cli.common.app import new_app, run
+from jamtools.cli.common.options import (
     BatchNorm,
     Checkpoint,
     CheckpointEvery,
@@ -37,8 +36,9 @@ from jamtools.cli.options import (
     positives,
     schedule,
 )
-from jamtools.cli.session import Session
-from jamtools.cli.stopping import Keeping
+from jamtools.cli.common.resuming import Keeping
+from jamtools.cli.common.session import Session
+from jamtools.cli.train_minima import check_mode, finish_runs, tell_obstacles, unmet, verify_runs, yes_or_no
 from jamtools.machine import available_cores
 
 if TYPE_CHECKING:

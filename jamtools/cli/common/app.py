@@ -22,9 +22,11 @@ from jamtools.errors import JamError
 
 #: typer's own class of usage errors, and of all errors it formats, whichever click it was built on.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
 ClickError: type[Exception] = UsageError.__mro__[1]
 
 INTERRUPTED = 130
+
 TERMINATED = 128 + signal.SIGTERM
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from jamtools.cli.options import given, refuse
-from jamtools.cli.session import Session, shown
-from jamtools.cli.stopping import Keeping
+from jamtools.cli.common.options import given, refuse
+from jamtools.cli.common.resuming import Keeping
+from jamtools.cli.common.session import Session, shown
 from jamtools.errors import InputError
 from jamtools.machine import available_cores
 
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 #: Exit code where --require asked for another end.
 UNMET = 3
+
 #: What may stand beside --finish and --verify.
 ALWAYS = {"output", "quiet", "debug", "version", "require", "threads"}
+
 KEPT = {"checkpoint", "checkpoint_every", "resume", "time_limit"}
+
 BESIDE = {
     "finish": ALWAYS | KEPT | {"finish", "steps", "measurements", "device", "dtype"},
     "verify": ALWAYS | {"verify"},
@@ -70,9 +73,6 @@ def tell_obstacles(session: Session, runs: Sequence[Run]) -> None:
 
 def _cell(run: Run) -> str:
     return f"width {run.info['width']}, P {run.info['P']}, seed {run.info['seed']}"
-
-
-# --- runs that are taken to their minimum ---------------------------------------------------------------
 
 
 def finish_runs(
@@ -159,9 +159,6 @@ def _tell_finished(session: Session, runs: Sequence[Run]) -> None:
 
 def _change(before: float | None, after: float | None) -> str:
     return f"{shown(before)} → {shown(after)}"
-
-
-# --- certificates that are checked ----------------------------------------------------------------------
 
 
 def verify_runs(session: Session, source: str, threads: int, require: str | None) -> int:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from jamtools.cli.options import check_optimizer, refuse
+from jamtools.cli.common.options import check_optimizer, refuse
 
 if TYPE_CHECKING:
     from jamtools.transition.trial import Question
 
 #: Fresh seeds begin here: sampling.FRESH, which is not imported before the work begins.
 LARGEST_SEED = 10_000
+
 #: The options that go to the settings of the trainings as they are.
 SETTINGS = ("loss", "init", "optimizer", "momentum", "lr", "batch")
 

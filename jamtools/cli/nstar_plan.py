@@ -11,15 +11,16 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from jamtools.cli.asked import check_search, question_of
-from jamtools.cli.options import Debug, Integers, Output, Quiet, Version, naturals, positives
-from jamtools.cli.session import Session
+from jamtools.cli.common.options import Debug, Integers, Output, Quiet, Version, naturals, positives
+from jamtools.cli.common.session import Session
+from jamtools.cli.nstar_options import check_search, question_of
 from jamtools.errors import InputError
 from jamtools.io.streams import read_bytes
 
 SEEDS, DEPTHS = Integers(range(5)), Integers((3,))
 
 COMMAND = ["jam-nstar", "search"]
+
 #: What the plan sets in each line, by the names of the search's parameters.
 NAMES = {
     "patterns": "--patterns",
@@ -28,6 +29,7 @@ NAMES = {
     "journal": "--journal",
     "output": "-o",
 }
+
 CELL = {"P": "--patterns", "depth": "--depth", "seed": "--seeds"}
 
 

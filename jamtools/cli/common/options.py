@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 SUFFIX = {"k": 10**3, "M": 10**6, "G": 10**9}
+
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -164,17 +165,24 @@ def check_optimizer(context: typer.Context, optimizer: str | None) -> None:
 Output = Annotated[
     str, typer.Option("--output", "-o", metavar="FILE", help="Write here, in one step; - is standard output.")
 ]
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
+
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
 Version = Annotated[
     bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
 ]
+
 Seed = Annotated[int, typer.Option("--seed", parser=natural, metavar="N", help="Seed of the random numbers.")]
+
 Device = Annotated[
     str,
     typer.Option("--device", parser=device_name, metavar="NAME", help="auto, cpu, cuda or cuda:N."),
 ]
+
 Dtype = Annotated[Literal["float64", "float32"], typer.Option("--dtype", help="Precision of the arithmetic.")]
+
 Threads = Annotated[
     int,
     typer.Option(
@@ -184,12 +192,13 @@ Threads = Annotated[
         help="CPU threads; 0: one for small work, else torch's choice.",
     ),
 ]
+
 Source = Annotated[str, typer.Argument(metavar="FILE", help="A file, or - for standard input.")]
+
 Sources = Annotated[
     list[str] | None,
     typer.Argument(metavar="FILES...", help="Files, read as one ensemble; - is standard input."),
 ]
-
 
 Protocol = Annotated[
     Literal["paper-hinge", "paper-cross-entropy"] | None,
@@ -198,14 +207,17 @@ Protocol = Annotated[
         help="A protocol of the paper by name, with its number of steps; options beside it take precedence.",
     ),
 ]
+
 Loss = Annotated[
     Literal["hinge", "cross-entropy"] | None,
     typer.Option("--loss", help="[default: hinge, or the protocol's]"),
 ]
+
 Init = Annotated[
     Literal["orthogonal", "torch", "normal"] | None,
     typer.Option("--init", help="Initialisation [default: orthogonal, or the protocol's]."),
 ]
+
 BatchNorm = Annotated[
     bool | None,
     typer.Option(
@@ -213,6 +225,7 @@ BatchNorm = Annotated[
         help="Normalise each hidden layer over its batch [default: as the protocol; without one, no].",
     ),
 ]
+
 Optimizer = Annotated[
     Literal["adam", "sgd", "fire", "newton"] | None,
     typer.Option(
@@ -221,6 +234,7 @@ Optimizer = Annotated[
         "certifies it: seconds for small networks, another dynamics [default: adam, or the protocol's].",
     ),
 ]
+
 Rate = Annotated[
     float | None,
     typer.Option(
@@ -230,6 +244,7 @@ Rate = Annotated[
         help="Learning rate [default: 1e-4, or the protocol's; fire, whose first time step it is: 0.1].",
     ),
 ]
+
 Momentum = Annotated[
     float | None,
     typer.Option(
@@ -258,13 +273,16 @@ Checkpoint = Annotated[
     str | None,
     typer.Option("--checkpoint", metavar="FILE", help="Keep the runs here while they are under way."),
 ]
+
 CheckpointEvery = Annotated[
     float | None,
     typer.Option("--checkpoint-every", parser=duration, metavar="TIME", help="How often [default: 60s]."),
 ]
+
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the checkpoint; start afresh where there is none.")
 ]
+
 TimeLimit = Annotated[
     float | None,
     typer.Option(

@@ -18,7 +18,7 @@ import typer
 from jamtools.io.streams import STDIN, check_writable
 
 if TYPE_CHECKING:
-    from jamtools.cli.session import Session
+    from jamtools.cli.common.session import Session
     from jamtools.protocols import Settings
     from jamtools.records import Run
     from jamtools.training.ensemble import Watch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 #: "Temporary failure, run me again": EX_TEMPFAIL of sysexits.h.
 STOPPED = 75
+
 EVERY = 60.0
 
 
