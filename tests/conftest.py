@@ -19,8 +19,8 @@ if os.environ.get("CI"):
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one file share their fixtures, and those of the contract its road: each group keeps to one process."""
     for item in items:
-        stem = item.path.stem
-        item.add_marker(pytest.mark.xdist_group("contract" if stem.startswith("test_contract") else stem))
+        folder, path = item.path.parent.name, str(item.path)
+        item.add_marker(pytest.mark.xdist_group(folder if folder == "contract" else path))
     _skip_gpu(items)
 
 
@@ -39,7 +39,7 @@ def _skip_gpu(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with every artefact of `contract.ROAD`, made once by its command line on quiet streams."""
-    from contract import ROAD, STAGES, side_by_side
+    from tests.support.contract import ROAD, STAGES, side_by_side
 
     folder = tmp_path_factory.mktemp("road")
     for names in STAGES:

@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from jamtools.cli import options
+from jamtools.cli.common import options
 from jamtools.io.read import read_runs
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import (
@@ -23,8 +23,8 @@ from jamtools.protocols import (
 from jamtools.training.ensemble import train
 from jamtools.transition.search import search_all
 from jamtools.transition.trial import Question
-from tests import oracle
-from tests.commands import jam, refusal
+from tests.support import oracle
+from tests.support.commands import jam, refusal
 
 ENTROPY = PROTOCOLS["paper-cross-entropy"]
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from commands import ROOT, jam
 
 from jamtools.transition.merging import merge
+from tests.support.commands import ROOT, jam
 
 HERE = Path(__file__).resolve().parent / "slurm"
 GUIDE = (ROOT / "examples" / "slurm" / "README.md").read_text()

@@ -1,0 +1,290 @@
+"""jam-show: JSON lines equal to the metadata, arrays as text that gives back every bit."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from jamtools.cli import show
+from jamtools.errors import InputError
+from jamtools.io.artefact import Artefact
+from jamtools.io.write import dataset_bytes, runs_bytes, spectra_bytes
+from jamtools.records import Dataset
+from tests.support.artefacts import STEPS, dataset, refit, run, run_info, runs, spectrum
+from tests.support.commands import ROOT, jam, refusal
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """data, two files of runs, and spectra."""
+    (tmp_path / "data.safetensors").write_bytes(dataset_bytes(dataset(test=4), STEPS))
+    trained = [*STEPS, {"command": "jam-train", "argv": ["--width", "2"]}]
+    (tmp_path / "a.safetensors").write_bytes(runs_bytes(runs(run(), run(seed=1)), trained))
+    (tmp_path / "b.safetensors").write_bytes(runs_bytes(runs(run(seed=2)), trained))
+    found = spectrum([0, 0, 1e-3, 2], [-0.5, -0.0, 0.1, 0.5], [-0.1, 0, 1, 2])
+    (tmp_path / "spectra.safetensors").write_bytes(spectra_bytes([found], trained))
+    return tmp_path
+
+
+def lines(data: bytes) -> list[dict]:
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def shell(command: str, folder: Path) -> subprocess.CompletedProcess:
+    program = f"{shlex.quote(sys.executable)} -m jamtools.cli.show"
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command.replace('jam-show', program)}"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+
+
+# --- JSON lines ---------------------------------------------------------------------------------------
+
+
+def test_runs_are_numbered_through_all_files(folder):
+    done = jam("show", "a.safetensors", "b.safetensors", cwd=folder, check=True)
+    assert lines(done.stdout) == [{"kind": "runs", "run": f"r{i:04d}", **run_info(seed=i)} for i in range(3)]
+    assert done.stderr == ""
+
+
+def test_standard_input_is_the_default(folder):
+    data = (folder / "spectra.safetensors").read_bytes()
+    (line,) = lines(jam("show", input=data, check=True).stdout)
+    info = Artefact("-", data).infos[0]
+    assert line == {"kind": "spectra", "run": "r0000", **info}
+    assert line["n_negative_Hp"] == 1
+
+
+def test_a_dataset_is_one_line_with_shapes_and_label_balance(folder):
+    (line,) = show.records([str(folder / "data.safetensors")])
+    assert line.pop("shapes") == {"x": [6, 3], "y": [6], "x_test": [4, 3], "y_test": [4]}
+    assert line.pop("balance") == {"y": {"-1": 3, "1": 3}, "y_test": {"-1": 2, "1": 2}}
+    assert line == {"kind": "dataset", **dataset().info}
+
+
+def test_the_balance_of_classes_counts_each(tmp_path):
+    y = 2 * np.eye(3)[[0, 2, 2, 2]] - 1
+    (tmp_path / "d").write_bytes(dataset_bytes(Dataset(np.ones((4, 2)), y), []))
+    (line,) = show.records([str(tmp_path / "d")])
+    assert line["balance"] == {"y": {"0": 1, "1": 0, "2": 3}}
+
+
+def test_the_number_of_a_run_is_its_place_whatever_the_file_says(tmp_path):
+    written = refit(runs_bytes(runs(run()), []), lambda _, metadata: metadata["runs"][0].update(run="x"))
+    (tmp_path / "a").write_bytes(written)
+    assert [line["run"] for line in show.records([str(tmp_path / "a")])] == ["r0000"]
+
+
+def test_json_lines_are_passed_through(tmp_path):
+    records = [{"run": "r0000", "n_effective": 9}, {"run": "r0001", "n_effective": None, "dead": [[1, 2]]}]
+    text = "".join(json.dumps(record, indent=1) for record in records)
+    (tmp_path / "a.jsonl").write_text(text)
+    assert list(show.records([str(tmp_path / "a.jsonl")])) == records
+
+
+# --- arrays -------------------------------------------------------------------------------------------
+
+dtypes = st.sampled_from([np.float64, np.float32, np.float16, np.int64, np.int8, np.uint8, np.bool_])
+
+
+@settings(deadline=None)
+@given(dtypes.flatmap(lambda dtype: arrays(dtype, array_shapes(max_dims=3, max_side=4))))
+def test_the_text_of_an_array_gives_back_every_bit(array):
+    rows = [line.split(" ") for line in show.array_text(array).decode().splitlines()]
+    assert len(rows) == (array.size if array.ndim == 1 else np.prod(array.shape[:-1]))
+    read = {"f": float, "i": int, "u": int, "b": lambda word: bool(int(word))}[array.dtype.kind]
+    back = np.array([[read(word) for word in row] for row in rows], dtype=array.dtype).reshape(array.shape)
+    same = (
+        (back == array) & (np.signbit(back) == np.signbit(array))
+        if array.dtype.kind == "f"
+        else back == array
+    )
+    assert (same | ((back != back) & (array != array))).all()
+
+
+def test_an_array_without_elements_is_no_text():
+    assert show.array_text(np.empty((0, 3))) == b""
+
+
+def test_an_array_is_a_column(folder):
+    done = jam("show", "--array", "r0000/Hp", "spectra.safetensors", cwd=folder, check=True)
+    assert done.stdout == b"-0.5\n-0.0\n0.1\n0.5\n"
+
+
+def test_a_matrix_is_a_row_a_line(folder):
+    text = show.array_text(show.find_array([str(folder / "data.safetensors")], "x"))
+    assert (np.loadtxt(text.decode().splitlines()) == dataset().x).all()
+
+
+def test_the_array_of_a_run_is_counted_through_the_files(folder):
+    files = [str(folder / name) for name in ("a.safetensors", "b.safetensors")]
+    assert (show.find_array(files, "r0002/theta") == run(seed=2).theta).all()
+    assert (show.find_array(files, "r0001/theta") == run(seed=1).theta).all()
+
+
+def test_an_unknown_array_is_shown_like_any_other(tmp_path):
+    data = refit(
+        runs_bytes(runs(run()), []),
+        lambda tensors, _: tensors.update(mine=np.arange(2, dtype=np.int16)),
+    )
+    (tmp_path / "a").write_bytes(data)
+    assert show.array_text(show.find_array([str(tmp_path / "a")], "mine")) == b"0\n1\n"
+
+
+@pytest.mark.parametrize(
+    ("names", "array", "message"),
+    [
+        (
+            ["a"],
+            "r0000/H",
+            "a.safetensors: no array r0000/H; it holds r0000/gaps, .*r0000/theta, r0000/theta0, x, y",
+        ),
+        (["a", "b"], "r0003/theta", "no run r0003: the files hold 3 runs"),
+        (["a", "b"], "x", "got --array x and 2 files, expected the array of a run or one file"),
+    ],
+)
+def test_an_array_that_is_not_there_is_told_what_is(folder, names, array, message):
+    with pytest.raises(InputError, match=message):
+        show.find_array([str(folder / f"{name}.safetensors") for name in names], array)
+
+
+def test_arrays_are_listed_by_name_dtype_and_shape(folder):
+    listed = list(show.inventory([str(folder / "spectra.safetensors")]))
+    assert [(one["array"], one["dtype"], one["shape"]) for one in listed] == [
+        ("r0000/H", "F64", [4]), ("r0000/H0", "F64", [4]), ("r0000/Hp", "F64", [4])
+    ]  # fmt: skip
+
+
+# --- tables and provenance ----------------------------------------------------------------------------
+
+
+def test_provenance_is_the_chain_of_commands_each_once(folder):
+    done = jam("show", "--provenance", "a.safetensors", "b.safetensors", cwd=folder, check=True)
+    assert lines(done.stdout) == [*STEPS, {"command": "jam-train", "argv": ["--width", "2"]}]
+
+
+def test_a_table_is_aligned_and_whole(folder):
+    done = jam("show", "--table", "a.safetensors", "b.safetensors", cwd=folder, check=True)
+    head, *rows = done.stdout.decode().splitlines()
+    assert len({len(row) for row in (head, *rows)}) == 1
+    cells = [dict(zip(head.split(), row.split(), strict=True)) for row in rows]
+    assert [cell["run"] for cell in cells] == ["r0000", "r0001", "r0002"]
+    assert cells[0] | {"P/N": "0.6667", "N_Δ/N": "0.3333", "loss": "0.01", "status": "budget"} == cells[0]
+
+
+def test_each_kind_has_a_table_of_its_own(folder):
+    records = show.records([str(folder / f"{name}.safetensors") for name in ("data", "a", "spectra")])
+    tables = show.table_text(records).decode().split("\n\n")
+    assert [table.split()[0] for table in tables] == ["source", "run", "run"]
+    assert tables[0].splitlines()[1].split()[-2:] == ["4", "-1:3,1:3"]
+    assert "rank_H0" in tables[2]
+
+
+def test_the_two_distributions_are_two_rows():
+    overlaps = {
+        "exponent": 0.3,
+        "interval": [0.2, 0.4],
+        "n": 100,
+        "p_null": 0.01,
+        "histogram": {"edges": [1, 2]},
+    }
+    record = {"kind": "gaps", "overlaps": overlaps, "gaps": {"exponent": None, "refused": "3 values", "n": 3}}
+    rows = show.table_text([record]).decode().splitlines()
+    columns = [
+        "of",
+        "exponent",
+        "interval",
+        "values",
+        "order",
+        "share",
+        "settled",
+        "range",
+        "p_null",
+        "p_fit",
+        "refused",
+    ]
+    assert rows[0].split() == columns
+    assert rows[1].split()[:4] == ["θ", "0.3", "[0.2,0.4]", "100"]
+    assert rows[2].endswith("3 values")
+
+
+def test_other_records_show_what_fits_a_cell():
+    records = [
+        {"a": 1, "b": {"c": True, "d": None}, "e": [1.5, 2], "f": [1, 2, 3, 4], "g": [{"x": 1}]},
+        {"a": 2},
+    ]
+    assert show.table_text(records).decode().split() == [
+        "a",
+        "b.c",
+        "b.d",
+        "e",
+        "1",
+        "yes",
+        "-",
+        "[1.5,2]",
+        "2",
+        "-",
+        "-",
+        "-",
+    ]
+
+
+# --- bad input, bad output ----------------------------------------------------------------------------
+
+
+def test_the_empty_input_is_one_line():
+    line = refusal(jam("show"))
+    assert line == "jam-show: empty input, expected an artefact; did the command before it fail?"
+
+
+def test_json_lines_hold_no_arrays():
+    line = refusal(jam("show", "--array", "x", input=b'{"P": 1}'))
+    assert line.startswith("jam-show: got JSON lines, which hold neither arrays nor provenance")
+
+
+def test_two_views_at_once_are_a_usage_error(folder):
+    assert "expected one" in refusal(jam("show", "--table", "--provenance", folder / "a.safetensors"), code=2)
+
+
+def test_a_failure_leaves_the_old_output_alone(folder):
+    (folder / "out").write_text("old")
+    refusal(jam("show", "a.safetensors", "nowhere", "-o", "out", cwd=folder))
+    assert (folder / "out").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("> /dev/full", "no space left on device"),
+        ("-o /dev/full", "no space left on device"),
+        (">&-", "bad file descriptor"),
+    ],
+)
+def test_an_output_that_takes_nothing_is_one_line(folder, target, reason):
+    done = shell(f"jam-show a.safetensors {target}", folder)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert reason in done.stderr
+
+
+def test_what_stderr_cannot_take_does_not_turn_up_on_stdout(folder):
+    done = shell("jam-show nowhere 2>&-", folder)
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_a_closed_pipe_is_quiet(tmp_path):
+    (tmp_path / "a").write_bytes(dataset_bytes(dataset(P=20000), []))
+    done = shell("jam-show --array x a | head -c 10", tmp_path)
+    assert (len(done.stdout), done.stderr) == (10, "")
+    assert done.returncode == 128 + 13, "as other filters, it dies of SIGPIPE"

@@ -1,0 +1,142 @@
+"""Every command: help with an example within 0.3 s, a version, usage errors in one line, a traceback on request."""
+
+import os
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from jamtools import __version__
+from tests.support.commands import ROOT
+from tests.support.contract import BIN, COMMANDS, complaint, environment, side_by_side, typed
+
+HELP_TIME = 0.3  # seconds
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example_and_is_back_at_once(command, tmp_path):
+    took = []
+    for _ in range(
+        3
+    ):  # the best of three, by its own time on the processor: another process may have the core
+        start = children_s_time()
+        done = typed(f"{command} --help", tmp_path)
+        took.append(children_s_time() - start)
+        assert (done.returncode, done.stderr) == (0, "")
+        if took[-1] < HELP_TIME:
+            break
+    text = done.stdout.decode()
+    assert min(took) < HELP_TIME, f"{command} --help took {min(took):.2f} s"
+    _, _, examples = text.partition("Example")
+    assert f"{command} " in examples
+    assert max(len(line) for line in text.splitlines()) <= 125
+
+
+def children_s_time() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_version_is_told_and_an_unknown_option_is_one_line(command, tmp_path):
+    told, unknown = side_by_side([f"{command} --version", f"{command} --frobnicate"], tmp_path)
+    assert (told.returncode, told.stdout.decode(), told.stderr) == (0, f"jamtools {__version__}\n", "")
+    line = complaint(unknown, command, 2)
+    assert "--frobnicate" in line and line.endswith(f"; see {command.split()[0]} --help")
+
+
+def test_the_commands_are_the_packages_entry_points():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert set(scripts) == {command.split()[0] for command in COMMANDS}
+    assert {command.split()[0] for command in COMMANDS} <= {path.name for path in BIN.glob("jam-*")}
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line not in ("jam-data", "jam-nstar")])
+def test_shared_options_are_there_under_their_names(command, tmp_path):
+    text = typed(f"{command} --help", tmp_path).stdout.decode()
+    shared = ["--quiet", "--debug", "--version", "--output"]
+    if command.split()[-1] in ("jam-train", "jam-hessian", "jam-neff", "jam-cusps", "search"):
+        shared += ["--device", "--dtype", "--threads"]
+    assert [name for name in shared if name not in text] == []
+
+
+USAGE = {
+    "jam-data random -P 0 -d 3": "'-P': got 0, expected at least 1",
+    "jam-data random -P 5 -d -3": "got -3, expected at least 1",
+    "jam-data random -P 5 -d 3 --seed -1": "'--seed': got -1, expected at least 0",
+    "jam-data random -P 1.2345k -d 3": "got '1.2345k', expected a whole number",
+    "jam-data random -P 5": "Missing option '--dimension'",
+    "jam-data": "Missing command",
+    "jam-train --width 0": "'--width': got 0, expected at least 1",
+    "jam-train --width 4,-4": "'--width': got -4, expected at least 1",
+    "jam-train --width wide": "got 'wide', expected an integer such as 800, 10k or 2M",
+    "jam-train --width 5:5": "names no integer",
+    "jam-train --width 1:9:0": "expected start:stop or start:stop:step with a step above 0",
+    "jam-train --depth 0": "got 0, expected at least 1",
+    "jam-train --depth -1": "got -1, expected at least 1",
+    "jam-train --patterns 0": "got 0, expected at least 1",
+    "jam-train --seed -1": "got -1, expected at least 0",
+    "jam-train --seeds -2,0": "got -2, expected at least 0",
+    "jam-train --steps 0": "got 0, expected at least 1",
+    "jam-train --lr 0": "expected a number above 0",
+    "jam-train --lr nan": "expected a number above 0",
+    "jam-train --protocol none": "'none' is not one of 'paper-hinge'",
+    "jam-train --require all": "'all' is not one of 'satisfied', 'stationary', 'certified'",
+    "jam-train --device gpu": "expected auto, cpu, cuda or cuda:N",
+    "jam-train --dtype float16": "'float16' is not one of 'float64', 'float32'",
+    "jam-train --threads -1": "got -1, expected at least 0",
+    "jam-train one two": "unexpected extra argument",
+    "jam-train -o": "requires an argument",
+    "jam-hessian --method guess": "'guess' is not one of",
+    "jam-neff --tolerance -1": "expected a number above 0",
+    "jam-gaps --share 2": "expected a number above 0 and at most 1",
+    "jam-gaps --values a.txt b.safetensors": "expected one of them",
+    "jam-nstar": "Missing command",
+    "jam-nstar find": "No such command 'find'",
+    "jam-nstar search --depth 0": "got 0, expected at least 1",
+    "jam-nstar search --seeds -1": "got -1, expected at least 0",
+    "jam-nstar search --max-width 0": "got 0, expected at least 1",
+    "jam-nstar fit --level 2": "at most 1",
+    "jam-plot -o figure.jpeg": "ends in .png, .pdf or .svg",
+    "jam-plot --figure moon -o figure.png": "'moon' is not one of",
+    "jam-show --table --array x": "expected one",
+}
+
+
+@pytest.fixture(scope="module")
+def usage(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("usage")
+    done = dict(zip(USAGE, side_by_side(USAGE, folder)))
+    assert list(folder.iterdir()) == []
+    return done
+
+
+@pytest.mark.parametrize("line", USAGE)
+def test_a_usage_error_is_exit_code_2_and_one_line(line, usage):
+    said = usage[line].stderr.replace("unexpected extra", "extra")  # the one use of the word that is meant
+    usage[line].stderr = said
+    assert USAGE[line].replace("unexpected ", "") in complaint(usage[line], line, 2)
+
+
+@pytest.mark.parametrize(("line", "code"), [("jam-show nowhere", 1), ("jam-show --frobnicate", 2)])
+def test_a_traceback_comes_with_debug_and_only_then(line, code, tmp_path):
+    complaint(typed(line, tmp_path), line, code)
+    done = typed(f"{line} --debug", tmp_path)
+    assert done.returncode == code and done.stdout == b""
+    first, *_, last = done.stderr.splitlines()
+    assert first.startswith("Traceback") and last.startswith("jam-show: ")
+
+
+@pytest.mark.parametrize(("option", "said"), [("", "jam-x: warning: odd\n"), ("-q", ""), ("--debug", None)])
+def test_a_librarys_warning_is_a_note_of_one_line(option, said):
+    program = (
+        "import warnings; from jamtools.cli import main, options; app = main.new_app()\n"
+        "@app.command()\n"
+        "def x(quiet: options.Quiet = False, debug: options.Debug = False): warnings.warn('odd')\n"
+        "main.run(app, 'jam-x')"
+    )
+    arguments = [sys.executable, "-W", "default", "-c", program, *option.split()]
+    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr == said if said is not None else "UserWarning: odd" in done.stderr

@@ -1,0 +1,89 @@
+"""Stopped from outside: nothing half-written, nothing left behind, not a word too many."""
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.contract import BIN, contents, environment, typed
+from tests.support.processes import UNDER_WAY, processor_time
+
+#: Lines that would run for hours.
+ENDLESS = {
+    "training": "jam-train data.safetensors --width 4 --depth 2 --steps 1G --lr 1e-9 --no-stop -o kept",
+    "searching": "jam-nstar search data.safetensors --depth 1 --steps 1G --lr 1e-9 -o kept",
+}
+
+
+@pytest.fixture
+def folder(road, tmp_path):
+    (tmp_path / "data.safetensors").symlink_to(road / "data.safetensors")
+    (tmp_path / "kept").write_bytes(b"precious")
+    (tmp_path / "temporary").mkdir()
+    return tmp_path
+
+
+def stopped(line: str, folder: Path, signals: list[int]) -> tuple[int, bytes, str]:
+    """Runs a line until it is well under way, sends it the signals; exit code, stdout and stderr."""
+    command, *arguments = line.split()
+    process = subprocess.Popen(
+        [BIN / command, *arguments],
+        cwd=folder,
+        env=environment(TMPDIR=str(folder / "temporary")),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    while process.poll() is None and processor_time(process.pid) < UNDER_WAY:
+        time.sleep(0.05)
+    for number in signals:
+        process.send_signal(number)
+    out, said = process.communicate(timeout=60)
+    return process.returncode, out, said.decode()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to see how far a process is")
+@pytest.mark.parametrize("line", ENDLESS.values(), ids=ENDLESS)
+@pytest.mark.parametrize(
+    ("signals", "codes"),
+    [([signal.SIGINT], (130,)), ([signal.SIGTERM], (143,))],
+    ids=["ctrl-c", "sigterm"],
+)
+def test_a_signal_leaves_the_old_file_and_nothing_else(line, signals, codes, folder):
+    before = contents(folder)
+    code, out, said = stopped(line, folder, signals)
+    assert code in codes, said
+    assert out == b""
+    assert len(said.splitlines()) <= 1 and "Traceback" not in said
+    assert contents(folder) == before
+    assert list((folder / "temporary").iterdir()) == []
+
+
+#: A line that writes much, and the reader that leaves: more than a pipe holds, or read by nobody.
+PIPES = {
+    "jam-data random -P 10k -d 30": "head -c 10",
+    "jam-data random -P 10k -d 30 -o /dev/stdout": "head -c 10",
+    "jam-train large.safetensors --width 2 --depth 1 --steps 1": "head -c 10",
+    "jam-hessian runs.safetensors --matrices": "head -c 10",
+    "jam-gaps runs.safetensors": "true",
+    "jam-plot runs.safetensors": "true",
+    "jam-show --array x large.safetensors": "head -c 10",
+    "jam-show runs.safetensors --help": "true",
+}
+
+
+@pytest.mark.parametrize("line", PIPES)
+def test_a_reader_that_leaves_ends_a_command_quietly(line, road, tmp_path):
+    for name in ("runs", "data"):
+        (tmp_path / f"{name}.safetensors").symlink_to(road / f"{name}.safetensors")
+    if "large" in line:
+        assert typed("jam-data random -P 10k -d 10 -o large.safetensors", tmp_path).returncode == 0
+    before = contents(tmp_path)
+    done = typed(f"{line} | {PIPES[line]}; echo ${{PIPESTATUS[0]}} >&2", tmp_path)
+    *said, status = done.stderr.splitlines()
+    assert said == [], "the table follows the data, and the data went nowhere"
+    assert int(status) == 128 + signal.SIGPIPE
+    assert len(done.stdout) == (0 if PIPES[line] == "true" else 10)
+    assert contents(tmp_path) == before

@@ -1,0 +1,232 @@
+"""Spectra of runs: eigenvalues, signs, findings, and the checks that withhold them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from jamtools.errors import CheckError, InputError
+from jamtools.hessian import exact, summary
+from jamtools.hessian.exact import Wanted, spectrum_of
+from jamtools.linalg.eigenvalues import eigenvalues
+from jamtools.network.architecture import Architecture
+from jamtools.network.symmetry import scale_generators
+from jamtools.protocols import Settings, with_options
+from jamtools.training.ensemble import train
+from tests.support import oracle
+
+
+def jammed(activation: str = "relu", depth: int = 2, width: int = 5):
+    data = oracle.dataset(120, 4)
+    settings = with_options(Settings(), steps=1500, lr=3e-3, measurements=3)
+    run = train(data, Architecture(4, width, depth, activation), settings, seed=0)
+    assert run.info["n_unsatisfied"] > 0
+    return run, data
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_the_spectrum_of_a_jammed_run_and_its_counts(activation):
+    run, data = jammed(activation)
+    found = spectrum_of(run, data, wanted=Wanted(matrices=True))
+    arch, y = Architecture.of(run.info), torch.from_numpy(data.y)[:, None]
+    exact = torch.func.hessian(lambda t: oracle.hinge(oracle.f(arch, t, torch.from_numpy(data.x)), y))(
+        torch.from_numpy(run.theta)
+    )
+    values = np.linalg.eigvalsh(exact.numpy())
+    assert np.abs(found["H"] - values).max() < 1e-9 * np.abs(values).max()
+    info = found.info
+    assert info["rank_H0"] == np.linalg.matrix_rank(found.matrices["H0"], hermitian=True)
+    assert info["rank_H0"] + info["n_zero_H0"] == arch.n_parameters
+    assert info["n_zero_H0"] >= (arch.n_hidden if activation == "relu" else 0)
+    assert info["gap_H0"] == found["H0"][info["n_zero_H0"]]
+    assert info["c0"] == info["n_negative_Hp"] / arch.n_effective
+    assert max(info["trace_error"], info["frobenius_error"]) < arch.n_parameters**2 * 1e-15
+
+
+def test_negative_modes_are_counted_without_the_scale_generators():
+    """Oracle: the signs of Zᵀ Hp Z, with Z an orthonormal basis of the complement from an SVD."""
+    run, data = jammed(depth=3, width=4)
+    found = spectrum_of(run, data, wanted=Wanted(matrices=True))
+    arch = Architecture.of(run.info)
+    generators = scale_generators(torch.from_numpy(run.theta), arch).numpy()
+    u, _, _ = np.linalg.svd(generators, full_matrices=True)
+    Z = u[:, arch.n_hidden :]
+    Hp = found.matrices["Hp"]
+    tolerance = arch.n_parameters * np.finfo(float).eps * np.abs(found["Hp"]).max()
+    assert found.info["n_negative_Hp"] == (np.linalg.eigvalsh(Z.T @ Hp @ Z) < -tolerance).sum()
+    H = Hp + found.matrices["H0"]
+    tolerance = arch.n_parameters * np.finfo(float).eps * np.abs(found["H"]).max()
+    assert found.info["n_negative_H"] == (np.linalg.eigvalsh(Z.T @ H @ Z) < -tolerance).sum()
+
+
+def test_a_diverged_run_is_refused():
+    data = oracle.dataset(40, 4)
+    settings = with_options(Settings(), steps=2000, optimizer="sgd", batch=0, lr=1e6)
+    run = train(data, Architecture(4, 5, 3), settings, seed=0)
+    assert run.info["n_unsatisfied"] > 0, "NaN is not satisfied"
+    with pytest.raises(InputError, match="'diverged'"):
+        spectrum_of(run, data)
+
+
+# --- parts of it ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_signs_alone_are_those_of_the_eigenvalues(activation, outputs):
+    data = oracle.dataset(90, 4, outputs=outputs)
+    settings = with_options(Settings(), steps=300, lr=3e-3, measurements=3)
+    run = train(data, Architecture(4, 5, 2, activation, outputs), settings, seed=0)
+    whole, signs = spectrum_of(run, data), spectrum_of(run, data, wanted=Wanted(signs_only=True))
+    assert signs.eigenvalues == {}
+    for name in (
+        "n_negative_H",
+        "n_negative_Hp",
+        "n_zero_H0",
+        "rank_H0",
+        "c0",
+        "bound_holds",
+        "delta_weight_H0",
+    ):
+        assert signs.info[name] == whole.info[name], name
+    assert signs.info["gap_H0"] is None
+
+
+@pytest.mark.parametrize("parts", [("H0",), ("Hp",), ("H", "Hp"), ("H",)])
+def test_a_part_alone_is_that_of_the_whole(parts):
+    run, data = jammed()
+    whole, part = spectrum_of(run, data), spectrum_of(run, data, wanted=Wanted(parts))
+    assert set(part.eigenvalues) == set(parts)
+    for name in parts:
+        assert part[name].tobytes() == whole[name].tobytes()
+    assert (part.info["gap_H0"] is None) == ("H0" not in parts)
+    assert (part.info["c0"] is None) == (part.info["bound_holds"] is None) == ("Hp" not in parts)
+    with pytest.raises(InputError, match="without the eigenvalues"):
+        part[next(name for name in ("H", "H0", "Hp") if name not in parts)]
+
+
+@pytest.mark.parametrize("k", [1, 3, 1000])
+def test_vectors_are_eigenvectors_of_the_lowest_and_the_highest(k):
+    run, data = jammed()
+    found = spectrum_of(run, data, wanted=Wanted(matrices=True, vectors=k))
+    matrices = {**found.matrices, "H": found.matrices["H0"] + found.matrices["Hp"]}
+    for name, rows in found.vectors.items():
+        values = found[name]
+        n = len(values)
+        ends = values if 2 * k >= n else np.concatenate([values[:k], values[n - k :]])
+        assert rows.shape == (min(n, 2 * k), n)
+        off = matrices[name] @ rows.T - ends * rows.T
+        assert np.abs(off).max() < n * 1e-15 * np.abs(values).max()
+        assert np.abs(rows @ rows.T - np.eye(len(rows))).max() < n * 1e-15
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-200])
+def test_a_scaled_matrix_has_the_same_counts(scale):
+    """No absolute floors: everything is small at jamming."""
+    run, data = jammed()
+    matrices = spectrum_of(run, data, wanted=Wanted(matrices=True)).matrices
+    for name, matrix in matrices.items():
+        small, large = (eigenvalues(torch.from_numpy(matrix * factor), name) for factor in (scale, 1.0))
+        assert (small.n_zero, small.n_negative) == (large.n_zero, large.n_negative)
+        moments = [summary._of_Hp(found, {"final_loss": 0.0}) for found in (small, large)]
+        for field in ("asymmetry_Hp", "odd_moment_3_Hp", "odd_moment_5_Hp"):
+            assert moments[0][field] == pytest.approx(moments[1][field])
+
+
+# --- findings ---------------------------------------------------------------------------------------------
+
+
+def test_findings_of_a_jammed_run_follow_from_its_eigenvalues():
+    run, data = jammed(depth=3)
+    found = spectrum_of(run, data)
+    info, H0, Hp, N = found.info, found["H0"], found["Hp"], found.info["n_effective_expected"]
+    assert info["n_symmetries"] == run.info["n_hidden"]
+    assert info["delta_weight_H0"] == (N - info["rank_H0"]) / N
+    assert info["largest_H0"] == H0[-1]
+    rank = info["rank_H0"]
+    assert info["relative_gap_H0"] == pytest.approx(H0[len(H0) - rank] / np.abs(H0[: len(H0) - rank]).max())
+    assert info["relative_gap_H0"] > 1e3
+    assert info["scale_Hp"] == pytest.approx(math.sqrt(np.mean(Hp**2) / run.info["final_loss"]))
+    m3 = (Hp**3).sum() / math.sqrt((Hp**2).sum() * (Hp**4).sum())
+    assert info["odd_moment_3_Hp"] == pytest.approx(m3)
+    assert abs(info["odd_moment_3_Hp"]) < 1
+    assert info["bound"] == info["n_negative_Hp"] - info["n_convex_cusps"]
+    assert info["smooth_bound_holds"] == (info["n_unsatisfied"] >= info["n_negative_Hp"])
+
+
+def test_one_hidden_relu_layer_is_symmetric_to_the_findings():
+    run, data = jammed(depth=1)
+    info = spectrum_of(run, data).info
+    assert abs(info["odd_moment_3_Hp"]) < 1e-12
+    assert abs(info["odd_moment_5_Hp"]) < 1e-12
+    # the two sides have as many values, pairwise equal to round-off: no more than one step of 1/n lies between
+    assert info["asymmetry_Hp"] <= 1.01 / run.info["width"]
+
+
+def test_asymmetry_is_the_kolmogorov_smirnov_distance():
+    from scipy.stats import ks_2samp
+
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.exponential(1, 200), -rng.exponential(1.5, 150), np.zeros(20)])
+    expected = ks_2samp(values[values > 0], -values[values < 0]).statistic
+    assert summary.asymmetry(values, 0.0) == pytest.approx(expected)
+    assert summary.asymmetry(np.array([1.0, 2.0]), 0.0) is None
+
+
+def test_a_satisfied_run_has_nothing_to_say():
+    data = oracle.dataset(10, 4)
+    run = train(data, Architecture(4, 10, 2), with_options(Settings(), steps=5000, lr=1e-2), seed=0)
+    assert run.info["status"] == "satisfied"
+    info = spectrum_of(run, data).info
+    assert (info["rank_H0"], info["n_negative_Hp"], info["n_negative_H"]) == (0, 0, 0)
+    assert info["gap_H0"] is info["relative_gap_H0"] is info["asymmetry_Hp"] is info["scale_Hp"] is None
+    assert info["bound_holds"]
+
+
+# --- checks ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", [0, 40, -1])
+def test_a_wrong_eigenvalue_is_withheld(where, monkeypatch):
+    run, data = jammed()
+    solver = torch.linalg.eigvalsh
+
+    def wrong(matrix):
+        values = solver(matrix)
+        values[where] += 1e-9 * values.abs().max()
+        return values
+
+    monkeypatch.setattr(torch.linalg, "eigvalsh", wrong)
+    with pytest.raises(CheckError, match="fail the check"):
+        spectrum_of(run, data)
+
+
+def test_a_card_whose_solver_fails_hands_over_to_the_cpu():
+    """A matrix that says it is on a card, and whose eigenvalues are garbage there."""
+
+    class Elsewhere:
+        device = torch.device("cuda")
+
+        def cpu(self):
+            return torch.eye(3, dtype=torch.float64)
+
+    def solver(matrix, name, vectors):
+        if isinstance(matrix, Elsewhere):
+            raise CheckError("garbage")
+        return matrix.sum()
+
+    with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning, match="the CPU takes over"):
+        patch.setattr(exact, "eigenvalues", solver)
+        assert exact._eigenvalues(Elsewhere(), "H", 0) == 3
+
+
+@pytest.mark.gpu
+def test_the_gpu_gives_the_cpu_s_spectrum():
+    run, data = jammed()
+    here, there = spectrum_of(run, data), spectrum_of(run, data, device="cuda")
+    for name in ("H", "H0", "Hp"):
+        a, b = here[name], there[name]
+        assert np.abs(a - b).max() < len(a) * 1e-14 * np.abs(a).max()

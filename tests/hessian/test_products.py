@@ -1,0 +1,205 @@
+"""Products with H0, Hp and H against the dense matrices, torch.func on an independent network, and curvlinops."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import jamtools.hessian.products
+import jamtools.network.symmetry
+from jamtools.errors import InputError
+from jamtools.hessian.assembly import hessian
+from jamtools.hessian.products import NAMES, Products
+from jamtools.linalg.eigenvalues import eigenvalues
+from jamtools.linalg.subspace import project_out
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.symmetry import ScaleGenerators, scale_generators
+from tests.support import oracle
+
+CASES = [
+    (d, h, L, C, activation)
+    for d, h, L, C in [(3, 4, 1, 1), (5, 4, 2, 1), (4, 5, 3, 1), (3, 3, 5, 1), (4, 4, 2, 3), (3, 5, 1, 2)]
+    for activation in ("relu", "tanh", "linear")
+]
+#: Entries are sums over P = 40 patterns of products of up to 2L + 2 factors of order one.
+ROUNDING = 1e-13
+
+
+@pytest.fixture(params=CASES, ids=str)
+def case(request):
+    return make(*request.param)
+
+
+def make(d, h, L, C=1, activation="relu", P=40):
+    arch = Architecture(d, h, L, activation, C)
+    x, y = oracle.sphere(P, d, outputs=C)
+    return oracle.random_theta(arch), x, y, arch, Loss("hinge", 0.5, P, C)
+
+
+def vectors(n, k):
+    return torch.randn(n, k, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def test_products_are_those_of_the_dense_matrices(case):
+    exact, V = hessian(*case), vectors(case[3].n_parameters, 11)  # more than one group of vectors
+    for name in NAMES:
+        want = getattr(exact, name) @ V
+        got = Products(*case).product(name, V)
+        assert (got - want).abs().max() <= ROUNDING * exact.H0.abs().max() * V.abs().sum(0).max()
+
+
+def test_products_with_h_are_the_derivative_of_the_gradient(case):
+    theta, x, y, arch, _ = case
+    v = vectors(arch.n_parameters, 1)
+    gradient = torch.func.grad(lambda t: oracle.hinge(oracle.f(arch, t, x), y))
+    _, want = torch.func.jvp(gradient, (theta,), (v[:, 0],))
+    got = Products(*case).product("H", v)[:, 0]
+    assert (got - want).abs().max() < ROUNDING * arch.n_parameters * want.abs().max()
+
+
+def test_blocks_of_patterns_change_nothing_but_round_off(case, monkeypatch):
+    V = vectors(case[3].n_parameters, 3)
+    whole = {name: Products(*case).product(name, V) for name in NAMES}
+    per_pattern = (
+        3 * (jamtools.hessian.products.GROUP + 1) * sum(out + fan_in for out, fan_in in case[3].shapes)
+    )
+    monkeypatch.setattr(jamtools.hessian.products, "BLOCK_NUMBERS", 7 * per_pattern)
+    parts = Products(*case)
+    assert parts.n_unsatisfied == int((case[4].gaps(oracle.f(case[3], case[0], case[1]), case[2]) > 0).sum())
+    for name in NAMES:
+        assert (parts.product(name, V) - whole[name]).abs().max() <= 1e-12 * whole["H"].abs().max()
+
+
+def test_the_block_of_a_layer_is_the_diagonal_block_of_the_matrix(case):
+    exact, products, start = hessian(*case), Products(*case), 0
+    for layer, (out, fan_in) in enumerate(case[3].shapes):
+        here = slice(start, start := start + out * (fan_in + 1))
+        for name in NAMES:
+            operator = products.operator(name, layer)
+            got, want = operator(torch.eye(operator.n, dtype=torch.float64)), getattr(exact, name)[here, here]
+            assert (got - want).abs().max() <= ROUNDING * exact.H.abs().max()
+    with pytest.raises(InputError, match=r"expected 0 to \d"):
+        products.operator("H", len(case[3].shapes))
+
+
+def test_the_trace_of_h0_is_exact_layer_by_layer(case):
+    diagonal, traces = hessian(*case).H0.diagonal(), Products(*case).traces_h0()
+    sizes = [out * (fan_in + 1) for out, fan_in in case[3].shapes]
+    for part, trace in zip(diagonal.split(sizes), traces, strict=True):
+        assert trace == pytest.approx(part.sum().item(), rel=ROUNDING)
+
+
+def test_float32_products_stay_float32_and_agree():
+    case = make(5, 6, 2)
+    theta, x, y = (t.float() for t in case[:3])
+    V = vectors(case[3].n_parameters, 2)
+    got = Products(theta, x, y, *case[3:]).operator("H")(V.float())
+    want = Products(*case).product("H", V)
+    assert got.dtype == torch.float32
+    assert (got.double() - want).abs().max() < 1e-5 * want.abs().max()
+
+
+def test_a_satisfied_network_has_vanishing_products():
+    theta, x, _, arch, _ = make(3, 4, 2)
+    y = torch.sign(oracle.f(arch, theta, x))
+    products = Products(theta, x, y, arch, Loss("hinge", 1e-9, 40))
+    assert products.n_unsatisfied == 0 and sum(products.traces_h0()) == 0
+    assert (products.product("H", vectors(arch.n_parameters, 2)) == 0).all()
+
+
+@pytest.mark.parametrize("L", [1, 3])
+def test_scale_generators_projected_out_leave_the_dense_projection_s_spectrum(L):
+    case = make(4, 5, L)
+    theta, arch = case[0], case[3]
+    generators = ScaleGenerators(theta, arch)
+    operator = Products(*case).operator("Hp", generators=generators)
+    assert operator.dimension == arch.n_parameters - arch.n_hidden
+    identity = torch.eye(arch.n_parameters, dtype=torch.float64)
+    Z = generators.project(identity)
+    found = torch.linalg.eigvalsh(operator(Z))
+    want = eigenvalues(project_out(hessian(*case).Hp, scale_generators(theta, arch))).values
+    want = torch.cat([want, want.new_zeros(arch.n_hidden)]).sort().values
+    assert (found - want).abs().max() < 1e-13 * want.abs().max()
+
+
+def test_dead_neurons_have_no_generator_and_smooth_networks_none():
+    arch = Architecture(4, 5, 2)
+    theta = oracle.random_theta(arch)
+    theta[: 4 * 5].view(5, 4)[2] = theta[20:25][2] = theta[25:50].view(5, 5)[:, 2] = 0
+    assert ScaleGenerators(theta, arch).rank == 9
+    V = vectors(arch.n_parameters, 3)
+    overlap = scale_generators(theta, arch).T @ ScaleGenerators(theta, arch).project(V)
+    assert overlap.abs().max() < 1e-13
+    smooth = ScaleGenerators(theta, Architecture(4, 5, 2, "tanh"))
+    assert smooth.rank == 0 and (smooth.project(V) == V).all()
+
+
+def test_what_cannot_be_multiplied_is_refused():
+    theta, x, y, arch, loss = make(3, 4, 1)
+    with pytest.raises(InputError, match="hinge loss"):
+        Products(theta, x, y, arch, Loss("cross-entropy", 0.0, 40))
+    products = Products(theta, x, y, arch, loss)
+    with pytest.raises(InputError, match="matrix 'H1'"):
+        products.product("H1", theta[:, None])
+    with pytest.raises(InputError, match="one layer"):
+        products.operator("H", 0, ScaleGenerators(theta, arch))
+
+
+class Hinge(nn.Module):
+    """The loss of the paper as curvlinops takes it."""
+
+    reduction = "mean"
+
+    def forward(self, out, y):
+        return oracle.hinge(out, y)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_curvlinops_agrees_on_h_and_the_gauss_newton_matrix(activation, outputs):
+    from curvlinops import GGNLinearOperator, HessianLinearOperator
+
+    case = make(5, 6, 3, outputs, activation)
+    theta, x, y, arch, _ = case
+    net = oracle.module(arch, theta)
+    V = vectors(arch.n_parameters, 4)
+    for name, theirs in (("H", HessianLinearOperator), ("H0", GGNLinearOperator)):
+        want = theirs(net, Hinge(), list(net.parameters()), [(x, y)]) @ V
+        got = Products(*case).product(name, V)
+        assert (got - want).abs().max() < 1e-12 * want.abs().max()
+
+
+#: Resident memory, in bytes, after a quadrature with two probes over few and over many patterns; Ñ = 30 401.
+MEMORY = """
+from pathlib import Path
+from jamtools.lanczos import probe
+from jamtools.loss import Loss
+from jamtools.network import Architecture
+from jamtools.products import Products
+from tests.support import oracle
+arch = Architecture(100, 100, 3)
+theta = oracle.random_theta(arch)
+def peak(P, steps):
+    x, y = oracle.sphere(P, 100)
+    probe(Products(theta, x, y, arch, Loss("hinge", 0.5, P)).operator("H"), 2, steps)
+    lines = Path("/proc/self/status").read_text().splitlines()
+    # VmHWM: ru_maxrss begins at the peak of the process that started this one
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+print(arch.n_parameters, peak(500, 2), peak(5000, 2))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc, which is Linux's")
+def test_memory_grows_neither_with_the_square_of_the_parameters_nor_with_patterns():
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    n, few, many = map(int, done.stdout.split())
+    assert many < 8 * n**2 / 10, "a tenth of one dense matrix, the interpreter and torch included"
+    data = 8 * 5000 * 100 * 4  # x, and what making it takes
+    block = 8 * jamtools.hessian.products.BLOCK_NUMBERS
+    assert many - few < data + block

@@ -1,0 +1,111 @@
+"""The ends of a spectrum against dense eigenvalues."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from jamtools.errors import InputError
+from jamtools.hessian.assembly import hessian
+from jamtools.hessian.products import Products
+from jamtools.linalg.extreme_eigenvalues import _Search, extremes
+from jamtools.linalg.operator import Operator, dense
+from jamtools.network.symmetry import ScaleGenerators
+from tests.support.spectra import network, planted
+
+
+def diagonal(values):
+    column = torch.as_tensor(values, dtype=torch.float64)[:, None]
+    return Operator(lambda V: column * V, len(values))
+
+
+@pytest.mark.parametrize("name", ["Hp", "H"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_both_ends_of_a_network_s_spectrum(activation, name):
+    case, exact = network(activation)
+    found = extremes(Products(*case).operator(name), 4, 3)
+    assert found.lowest.converged.all() and found.highest.converged.all()
+    for ritz, want in ((found.lowest, exact[name][:4]), (found.highest, exact[name][-3:])):
+        assert (np.abs(ritz.values - want) <= ritz.residuals + 1e-13 * found.norm).all()
+        assert (ritz.residuals <= 1e-8 * found.norm).all()
+    assert found.norm == pytest.approx(np.abs(exact[name]).max())
+
+
+def test_residuals_are_those_of_the_matrix_and_its_returned_vectors():
+    case, _ = network("relu")
+    found, H = extremes(Products(*case).operator("H"), 3, 3), hessian(*case).H
+    for ritz in (found.lowest, found.highest):
+        V, theta = ritz.vectors, torch.from_numpy(ritz.values)
+        residuals = torch.linalg.vector_norm(H @ V - V * theta, dim=0).numpy()
+        assert np.allclose(residuals, ritz.residuals, atol=1e-13 * found.norm)
+        assert (V.T @ V - torch.eye(3)).abs().max() < 1e-13
+        moved = V + 1e-3 * torch.randn(V.shape, dtype=V.dtype, generator=torch.Generator().manual_seed(0))
+        moved = moved / torch.linalg.vector_norm(moved, dim=0)
+        assert (torch.linalg.vector_norm(H @ moved - moved * theta, dim=0).numpy() > 10 * residuals).all()
+
+
+def test_a_search_that_runs_out_of_products_says_so_and_its_residuals_are_honest():
+    values = np.linspace(0, 1, 400) ** 3
+    found = extremes(diagonal(values), 3, 3, budget=40)
+    assert found.products < 60
+    assert not found.lowest.converged.any()
+    nearest = np.abs(values[:, None] - found.lowest.values).min(0)
+    assert (nearest <= found.lowest.residuals).all() and (found.lowest.residuals > 1e-8).all()
+
+
+def test_degenerate_ends_are_found_as_often_as_they_occur():
+    values = np.concatenate([[-2.0] * 3, np.linspace(-1, 1, 200), [3.0] * 4])
+    found = extremes(dense(planted(values)), 4, 5)
+    assert np.allclose(found.lowest.values, [-2, -2, -2, -1]) and np.allclose(
+        found.highest.values, [1, 3, 3, 3, 3]
+    )
+    assert found.lowest.converged.all() and found.highest.converged.all()
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-200, 1e200])
+def test_a_scaled_matrix_has_scaled_ends(scale):
+    matrix = planted(np.linspace(-1, 2, 120) ** 3)
+    plain, scaled = extremes(dense(matrix), 2, 2), extremes(dense(matrix * scale), 2, 2)
+    assert np.allclose(scaled.lowest.values, plain.lowest.values * scale, rtol=1e-10, atol=0)
+    assert scaled.lowest.converged.all() and scaled.highest.converged.all()
+    assert scaled.products == plain.products
+
+
+def test_restarts_keep_the_basis_small_and_orthonormal():
+    search = _Search(diagonal(np.linspace(-1, 1, 500)), block=3, basis=21, seed=0)
+    for _ in range(30):
+        search.grow()
+        _, vectors = search.ritz()
+        assert search.Q.shape[1] <= 21
+        assert (search.Q.T @ search.Q - torch.eye(search.Q.shape[1])).abs().max() < 1e-13
+        search.restart(vectors[:, [0, 1, 2, 3, 4, -5, -4, -3, -2, -1]])
+        assert (search.Q.T @ search.next).abs().max() < 1e-13
+
+
+def test_whole_small_spectra_and_the_zero_matrix():
+    values = np.array([-1.0, 0.0, 0.0, 5.0])
+    found = extremes(diagonal(values), 4, 4)
+    assert np.allclose(found.lowest.values, values, atol=1e-14) and found.lowest.converged.all()
+    assert np.allclose(found.highest.values, values, atol=1e-14)
+    nothing = extremes(diagonal(np.zeros(30)), 2, 1)
+    assert (nothing.lowest.values == 0).all() and nothing.highest.converged.all()
+    assert extremes(diagonal([7.0]), 1, 0).lowest.values == pytest.approx([7])
+    assert len(extremes(diagonal(np.arange(50.0)), 0, 2).lowest.values) == 0
+
+
+def test_ends_without_the_scale_generators_stay_in_their_complement():
+    case, _ = network("relu")
+    generators = ScaleGenerators(case[0], case[3])
+    found = extremes(Products(*case).operator("Hp", generators=generators), 2, 2)
+    V = found.lowest.vectors
+    assert (generators.project(V) - V).abs().max() < 1e-12
+    assert found.lowest.converged.all()
+
+
+def test_numbers_out_of_range_are_refused():
+    for lowest, highest in ((0, 0), (-1, 2), (9, 0)):
+        with pytest.raises(InputError, match="expected 0 to 8"):
+            extremes(diagonal(np.arange(8.0)), lowest, highest)
+    with pytest.raises(InputError, match="basis of 5"):
+        extremes(diagonal(np.arange(50.0)), 3, 3, basis=5)

@@ -1,0 +1,410 @@
+"""Curvature on cusps: by hand for one neuron, by walking along the cusps' own manifold, and by autograd."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from torch import Tensor
+from torch.func import grad, jacrev
+
+import jamtools.minima.second_order
+from jamtools.cusps.counting import count
+from jamtools.cusps.subgradient import Clarke, Kinks, clarke
+from jamtools.errors import InputError
+from jamtools.hessian.assembly import hessian
+from jamtools.io.write import runs_bytes
+from jamtools.minima.second_order import Lagrangian, lagrangian
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.passes import forward, layers_of
+from jamtools.network.symmetry import scale_generators
+from jamtools.records import Dataset, Runs
+from tests.support import artefacts, oracle
+from tests.support.commands import jam
+from tests.support.cusps import made_run, plant
+from tests.support.one_neuron import column, minimum, saddle
+
+TIGHT = 1e-12
+
+
+# --- one neuron, by hand ------------------------------------------------------------------------------------
+
+
+def one_neuron(y: float, multiplier: float) -> Lagrangian:
+    """f = a ρ(w x + b) + c at w = a = 1, b = c = 0, ε = 3: a cusp at x = 0 of label -1, and x = 1 of label y."""
+    arch, loss = Architecture(1, 1, 1), Loss("hinge", 3.0, 2)
+    theta, x, labels = column(1, 0, 1, 0)[:, 0], column(0, 1), column(-1, y)
+    cusps = count(theta, x, labels, arch, loss, TIGHT)
+    return lagrangian(theta, x, labels, arch, loss, cusps, Clarke(0, 0, np.array([multiplier]), True))
+
+
+@pytest.mark.parametrize(
+    ("y", "smallest", "largest"),
+    [(1.0, (1 - 5**0.5) / 2, (1 + 5**0.5) / 2), (-1.0, (7 - 29**0.5) / 2, (7 + 29**0.5) / 2)],
+)
+def test_one_neuron_held_by_one_cusp(y, smallest, largest):
+    """∇z = b̂ takes b and the scale symmetry w - a; on (w + a)/√2 and c, in units √2, √2 and 1 of w, a and c, the
+    rest is [[2 (1 + s), 1], [1, 1]] with s = ∂L/∂f at x = 1: -1 for y = 1 and 2 for y = -1.
+    """
+    found = one_neuron(y, 0.5)
+    assert (found.held.dimension, found.held.n_zero) == (2, 0)
+    assert (found.held.smallest, found.held.largest) == pytest.approx((smallest, largest))
+    assert found.held.relative == pytest.approx(smallest / largest)
+    assert found.held.n_negative == int(y > 0) and found.stable is (y < 0)
+    assert found.free is found.held
+    assert (found.n_at_bound, found.n_without_force, found.n_concave) == (0, 0, 0)
+
+
+def test_a_multiplier_at_its_bound_frees_its_direction():
+    """With λ = 0 only x = 1 sees b. On (w + a)/√2, b and c: [[6, 3√2, 1], [3√2, 1, 1/√2], [1, 1/√2, 1]]."""
+    found = one_neuron(-1.0, 0.0)
+    root = 0.5**0.5
+    free = np.linalg.eigvalsh([[6, 6 * root, 1], [6 * root, 1, root], [1, root, 1]])
+    assert found.n_at_bound == 1 and found.held.n_negative == 0
+    assert found.free.dimension == 3 and found.free.n_negative == 1
+    assert (found.free.smallest, found.free.largest) == pytest.approx((free[0], free[-1]))
+    assert found.stable is None
+
+
+def curvature_of(arch, theta, x, y, loss, tolerance=TIGHT) -> tuple[Clarke, Lagrangian]:
+    cusps = count(theta, x, y, arch, loss, tolerance)
+    end = clarke(theta, x, y, arch, loss, cusps)
+    return end, lagrangian(theta, x, y, arch, loss, cusps, end)
+
+
+def true_loss(arch: Architecture, theta: Tensor, x: Tensor, y: Tensor, loss: Loss) -> Tensor:
+    return oracle.hinge(oracle.f(arch, theta, x), y, loss.epsilon)
+
+
+def rises(point, directions: Tensor) -> Tensor:
+    """L at theta + direction less L at theta, for each row."""
+    arch, theta, x, y, loss = point
+    here = true_loss(arch, theta, x, y, loss)
+    return torch.stack([true_loss(arch, theta + step, x, y, loss) for step in directions]) - here
+
+
+def test_a_minimum_on_a_cusp_is_one_by_descent_trials_as_well():
+    point = minimum()
+    end, found = curvature_of(*point)
+    assert end.norm < 1e-15 < 0.1 < end.gradient_norm and end.multipliers == pytest.approx([0.5])
+    assert found.stable and found.held.n_negative == 0 and found.held.relative > 0.01
+    steps = torch.from_numpy(np.random.default_rng(0).standard_normal((300, 4)))
+    for length in (1e-2, 1e-3, 1e-4):
+        assert rises(point, length * steps).min() > 0
+
+
+def test_a_saddle_on_a_cusp_is_told_from_a_minimum():
+    point = saddle()
+    end, found = curvature_of(*point)
+    assert end.norm < 1e-15 and end.multipliers == pytest.approx([0.5])
+    assert found.held.n_negative == 1 and found.stable is False
+    assert (found.n_concave, found.n_at_bound) == (0, 0)
+    step = column(0, 0, 0, 0, 0, 1, 0, -1, 0)[:, 0]
+    fall = rises(point, torch.stack([1e-3 * step, 1e-4 * step]))
+    assert fall[1] < 0 and float(fall[0] / fall[1]) == pytest.approx(100, rel=0.01), "of second order"
+
+
+@pytest.mark.parametrize("make", [minimum, saddle])
+def test_signs_do_not_depend_on_the_scale_of_the_loss(make):
+    """(ε, last layer) × 10⁻¹² takes L × 10⁻²⁴ and leaves the point what it is."""
+    arch, theta, x, y, loss = make()
+    end, before = curvature_of(arch, theta, x, y, loss)
+    for tensor in layers_of(theta, arch)[-1]:
+        tensor *= 1e-12
+    scaled, after = curvature_of(arch, theta, x, y, replace(loss, epsilon=1e-12 * loss.epsilon))
+    assert scaled.multipliers == pytest.approx(end.multipliers)
+    assert_same_signs(before, after)
+
+
+def assert_same_signs(before: Lagrangian, after: Lagrangian) -> None:
+    for a, b in ((before.held, after.held), (before.free, after.free)):
+        assert (a.dimension, a.n_negative, a.n_zero) == (b.dimension, b.n_negative, b.n_zero)
+        assert a.relative == pytest.approx(b.relative, rel=1e-6)
+    names = ("n_at_bound", "n_without_force", "n_concave", "stable")
+    assert [getattr(before, name) for name in names] == [getattr(after, name) for name in names]
+
+
+def test_a_concave_cusp_is_no_minimum():
+    """w = b = 0, a = 1: all patterns sit on the cusp, g = 0 with every multiplier at 0, and L falls with |w|."""
+    arch, theta, loss = Architecture(1, 1, 1), column(0, 0, 1, 0)[:, 0], Loss("hinge", 0.5, 4)
+    x, y = column(1, -1, 0.5, -0.5), column(1, 1, -1, -1)
+    cusps = count(theta, x, y, arch, loss, TIGHT)
+    assert cusps.n_with_gradient == 4 and cusps.n_convex == 2
+    end, found = curvature_of(arch, theta, x, y, loss)
+    assert end.norm < 1e-15
+    assert found.n_concave == 2 and found.stable is False
+    lower = theta + column(1e-3, 0, 0, 0)[:, 0]
+    assert true_loss(arch, lower, x, y, loss) < true_loss(arch, theta, x, y, loss)
+
+
+@pytest.mark.parametrize(
+    ("z", "multiplier", "n_concave"),
+    [(0, 0, 1), (0, 1, 1), (1e-6, 0, 1), (1e-6, 0.5, 1), (1e-6, 1, 0), (-1e-6, 0, 0)],
+)
+def test_a_smooth_pre_activation_near_zero_is_no_concave_cusp(z, multiplier, n_concave):
+    """Of label +1, so that u < 0. Off zero with the slope of its own side it was taken in by the tolerance."""
+    arch, loss, theta = Architecture(1, 1, 1), Loss("hinge", 3.0, 2), column(1, 0, 1, 0)[:, 0]
+    x, y = column(z, 1), column(1, 1)
+    cusps = count(theta, x, y, arch, loss, 1e-5)
+    assert cusps.n_with_gradient == 1 and cusps.n_convex == 0
+    found = lagrangian(theta, x, y, arch, loss, cusps, Clarke(0, 0, np.array([multiplier]), True))
+    assert found.n_concave == n_concave
+
+
+def test_a_cusp_nothing_looks_at_is_no_constraint():
+    """The second layer is off at the pattern: L does not change with the first layer's pre-activation there."""
+    arch, loss = Architecture(1, 1, 2), Loss("hinge", 3.0, 2)
+    theta = column(1, 0, 1, -0.5, 1, 0)[:, 0]
+    x, y = column(0, 1), column(1, 1)
+    _, found = curvature_of(arch, theta, x, y, loss)
+    assert (found.n_without_force, found.n_at_bound, found.n_concave) == (1, 0, 0)
+    assert found.held.dimension == arch.n_parameters - arch.n_hidden
+
+
+# --- small networks: the manifold of the cusps, walked along --------------------------------------------------
+
+
+CASES = [(1, 1), (2, 1), (3, 1), (2, 3)]
+
+
+def planted(
+    depth: int, outputs: int = 1, together: bool = True
+) -> tuple[Architecture, Tensor, Tensor, Tensor, Loss]:
+    """A random network with two cusps in the first layer at pattern 1, one in each layer at a pattern of its own, and
+    `together` one in each at pattern 0.
+    """
+    arch = Architecture(4, 5, depth, "relu", outputs)
+    x, y = oracle.sphere(40, 4, depth, outputs)
+    theta = oracle.random_theta(arch, depth)
+    plant(theta, arch, x, 1, 1, 2)
+    plant(theta, arch, x, 1, 1, 3)
+    for layer in range(1, depth + 1):
+        plant(theta, arch, x, layer, 2 + layer, 1)
+        if together:
+            plant(theta, arch, x, layer, 0, 0)
+    return arch, theta, x, y, Loss("hinge", 3.0, 40, outputs)
+
+
+def passes(arch: Architecture, theta: Tensor, x: Tensor, slopes: list[Tensor]) -> list[Tensor]:
+    """z of every layer with ρ(z) = σ z, σ given and fixed."""
+    z = []
+    for j, (weight, bias) in enumerate(layers_of(theta, arch)):
+        x = torch.nn.functional.linear(x, weight, bias)
+        z.append(x)
+        x = slopes[j] * x if j < arch.depth else x
+    return z
+
+
+class Smooth:
+    """The Lagrangian of a point with the multipliers given, its gradients and its cusps' normals, by autograd."""
+
+    def __init__(self, arch, theta, x, y, loss, multipliers: np.ndarray) -> None:
+        z = forward(layers_of(theta, arch), x, arch).z[:-1]
+        self.at = [layer.abs() < 1e-11 for layer in z]
+        parts = torch.from_numpy(multipliers).split([int(at.sum()) for at in self.at])
+        self.slopes = [
+            (layer > 0).double().masked_scatter(at, part)
+            for layer, at, part in zip(z, self.at, parts, strict=True)
+        ]
+        self.arch, self.x = arch, x
+        self.value = lambda t: oracle.hinge(passes(arch, t, x, self.slopes)[-1], y, loss.epsilon)
+
+    def cusps(self, theta: Tensor) -> Tensor:
+        """z_i [n]."""
+        z = passes(self.arch, theta, self.x, self.slopes)
+        return torch.cat([layer[at] for layer, at in zip(z, self.at)])
+
+    def onto(self, theta: Tensor) -> Tensor:
+        """The nearest point of the manifold, but for second order: Newton's corrections."""
+        for _ in range(6):
+            rows = jacrev(self.cusps)(theta)
+            theta = theta - torch.linalg.pinv(rows) @ self.cusps(theta)
+        return theta
+
+
+def second_difference(smooth: Smooth, v: Tensor, theta: Tensor, point_loss) -> tuple[float, Tensor]:
+    """d²L/dt² of the true loss along the manifold's curve that starts with v, and the curve's own acceleration."""
+    t = 5e-5  # smooth pre-activations of 3e-4 must keep their sign
+    ahead, back = smooth.onto(theta + t * v), smooth.onto(theta - t * v)
+    assert max(float(smooth.cusps(end).abs().max()) for end in (ahead, back)) < 1e-14
+    second = (point_loss(ahead) - 2 * point_loss(theta) + point_loss(back)) / t**2
+    return float(second), (ahead - 2 * theta + back) / t**2
+
+
+def tangents(smooth: Smooth, theta: Tensor, n: int) -> Tensor:
+    """n random unit tangent vectors of the manifold, as rows."""
+    basis = scipy.linalg.null_space(jacrev(smooth.cusps)(theta).numpy())
+    vectors = torch.from_numpy(np.random.default_rng(0).standard_normal((n, basis.shape[1])) @ basis.T)
+    return vectors / vectors.norm(dim=1, keepdim=True)
+
+
+@pytest.mark.parametrize(("depth", "outputs"), CASES)
+def test_the_second_difference_of_the_loss_along_the_cusps(depth, outputs):
+    """Whatever λ: d²L/dt² = vᵀ∇²𝓛 v + g·w, with L the true loss and w the curve's own acceleration."""
+    arch, theta, x, y, loss = planted(depth, outputs)
+    cusps = count(theta, x, y, arch, loss, TIGHT)
+    kinks = Kinks(layers_of(theta, arch), x, y, arch, loss, cusps)
+    assert cusps.n_with_gradient == cusps.n_cusps == 2 * depth + 2
+    multipliers = np.random.default_rng(depth).random(cusps.n_cusps)
+    smooth = Smooth(arch, theta, x, y, loss, multipliers)
+    slopes = kinks.moved(torch.from_numpy(multipliers)).slopes
+    H = hessian(theta, kinks.state.inputs[0], kinks.y, arch, loss, slopes).H
+    for v in tangents(smooth, theta, 4):
+        second, w = second_difference(smooth, v, theta, lambda t: true_loss(arch, t, x, y, loss))
+        bent = float(grad(smooth.value)(theta) @ w)
+        assert depth == 1 or abs(bent) > 1e-3 * abs(second), "a flat manifold tests less"
+        assert float(v @ H @ v) + bent == pytest.approx(second, rel=1e-5, abs=2e-6)
+
+
+@pytest.mark.parametrize(("depth", "outputs"), CASES)
+def test_with_the_best_multipliers_the_bending_drops_out(depth, outputs):
+    """λ not bounded: g is tangent to the manifold, and the curve of nearest points bends across it."""
+    arch, theta, x, y, loss = planted(depth, outputs, together=False)
+    kinks = Kinks(layers_of(theta, arch), x, y, arch, loss, count(theta, x, y, arch, loss, TIGHT))
+    assert kinks.linear and len(kinks.signs) == depth + 2
+    rows, none = kinks.jacobian(kinks.signs), torch.zeros_like(kinks.signs)
+    best = torch.linalg.lstsq(rows.T, -kinks.gradient(none)[:, None]).solution[:, 0]
+    smooth = Smooth(arch, theta, x, y, loss, best.numpy())
+    H = hessian(theta, kinks.state.inputs[0], kinks.y, arch, loss, kinks.moved(best).slopes).H
+    assert kinks.gradient(best).norm() > 1e-3, "not stationary, and it does not matter"
+    for v in tangents(smooth, theta, 4):
+        second, _ = second_difference(smooth, v, theta, lambda t: true_loss(arch, t, x, y, loss))
+        assert float(v @ H @ v) == pytest.approx(second, rel=1e-4, abs=2e-6)
+
+
+@pytest.mark.parametrize(("depth", "outputs"), CASES)
+def test_the_signs_are_those_of_autograd_on_the_null_space(depth, outputs):
+    """The spectrum in H0's units as well, which the signs away from a stationary point depend on."""
+    arch, theta, x, y, loss = planted(depth, outputs)
+    end, found = curvature_of(arch, theta, x, y, loss)
+    smooth = Smooth(arch, theta, x, y, loss, np.where(end.inside, end.multipliers, end.multipliers.round()))
+    H = torch.func.hessian(smooth.value)(theta).numpy()
+    units = units_of(smooth, theta, y, loss)
+    normals, generators = jacrev(smooth.cusps)(theta).numpy(), scale_generators(theta, arch).numpy().T
+    for curvature, kept in ((found.held, np.full(len(normals), True)), (found.free, end.inside)):
+        Z = scipy.linalg.null_space(np.concatenate([normals[kept] * units, generators / units]))
+        values = np.linalg.eigvalsh(Z.T @ (units[:, None] * H * units) @ Z)
+        assert curvature.dimension == len(values) == arch.n_parameters - kept.sum() - arch.n_hidden
+        assert curvature.n_negative == (values < -1e-12 * values[-1]).sum() > 0
+        assert (curvature.smallest, curvature.largest) == pytest.approx((values[0], values[-1]))
+    assert found.n_at_bound == (~end.inside).sum()
+
+
+def units_of(smooth: Smooth, theta: Tensor, y: Tensor, loss: Loss) -> np.ndarray:
+    """1/√(mean diagonal of H0) over each layer's weights and over its biases, for each parameter."""
+    f = lambda t: passes(smooth.arch, t, smooth.x, smooth.slopes)[-1]
+    rows = jacrev(f)(theta)[loss.gaps(f(theta), y) > 0]
+    diagonal, units = loss.hinge_curvature * rows.square().sum(0), []
+    for weight, bias in layers_of(diagonal, smooth.arch):
+        units += [weight.mean().expand(weight.numel()), bias.mean().expand(len(bias))]
+    return torch.cat(units).rsqrt().numpy()
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1e12])
+def test_signs_do_not_depend_on_the_scale_of_a_layer(factor):
+    arch, theta, x, y, loss = planted(2)
+    cusps = count(theta, x, y, arch, loss, TIGHT)
+    end = clarke(theta, x, y, arch, loss, cusps)
+    before = lagrangian(theta, x, y, arch, loss, cusps, end)
+    layers = layers_of(theta, arch)
+    for tensor in layers[0]:
+        tensor *= factor
+    layers[1][0].div_(factor)
+    after = lagrangian(theta, x, y, arch, loss, count(theta, x, y, arch, loss, TIGHT), end)
+    assert before.n_at_bound > 0 and before.held.n_negative > 0
+    assert_same_signs(before, after)
+
+
+def test_without_cusps_it_is_the_hessian():
+    arch = Architecture(4, 5, 2, "tanh")
+    x, y = oracle.sphere(40, 4)
+    theta, loss = oracle.random_theta(arch), Loss("hinge", 0.5, 40)
+    _, found = curvature_of(arch, theta, x, y, loss)
+    values = torch.linalg.eigvalsh(hessian(theta, x, y, arch, loss).H)
+    assert found.held.dimension == arch.n_parameters and found.free is found.held
+    assert found.held.n_negative == int((values < -1e-13 * values[-1]).sum())
+
+
+def test_more_cusps_than_parameters_leave_the_output_s_bias():
+    arch, theta, x, y, loss = planted(1)
+    _, found = curvature_of(arch, theta, x, y, loss, tolerance=5.0)
+    assert (found.held.dimension, found.held.smallest, found.held.relative) == (1, pytest.approx(1), 1)
+
+
+def test_too_many_parameters_are_refused_with_numbers(monkeypatch):
+    point = planted(1)
+    monkeypatch.setattr(jamtools.minima.second_order, "LARGEST", 30)
+    with pytest.raises(InputError, match=r"31 parameters, 5 matrices of 0\.0 GB each, expected at most 30"):
+        curvature_of(*point)
+
+
+# --- the command ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> str:
+    """A run on planted cusps, a smooth one, a satisfied one, and one of more parameters than are looked at unasked."""
+    arch, theta, x, y, _ = planted(2)
+    data = Dataset(x.numpy(), y[:, 0].numpy(), info={"source": "arrays"})
+    smooth, wide = Architecture(4, 5, 2, "tanh"), Architecture(4, 53, 2)
+    members = (
+        made_run(arch, theta, data, epsilon=3.0, n_unsatisfied=40),
+        made_run(smooth, oracle.random_theta(smooth), data),
+        made_run(arch, theta, data, n_unsatisfied=0, status="satisfied"),
+        made_run(wide, oracle.random_theta(wide), data),
+    )
+    file = tmp_path_factory.mktemp("tangent") / "runs.safetensors"
+    file.write_bytes(runs_bytes(Runs(data, members), []))
+    return str(file)
+
+
+def lines(*args: object) -> tuple[list[dict], str]:
+    done = jam("cusps", *args, "--tolerance", "1e-9", check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+def test_the_command_gives_the_curvature_of_jammed_runs(runs):
+    (cusped, smooth, satisfied, wide), table = lines(runs)
+    arch, theta, x, y, loss = planted(2)
+    _, expected = curvature_of(arch, theta, x, y, loss)
+    found = cusped["lagrangian"]
+    for got, space in ((found, expected.held), (found["free"], expected.free)):
+        assert (got["dimension"], got["n_negative"], got["n_zero"]) == (
+            space.dimension, space.n_negative, space.n_zero,
+        )  # fmt: skip
+        assert got["relative"] == pytest.approx(space.relative) == got["smallest"] / got["largest"]
+    assert found["n_at_bound"] == expected.n_at_bound and found["stable"] is False
+    assert cusped["n_with_gradient"] + cusped["n_without_gradient"] == cusped["n_cusps"] == 6
+    assert smooth["lagrangian"]["dimension"] == 61 and smooth["lagrangian"]["stable"] is False
+    assert satisfied["lagrangian"] is None
+    assert wide["lagrangian"] is None and wide["clarke_norm"] is not None
+    assert "r0003: 3181 parameters, no curvature above 3000 unless with --curvature" in table
+    assert "N_-" in table and "stable" in table
+
+
+def test_the_command_takes_networks_of_several_outputs(tmp_path):
+    arch, theta, x, y, loss = planted(2, outputs=3)
+    data = Dataset(x.numpy(), y.numpy(), info={"source": "arrays"})
+    sizes = {
+        name: getattr(arch, name) for name in ("d", "width", "depth", "outputs", "n_parameters", "n_hidden")
+    }
+    info = sizes | {"P": 40, "n_effective_expected": arch.n_effective, "epsilon": 3.0, "n_unsatisfied": 100}
+    run = replace(artefacts.run(**info), theta=theta.numpy(), gaps=np.ones((40, 3)))
+    file = tmp_path / "runs.safetensors"
+    file.write_bytes(runs_bytes(Runs(data, (run,)), []))
+    (line,), _ = lines(file)
+    end, expected = curvature_of(arch, theta, x, y, loss)
+    assert line["n_cusps"] == 6 and line["clarke_norm"] == pytest.approx(end.norm)
+    assert line["lagrangian"]["n_negative"] == expected.held.n_negative
+    assert line["lagrangian"]["smallest"] == pytest.approx(expected.held.smallest)
+
+
+def test_the_curvature_can_be_left_out(runs):
+    found, notes = lines(runs, "--no-curvature")
+    assert [line["lagrangian"] for line in found] == [None] * 4
+    assert found[0]["clarke_norm"] is not None and "no curvature" not in notes

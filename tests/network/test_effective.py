@@ -1,0 +1,251 @@
+"""rank G: its columns against torch.func, its rank against numpy's SVD of the whole, and what lowers it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.func import jacfwd, jacrev
+
+from jamtools.io.write import dataset_bytes, runs_bytes
+from jamtools.network.architecture import Architecture
+from jamtools.network.effective import Rank, columns, effective_parameters, stuck_neurons
+from jamtools.network.passes import forward, layers_of
+from jamtools.network.symmetry import scale_generators
+from jamtools.records import Runs
+from tests.support import artefacts, oracle
+from tests.support.commands import jam, refusal
+
+EPS = torch.finfo(torch.float64).eps
+
+
+def columns_by_autograd(arch: Architecture, theta: Tensor, x: Tensor) -> Tensor:
+    """∂_W f_c(x) and ∂_W f_c(x) + ê_n·∇_x ∂_W f_c(x), pattern after pattern [P (d+1) C, Ñ]."""
+    rows = []
+    for pattern in x:
+        slope = jacrev(lambda t, p: oracle.f(arch, t, p), 0)  # [C, Ñ]
+        plain = slope(theta, pattern)
+        moved = jacfwd(slope, 1)(theta, pattern)  # [C, Ñ, d]
+        rows += [plain, *(plain + moved[..., n] for n in range(arch.d))]
+    return torch.cat(rows)
+
+
+def healthy(
+    activation: str, depth: int, width: int = 12, outputs: int = 1
+) -> tuple[Architecture, Tensor, Tensor]:
+    """A network whose neurons are each on for half of the P = 400 patterns."""
+    arch = Architecture(6, width, depth, activation, outputs)
+    theta, x = oracle.random_theta(arch, 3), oracle.sphere(400, 6)[0]
+    for j in range(depth):
+        layers = layers_of(theta, arch)
+        layers[j][1].sub_(forward(layers, x, arch).z[j].median(0).values)
+    return arch, theta, x
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "linear"])
+def test_columns_of_g_equal_torch_func(activation, depth, outputs):
+    arch = Architecture(3, 4, depth, activation, outputs)
+    theta, x = oracle.random_theta(arch, depth), oracle.sphere(7, 3)[0]
+    exact = columns_by_autograd(arch, theta, x)
+    assert columns(layers_of(theta, arch), x, arch) == pytest.approx(exact, rel=1e-12, abs=1e-13)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_healthy_relu_network_has_one_scale_symmetry_a_neuron(depth):
+    arch, theta, x = healthy("relu", depth)
+    rank = effective_parameters(theta, x, arch, whole=True)
+    assert rank.n_effective == arch.n_parameters - arch.n_hidden
+    assert rank.rank_gap > 1e9 and rank.n_silent == 0
+
+
+def test_the_scale_generators_are_orthogonal_to_every_column():
+    arch, theta, x = healthy("relu", 3, outputs=2)
+    rows = columns(layers_of(theta, arch), x, arch)
+    symmetric = rows @ scale_generators(theta, arch)
+    assert symmetric.abs().max() < 1e-13 * rows.norm(dim=1).max() * theta.norm()
+
+
+@pytest.mark.parametrize(("depth", "outputs"), [(1, 1), (2, 1), (3, 1), (2, 3)])
+def test_tanh_has_no_symmetry_and_a_linear_network_only_its_affine_map(depth, outputs):
+    arch, theta, x = healthy("tanh", depth, outputs=outputs)
+    assert effective_parameters(theta, x, arch).n_effective == arch.n_parameters
+    arch, theta, x = healthy("linear", depth, outputs=outputs)
+    assert effective_parameters(theta, x, arch).n_effective == outputs * (arch.d + 1)
+
+
+@pytest.mark.parametrize(("activation", "outputs"), [("relu", 1), ("relu", 3), ("tanh", 1), ("linear", 2)])
+def test_streamed_singular_values_equal_those_of_the_whole_matrix(activation, outputs):
+    arch, theta, x = healthy(activation, 2, outputs=outputs)
+    G = columns(layers_of(theta, arch), x, arch).numpy().T
+    G = G / np.linalg.norm(G, axis=0)
+    G = G / np.linalg.norm(G, axis=1, keepdims=True)
+    streamed = effective_parameters(theta, x, arch, whole=True)
+    values = np.linalg.svd(G, compute_uv=False)
+    assert streamed.singular_values.numpy() == pytest.approx(values, abs=arch.n_parameters * EPS * values[0])
+    assert streamed.n_effective == np.linalg.matrix_rank(G, tol=streamed.tolerance * values[0])
+    assert streamed.n_columns == G.shape[1] == 400 * 7 * outputs
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_dead_neuron_takes_its_parameters_along(depth):
+    arch, theta, x = healthy("relu", depth)
+    whole = effective_parameters(theta, x, arch).n_effective
+    layers_of(theta, arch)[0][1][4] = -100.0
+    rank = effective_parameters(theta, x, arch)
+    incoming, outgoing = arch.d + 1, layers_of(theta, arch)[1][0].shape[0]
+    assert rank.n_silent == incoming + outgoing
+    assert rank.n_effective == whole - (incoming + outgoing - 1)  # and its scale symmetry goes with them
+    assert stuck_neurons(theta, x, arch) == ([(1, 4)], [])
+
+
+def test_a_neuron_that_is_always_on_leaves_an_affine_map():
+    """Its d+2 parameters give the d+1 affine functions, one of which the output's bias had already."""
+    arch, theta, x = healthy("relu", 1)
+    whole = effective_parameters(theta, x, arch).n_effective
+    layers_of(theta, arch)[0][1][4] = 100.0
+    assert effective_parameters(theta, x, arch).n_effective == whole - 1
+    assert stuck_neurons(theta, x, arch) == ([], [(1, 4)])
+
+
+def test_a_smooth_network_has_no_stuck_neurons():
+    arch, theta, x = healthy("tanh", 1)
+    layers_of(theta, arch)[0][1][4] = -100.0
+    assert stuck_neurons(theta, x, arch) == ([], [])
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1e12])
+@pytest.mark.parametrize(("activation", "layer"), [("relu", -1), ("tanh", -1), ("relu", 0)])
+def test_the_rank_does_not_depend_on_the_scale_of_a_layer(activation, layer, factor):
+    arch, theta, x = healthy(activation, 2)
+    expected = effective_parameters(theta, x, arch).n_effective
+    weight, bias = layers_of(theta, arch)[layer]
+    weight *= factor
+    bias *= factor if layer == 0 else 1.0
+    if layer == 0:  # or else the biases of the next layer decide alone who is active
+        layers_of(theta, arch)[1][1].mul_(factor)
+    rank = effective_parameters(theta, x, arch)
+    assert rank.n_effective == expected and rank.rank_gap > 1e6
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_early_stop_agrees_with_all_columns(seed):
+    """Random biases: some neurons are active on a few patterns only, where two blocks alone are not enough."""
+    arch = Architecture(4 + seed, 6, 1 + seed % 3, "relu", 1 + 2 * (seed % 2))
+    theta, x = oracle.random_theta(arch, seed), oracle.sphere(2500, arch.d, seed)[0]
+    early, whole = (effective_parameters(theta, x, arch, all_of_it) for all_of_it in (False, True))
+    assert early.stopped_early and early.n_columns < whole.n_columns / 2
+    assert not whole.stopped_early and whole.n_patterns == 2500
+    assert early.n_effective == whole.n_effective
+    assert early.n_silent == whole.n_silent
+
+
+def test_a_neuron_active_on_one_pattern_of_many_is_not_missed():
+    arch, theta, _ = healthy("relu", 1)
+    x = oracle.sphere(3000, arch.d)[0]
+    layers_of(theta, arch)[0][1][4] = -100.0
+    dead = effective_parameters(theta, x, arch)
+    z = x @ layers_of(theta, arch)[0][0][4]
+    layers_of(theta, arch)[0][1][4] = -z.sort().values[-2:].mean()
+    rank = effective_parameters(theta, x, arch)
+    assert dead.stopped_early and rank.stopped_early
+    assert rank.n_effective == dead.n_effective + arch.d + 1
+
+
+def test_few_columns_are_all_used():
+    arch, theta, x = healthy("relu", 2)
+    few = x[: 4 * arch.n_parameters // (arch.d + 1)]
+    rank = effective_parameters(theta, few, arch)
+    assert len(few) < len(x) and not rank.stopped_early and rank.n_patterns == len(few)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_nothing_grows_with_the_patterns(outputs, monkeypatch):
+    """What is factored at one time is the triangle and one block, whatever P: O(Ñ²) memory."""
+    arch = Architecture(6, 12, 2, "relu", outputs)
+    theta, qr, factored = oracle.random_theta(arch, 3), torch.linalg.qr, []
+
+    def watched(rows: Tensor, mode: str) -> object:
+        factored.append(len(rows))
+        return qr(rows, mode=mode)
+
+    monkeypatch.setattr(torch.linalg, "qr", watched)
+    largest = []
+    for P in (400, 1600):
+        factored.clear()
+        assert effective_parameters(theta, oracle.sphere(P, 6)[0], arch, whole=True).n_patterns == P
+        largest.append(max(factored))
+    block = max(500, arch.n_parameters) + (arch.d + 1) * outputs
+    assert largest[0] == largest[1] <= arch.n_parameters + block
+
+
+def test_rank_gap_is_read_at_the_cut():
+    values = torch.tensor([10.0, 1.0, 1e-14], dtype=torch.float64)
+    assert Rank(2, 1e-13, values, 0, 9, 9, False).rank_gap == pytest.approx(1e14)
+    assert Rank(3, 1e-16, values, 0, 9, 9, False).rank_gap == pytest.approx(1e-14 / (10 * EPS))
+
+
+def runs_file(path) -> str:
+    """Two healthy runs, a dead neuron in the second, and a third that diverged."""
+    arch, theta, _ = healthy("relu", 1)
+    data = oracle.dataset(400, arch.d)
+    fields = {
+        "d": arch.d, "width": arch.width, "depth": 1, "P": 400, "n_parameters": arch.n_parameters,
+        "n_hidden": arch.n_hidden, "n_effective_expected": arch.n_effective,
+    }  # fmt: skip
+    dead = theta.clone()
+    layers_of(dead, arch)[0][1][4] = -100.0
+    members = [
+        replace(artefacts.run(**fields, seed=seed), theta=parameters.numpy())
+        for seed, parameters in enumerate((theta, dead, theta * torch.nan))
+    ]
+    path.write_bytes(runs_bytes(Runs(data, tuple(members)), []))
+    return str(path)
+
+
+def test_the_command_writes_one_line_a_run(tmp_path):
+    file = runs_file(tmp_path / "runs.safetensors")
+    done = jam("neff", file, "--all", check=True)
+    first, second, third = map(json.loads, done.stdout.splitlines())
+    assert list(first)[:2] == ["kind", "run"] and first["kind"] == "neff" and second["run"] == "r0001"
+    arch = healthy("relu", 1)[0]
+    assert first["n_effective"] == first["n_effective_expected"] == arch.n_parameters - 12
+    assert first["rank_gap"] > 1e9 and first["n_columns"] == 2800 and first["stopped_early"] is False
+    assert second["n_effective"] == first["n_effective"] - arch.d - 1
+    assert (second["dead"], second["always_on"]) == ([[1, 4]], [])
+    assert third["n_effective"] is None and "r0002" in done.stderr
+    assert "N_eff" in done.stderr and "1: 1.4" in done.stderr
+
+
+def test_the_command_takes_networks_of_several_outputs(tmp_path):
+    arch, theta, _ = healthy("relu", 1, outputs=3)
+    data = oracle.dataset(400, arch.d, outputs=3)
+    sizes = {
+        name: getattr(arch, name) for name in ("d", "width", "depth", "outputs", "n_parameters", "n_hidden")
+    }
+    info = sizes | {"P": 400, "n_effective_expected": arch.n_effective}
+    run = replace(artefacts.run(**info), theta=theta.numpy(), gaps=np.zeros((400, 3)))
+    file = tmp_path / "runs.safetensors"
+    file.write_bytes(runs_bytes(Runs(data, (run,)), []))
+    line = json.loads(jam("neff", file, check=True).stdout)
+    assert line["n_effective"] == arch.n_parameters - arch.n_hidden
+    assert line["n_columns"] == line["n_patterns"] * (arch.d + 1) * 3 and line["stopped_early"]
+
+
+def test_a_cut_through_the_continuum_is_pointed_out(tmp_path):
+    file = runs_file(tmp_path / "runs.safetensors")
+    done = jam("neff", file, file, "--tolerance", "0.05", "-o", tmp_path / "out.jsonl", check=True)
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["run"] for line in lines] == [f"r{i:04d}" for i in range(6)]
+    assert lines[0]["tolerance"] == 0.05 and lines[0]["rank_gap"] < 10
+    assert "r0000: rank_gap" in done.stderr and done.stdout == b""
+
+
+def test_a_dataset_is_refused(tmp_path):
+    data = dataset_bytes(oracle.dataset(5, 3), [])
+    assert "got a dataset, expected runs" in refusal(jam("neff", input=data))

@@ -1,0 +1,36 @@
+"""Whole command lines, as a user runs them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE_IMAGES = ROOT / "examples" / "data"
+
+
+def jam(
+    name: str, *args: object, input: bytes = b"", cwd: Path | None = None, check: bool = False
+) -> subprocess.CompletedProcess:
+    """Runs `jam-name args…`: stdout comes back as bytes, stderr as text; check asks for exit code 0."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"jamtools.cli.{name}", *map(str, args)],
+        input=input,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+    )
+    done.stderr = done.stderr.decode()
+    if check:
+        assert done.returncode == 0, f"jam-{name} {' '.join(map(str, args))}: {done.stderr}"
+    return done
+
+
+def refusal(done: subprocess.CompletedProcess, code: int = 1) -> str:
+    """The one line a command that must fail says; nothing on stdout, this exit code."""
+    lines = done.stderr.splitlines()
+    assert done.returncode == code, f"exit code {done.returncode}, expected {code}: {done.stderr}"
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("jam-"), done.stderr
+    assert done.stdout == b""
+    return lines[0]

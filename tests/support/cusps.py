@@ -1,0 +1,30 @@
+"""Cusps made to order: a pre-activation put at zero, and the record of a run made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from jamtools.network.architecture import Architecture
+from jamtools.network.passes import forward, layers_of
+from jamtools.records import Dataset, Run
+from tests.support import artefacts, oracle
+
+
+def plant(theta: Tensor, arch: Architecture, x: Tensor, layer: int, pattern: int, neuron: int) -> None:
+    """Moves the neuron's bias so that its pre-activation at the pattern is zero (layers from 1)."""
+    z = forward(layers_of(theta, arch), x, arch).z[layer - 1][pattern, neuron]
+    layers_of(theta, arch)[layer - 1][1][neuron] -= z
+
+
+def made_run(arch: Architecture, theta: Tensor, data: Dataset, **fields) -> Run:
+    f = oracle.f(arch, theta, torch.from_numpy(data.x))[:, 0].numpy()
+    n_unsatisfied = int((0.5 - data.y * f > 0).sum())
+    sizes = {
+        name: getattr(arch, name)
+        for name in ("d", "width", "depth", "activation", "n_parameters", "n_hidden")
+    }
+    info = sizes | {"n_effective_expected": arch.n_effective, "P": data.P, "n_unsatisfied": n_unsatisfied}
+    return replace(artefacts.run(**(info | fields)), theta=theta.numpy())

@@ -1,0 +1,123 @@
+"""Stationary points on cusps made to order: theta, the cusps and their multipliers first, and then data that fit them.
+
+With θ and λ given, g = Σ_µ n_µ s_µ ∇f_µ is a sum over patterns in which the data are free. Every pattern off the cusps comes
+with both labels, in numbers that cancel; a non-negative least-squares problem adds the copies that balance the pull of the
+cusps; and Newton's steps on x, a few hundredths, undo the rounding to whole copies. Nothing of this knows the certificate.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+from torch import Tensor
+from torch.func import grad, jacrev
+
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.passes import State, backward, forward, gradient_rows, layers_of
+from tests.support import oracle
+from tests.support.cusps import plant
+
+#: Copies of each pattern off the cusps, and of each on one.
+COPIES, ON_CUSP = 60, 6
+EPSILON = 3.0
+
+Point = tuple[Architecture, Tensor, Tensor, Tensor, Loss]
+
+
+def fixed(arch: Architecture, theta: Tensor, x: Tensor, slopes: list[Tensor]) -> list[Tensor]:
+    """z of every layer with ρ(z) = σ z, σ given."""
+    z = []
+    for j, (weight, bias) in enumerate(layers_of(theta, arch)):
+        z.append(torch.nn.functional.linear(x, weight, bias))
+        x = slopes[j] * z[j] if j < arch.depth else x
+    return z
+
+
+def stationary(seed: int, places: list[tuple[int, int, int]], depth: int) -> tuple[Point, np.ndarray]:
+    """arch, theta, x, y, loss and the multipliers of its cusps, layer after layer and pattern after pattern.
+
+    places: (layer from 1, pattern, neuron) of the cusps; a pattern comes in ON_CUSP copies.
+    """
+    arch = Architecture(3, 3, depth)
+    theta, slopes, x, n_on, rng = _network(arch, seed, places)
+    layers, state = layers_of(theta, arch), forward(layers_of(theta, arch), x, arch)
+    state = State(state.inputs, state.z, slopes)
+    y = _labels(layers, state, arch, places, n_on)
+    pairs = np.r_[np.arange(len(x)), np.arange(n_on, len(x))]
+    y = torch.cat([y, torch.ones(len(x) - n_on, 1), -torch.ones(len(x) - n_on, 1)]).double()
+    x, slopes, state = x[pairs], [slope[pairs] for slope in slopes], state.take(torch.from_numpy(pairs))
+    gaps = EPSILON - y * state.f
+    assert (gaps > 0).all()
+    rows = gradient_rows(backward(layers, state, -y * gaps, arch), state).numpy()
+    copies = torch.from_numpy(np.rint(_weights(rows, gaps[:, 0].numpy(), n_on)))
+    x = _fitted(arch, theta, x, y, slopes, copies)
+    copies = copies.long()
+    x, y = x.repeat_interleave(copies, 0), y.repeat_interleave(copies, 0)
+    kinks = [slope.repeat_interleave(copies, 0) for slope in slopes]
+    multipliers = torch.cat([slope[(slope != 0) & (slope != 1)] for slope in kinks])
+    return (arch, theta, x, y, Loss("hinge", EPSILON, len(x))), multipliers.numpy()
+
+
+def _network(
+    arch: Architecture, seed: int, places: list
+) -> tuple[Tensor, list[Tensor], Tensor, int, np.random.Generator]:
+    """theta and patterns with the cusps, all other pre-activations well away from zero."""
+    theta, rng = oracle.random_theta(arch, seed), np.random.default_rng(seed)
+    x, _ = oracle.sphere(500, arch.d, seed)
+    for _, bias in layers_of(theta, arch):
+        bias *= 0.3
+    for layer, pattern, neuron in places:
+        plant(theta, arch, x, layer, pattern, neuron)
+    n_on = 1 + max(pattern for _, pattern, _ in places)
+    z = forward(layers_of(theta, arch), x, arch).z[:-1]
+    far = torch.cat(z, 1).abs().min(1).values > 0.1
+    far[:n_on] = True
+    kept = far.nonzero()[:150, 0]
+    slopes = [(layer > 0).double() for layer in z]
+    for layer, pattern, neuron in places:
+        slopes[layer - 1][pattern, neuron] = rng.uniform(0.3, 0.7)
+    return theta, [slope[kept] for slope in slopes], x[kept], n_on, rng
+
+
+def _labels(layers, state: State, arch: Architecture, places: list, n_on: int) -> Tensor:
+    """With which the cusps are convex: u = -y Δ ∂f/∂ρ > 0."""
+    unit = backward(layers, state, torch.ones_like(state.f), arch)
+    y = torch.zeros(n_on, 1, dtype=torch.float64)
+    for layer, pattern, neuron in places:
+        y[pattern] = -torch.sign((unit[layer] @ layers[layer][0])[pattern, neuron])
+    assert (y != 0).all()
+    return y
+
+
+def _weights(rows: np.ndarray, gaps: np.ndarray, n_on: int) -> np.ndarray:
+    """How often each pattern comes, so that Σ n s ∇f = 0."""
+    least = np.where(np.arange(len(rows)) < n_on, ON_CUSP, COPIES * (2 - gaps / EPSILON))
+    more, residual = nnls(rows[n_on:].T, -rows.T @ least, maxiter=100 * len(rows))
+    assert residual < 1e-9
+    return least + np.r_[np.zeros(n_on), more]
+
+
+def _fitted(
+    arch: Architecture, theta: Tensor, x: Tensor, y: Tensor, slopes: list[Tensor], copies: Tensor
+) -> Tensor:
+    """x with g = 0 and z = 0 on the cusps."""
+    kinks = [(slope != 0) & (slope != 1) for slope in slopes]
+
+    def value(t: Tensor, x: Tensor) -> Tensor:
+        return (copies[:, None] * torch.relu(EPSILON - y * fixed(arch, t, x, slopes)[-1]) ** 2).sum() / 2
+
+    def residual(x: Tensor) -> Tensor:
+        z = fixed(arch, theta, x, slopes)
+        return torch.cat([grad(value)(theta, x), *(layer[at] for layer, at in zip(z, kinks))])
+
+    for _ in range(8):
+        step = torch.linalg.lstsq(
+            jacrev(residual)(x).flatten(1), residual(x)[:, None], driver="gelsd", rcond=1e-10
+        ).solution
+        x = x - step.view_as(x)
+    z = fixed(arch, theta, x, slopes)
+    assert all(((a > 0).double() == s)[~at].all() for a, s, at in zip(z, slopes, kinks)), "a sign was lost"
+    assert residual(x).abs().max() < 1e-11
+    return x

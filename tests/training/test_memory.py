@@ -1,0 +1,188 @@
+"""What a run takes is known before, and refused with its numbers where there is less."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from jamtools import machine
+from jamtools.cli.common.app import run as run_command
+from jamtools.errors import InputError
+from jamtools.machine import available
+from jamtools.network.architecture import Architecture
+from jamtools.protocols import Settings, with_options
+from jamtools.training import ensemble
+from jamtools.training.ensemble import train_many
+from jamtools.training.job import Job, Place
+from jamtools.training.memory import needed
+from tests.support import oracle
+from tests.support.commands import ROOT
+
+CPU = torch.device("cpu")
+ARCH = Architecture(5, 6, 2)
+
+#: A run of each engine after a small one of it, which loads and compiles: by how much the peak grows, and the estimate.
+PEAK = """
+import sys
+from pathlib import Path
+import torch
+from jamtools import memory
+from jamtools.descent import Place, train
+from jamtools.network import Architecture
+from jamtools.protocols import Settings, with_options
+from tests.support import oracle
+def peak():  # VmHWM: ru_maxrss begins at the peak of the process that started this one
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+settings, arch = with_options(Settings(), steps=2, measurements=2, lr=1e-3), Architecture(20, 40, 3)
+small, large = oracle.dataset(300, 20), oracle.dataset(60_000, 20)
+engine = sys.argv[1]
+train(small, arch, settings, 0, Place(engine=engine))
+before = peak()
+train(large, arch, settings, 0, Place(engine=engine))
+print(peak() - before)
+print(memory.needed(engine, arch, 60_000, 0, settings, ("cpu", torch.float64)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/status is Linux's")
+@pytest.mark.parametrize("engine", ["torch", "compiled", "batch"])
+def test_the_estimate_is_above_the_measured_peak_and_within_twice(engine):
+    # arrays of their own pages: what the heap leaves unused between smaller ones is the luck of the day
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "MALLOC_MMAP_THRESHOLD_": "1000000",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, engine], env=environment, capture_output=True, text=True
+    )
+    measured, estimate = map(int, done.stdout.split())
+    assert measured < estimate < 2 * measured
+
+
+def test_a_batch_takes_what_its_formula_says():
+    """R·P·h and R·Ñ: linear in the slots, which the shape gives, and halved in float32 on equal slots."""
+    settings = Settings()
+    need = needed("batch", ARCH, 300, 0, settings, ("cpu", torch.float64))
+    assert needed("batch", ARCH, 300, 0, settings, ("cpu", torch.float32)) == need / 2
+    card = needed("batch", ARCH, 300, 0, settings, ("cuda", torch.float64))
+    alone = needed("torch", ARCH, 300, 0, settings, ("cpu", torch.float64))
+    assert 64 / 4 * 0.9 < (card - alone) / (need - alone) < 64 / 4 * 1.1
+    snapshots = with_options(settings, snapshots=True, measurements=10)
+    more = needed("torch", ARCH, 300, 0, snapshots, ("cpu", torch.float64)) - alone
+    assert more == 8 * 10 * ARCH.n_parameters
+
+
+@pytest.mark.parametrize(
+    ("engine", "remedy"), [("batch", "use --engine torch"), ("compiled", "fewer --patterns")]
+)
+def test_what_does_not_fit_is_refused_with_the_numbers(engine, remedy, monkeypatch):
+    monkeypatch.setattr(machine, "available", lambda device: 10_000)
+    monkeypatch.setattr(ensemble, "Training", None)  # before anything is begun
+    with pytest.raises(InputError, match=remedy) as refused:
+        train_many([Job(oracle.dataset(300, 5), ARCH, 0)], Settings(), Place(engine=engine))
+    need = needed(engine, ARCH, 300, 0, Settings(), ("cpu", torch.float64))
+    said = str(refused.value)
+    assert said.startswith(f"P=300 patterns and Ñ={ARCH.n_parameters} parameters: ")
+    assert re.findall(r"([\d.e-]+) GiB", said) == [f"{need / 2**30:.3g}", f"{10_000 / 2**30:.3g}"]
+    assert "\n" not in said
+
+
+def test_fewer_threads_where_fewer_runs_fit(monkeypatch):
+    """Three times what one run needs: three at once of eight, and the same bytes."""
+    jobs = [Job(oracle.dataset(300, 5), ARCH, seed) for seed in range(8)]
+    settings, place = with_options(Settings(), steps=20), Place(threads=8)
+    whole = train_many(jobs, settings, place)
+    need = needed("compiled", ARCH, 300, 0, settings, ("cpu", torch.float64))
+    monkeypatch.setattr(machine, "available", lambda device: 3 * need + 1)
+    assert ensemble._at_once(jobs, settings, place) == 3
+    fewer = train_many(jobs, settings, place)
+    assert all(a.theta.tobytes() == b.theta.tobytes() for a, b in zip(whole, fewer))
+
+
+def group(tmp_path, monkeypatch, files):
+    """A machine with these files for its control groups."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(machine, "CGROUPS", tmp_path)
+    monkeypatch.setattr(machine, "_machine", lambda: 10**12)
+
+
+def test_the_limit_of_a_control_group_counts(tmp_path, monkeypatch):
+    """Version 2: the tightest of the group and those above; pages of files may be had back."""
+    files = {
+        "job/step/memory.max": "max\n",
+        "job/step/memory.current": "700\n",
+        "job/memory.max": "5000\n",
+        "job/memory.current": "1000\n",
+        "job/memory.stat": "anon 700\ninactive_file 200\n",
+    }
+    group(tmp_path, monkeypatch, files)
+    monkeypatch.setattr(machine, "PROCESS", tmp_path / "cgroup")
+    (tmp_path / "cgroup").write_text("0::/job/step\n")
+    assert available(CPU) == 5000 - 1000 + 200
+
+
+def test_the_first_version_s_limit_counts_too(tmp_path, monkeypatch):
+    files = {"memory/job/memory.limit_in_bytes": "5000\n", "memory/job/memory.usage_in_bytes": "1000\n"}
+    group(tmp_path, monkeypatch, files)
+    monkeypatch.setattr(machine, "PROCESS", tmp_path / "cgroup")
+    (tmp_path / "cgroup").write_text("5:cpu,cpuacct:/elsewhere\n4:memory:/job\n")
+    assert available(CPU) == 4000
+
+
+def test_this_machine_has_some():
+    assert 2**20 < available(CPU) < 2**50
+
+
+def test_the_command_says_it_in_one_line(tmp_path, monkeypatch, capsys):
+    from jamtools.cli import train
+    from jamtools.io.write import dataset_bytes
+
+    path = tmp_path / "data"
+    path.write_bytes(dataset_bytes(oracle.dataset(300, 5), []))
+    monkeypatch.setattr(machine, "available", lambda device: 10_000)
+    monkeypatch.setattr(sys, "argv", ["jam-train", str(path), "--device", "cpu", "-o", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as left:
+        run_command(train.app, train.NAME)
+    assert left.value.code == 1
+    assert re.fullmatch(
+        r"jam-train: P=300 .* needs .* GiB, got .* GiB available in memory; .*\n", capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_single_precision_is_said_to_be_coarse(tmp_path, monkeypatch, capsys):
+    from jamtools.cli import train
+    from jamtools.io.write import dataset_bytes
+
+    path = tmp_path / "data"
+    path.write_bytes(dataset_bytes(oracle.dataset(30, 5), []))
+    line = ["jam-train", str(path), "--device", "cpu", "--dtype", "float32", "--steps", "5", "-o", "out"]
+    monkeypatch.setattr(sys, "argv", line)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        run_command(train.app, train.NAME)
+    assert "near the transition" in capsys.readouterr().err
+
+
+@pytest.mark.gpu
+def test_a_batch_on_a_card_takes_no_more_than_was_said():
+    """Beside a library's workspace, which torch holds once."""
+    settings, arch = with_options(Settings(), steps=20, measurements=2), Architecture(30, 30, 3)
+    data, place = oracle.dataset(8000, 30), Place(device="cuda")
+    train_many([Job(oracle.dataset(300, 30), arch, 0)], settings, place)
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    train_many([Job(data, arch, seed) for seed in range(3)], settings, place)
+    measured = torch.cuda.max_memory_allocated() - before
+    need = needed("batch", arch, 8000, 0, settings, ("cuda", torch.float64))
+    assert measured < need + 64 * 2**20
