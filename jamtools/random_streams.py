@@ -1,15 +1,33 @@
-"""Every stream of random numbers, in one table: what is drawn from one does not depend on how much another gave."""
+"""Every stream of random numbers, in one table.
+
+Each thing that is drawn has a stream of its own, so that no number depends on how many another stream gave. A stream is
+numpy's PCG64, seeded with the seed and the number of the stream. These numbers never change: the bytes of every result
+depend on them.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Indices = NDArray[np.intp]
+# Streams of `generator`.
+PATTERNS, LABELS, TEST_PATTERNS, TEST_LABELS, SUBSET = range(5)  # of a dataset
+FRESH_PATTERNS = 1000  # patterns that the network has never seen
+LANCZOS_PROBES = 2000  # the k-th probe has the stream (LANCZOS_PROBES, k)
+DESCENT_TRIALS = 3000  # the k-th descent has the stream (DESCENT_TRIALS, k)
 
-#: One stream of random numbers for each thing drawn, so that none depends on how much another took.
-PATTERNS, LABELS, TEST_PATTERNS, TEST_LABELS, SUBSET = range(5)
+# Streams of `run_generator`.
+INITIAL_PARAMETERS, MINI_BATCHES = range(2)  # of a training run
+BOOTSTRAP, GOODNESS_OF_FIT = range(2)  # of the fit of an exponent
+
+#: Seeds of a search for N*: the k-th new seed that is drawn for the seed s is s + k·FRESH_SEEDS.
+FRESH_SEEDS = 10_000
 
 
-def _generator(seed: int, stream: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream,)))
+def generator(seed: int, *stream: int) -> np.random.Generator:
+    """A stream of random numbers, spawned from the seed."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=stream))
+
+
+def run_generator(seed: int, stream: int) -> np.random.Generator:
+    """A stream of a training run or of a fit: the stream's number is part of the seed."""
+    return np.random.default_rng([seed, stream])

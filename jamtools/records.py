@@ -44,6 +44,12 @@ COUNT_FIELDS = ("d", "width", "depth", "P", "n_parameters", "n_effective_expecte
 #: The arrays of a certificate of a minimum: [n, 3] (pattern, layer from 1, neuron) int64, [n], [n].
 CERTIFICATE = ("cusps", "multipliers", "forces")
 
+#: A pattern with |Δ| ≤ CONTACT·ε is a contact: it counts neither as an overlap nor as a gap.
+CONTACT = 1e-10
+#: A run whose budget ran out is jammed beyond doubt with more unsatisfied patterns than this per effective parameter:
+#: the rule of the authors' program.
+JAMMED = 0.1
+
 #: History columns, one value per measured step.
 HISTORY_FIELDS = ("step", "loss", "n_unsatisfied", "n_misclassified", "grad_norm")
 

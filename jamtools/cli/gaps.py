@@ -115,7 +115,7 @@ def gaps(
         if where or per_run:
             raise typer.BadParameter("got --values with --where or --per-run, which are for runs")
         sample = library.Sample(read_numbers(values), None)
-        record = {"kind": "exponent", **library.exponent(sample, options, references=_references(kind))}
+        record = {"kind": "exponent", **library.exponent(sample, options, known=_references(kind))}
         session.write_json([record])
         _tell(session, {"x^t": record})
         return

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from jamtools.cli.common.options import check_optimizer, refuse
+from jamtools.random_streams import FRESH_SEEDS
 
 if TYPE_CHECKING:
     from jamtools.transition.trial import Question
 
-#: Fresh seeds begin here: sampling.FRESH, which is not imported before the work begins.
-LARGEST_SEED = 10_000
 
 #: The options that go to the settings of the trainings as they are.
 SETTINGS = ("loss", "init", "optimizer", "momentum", "lr", "batch")
@@ -34,9 +33,9 @@ def check_search(context: typer.Context) -> None:
             raise typer.BadParameter("got --vary patterns without a network, expected --width LIST with it")
         if asked["method"] == "descend":
             raise typer.BadParameter("got --method descend with --vary patterns, expected bisect")
-    if max(asked["seeds"]) >= LARGEST_SEED:
+    if max(asked["seeds"]) >= FRESH_SEEDS:
         raise typer.BadParameter(
-            f"got the seed {max(asked['seeds'])}, expected less than {LARGEST_SEED}: larger ones are sampled"
+            f"got the seed {max(asked['seeds'])}, expected less than {FRESH_SEEDS}: larger ones are sampled"
         )
 
 

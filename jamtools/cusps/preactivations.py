@@ -13,13 +13,11 @@ from jamtools.cusps.counting import PATTERNS, CuspCount
 from jamtools.data.sphere import on_sphere
 from jamtools.network.architecture import Architecture
 from jamtools.network.passes import forward, layers_of
+from jamtools.random_streams import FRESH_PATTERNS, generator
 from jamtools.records import Dataset
 
 #: Edges of the density of pre-activations, in rms of the layer; the middle bin is centred at zero.
 EDGES = np.round(np.linspace(-4.05, 4.05, 82), 10)
-
-#: The stream of fresh patterns: apart from all those that made the dataset of the same seed.
-FRESH = 1000
 
 
 @dataclass(frozen=True)
@@ -57,5 +55,5 @@ def fresh_patterns(data: Dataset, n: int | None, seed: int) -> tuple[NDArray[np.
         return data.x_test[:n], "test set"
     if data.info.get("source") != "random":
         return None, None
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(FRESH,)))
+    rng = generator(seed, FRESH_PATTERNS)
     return on_sphere(rng.standard_normal((n or data.P, data.d))), "sphere"

@@ -16,10 +16,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jamtools.data.labels import _class_of, _info, balanced_order, encode_labels
+from jamtools.data.labels import Indices, _class_of, _info, balanced_order, encode_labels
 from jamtools.data.sphere import on_sphere
 from jamtools.errors import InputError
-from jamtools.random_streams import Indices
 from jamtools.records import Array, Dataset
 
 PIXEL_MAX = 255.0

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jamtools.errors import InputError
-from jamtools.random_streams import SUBSET, Indices, _generator
+from jamtools.random_streams import SUBSET, generator
 from jamtools.records import Array
+
+Indices = NDArray[np.intp]
 
 #: Labels that are ±1 already.
 SIGNS = "signs"
@@ -61,7 +63,7 @@ def balanced_order(classes: NDArray[Any], seed: int) -> Indices:
     Every prefix holds as many of one class as of another within one, until the smallest class is used up;
     from there on the others go on. The first P are the subset of size P, the remaining ones its test set.
     """
-    shuffled = _generator(seed, SUBSET).permutation(len(classes))
+    shuffled = generator(seed, SUBSET).permutation(len(classes))
     _, kind = np.unique(classes[shuffled], return_inverse=True)
     turn = np.empty(len(classes), dtype=np.intp)  # how many of its class come before
     for k in range(kind.max() + 1):

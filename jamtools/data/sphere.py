@@ -15,7 +15,7 @@ import numpy as np
 
 from jamtools.data.labels import _info
 from jamtools.errors import InputError
-from jamtools.random_streams import LABELS, PATTERNS, TEST_LABELS, TEST_PATTERNS, _generator
+from jamtools.random_streams import LABELS, PATTERNS, TEST_LABELS, TEST_PATTERNS, generator
 from jamtools.records import Array, Dataset
 
 
@@ -37,11 +37,11 @@ def random_sphere(P: int, d: int, seed: int = 0, labels: str = "random", P_test:
 
 
 def _sphere_part(P: int, d: int, seed: int, labels: str, x_stream: int, y_stream: int) -> tuple[Array, Array]:
-    x = on_sphere(_generator(seed, x_stream).standard_normal((P, d)))
+    x = on_sphere(generator(seed, x_stream).standard_normal((P, d)))
     if labels == "balanced":
         positive = np.arange(P) % 2 == 0
     else:
-        positive = _generator(seed, y_stream).integers(0, 2, P) == 1
+        positive = generator(seed, y_stream).integers(0, 2, P) == 1
     return x, np.where(positive, 1.0, -1.0)
 
 

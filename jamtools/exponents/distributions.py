@@ -200,27 +200,27 @@ def _sound(half: dict[str, Any]) -> bool:
 
 
 def _exponent(
-    sample: Sample, sign: int, options: Options, references: Sequence[references.Reference]
+    sample: Sample, sign: int, options: Options, known: Sequence[references.Reference]
 ) -> dict[str, Any]:
     """The fit of one distribution, or why there is none."""
     try:
-        return exponent(sample, options, sign, references)
+        return exponent(sample, options, sign, known)
     except InputError as error:
         return {"exponent": None, "interval": None, "n": len(sample.values), "refused": str(error)}
 
 
 def exponent(
-    sample: Sample, options: Options, sign: int = 1, references: Sequence[references.Reference] | None = None
+    sample: Sample, options: Options, sign: int = 1, known: Sequence[references.Reference] | None = None
 ) -> dict[str, Any]:
     """t of x^t (or -t with sign = -1) for a sample, with interval, range, tests, verdict, histogram and curve.
 
-    `references`: what to compare it with; those of θ if None.
+    `known`: what to compare it with; those of θ if None.
 
     Raises InputError as `powerlaw.fit` does.
     """
     if not len(sample.values):
         raise InputError(f"no values, expected at least {MIN_VALUES}; give runs that have some")
-    references = references.THETA if references is None else references
+    known = references.THETA if known is None else known
     given = options.lower_cut is not None
     cut, cut_by = (options.lower_cut or 0.0, "given") if given else (sample.lower_cut, sample.cut_by)
     middle = float(np.median(sample.values))
@@ -243,7 +243,7 @@ def exponent(
         **record,
         "cut_by": cut_by,
         "range": [float(sample.values[sample.values > cut].min()), fit.upper_cut],
-        **_judged(fit, record, len(sample.values), references),
+        **_judged(fit, record, len(sample.values), known),
         "histogram": _histogram(sample.values),
         "curve": _curve(sample.values, fit),
     }
@@ -261,7 +261,7 @@ def _turned(fit: powerlaw.PowerLaw, sign: int) -> dict[str, Any]:
 
 
 def _judged(
-    fit: powerlaw.PowerLaw, record: dict[str, Any], n: int, references: Sequence[references.Reference]
+    fit: powerlaw.PowerLaw, record: dict[str, Any], n: int, known: Sequence[references.Reference]
 ) -> dict[str, Any]:
     low, high = (np.inf if end is None else end for end in record["interval"])
     found = references.Found(
@@ -275,7 +275,7 @@ def _judged(
         p_fit=record["p_fit"],
         settled=fit.settled,
     )
-    return references.judge(found, references)
+    return references.judge(found, known)
 
 
 def _histogram(values: Array) -> dict[str, list[float]]:

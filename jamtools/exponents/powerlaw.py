@@ -37,6 +37,7 @@ from jamtools.exponents.resampling import (
 )
 from jamtools.exponents.selection import ORDERS, SHARES, Choice, Rung, choose, ladder
 from jamtools.exponents.tilted import MAX_ORDER, MIN_VALUES, Array, Maximum, Window, moments, powers, profile
+from jamtools.random_streams import BOOTSTRAP, GOODNESS_OF_FIT, run_generator
 
 SPARSE = 10  # below the tenth smallest value the count is known to worse than 1/√10
 
@@ -155,7 +156,9 @@ def fit(
         upper_cut=window.cut,
         coefficients=tuple(float(c) / window.cut**k for k, c in enumerate(top.eta[1:], 1)),
         log_likelihood=window.n * (top.height - math.log(window.cut)),
-        p_fit=goodness(window, top, n_gof, np.random.default_rng([seed, 1])) if n_gof and t > -1 else None,
+        p_fit=goodness(window, top, n_gof, run_generator(seed, GOODNESS_OF_FIT))
+        if n_gof and t > -1
+        else None,
         decades=float(-window.statistics[0, SPARSE - 1]) / math.log(10),
         stability=tuple(
             Trial(r.order, r.share, r.exponent, r.error, r.window.n, r.window.cut) for r in rungs
@@ -179,7 +182,7 @@ def _uncertainty(
     error, bootstrap, effect, free = top.error / math.sqrt(window.n), None, 1.0, math.inf
     notes = [_rounding(window), "" if t > -1 else "the likelihood is largest at the edge, t = -1"]
     if runs is not None:
-        size, rng = int(runs.max()) + 1, np.random.default_rng([seed, 0])
+        size, rng = int(runs.max()) + 1, run_generator(seed, BOOTSTRAP)
         replicas, note = resample(window, top, runs[window.within], size, n_bootstrap, rng)
         notes += [note]
         if not note:

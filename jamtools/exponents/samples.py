@@ -18,10 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jamtools.exponents import finite_size
-from jamtools.records import Array, Run
-
-#: The same contact tolerance as the runs': |Δ| ≤ 1e-10·ε is at zero, neither overlap nor gap.
-CONTACT = 1e-10
+from jamtools.records import CONTACT, Array, Run
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,7 @@ import torch
 from torch import Tensor
 
 from jamtools.errors import CheckError
-
-#: The streams of probes: apart from those that made the dataset and theta0 of the same seed, with which a probe would
-#: be correlated.
-PROBES = 2000
+from jamtools.random_streams import LANCZOS_PROBES, generator
 
 Product = Callable[[Tensor], Tensor]
 
@@ -61,8 +58,8 @@ class Operator:
 
     def draw(self, seed: int, first: int, count: int) -> Tensor:
         """Gaussian vectors [n, count] in the range of Z, numbers `first` and on of a seed: the same in any company."""
-        streams = (np.random.SeedSequence(seed, spawn_key=(PROBES, first + i)) for i in range(count))
-        rows = np.stack([np.random.default_rng(stream).standard_normal(self.n) for stream in streams])
+        streams = (generator(seed, LANCZOS_PROBES, first + i) for i in range(count))
+        rows = np.stack([stream.standard_normal(self.n) for stream in streams])
         V = torch.as_tensor(rows, dtype=self.dtype, device=self.device).T
         return V if self.project is None else self.project(V)
 

@@ -35,9 +35,9 @@ from jamtools.minima.descent_trials import attempt
 from jamtools.minima.first_order import Point, _FirstOrder, active_cusps, idle
 from jamtools.minima.second_order import Lagrangian, lagrangian
 from jamtools.network.architecture import Architecture
-from jamtools.network.loss import CONTACT, Loss
+from jamtools.network.loss import Loss
 from jamtools.network.roundoff import loss_error
-from jamtools.records import CERTIFICATE
+from jamtools.records import CERTIFICATE, CONTACT
 
 #: An active cusp: |z| up to this many rms of its layer. A minimiser leaves them at 10⁻¹³, and of 10⁶ smooth
 #: pre-activations one in ten thousand networks has one within.

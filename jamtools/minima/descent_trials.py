@@ -22,6 +22,7 @@ from torch import Tensor
 from jamtools.linalg.extreme_eigenvalues import extremes
 from jamtools.minima.cusp_manifold import Surface
 from jamtools.network.passes import backward, forward, gradient, layers_of
+from jamtools.random_streams import DESCENT_TRIALS, generator
 
 #: Sizes of the kicks, as parts of ‖W‖: near jamming the curvature changes within √Δ, so that the smallest count as well.
 SIZES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
@@ -34,9 +35,6 @@ SOFT, PRODUCTS = 3, 150
 
 #: Residuals that end that search earlier, as a part of the largest curvature.
 SOFTNESS = 1e-6
-
-#: The stream of the kicks: apart from those that made the dataset and theta0 of the same seed.
-KICKS = 3000
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def attempt(surface: Surface, x: Tensor, y: Tensor, slack: tuple[float, float], 
     soft, stiffest = _soft(surface, seed)
     worst = Trials(n, np.inf, 0.0)
     for i in range(n):
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(KICKS, i)))
+        rng = generator(seed, DESCENT_TRIALS, i)
         kick = SIZES[i // 2 % len(SIZES)] * surface.size
         if i % 2:
             end = _random_trial(true, surface, kick, stiffest, rng)

@@ -20,9 +20,9 @@ from jamtools.errors import InputError
 from jamtools.minima.certificate import TOLERANCE, TRIALS, Certificate, certify
 from jamtools.minima.first_order import STATIONARY, Point, active_cusps, gradient_scale
 from jamtools.network.architecture import Architecture
-from jamtools.network.loss import CONTACT, Loss
+from jamtools.network.loss import Loss
 from jamtools.network.roundoff import gap_errors, loss_error
-from jamtools.records import CERTIFICATE, Array, Dataset, Run
+from jamtools.records import CERTIFICATE, CONTACT, Array, Dataset, Run
 
 #: Stored forces agree to this part of the largest: they follow multipliers that are stored to the last digit.
 FORCES = 1e-9

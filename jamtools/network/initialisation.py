@@ -1,6 +1,7 @@
 """The parameters a run starts from: a function of the architecture, the rule and the seed alone.
 
-    orthogonal: Haar-distributed weights, zero biases;   torch: U(-σ, σ), σ² = 1/fan-in;   normal: N(0, 1/fan-in), zero biases
+    orthogonal: Haar-distributed weights, zero biases;      torch: U(-σ, σ) with σ² = 1/fan-in, weights and biases;
+    normal: N(0, 1/fan-in) weights, zero biases
 
 Source: arXiv:1809.09349, section II.
 """
@@ -11,6 +12,7 @@ import numpy as np
 
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
+from jamtools.random_streams import INITIAL_PARAMETERS, run_generator
 
 INITIALISATIONS = ("orthogonal", "torch", "normal")
 
@@ -23,7 +25,7 @@ def initial_parameters(arch: Architecture, init: str, seed: int) -> np.ndarray:
     """
     if init not in INITIALISATIONS:
         raise InputError(f"initialisation {init!r}, expected one of {', '.join(INITIALISATIONS)}")
-    rng = np.random.default_rng([seed, 0])
+    rng = run_generator(seed, INITIAL_PARAMETERS)
     parts = []
     for j, (out, fan_in) in enumerate(arch.shapes):
         bias = np.zeros(out)

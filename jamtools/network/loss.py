@@ -23,9 +23,6 @@ from jamtools.errors import InputError
 
 LOSSES = ("hinge", "cross-entropy")
 
-#: A pattern with |Δ| ≤ CONTACT·ε counts as a contact at zero, apart from N_Δ.
-CONTACT = 1e-10
-
 
 @dataclass(frozen=True)
 class Loss:

@@ -27,11 +27,12 @@ from jamtools.minima.certificate import certify
 from jamtools.minima.newton import NewtonEngine
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
-from jamtools.network.loss import CONTACT, column
+from jamtools.network.loss import column
 from jamtools.network.problem import Objective
 from jamtools.network.symmetry import balanced
 from jamtools.protocols import Settings, measured_steps
-from jamtools.records import Run
+from jamtools.random_streams import MINI_BATCHES, run_generator
+from jamtools.records import CONTACT, Run
 from jamtools.training.history import History, rows_of
 from jamtools.training.job import Job, Place, batch_engine, engine_name, loss_of
 from jamtools.training.snapshot import State
@@ -60,7 +61,7 @@ class Training:
         self.theta = torch.as_tensor(job.start.theta).to(start) if job.start else start
         self.theta = self.theta.clone()
         self.optimizer = make(settings.optimizer, self.theta, settings.momentum)
-        self.rng = np.random.default_rng([job.seed, 1])  # of the batches; [seed, 0] made theta0
+        self.rng = run_generator(job.seed, MINI_BATCHES)
         self.seat: Seat | None = None
         objective = self._objective(data.x, data.y, place, {})
         self.engine_name = engine_name(job, settings, place)

@@ -16,9 +16,7 @@ from typing import Any
 import numpy as np
 
 from jamtools.errors import InputError
-
-#: A run is jammed beyond doubt with more unsatisfied patterns than this per effective parameter (outcomes.GIVE_UP).
-JAMMED = 0.1
+from jamtools.records import JAMMED
 
 
 def measured(spectra: Sequence[Mapping[str, Any]], level: float = 0.95) -> dict[str, Any]:

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from jamtools.errors import InputError
-from jamtools.network.loss import CONTACT
-from jamtools.transition.bound import JAMMED
+from jamtools.records import CONTACT, JAMMED
 from jamtools.transition.logistic import Tally, Threshold, locate
 
 #: What tells one sweep from another.

@@ -1,7 +1,7 @@
 """The searches of one P put together, as the tasks of a job array leave them: a seed each.
 
 What a search found follows from its trials (verdicts.py), so that those of all its seeds make the record that one
-search over all seeds makes. Trials of seed s are those whose own seed is s modulo FRESH.
+search over all seeds makes. Trials of seed s are those whose own seed is s modulo FRESH_SEEDS.
 Source: arXiv:1809.09349, section III.
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jamtools.errors import InputError
+from jamtools.random_streams import FRESH_SEEDS
 from jamtools.transition.estimate import FOUND, verdict
-from jamtools.transition.sampling import FRESH
 
 Record = Mapping[str, Any]
 
@@ -52,7 +52,7 @@ def _complete(record: Record) -> bool:
         and isinstance(seeds, list)
         and len(trials) > 0
         and all(isinstance(trial, dict) and set(trial) >= NEEDED for trial in trials)
-        and set(seeds) >= {trial["seed"] % FRESH for trial in trials}
+        and set(seeds) >= {trial["seed"] % FRESH_SEEDS for trial in trials}
         and set(record) >= ASKED | ({"P", "max_width"} if record["vary"] == "width" else {"N", "max_P"})
     )
 
@@ -67,7 +67,7 @@ def _together(group: Sequence[Record]) -> tuple[dict[str, Any], list[dict[str, i
     twice = []
     for record in group:
         for seed in record["seeds"]:
-            trials = [trial for trial in record["trials"] if trial["seed"] % FRESH == seed]
+            trials = [trial for trial in record["trials"] if trial["seed"] % FRESH_SEEDS == seed]
             if seed not in by_seed:
                 by_seed[seed] = trials
                 continue

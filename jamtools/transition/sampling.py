@@ -18,6 +18,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jamtools.random_streams import FRESH_SEEDS
 from jamtools.transition.logistic import Tally, Threshold, locate
 
 Record = Mapping[str, Any]
@@ -31,8 +32,6 @@ Reading = Callable[[Record], str]
 #: Yields a size, is sent the outcome there.
 Walk = Generator[int, str, None]
 
-#: Trials of a seed s have the seeds s, s + FRESH, s + 2 FRESH, …: what one task of an array samples no other does.
-FRESH = 10_000
 
 #: Where a round samples, in units of k times the spread, and k.
 OFFSETS, REACH = (-1.0, 1.0, -0.4, 0.4), 1.2
@@ -125,7 +124,7 @@ class Pool:
     def among(self, seeds: Iterable[int]) -> int:
         """How many trials were sampled for these seeds."""
         own = set(seeds)
-        return sum(seed >= FRESH and seed % FRESH in own for _, seed in self.trials)
+        return sum(seed >= FRESH_SEEDS and seed % FRESH_SEEDS in own for _, seed in self.trials)
 
 
 def located(scale: Scale, outcomes: Sequence[tuple[int, str]], level: float) -> Threshold:
@@ -250,4 +249,4 @@ def _places(found: Threshold, scale: Scale, numbers: Iterable[int]) -> list[int]
 
 def _fresh(seeds: Sequence[int], used: int, n: int) -> list[int]:
     """n seeds never used before, in turn for each of `seeds`, of which so many have been used."""
-    return [seeds[k % len(seeds)] + FRESH * (1 + k // len(seeds)) for k in range(used, used + n)]
+    return [seeds[k % len(seeds)] + FRESH_SEEDS * (1 + k // len(seeds)) for k in range(used, used + n)]

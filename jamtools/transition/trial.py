@@ -21,16 +21,12 @@ import numpy as np
 
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
-from jamtools.network.loss import CONTACT
 from jamtools.protocols import Settings, with_options
-from jamtools.records import Dataset, Run, sha256
+from jamtools.records import CONTACT, JAMMED, Dataset, Run, sha256
 from jamtools.training.ensemble import train_many
 from jamtools.training.job import Job, Place
 from jamtools.training.snapshot import State
 from jamtools.transition.sampling import Record
-
-#: More unsatisfied patterns than this, per effective parameter, and a width has failed: the authors' program.
-GIVE_UP = 0.1
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,7 @@ def _failure(info: Mapping[str, Any], success: str) -> str:
     if info["status"] == "diverged" or (info["status"] == "stationary" and info["certified"] is True):
         return str(info["status"])
     count = info["n_unsatisfied"] if success == "satisfied" else info["n_misclassified"]
-    return "undecided" if count <= GIVE_UP * info["n_effective_expected"] else "unsatisfied"
+    return "undecided" if count <= JAMMED * info["n_effective_expected"] else "unsatisfied"
 
 
 def _fitted_at(run: Run, success: str, time: int, fitted: bool) -> bool:

@@ -22,11 +22,11 @@ from jamtools.minima.certificate import Certificate, certify
 from jamtools.minima.second_order import Curvature, Lagrangian
 from jamtools.minima.verification import Verification, verify
 from jamtools.network.architecture import Architecture
-from jamtools.network.loss import CONTACT, Loss
+from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
 from jamtools.network.roundoff import gap_errors, loss_error
 from jamtools.network.symmetry import balanced
-from jamtools.records import Dataset, Run, Runs
+from jamtools.records import CONTACT, Dataset, Run, Runs
 from tests.support import artefacts, oracle
 from tests.support.commands import jam
 from tests.support.one_neuron import minimum, saddle

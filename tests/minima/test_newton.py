@@ -16,10 +16,10 @@ from jamtools.minima.newton import NewtonEngine
 from jamtools.minima.verification import verify
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
-from jamtools.network.loss import CONTACT, Loss, column
+from jamtools.network.loss import Loss, column
 from jamtools.network.problem import Objective
 from jamtools.protocols import NEWTON_STEPS, Settings, with_options
-from jamtools.records import Dataset
+from jamtools.records import CONTACT, Dataset
 from jamtools.training.ensemble import train, train_many
 from jamtools.training.job import Job, Place
 from jamtools.training.run import Training
