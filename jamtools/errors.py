@@ -1,11 +1,43 @@
 """The errors a user meets. Every message says what came, what was expected and what to do.
 
-The command line turns a `JamError` into one line on stderr and exit code 1; anything else is a bug.
+The library says what to do in Python words: a `Remedy`. The command line has a table of its own, from each remedy to the
+option or the command that does the same, and turns a `JamError` into one line on stderr and exit code 1. Anything else
+that is raised is a bug.
 """
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Remedy(Enum):
+    """What the user can do. The value says it in Python words; `{name}` stands for a detail of the error."""
+
+    # of a record or any package
+    FLOAT64 = "use dtype float64"
+    OTHER_DEVICE = "run it on another device"
+    # data
+    # network
+    # linalg
+    # engines
+    # cusps
+    # hessian
+    # minima
+    # training
+    # exponents
+    # transition
+    # io
 
 
 class JamError(Exception):
-    """Something the user can understand and mend."""
+    """Something the user can understand and mend.
+
+    `text` says what came and what was expected, `remedy` what to do, with its details by name; str() joins them.
+    """
+
+    def __init__(self, text: str, remedy: Remedy | None = None, **details: object) -> None:
+        self.text, self.remedy, self.details = text, remedy, details
+        super().__init__(f"{text}; {remedy.value.format(**details)}" if remedy else text)
 
 
 class InputError(JamError):

@@ -18,6 +18,7 @@ from typing import NoReturn
 import typer
 from typer.main import get_command
 
+from jamtools.cli.common.remedies import in_shell_words
 from jamtools.errors import JamError
 
 #: typer's own class of usage errors, and of all errors it formats, whichever click it was built on.
@@ -50,7 +51,7 @@ def run(app: typer.Typer, name: str) -> NoReturn:
     except BrokenPipeError:
         _die_of_sigpipe()
     except JamError as error:  # standard output could not take the rest
-        _say(name, error)
+        _say(name, in_shell_words(error))
         code = 1
     sys.exit(code)
 
@@ -105,7 +106,7 @@ def _failure(name: str, error: Exception) -> int:
     if "--debug" in sys.argv:
         traceback.print_exc()
     if isinstance(error, JamError):
-        _say(name, error)
+        _say(name, in_shell_words(error))
     elif _is_out_of_memory(error):
         size = re.search(r"to allocate ([\d.]+ \w+)", str(error))
         lacking = f" ({size[1]} more)" if size else ""

@@ -1,0 +1,30 @@
+"""What the command line advises where the library gives a remedy in Python words."""
+
+from __future__ import annotations
+
+from jamtools.errors import JamError, Remedy
+
+#: Every remedy, in the words of the shell.
+SHELL_WORDS = {
+    # of a record or any package
+    Remedy.FLOAT64: "use --dtype float64",
+    Remedy.OTHER_DEVICE: "run it on another --device",
+    # data
+    # network
+    # linalg
+    # engines
+    # cusps
+    # hessian
+    # minima
+    # training
+    # exponents
+    # transition
+    # io
+}
+
+
+def in_shell_words(error: JamError) -> str:
+    """The message of an error, with its remedy as an option or a command."""
+    if error.remedy is None:
+        return error.text
+    return f"{error.text}; {SHELL_WORDS[error.remedy].format(**error.details)}"
