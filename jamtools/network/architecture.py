@@ -7,6 +7,8 @@
 Batch normalisation adds nothing to N: on a given training set a normalised neuron is an affine map of its inputs, as a
 plain neuron is. It has two parameters more than such a map needs.
 
+This module does not import torch: commands that only count parameters start without it.
+
 Source: arXiv:1809.09349, section II and appendix A.
 """
 
@@ -14,10 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jamtools.errors import InputError
-from jamtools.network.activations import ACTIVATIONS, Activation
+
+if TYPE_CHECKING:
+    from jamtools.network.activations import Activation
+
+#: The names of the activations ρ; their functions are in activations.py, which imports torch.
+ACTIVATION_NAMES = ("relu", "tanh", "linear")
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,8 @@ class Architecture:
         for name in ("d", "width", "depth", "outputs"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.activation not in ACTIVATIONS:
-            raise InputError(f"activation {self.activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+        if self.activation not in ACTIVATION_NAMES:
+            raise InputError(f"activation {self.activation!r}, expected one of {', '.join(ACTIVATION_NAMES)}")
 
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> Architecture:
@@ -58,6 +65,9 @@ class Architecture:
 
     @property
     def rho(self) -> Activation:
+        """The activation and its derivatives, as functions of tensors."""
+        from jamtools.network.activations import ACTIVATIONS
+
         return ACTIVATIONS[self.activation]
 
     @property
