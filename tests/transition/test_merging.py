@@ -10,8 +10,9 @@ import pytest
 
 from jamtools.errors import InputError
 from jamtools.protocols import Settings
+from jamtools.random_streams import FRESH_SEEDS
 from jamtools.transition.merging import merge, missing
-from jamtools.transition.sampling import FRESH, Goal
+from jamtools.transition.sampling import Goal
 from jamtools.transition.scaling import fit
 from jamtools.transition.search import search
 from jamtools.transition.trial import Question, Trials
@@ -29,7 +30,7 @@ class Planted(Trials):
     def trial(self, P: int, width: int, seed: int) -> dict[str, Any]:
         N = self.question.architecture(self.data, width).n_effective
         noise = np.random.default_rng([P, width, seed]).logistic(scale=1.0)
-        won = width + noise >= THRESHOLDS[seed % FRESH] * P / 300
+        won = width + noise >= THRESHOLDS[seed % FRESH_SEEDS] * P / 300
         outcome = "success" if won else "undecided" if noise > 1.5 else "unsatisfied"
         return {"P": P, "width": width, "N": N, "seed": seed, "outcome": outcome, "steps": 10 + width}
 
@@ -47,7 +48,9 @@ def test_the_tasks_of_an_array_merge_to_the_search_over_all_seeds() -> None:
     shuffled = [tasks[i] for i in np.random.default_rng(0).permutation(12)]
     merged, twice = merge(shuffled)
     assert sorted(merged, key=lambda record: record["P"]) == whole and twice == []
-    assert all(record["n_star"] and max(t["seed"] for t in record["trials"]) >= FRESH for record in whole)
+    assert all(
+        record["n_star"] and max(t["seed"] for t in record["trials"]) >= FRESH_SEEDS for record in whole
+    )
     assert {k: v for k, v in fit(shuffled).items() if k != "points"} == {
         k: v for k, v in fit(whole).items() if k != "points"
     }

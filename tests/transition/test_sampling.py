@@ -9,7 +9,8 @@ import pytest
 from scipy.special import expit
 
 from jamtools.network.architecture import Architecture
-from jamtools.transition.sampling import FRESH, LEAST, Goal, Pool, Scale, bisect, descend, seek
+from jamtools.random_streams import FRESH_SEEDS
+from jamtools.transition.sampling import LEAST, Goal, Pool, Scale, bisect, descend, seek
 
 OUTCOME = {True: "success", False: "unsatisfied"}
 
@@ -122,10 +123,10 @@ def test_the_same_for_numbers_of_patterns() -> None:
 
 def test_samples_have_seeds_never_used_before_in_turn_for_each_of_those_given() -> None:
     _, pool = found(Oracle(widths(), math.log(300), 0.2), Goal(trials=40), seeds=(3, 7))
-    sampled = [seed for _, seed in pool.trials if seed >= FRESH]
+    sampled = [seed for _, seed in pool.trials if seed >= FRESH_SEEDS]
     assert (
         sampled
-        == [s + FRESH * k for k in range(1, 1 + len(sampled) // 2 + 1) for s in (3, 7)][: len(sampled)]
+        == [s + FRESH_SEEDS * k for k in range(1, 1 + len(sampled) // 2 + 1) for s in (3, 7)][: len(sampled)]
     )
     assert {seed for _, seed in pool.trials} - set(sampled) == {3, 7}
 
@@ -136,7 +137,7 @@ def test_the_brackets_of_all_seeds_go_in_step_and_samples_come_in_rounds() -> No
     assert [seed for _, seed in oracle.batches[0]] == list(range(6)) and len(
         {w for w, _ in oracle.batches[0]}
     ) == 1
-    rounds = [batch for batch in oracle.batches if batch[0][1] >= FRESH]
+    rounds = [batch for batch in oracle.batches if batch[0][1] >= FRESH_SEEDS]
     assert {len(batch) for batch in rounds[:-1]} <= {8}
     assert len({size for size, _ in rounds[0]}) > 1, "on both sides of the median"
 
@@ -165,7 +166,7 @@ def test_the_budget_is_kept_to_the_trial(trials: int) -> None:
 
 def test_nothing_is_sampled_where_nothing_turns() -> None:
     threshold, pool = found(Oracle(widths(20), 20.0, 0.1), Goal(trials=50))
-    assert threshold.m is None and all(seed < FRESH for _, seed in pool.trials)
+    assert threshold.m is None and all(seed < FRESH_SEEDS for _, seed in pool.trials)
 
 
 def test_the_bracket_within_one_step_of_width_is_enough_however_precise_it_should_be() -> None:
@@ -190,7 +191,7 @@ def test_undecided_trials_draw_the_samples_to_both_of_their_ends() -> None:
     threshold, pool = found(oracle, Goal(trials=120, precision=0.1))
     low, high = threshold.interval
     assert low < math.log(300) < math.log(400) - 0.1 < high
-    sampled = [scale.x(size) for size, seed in pool.trials if seed >= FRESH]
+    sampled = [scale.x(size) for size, seed in pool.trials if seed >= FRESH_SEEDS]
     assert min(sampled) < math.log(300) and max(sampled) > math.log(360)
     assert len(pool.trials) == 120, "no number of trials decides"
 
@@ -218,7 +219,7 @@ def test_undecided_down_to_one_neuron_there_is_no_threshold_and_no_endless_searc
 def test_however_many_at_once_samples_lie_on_both_sides(at_once: int) -> None:
     m = math.log(300)
     _, pool = found(Oracle(widths(), m, 0.1, 3), Goal(precision=0.15, trials=60, at_once=at_once))
-    above = [widths().x(size) > m for size, seed in pool.trials if seed >= FRESH]
+    above = [widths().x(size) > m for size, seed in pool.trials if seed >= FRESH_SEEDS]
     assert 0.3 < np.mean(above) < 0.7
 
 

@@ -10,8 +10,9 @@ import pytest
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import with_options
+from jamtools.random_streams import FRESH_SEEDS
 from jamtools.records import Dataset
-from jamtools.transition.sampling import FRESH, Goal
+from jamtools.transition.sampling import Goal
 from jamtools.transition.search import search_all, search_widths, width_of
 from jamtools.transition.trial import Question
 from tests.support import oracle
@@ -83,7 +84,7 @@ def test_a_search_says_how_it_was_made_and_its_numbers_fit_together() -> None:
     assert found["total_steps"] == sum(trial["steps"] for trial in found["trials"])
     assert found["n_undecided"] == sum(trial["outcome"] == "undecided" for trial in found["trials"])
     assert (found["method"], found["vary"], found["seeds"]) == ("bisect", "width", [0, 1])
-    assert len(found["trials"]) <= 30 and max(t["seed"] for t in found["trials"]) >= FRESH
+    assert len(found["trials"]) <= 30 and max(t["seed"] for t in found["trials"]) >= FRESH_SEEDS
 
 
 def test_a_budget_too_small_for_any_verdict_gives_none() -> None:
