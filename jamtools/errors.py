@@ -8,6 +8,7 @@ that is raised is a bug.
 from __future__ import annotations
 
 from enum import Enum
+from typing import Self
 
 
 class Remedy(Enum):
@@ -16,6 +17,10 @@ class Remedy(Enum):
     # of a record or any package
     FLOAT64 = "use dtype float64"
     OTHER_DEVICE = "run it on another device"
+    LARGER_DATASET = "make a larger dataset"
+    TRAIN_AGAIN = "train it again"
+    EXACT_SPECTRUM = "compute the exact spectrum of all parts, not their signs alone"
+    CONVERT_ARRAYS = "convert it to float64"
     # data
     # network
     # linalg
@@ -38,6 +43,10 @@ class JamError(Exception):
     def __init__(self, text: str, remedy: Remedy | None = None, **details: object) -> None:
         self.text, self.remedy, self.details = text, remedy, details
         super().__init__(f"{text}; {remedy.value.format(**details)}" if remedy else text)
+
+    def with_prefix(self, prefix: str) -> Self:
+        """The same error and remedy, with `prefix` before its text: the name of a file, say."""
+        return type(self)(f"{prefix}{self.text}", self.remedy, **self.details)
 
 
 class InputError(JamError):

@@ -1,9 +1,11 @@
-"""What each artefact holds: names, shapes, dtypes, and the checks that make them a contract.
+"""The records that artefacts hold: names, shapes, dtypes, and the checks that make them a contract.
 
     dataset -> runs -> spectra
 
-Arrays are numpy arrays, float64 unless said otherwise, so that reading and checking a file costs no
-import of torch. P patterns in d dimensions, C outputs; Ñ parameters (science.md's names throughout).
+Arrays are numpy arrays, float64 unless stated otherwise: reading and checking a file does not import torch.
+Sizes: P patterns in d dimensions, C outputs, Ñ parameters, N effective parameters.
+
+Source: the definitions of arXiv:1809.09349, sections II and III.
 """
 
 from __future__ import annotations
@@ -16,50 +18,53 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jamtools.errors import InputError
+from jamtools.errors import InputError, Remedy
 
 Array = NDArray[np.float64]
 
-#: Fields that every run's metadata carries.
+#: Fields of the metadata of every run.
 RUN_FIELDS = (
     "d", "width", "depth", "activation", "batch_norm", "P", "n_parameters", "n_hidden",
     "n_effective_expected", "loss", "epsilon", "optimizer", "protocol", "seed", "steps", "status",
     "certified", "final_loss", "n_unsatisfied", "n_contacts", "n_misclassified", "grad_norm",
 )  # fmt: skip
 
-#: The matrices that are taken apart: H = H0 + Hp.
-PARTS = ("H", "H0", "Hp")
-#: The arrays of a density: grid, density, its standard error.
-DENSITY = ("x", "y", "error")
-
-#: Fields a spectrum's metadata adds to those of its run.
+#: Fields that the metadata of a spectrum adds to those of its run.
 SPECTRUM_FIELDS = (
     "n_unsatisfied", "n_negative_Hp", "n_negative_H", "n_zero_H0", "rank_H0", "gap_H0", "n_cusps",
     "c0", "bound_holds", "trace_error", "frobenius_error",
 )  # fmt: skip
 
-#: Those of them that count what there is at least one of.
+#: Fields of a run that are integers of at least 1.
 COUNT_FIELDS = ("d", "width", "depth", "P", "n_parameters", "n_effective_expected")
 
-#: The arrays of a certificate of a minimum: [n, 3] (pattern, layer from 1, neuron) int64, [n], [n].
-CERTIFICATE = ("cusps", "multipliers", "forces")
-
-#: A pattern with |Δ| ≤ CONTACT·ε is a contact: it counts neither as an overlap nor as a gap.
-CONTACT = 1e-10
-#: A run whose budget ran out is jammed beyond doubt with more unsatisfied patterns than this per effective parameter:
-#: the rule of the authors' program.
-JAMMED = 0.1
-
-#: History columns, one value per measured step.
+#: Columns of a run's history, one value per measured step.
 HISTORY_FIELDS = ("step", "loss", "n_unsatisfied", "n_misclassified", "grad_norm")
+
+#: The matrices whose spectra are computed: H = H0 + Hp.
+HESSIAN_PARTS = ("H", "H0", "Hp")
+
+#: The arrays of an estimated density: grid, density, standard error of the density.
+DENSITY_ARRAYS = ("x", "y", "error")
+
+#: The arrays of a certificate with n cusps: (pattern, layer from 1, neuron) [n, 3] int64, multipliers [n], forces [n].
+CERTIFICATE_ARRAYS = ("cusps", "multipliers", "forces")
+
+#: In units of ε: a pattern with |Δ| ≤ CONTACT_TOLERANCE·ε is a contact and counts neither as an overlap nor as a gap.
+CONTACT_TOLERANCE = 1e-10
+
+#: Unsatisfied patterns per effective parameter. A run that used up its steps with more of them is certainly jammed: the
+#: rule of the authors' program.
+JAMMED_PER_PARAMETER = 0.1
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """P labelled patterns.
+    """P labelled patterns, and perhaps a test set.
 
-    x [P, d]; y [P] of ±1, or [P, C] of ±1 with one +1 a row; x_test, y_test alike or both None.
-    `info`: source, seed, P, d, classes, preprocessing.
+    x [P, d]; y [P] of ±1, or [P, C] of ±1 with exactly one +1 in each row. x_test [P_test, d] and y_test [P_test] or
+    [P_test, C] follow the same rules, or both are None. `info`: source, seed, P, d, classes, preprocessing.
+    Raises InputError for arrays that break these rules.
     """
 
     x: Array
@@ -82,10 +87,12 @@ class Dataset:
 
     @property
     def P(self) -> int:
+        """The number of training patterns."""
         return self.x.shape[0]
 
     @property
     def d(self) -> int:
+        """The dimension of a pattern."""
         return self.x.shape[1]
 
     @property
@@ -94,11 +101,9 @@ class Dataset:
         return 1 if self.y.ndim == 1 else self.y.shape[1]
 
     def first(self, P: int) -> Dataset:
-        """The first P patterns, with the whole test set."""
+        """The first P patterns, with the whole test set. Raises InputError when there are fewer than P."""
         if P > self.P:
-            raise InputError(
-                f"asked for {P} patterns, the dataset has {self.P}; make a larger one with jam-data"
-            )
+            raise InputError(f"asked for {P} patterns, the dataset has {self.P}", Remedy.LARGER_DATASET)
         if P == self.P:
             return self
         return Dataset(self.x[:P], self.y[:P], self.x_test, self.y_test, self.info)
@@ -108,10 +113,10 @@ class Dataset:
 class Run:
     """One trained network.
 
-    theta, theta0 [Ñ]: parameters at the end and the start, per layer weight [out, in] row-major then
-    bias; gaps [P] (or [P, C]): Δ at the end; history: columns [T] over the measured steps
-    (and theta [T, Ñ] where snapshots were asked for);
-    info: `RUN_FIELDS` and whatever else the training recorded; certificate: the arrays of `CERTIFICATE`, or empty.
+    theta, theta0 [Ñ]: parameters at the end and at the start; per layer the weight [out, in] row by row, then the bias.
+    gaps [P] or [P, C]: Δ at the end. history: columns [T] over the measured steps, and theta [T, Ñ] with snapshots.
+    info: `RUN_FIELDS` and whatever else the training recorded. certificate: the arrays of `CERTIFICATE_ARRAYS`, or empty.
+    Raises InputError for missing fields and for shapes that contradict info.
     """
 
     theta: Array
@@ -124,61 +129,91 @@ class Run:
     def __post_init__(self) -> None:
         check_fields(self.info, RUN_FIELDS, "run")
         for name in ("theta", "theta0"):
-            got = getattr(self, name).shape
-            if got != (self.info["n_parameters"],):
+            shape = getattr(self, name).shape
+            if shape != (self.info["n_parameters"],):
                 raise InputError(
-                    f"{name} has shape {got}, its run says {self.info['n_parameters']} parameters"
+                    f"{name} has shape {shape}, its run says {self.info['n_parameters']} parameters"
                 )
         if self.gaps.shape[:1] != (self.info["P"],):
             raise InputError(f"gaps has shape {self.gaps.shape}, its run says {self.info['P']} patterns")
+        self._check_history()
+
+    def _check_history(self) -> None:
         for name in HISTORY_FIELDS:
             if name not in self.history:
-                raise InputError(f"a run without history/{name}; train it again with jam-train")
+                raise InputError(f"a run without history/{name}", Remedy.TRAIN_AGAIN)
         shapes = {name: column.shape for name, column in self.history.items()}
         T = shapes["step"]
-        if len(T) != 1 or any(
-            shape != ((*T, len(self.theta)) if name == "theta" else T) for name, shape in shapes.items()
-        ):
+        expected = {name: (*T, len(self.theta)) if name == "theta" else T for name in shapes}
+        if len(T) != 1 or shapes != expected:
             raise InputError(
                 f"history columns of shapes {sorted(set(shapes.values()))}, expected one [T] for all"
             )
 
+    @property
+    def P(self) -> int:
+        """The number of training patterns."""
+        return int(self.info["P"])
+
+    @property
+    def N(self) -> int:
+        """The number of effective parameters that the architecture has generically: Ñ less its scale symmetries."""
+        return int(self.info["n_effective_expected"])
+
+    @property
+    def alpha(self) -> float:
+        """P/N: patterns per effective parameter."""
+        return self.P / self.N
+
+    @property
+    def epsilon(self) -> float:
+        """The margin ε of the hinge loss, which sets the scale of Δ."""
+        return float(self.info["epsilon"])
+
+    @property
+    def n_unsatisfied(self) -> int:
+        """N_Δ at the end of the training."""
+        return int(self.info["n_unsatisfied"])
+
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All arrays by their names in a file, less the run's own prefix: theta, history/step, certificate/cusps, …."""
-        own = {"theta": self.theta, "theta0": self.theta0, "gaps": self.gaps}
-        groups = {"history": self.history, "certificate": self.certificate}
-        return own | {
-            f"{group}/{name}": array for group, some in groups.items() for name, array in some.items()
-        }
+        """All arrays by their names in a file without the prefix of the run: theta, history/step, certificate/cusps, …."""
+        arrays = {"theta": self.theta, "theta0": self.theta0, "gaps": self.gaps}
+        for folder, columns in (("history", self.history), ("certificate", self.certificate)):
+            arrays |= {f"{folder}/{name}": column for name, column in columns.items()}
+        return arrays
 
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs of one file, and the training set they share."""
+    """The runs of one file, and the training set that they share.
+
+    Raises InputError when a run has another d than the dataset, or more patterns.
+    """
 
     dataset: Dataset
     runs: tuple[Run, ...]
 
     def __post_init__(self) -> None:
         for run in self.runs:
-            if run.info["d"] != self.dataset.d or run.info["P"] > self.dataset.P:
+            if run.info["d"] != self.dataset.d or run.P > self.dataset.P:
                 raise InputError(
-                    f"a run of P={run.info['P']}, d={run.info['d']} on a dataset of "
+                    f"a run of P={run.P}, d={run.info['d']} on a dataset of "
                     f"P={self.dataset.P}, d={self.dataset.d}; the file is inconsistent"
                 )
 
     def patterns(self, run: Run) -> Dataset:
-        """The patterns this run was trained on: the first P of the dataset."""
-        return self.dataset.first(run.info["P"])
+        """The patterns that this run was trained on: the first P of the dataset."""
+        return self.dataset.first(run.P)
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """What is known of H = H0 + Hp at the end of one run.
+    """The Hessian H = H0 + Hp at the end of one run: its eigenvalues or densities, and counts.
 
-    eigenvalues: of those of PARTS that were asked for, [Ñ] ascending; matrices: "H0" and "Hp" [Ñ, Ñ] in the order of theta,
-    or empty; vectors: eigenvectors [k, Ñ] of the lowest and highest eigenvalues by part; densities: by part the arrays
-    of a density that was estimated without a matrix; info: the run's fields and `SPECTRUM_FIELDS`.
+    eigenvalues: by part of `HESSIAN_PARTS` [Ñ] ascending, for the parts that were computed exactly. info: the run's fields
+    and `SPECTRUM_FIELDS`. matrices: H0 and Hp [Ñ, Ñ] in the order of theta, or empty. vectors: by part eigenvectors
+    [k, Ñ] of the lowest and the highest eigenvalues. densities: by part the `DENSITY_ARRAYS` [points] of a density that was
+    estimated without a matrix. Raises InputError for missing fields and for shapes that contradict info.
     """
 
     eigenvalues: Mapping[str, Array]
@@ -190,23 +225,20 @@ class Spectrum:
     def __post_init__(self) -> None:
         check_fields(self.info, SPECTRUM_FIELDS, "spectrum")
         for name, values in self.eigenvalues.items():
-            if name not in PARTS or values.shape != (self.info["n_parameters"],):
+            if name not in HESSIAN_PARTS or values.shape != (self.info["n_parameters"],):
                 raise InputError(
                     f"{name} has shape {values.shape}, expected as many eigenvalues as parameters"
                 )
 
     def __getitem__(self, part: str) -> Array:
-        """The eigenvalues of a part [Ñ], ascending; InputError when they are not there."""
+        """The eigenvalues of a part [Ñ], ascending. Raises InputError when they were not computed."""
         if part not in self.eigenvalues:
-            raise InputError(
-                f"a spectrum without the eigenvalues of {part}; run jam-hessian with --method exact and without --only and "
-                "--inertia"
-            )
+            raise InputError(f"a spectrum without the eigenvalues of {part}", Remedy.EXACT_SPECTRUM)
         return self.eigenvalues[part]
 
 
 def sha256(arrays: Iterable[NDArray[Any]], text: str = "") -> str:
-    """A digest of a text and of arrays, their types and shapes."""
+    """The digest, in hexadecimal, of a text followed by arrays of any shape with their dtypes and shapes."""
     digest = hashlib.sha256(text.encode())
     for array in arrays:
         digest.update(f"{array.dtype} {array.shape} ".encode())
@@ -215,7 +247,7 @@ def sha256(arrays: Iterable[NDArray[Any]], text: str = "") -> str:
 
 
 def check_finite(run: Run) -> None:
-    """Raises InputError for a run that diverged."""
+    """Raises InputError for a run whose parameters or gaps are not finite: it diverged."""
     if not np.isfinite(run.theta).all() or not np.isfinite(run.gaps).all():
         raise InputError(
             f"a run of status {run.info['status']!r} whose parameters or gaps are not finite; leave it out"
@@ -223,10 +255,10 @@ def check_finite(run: Run) -> None:
 
 
 def check_patterns(x: Array, y: Array, x_name: str, y_name: str) -> None:
-    """Raises InputError unless x is a finite float64 [P, d] and y holds P labels ±1."""
+    """Raises InputError unless x [P, d] is finite, y [P] or [P, C] holds labels ±1, and both are float64."""
     for name, array in ((x_name, x), (y_name, y)):
         if array.dtype != np.float64:
-            raise InputError(f"{name} is {array.dtype}, expected float64; convert it with jam-data arrays")
+            raise InputError(f"{name} is {array.dtype}, expected float64", Remedy.CONVERT_ARRAYS)
     if x.ndim != 2 or x.shape[1] == 0:
         raise InputError(f"{x_name} has shape {x.shape}, expected [P, d]")
     if x.shape[0] == 0:
@@ -236,16 +268,18 @@ def check_patterns(x: Array, y: Array, x_name: str, y_name: str) -> None:
             f"{x_name} has {x.shape[0]} patterns and {y_name} has shape {y.shape}, expected as many labels"
         )
     if not np.isfinite(x).all():
-        row = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
-        raise InputError(f"{x_name} is not finite (NaN or infinity in pattern {row}); clean the data first")
+        pattern = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
+        raise InputError(
+            f"{x_name} is not finite (NaN or infinity in pattern {pattern}); clean the data first"
+        )
     check_labels(y, y_name)
 
 
 def check_labels(y: Array, name: str) -> None:
-    """Raises InputError unless y is ±1, with exactly one +1 a row when it is [P, C]."""
-    wrong = np.abs(y) != 1.0
-    if wrong.any():
-        raise InputError(f"{name} holds {y[wrong].flat[0]:g}, expected labels +1 and -1 only")
+    """Raises InputError unless y [P] or [P, C] is ±1, with exactly one +1 in each row when it is [P, C]."""
+    not_a_label = np.abs(y) != 1.0
+    if not_a_label.any():
+        raise InputError(f"{name} holds {y[not_a_label].flat[0]:g}, expected labels +1 and -1 only")
     if y.ndim == 2 and (y.shape[1] < 2 or ((y > 0).sum(axis=1) != 1).any()):
         raise InputError(
             f"{name} of shape {y.shape} is not one-hot, expected one +1 and otherwise -1 in each row"
@@ -253,7 +287,7 @@ def check_labels(y: Array, name: str) -> None:
 
 
 def check_fields(info: Mapping[str, Any], names: tuple[str, ...], what: str) -> None:
-    """Raises InputError when metadata lacks one of the fields of the contract."""
+    """Raises InputError when the metadata `info` of a record `what` lacks one of the fields `names`."""
     missing = [name for name in names if name not in info]
     if missing:
         raise InputError(
@@ -262,7 +296,7 @@ def check_fields(info: Mapping[str, Any], names: tuple[str, ...], what: str) -> 
 
 
 def check_counts(info: Mapping[str, Any]) -> None:
-    """Raises InputError when a run of a file counts its neurons, patterns or parameters in other than integers."""
+    """Raises InputError unless each of `COUNT_FIELDS` in the metadata of a run is an integer of at least 1."""
     for name in COUNT_FIELDS:
         if type(info.get(name)) is not int or info[name] < 1:  # a bool is an int too
             raise InputError(

@@ -140,7 +140,7 @@ def hessian(
     from jamtools.hessian import exact, matrix_free
     from jamtools.io.read import read_ensemble
     from jamtools.io.write import spectra_bytes
-    from jamtools.records import PARTS
+    from jamtools.records import HESSIAN_PARTS
 
     everyone, provenance = read_ensemble(files)
     members = [member for member in everyone if member.run.info["status"] != "diverged"]
@@ -149,13 +149,13 @@ def hessian(
     where = session.torch_setup(device, dtype, threads)
     take: Callable[[Member], Spectrum]
     if method == "exact":
-        wanted = exact.Wanted(only or PARTS, matrices, vectors, inertia)
+        wanted = exact.Wanted(only or HESSIAN_PARTS, matrices, vectors, inertia)
         take = lambda m: exact.spectrum_of(m.run, m.data, *where, wanted=wanted)
         need = lambda info: exact.needed(info, wanted)
     else:
         ends = max(vectors, 1) if extremes is None else extremes
         sampling = matrix_free.Sampling(
-            only or PARTS, probes or 10, steps or 100, ends, seed or 0, layers, vectors > 0
+            only or HESSIAN_PARTS, probes or 10, steps or 100, ends, seed or 0, layers, vectors > 0
         )
         take = lambda m: matrix_free.estimate(m.run, m.data, *where, sampling=sampling)
         need = matrix_free.needed

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jamtools.exponents import finite_size
-from jamtools.records import CONTACT, Array, Run
+from jamtools.records import CONTACT_TOLERANCE, Array, Run
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def overlaps(runs: Sequence[Run]) -> Sample:
     parts, noise = [], []
     for run in runs:
         gaps = run.gaps.ravel()
-        unsatisfied = gaps[gaps > CONTACT * run.info["epsilon"]]
+        unsatisfied = gaps[gaps > CONTACT_TOLERANCE * run.info["epsilon"]]
         if len(unsatisfied):
             unsatisfied = unsatisfied / np.sqrt(run.info["final_loss"])
             noise.append(precision(run))
@@ -47,7 +47,7 @@ def overlaps(runs: Sequence[Run]) -> Sample:
 def gaps(runs: Sequence[Run]) -> Sample:
     """-Δ of every satisfied pattern, with the finite-size cut of the smallest run, or its noise where that is larger."""
     parts = [-run.gaps.ravel() for run in runs]
-    parts = [x[x > CONTACT * run.info["epsilon"]] for x, run in zip(parts, runs)]
+    parts = [x[x > CONTACT_TOLERANCE * run.info["epsilon"]] for x, run in zip(parts, runs)]
     sample = _pool(parts)
     if not len(sample.values):
         return sample
@@ -69,7 +69,7 @@ def precision(run: Run) -> float:
         return float(certificate["gradient"] / certificate["scale"])
     step, loss = run.history["step"], run.history["loss"]
     before = float(loss[np.searchsorted(step, step[-1] / 2, side="right") - 1])
-    overlaps = run.gaps[run.gaps > CONTACT * info["epsilon"]]
+    overlaps = run.gaps[run.gaps > CONTACT_TOLERANCE * info["epsilon"]]
     now = float(loss[-1])
     size = float(np.sqrt(np.mean(overlaps**2) / now)) if len(overlaps) else 0.0
     return size * max(0.0, float(np.sqrt(before / now)) - 1)

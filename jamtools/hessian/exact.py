@@ -30,14 +30,14 @@ from jamtools.linalg.inertia import Inertia, inertia, n_below
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss, column
 from jamtools.network.symmetry import scale_generators
-from jamtools.records import PARTS, Array, Dataset, Run, Spectrum, check_finite
+from jamtools.records import HESSIAN_PARTS, Array, Dataset, Run, Spectrum, check_finite
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What of a spectrum is asked for: of which parts; matrices; the lowest and highest `vectors`; signs alone."""
 
-    parts: tuple[str, ...] = PARTS
+    parts: tuple[str, ...] = HESSIAN_PARTS
     matrices: bool = False
     vectors: int = 0
     signs_only: bool = False

@@ -26,7 +26,7 @@ from jamtools.linalg.quadrature import Density, Quadrature
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss, column
 from jamtools.network.symmetry import ScaleGenerators
-from jamtools.records import PARTS, SPECTRUM_FIELDS, Array, Dataset, Run, Spectrum, check_finite
+from jamtools.records import HESSIAN_PARTS, SPECTRUM_FIELDS, Array, Dataset, Run, Spectrum, check_finite
 
 #: Of the Krylov basis of the extreme eigenvalues and of a product, in vectors [Ñ].
 VECTORS = 40
@@ -36,10 +36,10 @@ VECTORS = 40
 class Sampling:
     """How much is spent: probes, Lanczos steps of each, extreme eigenvalues at both ends, the seed of the probes.
 
-    parts: of PARTS; layers: their diagonal blocks of each layer too; vectors: keep the extreme eigenvectors.
+    parts: of HESSIAN_PARTS; layers: their diagonal blocks of each layer too; vectors: keep the extreme eigenvectors.
     """
 
-    parts: tuple[str, ...] = PARTS
+    parts: tuple[str, ...] = HESSIAN_PARTS
     probes: int = 10
     steps: int = 100
     extremes: int = 1

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from jamtools.errors import InputError
 from jamtools.io.artefact import Artefact
 from jamtools.io.streams import STDIN, describe, read_bytes
-from jamtools.records import DENSITY, PARTS, Array, Dataset, Run, Runs, Spectrum, check_counts
+from jamtools.records import DENSITY_ARRAYS, HESSIAN_PARTS, Array, Dataset, Run, Runs, Spectrum, check_counts
 
 
 def read_dataset(source: str | Artefact) -> tuple[Dataset, list[dict[str, Any]]]:
@@ -73,7 +73,7 @@ def _named(artefact: Artefact) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{describe(artefact.source)}{error}") from error
+        raise error.with_prefix(describe(artefact.source)) from error
 
 
 def _dataset(artefact: Artefact) -> Dataset:
@@ -99,7 +99,7 @@ def _run(artefact: Artefact, prefix: str, info: dict[str, Any]) -> Run:
 
 def _spectrum(artefact: Artefact, prefix: str, info: dict[str, Any]) -> Spectrum:
     with _named(artefact):
-        values = {name: artefact.tensor(f"{prefix}/{name}") for name in info.get("parts", PARTS)}
+        values = {name: artefact.tensor(f"{prefix}/{name}") for name in info.get("parts", HESSIAN_PARTS)}
         densities = {
             name: _density(artefact, f"{prefix}/{name}/density") for name in info.get("densities", ())
         }
@@ -108,7 +108,7 @@ def _spectrum(artefact: Artefact, prefix: str, info: dict[str, Any]) -> Spectrum
 
 
 def _density(artefact: Artefact, prefix: str) -> dict[str, Array]:
-    return {name: artefact.tensor(f"{prefix}/{name}") for name in DENSITY}
+    return {name: artefact.tensor(f"{prefix}/{name}") for name in DENSITY_ARRAYS}
 
 
 def read_numbers(source: str) -> NDArray[np.float64]:

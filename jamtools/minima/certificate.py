@@ -1,6 +1,6 @@
 """The certificate of a minimum: that no theta nearby has a lower loss, from theta and the data alone.
 
-    satisfied    every Δ_µ ≤ CONTACT ε
+    satisfied    every Δ_µ ≤ CONTACT_TOLERANCE ε
     jammed       L ≥ 𝓛 near W, L = 𝓛 at W, and W is a minimum of 𝓛 on the cone that L - 𝓛 leaves:
                  u_i > 0,  0 ≤ λ_i ≤ 1,  ∇𝓛 = g(λ) = 0,  vᵀ∇²𝓛 v ≥ 0  for v with ∇z_i·v = 0
 
@@ -37,7 +37,7 @@ from jamtools.minima.second_order import Lagrangian, lagrangian
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.roundoff import loss_error
-from jamtools.records import CERTIFICATE, CONTACT
+from jamtools.records import CERTIFICATE_ARRAYS, CONTACT_TOLERANCE
 
 #: An active cusp: |z| up to this many rms of its layer. A minimiser leaves them at 10⁻¹³, and of 10⁶ smooth
 #: pre-activations one in ten thousand networks has one within.
@@ -60,8 +60,8 @@ class Certificate:
     """Whether a point is a minimum of its loss, and the numbers that say so; None where it did not come to them.
 
     kind: "satisfied", "jammed", or "diverged" where theta is not finite. obstacle: what stands in the way, in one line.
-    n_unsatisfied: Δ > 0; n_contacts: |Δ| ≤ CONTACT ε; n_undecided: gaps that round-off cannot tell from 0, out of them
-    0 < Δ. cusp_distance: the largest |z| / rms of the active cusps (at most `tolerance`), and next_distance: the smallest of
+    n_unsatisfied: Δ > 0; n_contacts: |Δ| ≤ CONTACT_TOLERANCE ε; n_undecided: gaps that round-off cannot tell from 0, out of
+    them 0 < Δ. cusp_distance: the largest |z| / rms of the active cusps (at most `tolerance`), and next_distance: the smallest of
     the rest, at patterns with gradient. n_idle: pre-activations at zero that nothing above looks at, apart from n_cusps.
     gradient: ‖g(λ)‖, scale: √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖² over the unsatisfied. smallest_force: min u_i, in units of the
     round-off bound it must exceed. Second order, in tangent.py's units: dimension of the cone's space, negative, zero,
@@ -103,11 +103,13 @@ class Certificate:
 
     def fields(self) -> dict[str, Any]:
         """Everything but the arrays, for the metadata."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in CERTIFICATE}
+        return {
+            one.name: getattr(self, one.name) for one in fields(self) if one.name not in CERTIFICATE_ARRAYS
+        }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays by name."""
-        return {name: getattr(self, name) for name in CERTIFICATE}
+        return {name: getattr(self, name) for name in CERTIFICATE_ARRAYS}
 
 
 def certify(
@@ -125,7 +127,7 @@ def certify(
     point = Point.at(theta, x, y, arch, loss)
     if not point.gaps.isfinite().all():
         return Certificate("diverged", False, "its gaps are not finite")
-    contact = CONTACT * point.loss.epsilon
+    contact = CONTACT_TOLERANCE * point.loss.epsilon
     seen: dict[str, Any] = {
         "loss": point.value,
         "n_unsatisfied": int((point.gaps > 0).sum()),

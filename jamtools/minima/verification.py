@@ -22,7 +22,7 @@ from jamtools.minima.first_order import STATIONARY, Point, active_cusps, gradien
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.roundoff import gap_errors, loss_error
-from jamtools.records import CERTIFICATE, CONTACT, Array, Dataset, Run
+from jamtools.records import CERTIFICATE_ARRAYS, CONTACT_TOLERANCE, Array, Dataset, Run
 
 #: Stored forces agree to this part of the largest: they follow multipliers that are stored to the last digit.
 FORCES = 1e-9
@@ -99,7 +99,7 @@ def _gaps(run: Run, point: Point) -> list[str]:
             f"{worst // point.gaps.shape[1]}: {point.unit * float(stored.flatten()[worst]):.6g}, "
             f"expected {point.unit * float(point.gaps.flatten()[worst]):.6g}"
         )
-    contact = CONTACT * point.loss.epsilon
+    contact = CONTACT_TOLERANCE * point.loss.epsilon
     low, high = int((point.gaps > errors).sum()), int((point.gaps > -errors).sum())
     found += _outside(run, "n_unsatisfied", low, high)
     size = point.gaps.abs()
@@ -132,9 +132,9 @@ def _arrays(run: Run, point: Point, fresh: Certificate) -> list[str]:
         return (
             ["certified, expected its cusps, multipliers and forces, which the file lacks"] if asked else []
         )
-    if missing := [name for name in CERTIFICATE if name not in run.certificate]:
+    if missing := [name for name in CERTIFICATE_ARRAYS if name not in run.certificate]:
         return [f"a certificate without {', '.join(missing)}"]
-    at, multipliers, forces = (np.asarray(run.certificate[name]) for name in CERTIFICATE)
+    at, multipliers, forces = (np.asarray(run.certificate[name]) for name in CERTIFICATE_ARRAYS)
     if at.shape != (len(multipliers), 3) or forces.shape != multipliers.shape:
         return [
             f"cusps {at.shape}, multipliers {multipliers.shape} and forces {forces.shape}, expected [n, 3], [n], [n]"

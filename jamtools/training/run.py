@@ -32,7 +32,7 @@ from jamtools.network.problem import Objective
 from jamtools.network.symmetry import balanced
 from jamtools.protocols import Settings, measured_steps
 from jamtools.random_streams import MINI_BATCHES, run_generator
-from jamtools.records import CONTACT, Run
+from jamtools.records import CONTACT_TOLERANCE, Run
 from jamtools.training.history import History, rows_of
 from jamtools.training.job import Job, Place, batch_engine, engine_name, loss_of
 from jamtools.training.snapshot import State
@@ -199,7 +199,7 @@ class Training:
             "certified": None,
             "final_loss": here.value,
             "n_unsatisfied": here.n_unsatisfied,
-            "n_contacts": int((gaps.abs() <= CONTACT * loss.epsilon).sum()),
+            "n_contacts": int((gaps.abs() <= CONTACT_TOLERANCE * loss.epsilon).sum()),
             "n_misclassified": here.n_misclassified,
             "grad_norm": here.gradient.norm().item(),
             "settings": asdict(self.settings),

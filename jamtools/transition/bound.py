@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jamtools.errors import InputError
-from jamtools.records import JAMMED
+from jamtools.records import JAMMED_PER_PARAMETER
 
 
 def measured(spectra: Sequence[Mapping[str, Any]], level: float = 0.95) -> dict[str, Any]:
@@ -24,7 +24,9 @@ def measured(spectra: Sequence[Mapping[str, Any]], level: float = 0.95) -> dict[
 
     Raises InputError where none of them is of a jammed run with its negative modes counted.
     """
-    jammed = [one for one in spectra if _counted(one) and one["n_unsatisfied"] > JAMMED * _N(one)]
+    jammed = [
+        one for one in spectra if _counted(one) and one["n_unsatisfied"] > JAMMED_PER_PARAMETER * _N(one)
+    ]
     if not jammed:
         raise InputError(
             f"got spectra of {len(spectra)} runs, none jammed with the signs of Hp counted; take jammed runs, without --only"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jamtools.errors import InputError
-from jamtools.records import CONTACT, JAMMED
+from jamtools.records import CONTACT_TOLERANCE, JAMMED_PER_PARAMETER
 from jamtools.transition.logistic import Tally, Threshold, locate
 
 #: What tells one sweep from another.
@@ -70,12 +70,14 @@ def _jump(runs: Sequence[Mapping[str, Any]], level: float) -> dict[str, Any]:
 def _verdict(run: Mapping[str, Any]) -> str:
     """Above the transition in P/N: jammed."""
     # L ≥ ½ Δ²/P of the largest Δ: contacts at zero are satisfied
-    contact = 0.5 * (CONTACT * run["epsilon"]) ** 2 / run["P"]
+    contact = 0.5 * (CONTACT_TOLERANCE * run["epsilon"]) ** 2 / run["P"]
     if run["n_unsatisfied"] == 0 or run["final_loss"] <= contact:
         return "below"
     certified = run["status"] == "stationary" and run["certified"] is True
     return (
-        "above" if certified or run["n_unsatisfied"] > JAMMED * run["n_effective_expected"] else "undecided"
+        "above"
+        if certified or run["n_unsatisfied"] > JAMMED_PER_PARAMETER * run["n_effective_expected"]
+        else "undecided"
     )
 
 

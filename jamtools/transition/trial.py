@@ -22,7 +22,7 @@ import numpy as np
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
-from jamtools.records import CONTACT, JAMMED, Dataset, Run, sha256
+from jamtools.records import CONTACT_TOLERANCE, JAMMED_PER_PARAMETER, Dataset, Run, sha256
 from jamtools.training.ensemble import train_many
 from jamtools.training.job import Job, Place
 from jamtools.training.snapshot import State
@@ -93,7 +93,7 @@ def describe(run: Run, success: str, times: Sequence[int] = ()) -> dict[str, Any
     """What a trial contributes to the verdict, in both readings."""
     info = run.info
     # Adam may leave contacts at Δ ~ 10⁻¹⁶ for good, where a step no longer changes W: they count as zero
-    satisfied = info["n_unsatisfied"] == 0 or bool(run.gaps.max() <= CONTACT * info["epsilon"])
+    satisfied = info["n_unsatisfied"] == 0 or bool(run.gaps.max() <= CONTACT_TOLERANCE * info["epsilon"])
     classified = info["n_misclassified"] == 0
     fitted = info["status"] != "diverged" and (satisfied if success == "satisfied" else classified)
     return {
@@ -114,7 +114,7 @@ def _failure(info: Mapping[str, Any], success: str) -> str:
     if info["status"] == "diverged" or (info["status"] == "stationary" and info["certified"] is True):
         return str(info["status"])
     count = info["n_unsatisfied"] if success == "satisfied" else info["n_misclassified"]
-    return "undecided" if count <= JAMMED * info["n_effective_expected"] else "unsatisfied"
+    return "undecided" if count <= JAMMED_PER_PARAMETER * info["n_effective_expected"] else "unsatisfied"
 
 
 def _fitted_at(run: Run, success: str, time: int, fitted: bool) -> bool:
@@ -126,7 +126,7 @@ def _fitted_at(run: Run, success: str, time: int, fitted: bool) -> bool:
     if success == "classified":
         return bool(run.history["n_misclassified"][i] == 0)
     # L ≥ ½ Δ²/P of the largest Δ
-    contact = 0.5 * (CONTACT * run.info["epsilon"]) ** 2 / run.info["P"]
+    contact = 0.5 * (CONTACT_TOLERANCE * run.info["epsilon"]) ** 2 / run.info["P"]
     return bool(run.history["n_unsatisfied"][i] == 0 or run.history["loss"][i] <= contact)
 
 

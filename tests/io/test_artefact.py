@@ -18,7 +18,7 @@ from jamtools.errors import InputError
 from jamtools.io.artefact import Artefact, open_any
 from jamtools.io.read import read_dataset, read_ensemble, read_runs, read_spectra
 from jamtools.io.write import dataset_bytes, runs_bytes, spectra_bytes
-from jamtools.records import DENSITY, HISTORY_FIELDS, PARTS, Dataset, Run, Runs, Spectrum
+from jamtools.records import DENSITY_ARRAYS, HESSIAN_PARTS, HISTORY_FIELDS, Dataset, Run, Runs, Spectrum
 from tests.support.artefacts import STEPS, dataset, refit, run, run_info, runs, spectrum
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -76,11 +76,11 @@ def runs_of_one_file(draw):
 @st.composite
 def spectra_of_one_file(draw):
     size = draw(st.integers(1, 5))
-    parts = draw(st.lists(st.sampled_from(PARTS), unique=True))
+    parts = draw(st.lists(st.sampled_from(HESSIAN_PARTS), unique=True))
     values = {part: draw(arrays(np.float64, size, elements=number)) for part in parts}
     matrices = draw(arrays(np.float64, (2, size, size), elements=number))
     fields = draw(info) | spectrum([0, 1], [-1, 1], [0, 1]).info | {"n_parameters": size}
-    densities = {"H0": {name: draw(arrays(np.float64, 4, elements=number)) for name in DENSITY}}
+    densities = {"H0": {name: draw(arrays(np.float64, 4, elements=number)) for name in DENSITY_ARRAYS}}
     vectors = {part: draw(arrays(np.float64, (2, size), elements=number)) for part in parts}
     return [Spectrum(values, fields, dict(zip(("H0", "Hp"), matrices)), vectors, densities)]
 

@@ -26,7 +26,7 @@ from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
 from jamtools.network.roundoff import gap_errors, loss_error
 from jamtools.network.symmetry import balanced
-from jamtools.records import CONTACT, Dataset, Run, Runs
+from jamtools.records import CONTACT_TOLERANCE, Dataset, Run, Runs
 from tests.support import artefacts, oracle
 from tests.support.commands import jam
 from tests.support.one_neuron import minimum, saddle
@@ -107,7 +107,9 @@ def test_an_adam_free_teacher_is_satisfied():
 def test_a_contact_is_satisfied_and_a_gap_above_it_is_not(part, kind):
     """f = 0 but for the output's bias c, and Δ = ε - c."""
     arch, loss = Architecture(1, 1, 1), Loss("hinge", 0.5, 1)
-    found = certify(column(0, 0, 0, 0.5 - part * CONTACT * 0.5)[:, 0], column(1.0), column(1.0), arch, loss)
+    found = certify(
+        column(0, 0, 0, 0.5 - part * CONTACT_TOLERANCE * 0.5)[:, 0], column(1.0), column(1.0), arch, loss
+    )
     assert found.kind == kind and found.n_unsatisfied == 1 and found.n_contacts == int(part < 1)
 
 

@@ -19,7 +19,7 @@ from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss, column
 from jamtools.network.problem import Objective
 from jamtools.protocols import NEWTON_STEPS, Settings, with_options
-from jamtools.records import CONTACT, Dataset
+from jamtools.records import CONTACT_TOLERANCE, Dataset
 from jamtools.training.ensemble import train, train_many
 from jamtools.training.job import Job, Place
 from jamtools.training.run import Training
@@ -134,15 +134,15 @@ def test_contacts_are_satisfied_by_the_output_layer_alone():
     theta = torch.from_numpy(solved.theta.copy())
     f = 0.5 - torch.from_numpy(solved.gaps)  # y f
     theta[-5:] *= float(
-        0.5 * (1 - 0.1 * CONTACT) / f.min()
+        0.5 * (1 - 0.1 * CONTACT_TOLERANCE) / f.min()
     )  # the least y f is now ε less a tenth of a contact
     objective = Objective(x, y, ARCH, loss)
-    assert 0 < objective.largest_gap(theta) < CONTACT * 0.5
+    assert 0 < objective.largest_gap(theta) < CONTACT_TOLERANCE * 0.5
     before = theta.clone()
     engine = NewtonEngine(objective, theta, finish=True)
     assert engine.advance(0, 10)[1] == "satisfied"
     assert objective.largest_gap(theta) <= 0
-    assert (theta / before - 1).abs().max() < CONTACT
+    assert (theta / before - 1).abs().max() < CONTACT_TOLERANCE
 
 
 def test_a_run_left_with_contacts_is_finished_by_a_factor_alone():

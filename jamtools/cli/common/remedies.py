@@ -9,6 +9,10 @@ SHELL_WORDS = {
     # of a record or any package
     Remedy.FLOAT64: "use --dtype float64",
     Remedy.OTHER_DEVICE: "run it on another --device",
+    Remedy.LARGER_DATASET: "make a larger one with jam-data",
+    Remedy.TRAIN_AGAIN: "train it again with jam-train",
+    Remedy.EXACT_SPECTRUM: "run jam-hessian with --method exact and without --only and --inertia",
+    Remedy.CONVERT_ARRAYS: "convert it with jam-data arrays",
     # data
     # network
     # linalg
