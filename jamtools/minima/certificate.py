@@ -60,10 +60,10 @@ class Certificate:
     """Whether a point is a minimum of its loss, and the numbers that say so; None where it did not come to them.
 
     kind: "satisfied", "jammed", or "diverged" where theta is not finite. obstacle: what stands in the way, in one line.
-    n_unsatisfied: Δ > 0; n_contacts: |Δ| ≤ CONTACT_TOLERANCE ε; n_undecided: gaps that round-off cannot tell from 0, out of
-    them 0 < Δ. cusp_distance: the largest |z| / rms of the active cusps (at most `tolerance`), and next_distance: the smallest of
-    the rest, at patterns with gradient. n_idle: pre-activations at zero that nothing above looks at, apart from n_cusps.
-    gradient: ‖g(λ)‖, scale: √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖² over the unsatisfied. smallest_force: min u_i, in units of the
+    n_unsatisfied: Δ > 0; n_contacts: |Δ| ≤ CONTACT_TOLERANCE ε; n_undecided: gaps that round-off cannot tell from 0, out
+    of them 0 < Δ. cusp_distance: the largest |z| / rms of the active cusps (at most `tolerance`), and next_distance: the
+    smallest of the rest, at patterns with gradient. n_idle: pre-activations at zero that nothing above looks at, apart from
+    n_cusps. gradient: ‖g(λ)‖, scale: √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖² over the unsatisfied. smallest_force: min u_i, in units of the
     round-off bound it must exceed. Second order, in tangent.py's units: dimension of the cone's space, negative, zero,
     smallest and largest eigenvalues; n_flat: those zeros along which the loss is exactly constant. n_trials and
     lowest_change: of the loss, relative, and trial_error: the part of that change which is error.
