@@ -3,12 +3,33 @@
 `import jamtools` costs nothing: the public names are loaded when they are first used.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
+
+from jamtools.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from jamtools.errors import JamError as JamError
+    from jamtools.exponents.distributions import distributions as distributions
+    from jamtools.hessian.assembly import Hessian as Hessian
+    from jamtools.hessian.exact import spectrum_of as spectrum_of
+    from jamtools.hessian.matrix_free import estimate as estimate
+    from jamtools.io.read import read_dataset as read_dataset
+    from jamtools.io.read import read_runs as read_runs
+    from jamtools.io.read import read_spectra as read_spectra
+    from jamtools.minima.certificate import certify as certify
+    from jamtools.minima.verification import verify as verify
+    from jamtools.network.architecture import Architecture as Architecture
+    from jamtools.network.loss import Loss as Loss
+    from jamtools.protocols import Settings as Settings
+    from jamtools.records import Dataset as Dataset
+    from jamtools.records import Run as Run
+    from jamtools.records import Runs as Runs
+    from jamtools.records import Spectrum as Spectrum
+    from jamtools.training.ensemble import train as train
 
 __version__ = "0.1.0"
 
-#: Public name -> the module that owns it.
+#: Public name -> the module that defines it.
 _OWNERS = {
     "JamError": "errors",
     "Dataset": "records",
@@ -32,12 +53,4 @@ _OWNERS = {
 
 __all__ = ["__version__", *sorted(_OWNERS)]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _OWNERS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_OWNERS[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _OWNERS)
