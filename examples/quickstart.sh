@@ -1,12 +1,12 @@
 #!/bin/sh
-# The road from end to end, at small size: random patterns and MNIST through training, the Hessian and the exponents.
+# Runs every tool at small size: random patterns and MNIST go through training, the Hessian and the exponents.
 #
 #     examples/quickstart.sh [FOLDER [STEPS]]
 #
-# leaves its artefacts and pictures in FOLDER (quickstart), and prints what it found next to the paper's numbers.
-# STEPS shortens every training, for those who only want to see the road.
-# The first use sets up .venv; after that it takes under three minutes on two cores. The paper's own size is the same
-# command lines with larger numbers: -P 23k, --width 51, --protocol paper-hinge, on a GPU.
+# The script leaves its files and pictures in FOLDER (default: quickstart), and prints its results next to the numbers
+# of the paper. STEPS shortens every training, for a first look.
+# The first use sets up .venv. After that the script takes less than three minutes on two cores. The size of the paper
+# needs the same command lines with larger numbers: -P 23k, --width 51, --protocol paper-hinge, on a GPU.
 set -eu
 CDPATH='' cd -P -- "$(dirname "$0")/.."
 PATH=$PWD/bin:$PATH
@@ -14,8 +14,8 @@ out=${1:-quickstart}
 mkdir -p "$out"
 bin/setup
 
-# Work this small is quickest on one thread, and there are two pipes to feed. At this size a rate of 1e-3
-# does in 10 thousand steps what the paper's 1e-4 does in 100 thousand.
+# Such small trainings are fastest on one thread, and two pipes run at the same time. At this size 10 thousand steps
+# at rate 1e-3 do the same as 100 thousand steps at the paper's rate of 1e-4.
 train="jam-train --width 10 --depth 3 --lr 1e-3 --steps ${2:-10k} --quiet"
 export OMP_NUM_THREADS=1
 say() { printf '\n== %s\n' "$*" >&2; }
@@ -50,7 +50,7 @@ jam-plot "$out/random-spectra.safetensors" --quiet -o "$out/spectra.png"
 jam-plot "$out/gaps.json" --quiet -o "$out/gaps.png"
 jam-plot "$out/nstar.jsonl" "$out/nstar-fit.jsonl" --quiet -o "$out/nstar.png"
 
-say "what it found, beside arXiv:1809.09349"
+say "results, next to those of arXiv:1809.09349"
 for name in random-spectra mnist-spectra mnist; do
     jam-show "$out/$name.safetensors" >"$out/$name.jsonl"
 done

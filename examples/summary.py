@@ -1,6 +1,6 @@
-"""Prints what quickstart.sh found next to the numbers of the paper.
+"""Prints the results of quickstart.sh next to the numbers of the paper.
 
-Reads the JSON lines in a folder with nothing but the standard library: what a script of your own would do.
+It reads the JSON lines of a folder with the standard library alone, as a script of your own could do.
 """
 
 import json
@@ -11,29 +11,29 @@ folder = Path(sys.argv[1])
 
 
 def lines(name):
-    """The JSON objects of one file."""
+    """Returns the JSON objects of one file."""
     return [json.loads(line) for line in (folder / name).read_text().splitlines()]
 
 
 def per_n(run, field):
-    """A count per effective parameter."""
+    """Returns a count per effective parameter, such as N_Δ/N."""
     return run[field] / run["n_effective_expected"]
 
 
 def jump(spectra):
-    """The first run in P that is clearly jammed: the loss left over is no matter of precision."""
+    """Returns the clearly jammed run of smallest P: its loss is far above round-off."""
     jammed = [run for run in spectra if run["final_loss"] > 1e-5]
     return min(jammed, key=lambda run: run["P"], default=None)
 
 
 def mean(values):
-    """Mean and range, short."""
+    """Returns the mean and the range as a short text."""
     values = list(values)
     return f"{sum(values) / len(values):.2f} ({min(values):.2f} to {max(values):.2f})" if values else "-"
 
 
 def exponent(half):
-    """An exponent and its interval."""
+    """Returns an exponent and its interval as a short text."""
     if half["exponent"] is None:
         return f"- ({half['refused']})"
     return (
@@ -42,7 +42,7 @@ def exponent(half):
 
 
 def jump_rows(name, spectra, paper_where, paper_height):
-    """Where the first jammed run stands, and how many patterns it leaves unsatisfied."""
+    """Returns the table rows of the first jammed run: its P/N, and its number of unsatisfied patterns."""
     run = jump(spectra)
     if run is None:
         return [(f"{name}: P/N at the jump", "no run jammed", paper_where)]

@@ -1,4 +1,4 @@
-"""Every block of the README runs as it stands."""
+"""Every code block of the README runs exactly as it is printed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, flags=re.M | re.S)
 COMMANDS = sorted(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"])
 needs_set_up = pytest.mark.skipif(
     not (ROOT / ".venv" / "jamtools-ready").exists(),
-    reason="the launchers of this clone are not set up; bin/test does it",
+    reason="the launchers of this clone are not set up; bin/test sets them up",
 )
 needs_jq = pytest.mark.skipif(
     shutil.which("jq") is None, reason="the blocks of the session use jq, which is not installed"
 )
-#: Blocks that are run in the clone itself; the others share one folder, in order.
+#: These blocks run in the clone itself. All others run in one folder, in their order.
 IN_CLONE = {"examples/quickstart.sh\n", "bin/test\n"}
 
 
 def shell(script: str, cwd: Path, **environment: str) -> str:
-    """Runs a block with the clone's bin on PATH; its standard output."""
+    """Runs a code block with the clone's bin on PATH, and returns its standard output."""
     env = os.environ | {"PATH": f"{ROOT / 'bin'}:{os.environ['PATH']}", "JAMTOOLS": str(ROOT), **environment}
     done = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", script], cwd=cwd, env=env, capture_output=True, text=True
@@ -68,7 +68,7 @@ def test_the_block_that_sets_the_path_runs_in_the_clone():
 
 @needs_set_up
 def test_bin_test_collects_the_whole_suite():
-    """Run in full it would run itself; collecting shows that the block works as written."""
+    """The whole suite would run this test again, so it is only collected."""
     out = shell("bin/test\n", ROOT, PYTEST_ADDOPTS="--collect-only -q")
     assert "test_readme.py::test_bin_test_collects_the_whole_suite" in out
 
@@ -77,7 +77,7 @@ def test_bin_test_collects_the_whole_suite():
 @pytest.mark.timeout(300)
 @needs_set_up
 def test_quickstart_leaves_its_artefacts_and_a_summary(tmp_path):
-    # few steps: the road is what is tested here, not how far training comes
+    # Few steps are enough: this test is about the commands, not about the quality of the training.
     out = shell(f"examples/quickstart.sh '{tmp_path}/a folder' 500", ROOT)
     left = {path.name for path in (tmp_path / "a folder").iterdir()}
     assert {
@@ -92,23 +92,15 @@ def test_quickstart_leaves_its_artefacts_and_a_summary(tmp_path):
         assert line in out
 
 
-def test_readme_names_every_command_and_pyproject_every_module():
-    for command in COMMANDS:
-        assert f"`{command}`" in README
-        assert (ROOT / "bin" / command).exists()
-    modules = {path.stem for path in (ROOT / "jamtools" / "cli").glob("*.py")} - {
-        "__init__",
-        "asked",
-        "main",
-        "minima",
-        "nstar_fit",
-        "nstar_tables",
-        "options",
-        "plan",
-        "session",
-        "stopping",
-    }
-    assert {command.removeprefix("jam-") for command in COMMANDS} == modules
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_readme_names_every_command_and_bin_has_its_launcher(command):
+    assert f"`{command}`" in README
+    assert (ROOT / "bin" / command).exists()
+
+
+def test_every_module_of_a_command_is_an_entry_point():
+    modules = [path for path in (ROOT / "jamtools" / "cli").glob("*.py") if "\ndef main(" in path.read_text()]
+    assert {f"jam-{path.stem}" for path in modules} == set(COMMANDS)
 
 
 def test_the_pictures_the_readme_shows_are_there():
@@ -118,10 +110,12 @@ def test_the_pictures_the_readme_shows_are_there():
         assert (ROOT / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_ci_calls_bin_test_and_before_it_what_installs_slurm_alone():
+def test_ci_installs_slurm_and_then_calls_bin_test():
     script = [
         line for line in (ROOT / ".ci" / "run").read_text().splitlines() if line and not line.startswith("#")
     ]
     assert len(script) == 2
-    assert "tests/slurm/install.sh" in script[0] and "||" in script[0], "a failure ends nothing"
+    assert "tests/slurm/install.sh" in script[0] and "||" in script[0], (
+        "a failed installation of Slurm must not stop the tests"
+    )
     assert "exec" in script[1] and "bin/test" in script[1]

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Installs Slurm from Debian's packages, for tests/test_slurm.py; does nothing where it is there already. No service is
-# started: the tests start their own in a folder of their own. Fails in one line where it cannot.
+# Installs Slurm from Debian's packages, for tests/test_slurm.py. If Slurm is installed already, it does nothing. It
+# starts no service: the tests start their own, in their own folder. If it fails, it prints one line.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
-is_there() { command -v slurmctld && command -v slurmd && command -v sbatch && command -v munged; }
-if is_there >/dev/null; then
+is_installed() { command -v slurmctld && command -v slurmd && command -v sbatch && command -v munged; }
+if is_installed >/dev/null; then
     exit 0
 fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
@@ -12,7 +12,7 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     exit 1
 fi
 
-policy=/usr/sbin/policy-rc.d # Debian asks it whether an installed service is to be started
+policy=/usr/sbin/policy-rc.d # Debian runs this script to ask whether to start a service that was installed
 if ! [ -e "$policy" ]; then
     trap 'rm -f "$policy"' EXIT
     printf '#!/bin/sh\nexit 101\n' >"$policy"

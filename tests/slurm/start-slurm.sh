@@ -4,13 +4,13 @@
 #     tests/slurm/start-slurm.sh FOLDER [PORT] && export SLURM_CONF=FOLDER/slurm.conf
 #     tests/slurm/stop-slurm.sh FOLDER
 #
-# All that they write lies in FOLDER, logs included. Listens on PORT (16817) and the one after it. Any user may start
-# it, for jobs of that user alone.
+# All files are written to FOLDER, including the logs. The daemons listen on PORT (16817) and on the next port. Any
+# user may start them, for the jobs of this user alone.
 set -euo pipefail
 folder=$(mkdir -p "$1" && cd "$1" && pwd -P)
 port=${2:-16817}
 here=$(cd "$(dirname "$0")" && pwd -P)
-node=$(hostname -s) # slurmd knows itself by this name
+node=$(hostname -s) # slurmd looks for itself under this name
 socket=$folder/munge/socket
 export PATH=$PATH:/usr/sbin:/sbin SLURM_CONF=$folder/slurm.conf
 
@@ -26,13 +26,14 @@ fail() {
 mkdir -p "$folder"/{munge,state,spool}
 (umask 077 && head -c 128 /dev/urandom >"$folder/munge/key")
 
-# Where the machine's name is a loopback address, nobody else is listened to.
+# If the name of the machine is a loopback address, listen to this machine alone.
 listen=''
 case $(getent ahostsv4 "$(hostname)" || true) in
 127.0.0.1*) listen=CommunicationParameters=NoInAddrAny,NoCtldInAddrAny ;;
 esac
 
-# cred_expire: a requeued job waits that long, 5 s at least, else 120 s. pgid: ends what a batch script left running, without cgroups.
+# cred_expire: the time that a requeued job waits, at least 5 s; the default is 120 s. pgid: without cgroups, it ends
+# the processes that a batch script left running.
 cat >"$SLURM_CONF" <<CONF
 ClusterName=test
 SlurmctldHost=$node(127.0.0.1)
@@ -64,12 +65,12 @@ NodeName=$node NodeAddr=127.0.0.1 CPUs=$(nproc) State=UNKNOWN
 PartitionName=all Nodes=$node Default=YES MaxTime=INFINITE State=UP
 CONF
 
-# In the foreground of a session of its own each, so that $! is the daemon and no interrupt reaches it.
+# Each daemon runs in the foreground of its own session. So $! is the daemon, and no interrupt reaches it.
 launch() {
     setsid "$@" </dev/null >>"$folder/${1##*/}.log" 2>&1 &
     echo $! >>"$folder/pids"
 }
-within() { # SECONDS COMMAND…: whether the command succeeds by then
+within() { # SECONDS COMMAND…: succeeds if the command succeeds within this time
     local end=$((SECONDS + $1))
     until "${@:2}" >/dev/null 2>&1; do
         [ "$SECONDS" -lt "$end" ] || return 1
@@ -79,7 +80,7 @@ within() { # SECONDS COMMAND…: whether the command succeeds by then
 answers() { munge -S "$socket" -n | unmunge -S "$socket" -n; }
 is_idle() { timeout 5 sinfo -h -o %T | grep -qx idle && scontrol show node "$node" | grep -q 'SlurmdStartTime=[0-9]'; }
 
-# --force: munged dislikes folders that are closed to others, as those of tests are.
+# --force: munged refuses folders that other users cannot enter, such as those of the tests.
 launch munged -F --force --socket="$socket" --key-file="$folder/munge/key" --pid-file="$folder/munge/pid" \
     --log-file="$folder/munge/log" --seed-file="$folder/munge/seed" --origin=127.0.0.1
 within 10 answers || fail "munged does not answer"
