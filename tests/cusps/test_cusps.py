@@ -87,7 +87,8 @@ def test_blocks_of_patterns_add_up(monkeypatch):
     arch, theta, x, y, loss = network()
     whole = count(theta, x, y, arch, loss)
     both = profile(theta, x, arch, whole)
-    monkeypatch.setattr(jamtools.cusps, "PATTERNS", 7)
+    monkeypatch.setattr(jamtools.cusps.counting, "PATTERNS", 7)
+    monkeypatch.setattr(jamtools.cusps.preactivations, "PATTERNS", 7)
     parts = count(theta, x, y[:, 0], arch, loss)
     assert parts.per_layer == tuple(
         replace(a, scale=pytest.approx(a.scale), limit=pytest.approx(a.limit)) for a in whole.per_layer
@@ -297,7 +298,7 @@ def test_many_cusps_at_a_large_scale_or_a_tiny_one(monkeypatch):
 
 def test_too_many_cusps_are_refused(monkeypatch):
     arch, theta, x, y, loss = network()
-    monkeypatch.setattr(jamtools.cusps, "LARGEST", 100)
+    monkeypatch.setattr(jamtools.cusps.subgradient, "LARGEST", 100)
     with pytest.raises(InputError, match=r"cusps times 61 parameters, expected at most"):
         clarke(theta, x, y, arch, loss, count(theta, x, y, arch, loss, 0.3))
 

@@ -68,9 +68,9 @@ def test_blocks_of_patterns_and_panels_change_nothing_but_round_off(case, monkey
 PEAK = """
 import sys
 from pathlib import Path
-from jamtools.hessian import hessian, needed
-from jamtools.loss import Loss
-from jamtools.network import Architecture
+from jamtools.hessian.assembly import hessian, needed
+from jamtools.network.loss import Loss
+from jamtools.network.architecture import Architecture
 from tests.support import oracle
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -178,10 +178,10 @@ def test_curvlinops_agrees_on_h_and_the_gauss_newton_matrix(activation, outputs)
 #: Resident memory, in bytes, after a quadrature with two probes over few and over many patterns; Ñ = 30 401.
 MEMORY = """
 from pathlib import Path
-from jamtools.lanczos import probe
-from jamtools.loss import Loss
-from jamtools.network import Architecture
-from jamtools.products import Products
+from jamtools.linalg.lanczos import probe
+from jamtools.network.loss import Loss
+from jamtools.network.architecture import Architecture
+from jamtools.hessian.products import Products
 from tests.support import oracle
 arch = Architecture(100, 100, 3)
 theta = oracle.random_theta(arch)

@@ -189,7 +189,7 @@ def blind(theta, x, y, arch, loss, cusps: CuspCount, end: Clarke) -> Lagrangian:
 def test_trials_find_a_saddle_that_second_order_overlooks(point, monkeypatch):
     theta, x, y, arch, loss = reordered(point)
     assert certify(theta, x, y, arch, loss).n_negative == 1
-    monkeypatch.setattr(jamtools.certificate, "lagrangian", blind)
+    monkeypatch.setattr(jamtools.minima.certificate, "lagrangian", blind)
     found = certify(theta, x, y, arch, loss)
     assert not found.certified and found.obstacle.startswith("a trial found a loss lower by")
     assert found.lowest_change < -found.trial_error < 0

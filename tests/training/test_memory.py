@@ -16,7 +16,7 @@ from jamtools.errors import InputError
 from jamtools.machine import available
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
-from jamtools.training import ensemble
+from jamtools.training import ensemble, memory
 from jamtools.training.ensemble import train_many
 from jamtools.training.job import Job, Place
 from jamtools.training.memory import needed
@@ -31,9 +31,10 @@ PEAK = """
 import sys
 from pathlib import Path
 import torch
-from jamtools import memory
-from jamtools.descent import Place, train
-from jamtools.network import Architecture
+from jamtools.training import memory
+from jamtools.training.ensemble import train
+from jamtools.training.job import Place
+from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
 from tests.support import oracle
 def peak():  # VmHWM: ru_maxrss begins at the peak of the process that started this one
@@ -84,7 +85,7 @@ def test_a_batch_takes_what_its_formula_says():
     ("engine", "remedy"), [("batch", "use --engine torch"), ("compiled", "fewer --patterns")]
 )
 def test_what_does_not_fit_is_refused_with_the_numbers(engine, remedy, monkeypatch):
-    monkeypatch.setattr(machine, "available", lambda device: 10_000)
+    monkeypatch.setattr(memory, "available", lambda device: 10_000)
     monkeypatch.setattr(ensemble, "Training", None)  # before anything is begun
     with pytest.raises(InputError, match=remedy) as refused:
         train_many([Job(oracle.dataset(300, 5), ARCH, 0)], Settings(), Place(engine=engine))
@@ -101,7 +102,7 @@ def test_fewer_threads_where_fewer_runs_fit(monkeypatch):
     settings, place = with_options(Settings(), steps=20), Place(threads=8)
     whole = train_many(jobs, settings, place)
     need = needed("compiled", ARCH, 300, 0, settings, ("cpu", torch.float64))
-    monkeypatch.setattr(machine, "available", lambda device: 3 * need + 1)
+    monkeypatch.setattr(memory, "available", lambda device: 3 * need + 1)
     assert ensemble._at_once(jobs, settings, place) == 3
     fewer = train_many(jobs, settings, place)
     assert all(a.theta.tobytes() == b.theta.tobytes() for a, b in zip(whole, fewer))
@@ -149,7 +150,7 @@ def test_the_command_says_it_in_one_line(tmp_path, monkeypatch, capsys):
 
     path = tmp_path / "data"
     path.write_bytes(dataset_bytes(oracle.dataset(300, 5), []))
-    monkeypatch.setattr(machine, "available", lambda device: 10_000)
+    monkeypatch.setattr(memory, "available", lambda device: 10_000)
     monkeypatch.setattr(sys, "argv", ["jam-train", str(path), "--device", "cpu", "-o", str(tmp_path / "out")])
     with pytest.raises(SystemExit) as left:
         run_command(train.app, train.NAME)

@@ -224,7 +224,7 @@ def test_a_call_stopped_again_and_again_ends_with_the_same_runs(tmp_path, monkey
     """Five runs on four slots: some under way, some waiting, some finished when it is stopped."""
     from jamtools.io.checkpoint import Stopped
 
-    monkeypatch.setattr("jamtools.descent.BURST", 0.02)
+    monkeypatch.setattr("jamtools.training.ensemble.BURST", 0.02)
     monkeypatch.setattr("jamtools.engines.batch.scheduler.paced", lambda burst, taken, seconds: 150)
     data = oracle.dataset(60, 5)
     settings = with_options(Settings(), steps=1500, stop=False, measurements=5)

@@ -32,7 +32,9 @@ SHAPES = [(4, 8, 2, 1), (5, 7, 3, 1), (2, 3, 1, 1), (3, 6, 5, 1), (9, 4, 2, 3), 
 def test_the_cache_of_the_compiled_kernel_sees_a_change_of_its_pieces():
     """numba looks at the file of a function alone: kernel.py names what its pieces' files hold."""
     source = b"".join(Path(module.__file__).read_bytes() for module in (tiles, neighbours))
-    assert hashlib.sha256(source).hexdigest()[:16] == step.PIECES, "write it into jamtools/kernel.py"
+    assert hashlib.sha256(source).hexdigest()[:16] == step.PIECES, (
+        "write it into jamtools/engines/kernel/step.py"
+    )
 
 
 def problem(shape, activation, P, name="hinge", epsilon=0.5):
