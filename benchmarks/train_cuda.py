@@ -60,8 +60,8 @@ class Ours:
 
     def steps(self, n: int) -> None:
         for training in self.trainings:
-            training.step = training.seat.found()[0]
-            training.seat.aim(training.step, training.step + n)
+            training.step = training.slot.reached()[0]
+            training.slot.set_target(training.step, training.step + n)
         self.engine.run(n)  # reads the clock at its end, and so waits for the device
 
 

@@ -33,7 +33,7 @@ class Engine(Protocol):
         """Goes on from a state; in place."""
 
 
-def judge(top: float, stop: bool) -> str:
+def stop_reason(top: float, stop: bool) -> str:
     """What the largest Δ says: "diverged", "satisfied" or nothing yet."""
     if not math.isfinite(top):
         return "diverged"

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.engines.base import judge
-from jamtools.engines.kernel.problem import Call
+from jamtools.engines.base import stop_reason
+from jamtools.engines.kernel.problem import KernelProblem
 from jamtools.engines.kernel.step import UNKNOWN
-from jamtools.engines.kernel.tiles import T
+from jamtools.engines.kernel.tiles import TILE_SIZE
 from jamtools.engines.optimizers import Adam, Optimizer
 from jamtools.errors import CheckError
 from jamtools.network.architecture import Architecture
@@ -26,7 +26,7 @@ from jamtools.protocols import Settings
 
 #: From this many multiplications a step on, threads share its chunks; below, they would wait for each other longer than they
 #: work, and whole stretches of steps are one loop. Both give the same bytes: they are one compiled function's own code.
-SHARED = 4_000_000
+THREADING_MIN_MULTIPLICATIONS = 4_000_000
 
 
 class CompiledEngine:
@@ -47,10 +47,12 @@ class CompiledEngine:
         threads: int = 1,
     ) -> None:
         self.theta, self.optimizer, self.settings = theta, optimizer, settings
-        self.call = Call(x, y, arch, loss, theta.numpy(), settings.neighbour_list)
+        self.call = KernelProblem(x, y, arch, loss, theta.numpy(), settings.neighbour_list)
         self.threads = min(threads, self.call.chunks)
-        per_tile = 3 * arch.n_parameters * T
-        self.most = SHARED // per_tile if self.threads > 1 else self.call.patterns.count
+        per_tile = 3 * arch.n_parameters * TILE_SIZE
+        self.most = (
+            THREADING_MIN_MULTIPLICATIONS // per_tile if self.threads > 1 else self.call.patterns.count
+        )
         self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
@@ -75,28 +77,28 @@ class CompiledEngine:
         if done < steps and top == UNKNOWN:
             more, outcome = self._shared_steps(steps - done, lr, stop, self.most)
             return done + more, outcome
-        return done, judge(top, stop) if done < steps else ""
+        return done, stop_reason(top, stop) if done < steps else ""
 
     def _shared_steps(self, steps: int, lr: float, stop: bool, most: int = 0) -> tuple[int, str]:
         """The same, by threads and with any optimiser, while more than `most` tiles are awake."""
         theta, done = self.theta.numpy(), 0
         while done < steps:
             top = self.call.share(theta, self.threads, self._pool)
-            outcome = judge(top, stop)
-            if outcome == "satisfied" and not self.call.near.complete:
-                self.call.near.demand()  # the verdict is one over all patterns
+            outcome = stop_reason(top, stop)
+            if outcome == "satisfied" and not self.call.neighbours.complete:
+                self.call.neighbours.demand()  # the verdict is one over all patterns
                 continue
             if outcome:
                 return done, outcome
             self.call.settle(theta)
             self._update(lr)
             done += 1
-            if self.call.near.awake <= most:
+            if self.call.neighbours.awake <= most:
                 break
         return done, ""
 
     def _check(self, step: int) -> None:
-        missed = self.call.near.missed
+        missed = self.call.neighbours.missed
         if missed and not self.settings.neighbour_list:
             raise CheckError(
                 f"{missed} pattern(s) crossed Δ = 0 by step {step} beyond the bound of their drift, expected none; "
@@ -106,11 +108,11 @@ class CompiledEngine:
     @property
     def n_missed(self) -> int | None:
         """See Engine."""
-        return self.call.near.missed
+        return self.call.neighbours.missed
 
     def state(self) -> dict[str, np.ndarray]:
         """See Engine."""
-        return self.call.near.state()
+        return self.call.neighbours.state()
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """See Engine."""

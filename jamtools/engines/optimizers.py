@@ -110,7 +110,7 @@ def _dot(a: Tensor, b: Tensor) -> float:
     return (a * b).sum().item()
 
 
-def make(name: str, theta: Tensor, momentum: float = 0.0) -> Optimizer:
+def make_optimizer(name: str, theta: Tensor, momentum: float = 0.0) -> Optimizer:
     """The optimiser of a name, at rest; newton is an engine of its own, and has nothing to keep here."""
     if name == "fire":
         return FIRE(theta)

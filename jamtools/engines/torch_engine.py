@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.engines.base import Stateless, judge
+from jamtools.engines.base import Stateless, stop_reason
 from jamtools.engines.optimizers import Optimizer
 from jamtools.network.problem import Objective
 from jamtools.protocols import Settings
@@ -41,7 +41,7 @@ class TorchEngine(Stateless):
         stop = bool(self.settings.stop) if stop is None else stop
         for here in range(step, until):
             top, g = self._gradient(here % self.look_every == 0)
-            outcome = judge(top, stop)
+            outcome = stop_reason(top, stop)
             if outcome:
                 return here, outcome
             self.optimizer.step(self.theta, g, self.settings.schedule.rate(here))

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.engines.kernel.problem import Call
+from jamtools.engines.kernel.problem import KernelProblem
 from jamtools.errors import InputError
 from jamtools.minima.bfgs import Bfgs
 from jamtools.minima.cusp_newton import polish
@@ -104,7 +104,7 @@ class Exact:
         self.objective, self.call = objective, None
         if theta.device.type == "cpu" and objective.arch.outputs == 1:
             arrays = objective.x.numpy(), objective.y.numpy()
-            self.call = Call(*arrays, objective.arch, objective.loss, theta.numpy())
+            self.call = KernelProblem(*arrays, objective.arch, objective.loss, theta.numpy())
 
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
         if self.call is None:
@@ -114,12 +114,16 @@ class Exact:
 
     def state(self) -> dict[str, np.ndarray]:
         """The kernel's list of patterns, which decides the order of its sums."""
-        return {f"list-{name}": array for name, array in self.call.near.state().items()} if self.call else {}
+        return (
+            {f"list-{name}": array for name, array in self.call.neighbours.state().items()}
+            if self.call
+            else {}
+        )
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Goes on with that list."""
         if self.call:
-            self.call.restore({name: state[f"list-{name}"] for name in self.call.near.NAMES})
+            self.call.restore({name: state[f"list-{name}"] for name in self.call.neighbours.NAMES})
 
 
 class Descent:

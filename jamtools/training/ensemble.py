@@ -18,7 +18,7 @@ from threading import Event
 import torch
 
 from jamtools.engines.batch.engine import BatchEngine
-from jamtools.engines.batch.scheduler import BURST, Company
+from jamtools.engines.batch.scheduler import BURST_SECONDS, BatchScheduler
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings
 from jamtools.records import Dataset, Run
@@ -62,7 +62,7 @@ def train_many(
     pool = ThreadPoolExecutor(at_once)
     pending = [pool.submit(call.work, unit) for unit in units]
     try:
-        while wait(pending, timeout=min(BURST, keeper.every) if keeper else BURST).not_done:
+        while wait(pending, timeout=min(BURST_SECONDS, keeper.every) if keeper else BURST_SECONDS).not_done:
             if watch:
                 watch(call.seen)
             _raise_first(pending)
@@ -114,7 +114,7 @@ class _Call:
         """The runs of a unit from their beginning, or from where they were kept, to their end or until enough."""
         first = self.jobs[unit[0]]
         if engine_name(first, self.settings, self.place) == "batch":
-            return self._together(unit, Company(batch_engine(first, self.settings, self.place)))
+            return self._together(unit, BatchScheduler(batch_engine(first, self.settings, self.place)))
         run = self._alone(unit[0])
         return {unit[0]: run} if run else {}
 
@@ -128,30 +128,30 @@ class _Call:
                 break
         return self._ended(i, begun)
 
-    def _together(self, unit: Sequence[int], company: Company[Training]) -> dict[int, Run]:
+    def _together(self, unit: Sequence[int], scheduler: BatchScheduler[Training]) -> dict[int, Run]:
         """A batch: whoever ends makes room for the next."""
         waiting, found = deque(unit), dict[int, Run]()
         enough = False
-        while (waiting or company.members) and not enough:
-            while waiting and not company.full:
+        while (waiting or scheduler.runs) and not enough:
+            while waiting and not scheduler.full:
                 i = waiting.popleft()
-                begun = self._begun(i, company.engine)
+                begun = self._begun(i, scheduler.engine)
                 if isinstance(begun, Run):
                     found[i] = begun
                 else:
-                    company.join(i, begun)
-            ended = company.go_on()  # once at least: each of many short calls gets on
+                    scheduler.add(i, begun)
+            ended = scheduler.advance()  # once at least: each of many short calls gets on
             enough = self.enough.is_set()
-            found |= self._dismissed(company, list(company.members) if enough else ended)
-            for i, training in company.members.items():
+            found |= self._dismissed(scheduler, list(scheduler.runs) if enough else ended)
+            for i, training in scheduler.runs.items():
                 self._tell(i, training)
         return found
 
-    def _dismissed(self, company: Company[Training], members: Sequence[int]) -> dict[int, Run]:
+    def _dismissed(self, scheduler: BatchScheduler[Training], members: Sequence[int]) -> dict[int, Run]:
         """The records of those that have ended; the others are kept as they stand."""
-        runs = {i: self._ended(i, company.members[i]) for i in members}
+        runs = {i: self._ended(i, scheduler.runs[i]) for i in members}
         for i in members:
-            company.leave(i)
+            scheduler.remove(i)
         return {i: run for i, run in runs.items() if run}
 
     def _begun(self, i: int, batch: BatchEngine | None = None) -> Training | Run:

@@ -17,8 +17,8 @@ from __future__ import annotations
 import torch
 
 from jamtools.engines.batch.layout import Layout
-from jamtools.engines.kernel.step import CHUNK
-from jamtools.engines.kernel.tiles import T
+from jamtools.engines.kernel.step import TILES_PER_CHUNK
+from jamtools.engines.kernel.tiles import TILE_SIZE
 from jamtools.errors import InputError
 from jamtools.machine import GIB, available
 from jamtools.network.architecture import Architecture
@@ -45,7 +45,7 @@ def needed(
         return alone + (MATRICES * n**2 + ROWS * n * P * arch.outputs) * dtype.itemsize
     if engine == "torch":
         return alone
-    return alone + 8 * (P * (arch.d + arch.outputs) + -(-P // (CHUNK * T)) * n)
+    return alone + 8 * (P * (arch.d + arch.outputs) + -(-P // (TILES_PER_CHUNK * TILE_SIZE)) * n)
 
 
 def _measurement(arch: Architecture, P: int) -> int:

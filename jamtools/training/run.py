@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from jamtools.engines.base import Engine
-from jamtools.engines.batch.engine import BatchEngine, Seat
-from jamtools.engines.batch.scheduler import BURST, paced
+from jamtools.engines.batch.engine import BatchEngine, Slot
+from jamtools.engines.batch.scheduler import BURST_SECONDS, next_burst
 from jamtools.engines.compiled_engine import CompiledEngine
-from jamtools.engines.optimizers import make
+from jamtools.engines.optimizers import make_optimizer
 from jamtools.engines.torch_engine import TorchEngine
 from jamtools.minima.certificate import certify
 from jamtools.minima.newton import NewtonEngine
@@ -60,15 +60,15 @@ class Training:
         start = torch.as_tensor(self.theta0, dtype=place.dtype, device=place.device).clone()
         self.theta = torch.as_tensor(job.start.theta).to(start) if job.start else start
         self.theta = self.theta.clone()
-        self.optimizer = make(settings.optimizer, self.theta, settings.momentum)
+        self.optimizer = make_optimizer(settings.optimizer, self.theta, settings.momentum)
         self.rng = run_generator(job.seed, MINI_BATCHES)
-        self.seat: Seat | None = None
+        self.slot: Slot | None = None
         objective = self._objective(data.x, data.y, place, {})
         self.engine_name = engine_name(job, settings, place)
         self._engine = self._start(objective, place, threads, batch)
         test = None
         if data.x_test is not None and data.y_test is not None:
-            test = self._objective(data.x_test, data.y_test, place, batch.shared if batch else {})
+            test = self._objective(data.x_test, data.y_test, place, batch.test_sets if batch else {})
             test.training = objective.x
         self.history = History(objective, test, start, settings.snapshots)
         self.status = ""
@@ -97,9 +97,9 @@ class Training:
             return NewtonEngine(objective, self.theta, self.job.start is not None)
         if self.engine_name == "batch":
             engine = batch or batch_engine(self.job, self.settings, place)
-            self.seat = engine.seat(objective.x, objective.y, self.theta, self.optimizer)
-            self.theta, objective.x, objective.y = self.seat.theta, self.seat.x, self.seat.y
-            return self.seat
+            self.slot = engine.take_slot(objective.x, objective.y, self.theta, self.optimizer)
+            self.theta, objective.x, objective.y = self.slot.theta, self.slot.x, self.slot.y
+            return self.slot
         if self.engine_name == "compiled":
             return CompiledEngine(
                 objective.x.numpy(), objective.y.numpy(), self.theta, self.optimizer, self.settings,
@@ -135,15 +135,15 @@ class Training:
 
     def go_on(self) -> bool:
         """A burst of steps, up to the next event; False once the run has ended."""
-        until = self.heading()
+        until = self.next_event()
         if until is None:
             return False
         started = monotonic()
         reached, outcome = self._engine.advance(self.step, min(until, self.step + self._burst))
-        self._burst = paced(self._burst, reached - self.step, monotonic() - started, BURST)
-        return self.arrive(reached, outcome)
+        self._burst = next_burst(self._burst, reached - self.step, monotonic() - started, BURST_SECONDS)
+        return self.resume_from(reached, outcome)
 
-    def heading(self) -> int | None:
+    def next_event(self) -> int | None:
         """The step of the next event, after a measurement that is due; None once the run has ended."""
         if self.status:
             return None
@@ -154,7 +154,7 @@ class Training:
             return None
         return next(event for event in self._events if event > self.step)
 
-    def arrive(self, reached: int, outcome: str) -> bool:
+    def resume_from(self, reached: int, outcome: str) -> bool:
         """The engine stands at `reached`, stopped by `outcome` if that is not empty; True to go on."""
         self.step = reached
         return self._heed(outcome)

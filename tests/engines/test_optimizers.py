@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools.engines.optimizers import FIRE, SGD, make
+from jamtools.engines.optimizers import FIRE, SGD, make_optimizer
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
@@ -125,10 +125,10 @@ def test_fire_stays_where_there_is_no_gradient():
 def test_t_and_state_are_all_the_next_step_depends_on(name):
     curvatures = torch.from_numpy(CURVATURES)
     theta = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
-    first = make(name, theta, 0.9 if name == "sgd" else 0.0)
+    first = make_optimizer(name, theta, 0.9 if name == "sgd" else 0.0)
     descend(first, theta, curvatures, 0.1, 37)
     copy = theta.clone()
-    second = make(name, copy, 0.9 if name == "sgd" else 0.0)
+    second = make_optimizer(name, copy, 0.9 if name == "sgd" else 0.0)
     second.t = first.t
     for key, tensor in first.state.items():
         second.state[key].copy_(torch.from_numpy(tensor.numpy().copy()))

@@ -16,7 +16,7 @@ import torch
 
 from jamtools.cli.common.options import duration
 from jamtools.errors import InputError, OutputError
-from jamtools.io import checkpoint
+from jamtools.io import streams
 from jamtools.io.artefact import Artefact
 from jamtools.io.checkpoint import Checkpoint, Stopped, pack, read, train_kept
 from jamtools.io.read import read_dataset
@@ -82,7 +82,8 @@ def test_the_step_at_which_all_is_satisfied_stays_the_same(tmp_path):
 def test_a_run_that_satisfies_but_for_round_off_goes_on_alike(tmp_path, monkeypatch):
     """The engine takes max Δ ≤ 10⁻⁴ for satisfied, the measurement does not: the look-and-step path, many times."""
     monkeypatch.setattr(
-        "jamtools.engines.torch_engine.judge", lambda top, stop: "satisfied" if stop and top <= 1e-4 else ""
+        "jamtools.engines.torch_engine.stop_reason",
+        lambda top, stop: "satisfied" if stop and top <= 1e-4 else "",
     )
     data = oracle.dataset(10, 8)
     settings, arch = with_options(Settings(), lr=1e-3, steps=2000), Architecture(8, 8, 2)
@@ -166,7 +167,7 @@ def test_a_full_disk_ends_no_run(tmp_path, monkeypatch):
         raise OutputError(f"{path}: no space left on device; nothing was written")
 
     call = call_of(300)
-    monkeypatch.setattr(checkpoint, "write_file", full)
+    monkeypatch.setattr(streams, "write_file", full)
     with pytest.warns(UserWarning, match="no space left .* the runs go on"):
         assert len(kept_call(tmp_path / "c", call, 10**9)) == 4
     with pytest.raises(OutputError), pytest.warns(UserWarning):
@@ -288,7 +289,7 @@ import os, sys
 from jamtools.io import checkpoint
 from jamtools.training import ensemble, run
 from jamtools.cli import train
-ensemble.BURST = run.BURST = 0.02
+ensemble.BURST_SECONDS = run.BURST_SECONDS = 0.02
 for line in sys.stdin:
     child = os.fork()
     if child == 0:

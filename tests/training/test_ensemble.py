@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools.engines.optimizers import make
+from jamtools.engines.optimizers import make_optimizer
 from jamtools.engines.torch_engine import TorchEngine
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
@@ -85,7 +85,9 @@ def _one_step(data, arch, theta0, seed):
     objective = Objective(x, y, arch, Loss("hinge", 0.5, 40))
     settings = with_options(Settings(), optimizer="sgd", batch=8, lr=1.0, stop=False)
     theta = torch.from_numpy(theta0.copy())
-    TorchEngine(objective, theta, make("sgd", theta), settings, np.random.default_rng(seed)).advance(0, 1)
+    TorchEngine(
+        objective, theta, make_optimizer("sgd", theta), settings, np.random.default_rng(seed)
+    ).advance(0, 1)
     return theta.numpy() - theta0
 
 

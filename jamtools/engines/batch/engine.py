@@ -162,13 +162,15 @@ class BatchEngine:
         self._lr = torch.zeros(R, dtype=torch.float64, device=device)
         self.clock, self.lr = np.zeros((4, R), np.int64), np.zeros(R)  # as the host knows them
         self.free = list(range(R))
-        self.shared: dict[tuple[int, ...], Tensor] = {}  # test sets, once for all runs
+        self.test_sets: dict[
+            tuple[int, ...], Tensor
+        ] = {}  # tensors that all runs share, by address and shape
         # on a card the steps are recorded now, with no slot taken, when they move nothing
         self._graphs = Graphs(self._step, device) if device.type == "cuda" else None
 
-    def seat(self, x: Tensor, y: Tensor, theta: Tensor, optimizer: Optimizer) -> Seat:
+    def take_slot(self, x: Tensor, y: Tensor, theta: Tensor, optimizer: Optimizer) -> Slot:
         """Takes a run in, on its patterns x [P, d], y [P, C]; IndexError when no slot is free."""
-        return Seat(self, self.free.pop(0), x, y, theta, optimizer)
+        return Slot(self, self.free.pop(0), x, y, theta, optimizer)
 
     def run(self, limit: int) -> int:
         """Up to `limit` steps of every slot that is aimed further than it stands; the number taken."""
@@ -213,49 +215,49 @@ class BatchEngine:
         return due & (halted == 0)
 
 
-class Seat(Stateless):
+class Slot(Stateless):
     """A slot as the Engine of one run: theta, x, y and the optimiser's state are views of the batch from now on."""
 
     def __init__(
-        self, engine: BatchEngine, slot: int, x: Tensor, y: Tensor, theta: Tensor, optimizer: Optimizer
+        self, engine: BatchEngine, index: int, x: Tensor, y: Tensor, theta: Tensor, optimizer: Optimizer
     ) -> None:
-        self.engine, self.slot, self._optimizer = engine, slot, optimizer
-        self.x, self.y = engine.networks.put(slot, x, y)
-        self.theta = engine.rows[0, slot, : theta.numel()]
+        self.engine, self.index, self._optimizer = engine, index, optimizer
+        self.x, self.y = engine.networks.put(index, x, y)
+        self.theta = engine.rows[0, index, : theta.numel()]
         self.theta.copy_(theta)
-        here = dict(zip(engine.optimizer.names, engine.rows[1:, slot, : theta.numel()]))
-        here |= dict(zip(engine.optimizer.scalars, engine.scalars[:, slot]))
+        here = dict(zip(engine.optimizer.names, engine.rows[1:, index, : theta.numel()]))
+        here |= dict(zip(engine.optimizer.scalars, engine.scalars[:, index]))
         for name, tensor in here.items():
             tensor.copy_(optimizer.state[name])
             optimizer.state[name] = tensor
-        engine.clock[:, slot] = 0, 0, 0 if engine.settings.stop else NEVER, 0
+        engine.clock[:, index] = 0, 0, 0 if engine.settings.stop else NEVER, 0
 
-    def aim(self, step: int, until: int) -> None:
+    def set_target(self, step: int, until: int) -> None:
         """The run stands at `step` and shall go towards `until`, while its rate stays the same."""
         schedule = self.engine.settings.schedule
-        self.engine.clock[:2, self.slot] = step, min(until, schedule.constant_until(step))
-        self.engine.lr[self.slot] = schedule.rate(step)
+        self.engine.clock[:2, self.index] = step, min(until, schedule.constant_until(step))
+        self.engine.lr[self.index] = schedule.rate(step)
 
-    def found(self) -> tuple[int, str]:
+    def reached(self) -> tuple[int, str]:
         """Where the run stands, and what stopped it there: an Engine's answer."""
-        step, _, _, word = self.engine.clock[:, self.slot].tolist()
+        step, _, _, word = self.engine.clock[:, self.index].tolist()
         self._optimizer.t = step
-        self.engine.clock[1, self.slot] = step  # at rest until it is aimed again
+        self.engine.clock[1, self.index] = step  # at rest until it is aimed again
         return step, WORDS[word]
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
         """See engines.py. With stop=False the steps to `until` are taken whatever their max Δ, but not yet."""
         if stop is False:
-            self.engine.clock[2, self.slot] = until
+            self.engine.clock[2, self.index] = until
             return step, ""
-        self.aim(step, until)
+        self.set_target(step, until)
         self.engine.run(until - step)
-        return self.found()
+        return self.reached()
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Gives the slot back; what stands in it stays as it is until the next run comes."""
-        self.engine.clock[1, self.slot] = self.engine.clock[0, self.slot]
-        self.engine.free.append(self.slot)
+        self.engine.clock[1, self.index] = self.engine.clock[0, self.index]
+        self.engine.free.append(self.index)
 
 
 @contextmanager

@@ -1,7 +1,9 @@
-"""Runs that share one engine: each goes from event to event of its own, all by the same steps.
+"""Runs that share one batch engine. Each run has its own events; all runs take the same steps.
 
-A burst of steps is followed by a look at every run: one that has reached an event is measured, one that has ended leaves,
-and the next that waits takes its place.
+The scheduler lets the engine take a burst of steps and then visits every run. A run that has reached an event is
+measured. A run that has ended gives its slot back, and a waiting run takes it.
+
+Source: none, bookkeeping only.
 """
 
 from __future__ import annotations
@@ -9,71 +11,76 @@ from __future__ import annotations
 from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
-from jamtools.engines.batch.engine import BatchEngine, Seat
+from jamtools.engines.batch.engine import BatchEngine, Slot
 
-#: A burst of steps takes about this many seconds: as often the main thread can look, tell and be interrupted.
-BURST = 0.2
+#: Seconds that a burst of steps should take. The main thread can report progress or be interrupted once per burst.
+BURST_SECONDS = 0.2
 
 
-class Member(Protocol):
-    """A run under way, as its company sees it."""
+class ScheduledRun(Protocol):
+    """A run in progress, as the scheduler sees it."""
 
     step: int
-    seat: Seat | None
+    slot: Slot | None
 
-    def heading(self) -> int | None:
-        """The step of its next event, after what is due now is done; None once it has ended."""
+    def next_event(self) -> int | None:
+        """Does what is due at the present step; returns the step of the next event, None if the run has ended."""
 
-    def arrive(self, reached: int, outcome: str) -> bool:
-        """It stands at `reached`, stopped by `outcome` if that is not empty; False if it ends there."""
-
-
-M = TypeVar("M", bound=Member)
+    def resume_from(self, reached: int, outcome: str) -> bool:
+        """The engine stands at step `reached`, stopped by `outcome` if that is not empty; False if the run ends there."""
 
 
-class Company(Generic[M]):
-    """The members of one engine."""
+R = TypeVar("R", bound=ScheduledRun)
+
+
+class BatchScheduler(Generic[R]):
+    """The runs that hold a slot of one engine, by number."""
 
     def __init__(self, engine: BatchEngine) -> None:
         self.engine = engine
-        self.members: dict[int, M] = {}
+        self.runs: dict[int, R] = {}
         self._burst = 1
 
     @property
     def full(self) -> bool:
+        """Whether every slot is taken."""
         return not self.engine.free
 
-    def join(self, i: int, member: M) -> None:
-        """Member i, seated at the engine."""
-        self.members[i] = member
+    def add(self, i: int, run: R) -> None:
+        """Adds run i, which holds a slot of the engine."""
+        self.runs[i] = run
 
-    def leave(self, i: int) -> None:
-        """Its place is free; its theta is the slot's, and another's from the next `join` on."""
-        seat = self.members.pop(i).seat
-        assert seat is not None
-        seat.leave()
+    def remove(self, i: int) -> None:
+        """Frees the slot of run i. The run's theta is a view of the slot: the next run that takes it overwrites theta."""
+        slot = self.runs.pop(i).slot
+        assert slot is not None
+        slot.release()
 
-    def go_on(self) -> list[int]:
-        """A burst of steps; the members that ended."""
-        ended = [i for i, member in self.members.items() if not _aimed(member)]
+    def advance(self) -> list[int]:
+        """Takes one burst of steps; returns the numbers of the runs that ended."""
+        ended = [i for i, run in self.runs.items() if not _set_next_target(run)]
         started = monotonic()
         taken = self.engine.run(self._burst)
-        self._burst = paced(self._burst, taken, monotonic() - started)
-        for i, member in self.members.items():
-            if i not in ended and member.seat and not member.arrive(*member.seat.found()):
+        self._burst = next_burst(self._burst, taken, monotonic() - started)
+        for i, run in self.runs.items():
+            if i not in ended and run.slot and not run.resume_from(*run.slot.reached()):
                 ended.append(i)
         return ended
 
 
-def _aimed(member: Member) -> bool:
-    until = member.heading()
-    if until is not None and member.seat:
-        member.seat.aim(member.step, until)
+def _set_next_target(run: ScheduledRun) -> bool:
+    """Sends the run's slot to its next event; False if the run has ended."""
+    until = run.next_event()
+    if until is not None and run.slot:
+        run.slot.set_target(run.step, until)
     return until is not None
 
 
-def paced(burst: int, taken: int, seconds: float, aim: float = BURST) -> int:
-    """The length of the next burst, after one of `taken` steps in so many seconds."""
-    if taken == burst and seconds < aim / 2:
+def next_burst(burst: int, taken: int, seconds: float, target: float = BURST_SECONDS) -> int:
+    """Steps of the next burst, after a burst of `burst` steps of which `taken` were taken in `seconds` seconds.
+
+    The length doubles or halves until a burst takes between half and twice `target` seconds.
+    """
+    if taken == burst and seconds < target / 2:
         return burst * 2
-    return max(1, burst // 2) if seconds > 2 * aim else burst
+    return max(1, burst // 2) if seconds > 2 * target else burst

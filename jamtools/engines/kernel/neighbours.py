@@ -20,7 +20,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from jamtools.engines.kernel.tiles import Sizes, T, piece
+from jamtools.engines.kernel.tiles import TILE_SIZE, Sizes, piece
 from jamtools.records import Array
 
 #: These keep a symbol of their own (a piece may not, see tiles.py): with no freedom in their sums they give the same bytes
@@ -136,9 +136,9 @@ def reaches(sizes: Sizes, a: Array, reach: Array) -> None:
         r[:] = 0.0
         for i in range(sizes[j]):
             aji = a[j, i]
-            for k in range(T):
+            for k in range(TILE_SIZE):
                 r[k] += aji[k] * aji[k]
-        for k in range(T):
+        for k in range(TILE_SIZE):
             r[k] = math.sqrt(r[k])
 
 
@@ -155,7 +155,7 @@ def judge_tile(tile: int, inside: int, near: Any, look: Any, tally: Array) -> No
         s = pull[L]
         for j in range(L):
             s += pull[j] * entering[tile, j, k]
-        key[order[tile * T + k]] = -fresh[tile, k] / s if s > 0.0 else -fresh[tile, k]
+        key[order[tile * TILE_SIZE + k]] = -fresh[tile, k] / s if s > 0.0 else -fresh[tile, k]
         if fresh[tile, k] > 0.0 and not awake[tile]:
             tally[1] += 1.0
         went = abs(fresh[tile, k] - gap[tile, k])
@@ -175,7 +175,7 @@ def settle(sizes: Sizes, theta: Array, tally: Array, near: Any, look: Any) -> No
     count[AGE] += 1.0
     count[SAVED] += asleep
     # one tile is begun by whatever is active
-    count[EXCESS] += max(0.0, tiles - asleep - math.ceil(active / T) - 1.0)
+    count[EXCESS] += max(0.0, tiles - asleep - math.ceil(active / TILE_SIZE) - 1.0)
     if count[SORTS] > 0.0:
         make_list(sizes, theta, near, look)
         went = 0.0
@@ -198,18 +198,18 @@ def make_list(sizes: Sizes, theta: Array, near: Any, look: Any) -> None:
     L, P = len(sizes) - 1, len(order)
     # gaps and norms move with their patterns: through arrays in the patterns' own order
     for p in range(P):
-        own_gap[order[p]] = fresh[p // T, p % T]
+        own_gap[order[p]] = fresh[p // TILE_SIZE, p % TILE_SIZE]
         for j in range(L):
-            own_norm[order[p], j] = entering[p // T, j, p % T]
+            own_norm[order[p], j] = entering[p // TILE_SIZE, j, p % TILE_SIZE]
     by_key(key, order, classes, ends)
     for tile in range(len(margin)):
         margin[tile] = np.inf
         for j in range(L):
             reach[tile, j] = 0.0
     for p in range(P):
-        tile = p // T
+        tile = p // TILE_SIZE
         q = order[p]
-        gap[tile, p % T] = own_gap[q]
+        gap[tile, p % TILE_SIZE] = own_gap[q]
         margin[tile] = min(margin[tile], -own_gap[q])
         for j in range(L):
             reach[tile, j] = max(reach[tile, j], own_norm[q, j])
@@ -253,4 +253,4 @@ def gather(rows: Array, order: Sizes, tiles: Array) -> None:
     for p in range(len(order)):
         row = rows[order[p]]
         for i in range(len(row)):
-            tiles[p // T, i, p % T] = row[i]
+            tiles[p // TILE_SIZE, i, p % TILE_SIZE] = row[i]

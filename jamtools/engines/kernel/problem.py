@@ -25,19 +25,19 @@ class Patterns:
 
     def __init__(self, x: Array, y: Array) -> None:
         self.x, self.y = x, y
-        self.count = -(-len(x) // tiles.T)
-        self.X, self.Y = (np.zeros((self.count, rows.shape[1], tiles.T)) for rows in (x, y))
+        self.count = -(-len(x) // tiles.TILE_SIZE)
+        self.X, self.Y = (np.zeros((self.count, rows.shape[1], tiles.TILE_SIZE)) for rows in (x, y))
 
     def gather(self, order: Indices) -> None:
         """The tiles in a new order of the patterns."""
-        lines = self.count * tiles.T
+        lines = self.count * tiles.TILE_SIZE
         for rows, cut in ((self.x, self.X), (self.y, self.Y)):
             padded = np.zeros((lines, rows.shape[1]))
             padded[: len(rows)] = rows[order]
-            cut[:] = padded.reshape(self.count, tiles.T, -1).transpose(0, 2, 1)
+            cut[:] = padded.reshape(self.count, tiles.TILE_SIZE, -1).transpose(0, 2, 1)
 
 
-class NearbyList:
+class NeighbourList:
     """The patterns in the order in which they may cross Δ = 0, and what bounds how far each can have gone since.
 
     estimated: trust the drifts it sees instead of the bound. The arrays are the kernel's; see kernel.run.
@@ -46,9 +46,9 @@ class NearbyList:
     NAMES = "order", "margin", "reach", "gap", "norms", "reference", "count"
 
     def __init__(self, P: int, sizes: Indices, theta: Array, estimated: bool) -> None:
-        n, L = -(-P // tiles.T), len(sizes) - 1
+        n, L = -(-P // tiles.TILE_SIZE), len(sizes) - 1
         margin = np.full(n, -np.inf)  # nothing is known yet: all are awake
-        gap = np.full((n, tiles.T), tiles.LOWEST)
+        gap = np.full((n, tiles.TILE_SIZE), tiles.LOWEST)
         count = np.zeros(neighbours.ASLEEP + 1)
         count[neighbours.PATIENCE] = count[neighbours.FACTOR] = 1.0
         count[neighbours.ESTIMATED] = estimated
@@ -56,7 +56,7 @@ class NearbyList:
             np.arange(P), margin, np.zeros((n, L)), gap, np.zeros((3, L)), theta.copy(), count
         )  # fmt: skip
         self.step = (
-            np.ones(n, np.bool_), np.zeros(L + 1), np.zeros((n, tiles.T)), np.zeros((n, L, tiles.T)),
+            np.ones(n, np.bool_), np.zeros(L + 1), np.zeros((n, tiles.TILE_SIZE)), np.zeros((n, L, tiles.TILE_SIZE)),
             np.zeros(P), np.zeros(P), np.zeros((P, L)), np.zeros(P, np.int64), np.zeros(neighbours.CLASSES + 1, np.int64),
             np.zeros((sizes.max(),) * 2), np.zeros((sizes.max(),) * 2),
         )  # fmt: skip
@@ -95,7 +95,7 @@ class NearbyList:
             array[...] = state[name]
 
 
-class Call:
+class KernelProblem:
     """The kernel with all that stays the same from step to step. One thread at a time, but for `gradient`'s own."""
 
     def __init__(
@@ -108,26 +108,26 @@ class Call:
         )
         self.curvature = curvature
         self.patterns = Patterns(x, y)
-        self.near = NearbyList(len(x), self.sizes, theta, estimated)
-        self.patterns.gather(self.near.order)
+        self.neighbours = NeighbourList(len(x), self.sizes, theta, estimated)
+        self.patterns.gather(self.neighbours.order)
         self.problem = (
             self.sizes, RHO[arch.activation], kind, loss.epsilon, curvature, x, y, self.patterns.X, self.patterns.Y,
         )  # fmt: skip
-        self.chunks = -(-self.patterns.count // step.CHUNK)
+        self.chunks = -(-self.patterns.count // step.TILES_PER_CHUNK)
         self.parts = np.zeros((self.chunks, arch.n_parameters))
         self.tally = np.zeros((self.chunks, 3))
         self.work = [self._workspace()]
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Goes on with a list that was kept."""
-        self.near.restore(state)
-        self.patterns.gather(self.near.order)
+        self.neighbours.restore(state)
+        self.patterns.gather(self.neighbours.order)
 
     def _workspace(self) -> tuple[np.ndarray, ...]:
         L, C, widest = len(self.sizes) - 1, self.sizes[-1], self.sizes.max()
         shapes = (L + 1, widest), (L, widest), (C,), (C,), (2, widest), ()
-        scratch = (np.zeros((*shape, tiles.T)) for shape in shapes)
-        return (*scratch, np.zeros(tiles.T, np.int64), np.zeros(widest))
+        scratch = (np.zeros((*shape, tiles.TILE_SIZE)) for shape in shapes)
+        return (*scratch, np.zeros(tiles.TILE_SIZE, np.int64), np.zeros(widest))
 
     def _run(
         self, task: int, theta: Array, thread: int = 0, threads: int = 1, **adam: Any
@@ -144,7 +144,7 @@ class Call:
         } | adam
         return step.run(
             task, theta, now["m"], now["v"], now["t"], now["lr"], now["steps"], now["stop"], now["most"], thread, threads,
-            *self.problem, self.work[thread], self.parts, self.tally, self.near.arrays, self.near.step,
+            *self.problem, self.work[thread], self.parts, self.tally, self.neighbours.arrays, self.neighbours.step,
         )  # fmt: skip
 
     def adam_steps(
@@ -185,7 +185,7 @@ class Call:
     def value_and_gradient(self, theta: Array) -> tuple[float, Array]:
         """L and ∇L [Ñ] of the hinge loss with one output; tiles asleep are satisfied, and add nothing to either."""
         self.share(theta)
-        gaps = self.near.step[2][self.near.step[0]]
+        gaps = self.neighbours.step[2][self.neighbours.step[0]]
         value = 0.5 * self.curvature * float(np.square(gaps.clip(min=0)).sum())
         self.settle(theta)
         return value, self.gradient().copy()

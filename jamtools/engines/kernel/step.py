@@ -21,8 +21,8 @@ from jamtools.engines.kernel.tiles import (
     FAST,
     HINGE,
     LOWEST,
+    TILE_SIZE,
     Sizes,
-    T,
     backward,
     forward,
     loss_signal,
@@ -32,9 +32,9 @@ from jamtools.records import Array
 
 #: The SHA-256 of tiles.py and near.py, beginning. Who changes these writes the new one here, and so makes the cache anew; a
 #: test holds it.
-PIECES = "b91bbc1ba20bf12b"
+PIECES = "43e13bfa48bef02b"
 
-CHUNK = 16
+TILES_PER_CHUNK = 16
 
 #: In place of the largest Δ, where a step was not begun; neither satisfied nor diverged.
 UNKNOWN = 1.0
@@ -79,7 +79,7 @@ def chunk_gradient(
                 continue
             a[0, : sizes[0]] = X[tile]
             forward(theta, sizes, rho, a, scratch, bits)
-            inside, gap = min(T, P - tile * T), fresh[tile]
+            inside, gap = min(TILE_SIZE, P - tile * TILE_SIZE), fresh[tile]
             loss_signal(kind, epsilon, curvature, a[L], Y[tile], inside, signal, gap)
             for k in range(inside):
                 if gap[k] > top or gap[k] != gap[k]:
@@ -90,7 +90,7 @@ def chunk_gradient(
                 reaches(sizes, a, entering[tile])
                 judge_tile(tile, inside, near, look, tally)
         whole = n_active > FULL
-        if whole or n_kept + n_active > T or (tile >= tiles and n_kept > 0):
+        if whole or n_kept + n_active > TILE_SIZE or (tile >= tiles and n_kept > 0):
             # one call for all three, since it is compiled into each place where it stands
             gathered[:, n_kept:] = 0.0
             backward(

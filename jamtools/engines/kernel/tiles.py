@@ -18,7 +18,7 @@ from jamtools.records import Array
 
 Sizes = NDArray[np.int64]
 
-T = 64
+TILE_SIZE = 64
 
 RELU, TANH, LINEAR = 0, 1, 2
 
@@ -48,7 +48,7 @@ def affine(W: Array, b: Array, a: Array, z: Array) -> None:
     o = 0
     while o + 4 <= n_out:
         z0, z1, z2, z3 = z[o], z[o + 1], z[o + 2], z[o + 3]
-        for k in range(T):
+        for k in range(TILE_SIZE):
             z0[k] = b[o]
             z1[k] = b[o + 1]
             z2[k] = b[o + 2]
@@ -60,7 +60,7 @@ def affine(W: Array, b: Array, a: Array, z: Array) -> None:
             q0, q1, q2, q3 = W[o + 1, i], W[o + 1, i + 1], W[o + 1, i + 2], W[o + 1, i + 3]
             r0, r1, r2, r3 = W[o + 2, i], W[o + 2, i + 1], W[o + 2, i + 2], W[o + 2, i + 3]
             s0, s1, s2, s3 = W[o + 3, i], W[o + 3, i + 1], W[o + 3, i + 2], W[o + 3, i + 3]
-            for k in range(T):
+            for k in range(TILE_SIZE):
                 u, v, w, x = a0[k], a1[k], a2[k], a3[k]
                 z0[k] += p0 * u + p1 * v + p2 * w + p3 * x
                 z1[k] += q0 * u + q1 * v + q2 * w + q3 * x
@@ -70,7 +70,7 @@ def affine(W: Array, b: Array, a: Array, z: Array) -> None:
         while i < n_in:
             w0, w1, w2, w3 = W[o, i], W[o + 1, i], W[o + 2, i], W[o + 3, i]
             ai = a[i]
-            for k in range(T):
+            for k in range(TILE_SIZE):
                 z0[k] += w0 * ai[k]
                 z1[k] += w1 * ai[k]
                 z2[k] += w2 * ai[k]
@@ -79,12 +79,12 @@ def affine(W: Array, b: Array, a: Array, z: Array) -> None:
         o += 4
     while o < n_out:
         z0 = z[o]
-        for k in range(T):
+        for k in range(TILE_SIZE):
             z0[k] = b[o]
         for i in range(n_in):
             w0 = W[o, i]
             ai = a[i]
-            for k in range(T):
+            for k in range(TILE_SIZE):
                 z0[k] += w0 * ai[k]
         o += 1
 
@@ -100,7 +100,7 @@ def outer(beta: Array, a: Array, gW: Array, gb: Array) -> None:
         while i + 4 <= n_in:
             a0, a1, a2, a3 = a[i], a[i + 1], a[i + 2], a[i + 3]
             s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = 0.0
-            for k in range(T):
+            for k in range(TILE_SIZE):
                 v, w = b0[k], b1[k]
                 s0 += v * a0[k]
                 s1 += v * a1[k]
@@ -122,7 +122,7 @@ def outer(beta: Array, a: Array, gW: Array, gb: Array) -> None:
         while i < n_in:
             ai = a[i]
             s = t = 0.0
-            for k in range(T):
+            for k in range(TILE_SIZE):
                 s += b0[k] * ai[k]
                 t += b1[k] * ai[k]
             gW[o, i] += s
@@ -134,13 +134,13 @@ def outer(beta: Array, a: Array, gW: Array, gb: Array) -> None:
         for i in range(n_in):
             ai = a[i]
             s = 0.0
-            for k in range(T):
+            for k in range(TILE_SIZE):
                 s += b0[k] * ai[k]
             gW[o, i] += s
     for o in range(n_out):
         bo = beta[o]
         s = 0.0
-        for k in range(T):
+        for k in range(TILE_SIZE):
             s += bo[k]
         gb[o] += s
 
@@ -149,13 +149,13 @@ def outer(beta: Array, a: Array, gW: Array, gb: Array) -> None:
 def tanh(z: Array, scratch: Array, bits: NDArray[np.int64]) -> None:
     """z [T] ← tanh z, to a few units in the last place: em1/(em1 + 2) with em1 = e^{2|z|} - 1 = 2^k p(r) + 2^k - 1."""
     power = bits.view(np.float64)
-    for k in range(T):
+    for k in range(TILE_SIZE):
         y = 2 * abs(z[k])
         y = 44.0 if y > 44.0 else y
         n = math.floor(y * LOG2E + 0.5)
         scratch[k] = (y - n * LN2_HIGH) - n * LN2_LOW
         bits[k] = (np.int64(n) + 1023) << 52
-    for k in range(T):
+    for k in range(TILE_SIZE):
         r = scratch[k]
         p = INVERSE_FACTORIALS[0]
         for c in INVERSE_FACTORIALS[1:]:
@@ -172,7 +172,7 @@ def activate(rho: int, z: Array, scratch: Array, bits: NDArray[np.int64]) -> Non
     for i in range(z.shape[0]):
         zi = z[i]
         if rho == RELU:
-            for k in range(T):
+            for k in range(TILE_SIZE):
                 # a NaN is not below zero and stays
                 zi[k] = 0.0 if zi[k] < 0.0 else zi[k]
         elif rho == TANH:
@@ -185,10 +185,10 @@ def slope(rho: int, a: Array, beta: Array) -> None:
     for i in range(beta.shape[0]):
         ai, bi = a[i], beta[i]
         if rho == RELU:
-            for k in range(T):
+            for k in range(TILE_SIZE):
                 bi[k] = bi[k] if ai[k] > 0.0 else 0.0
         elif rho == TANH:
-            for k in range(T):
+            for k in range(TILE_SIZE):
                 bi[k] *= 1.0 - ai[k] * ai[k]
 
 

@@ -160,13 +160,13 @@ def test_a_step_stands_still_to_the_last_bit():
     job = Job(data, arch, 0)
     engine = batch_engine(job, settings, BATCH)
     training = Training(job, settings, BATCH, batch=engine)
-    training.seat.aim(0, 5000)
+    training.slot.set_target(0, 5000)
     engine.run(5000)
     step = engine.clock[0, 0]
     before = engine.rows.clone()
     engine.run(100)
     assert 0 < step < 5000
-    assert training.seat.found() == (step, "satisfied")
+    assert training.slot.reached() == (step, "satisfied")
     assert torch.equal(engine.rows, before)
 
 
@@ -224,8 +224,8 @@ def test_a_call_stopped_again_and_again_ends_with_the_same_runs(tmp_path, monkey
     """Five runs on four slots: some under way, some waiting, some finished when it is stopped."""
     from jamtools.io.checkpoint import Stopped
 
-    monkeypatch.setattr("jamtools.training.ensemble.BURST", 0.02)
-    monkeypatch.setattr("jamtools.engines.batch.scheduler.paced", lambda burst, taken, seconds: 150)
+    monkeypatch.setattr("jamtools.training.ensemble.BURST_SECONDS", 0.02)
+    monkeypatch.setattr("jamtools.engines.batch.scheduler.next_burst", lambda burst, taken, seconds: 150)
     data = oracle.dataset(60, 5)
     settings = with_options(Settings(), steps=1500, stop=False, measurements=5)
     call = [Job(data, ARCH, seed) for seed in range(5)], settings, BATCH
@@ -300,9 +300,9 @@ def test_a_captured_step_is_the_step_itself(options):
         training = Training(job, settings, CARD, batch=engine)
         if direct:
             engine._graphs = None
-        training.seat.aim(0, 57)
+        training.slot.set_target(0, 57)
         engine.run(57)
-        assert training.seat.found() == (57, "")
+        assert training.slot.reached() == (57, "")
         rows.append(engine.rows.cpu())
     assert torch.equal(*rows)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jamtools.engines import compiled_engine
 from jamtools.engines.kernel import neighbours, tiles
-from jamtools.engines.kernel.problem import Call
+from jamtools.engines.kernel.problem import KernelProblem
 from jamtools.errors import CheckError, InputError
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
@@ -33,8 +33,8 @@ def gaps(arch, theta, x, y):
 
 def listed(arch, theta, x, y):
     """A call whose list was made at theta."""
-    call = Call(x.numpy(), y.numpy(), arch, Loss("hinge", 0.5, len(x), arch.outputs), theta)
-    call.near.demand()
+    call = KernelProblem(x.numpy(), y.numpy(), arch, Loss("hinge", 0.5, len(x), arch.outputs), theta)
+    call.neighbours.demand()
     call.share(theta)
     call.settle(theta)
     return call
@@ -43,11 +43,11 @@ def listed(arch, theta, x, y):
 def drifts(call, theta):
     """Per pattern, in the set's own order: the bound of how far Δ can have gone, by a formula of its own."""
     call.share(theta)
-    order, _, reach, *_ = call.near.arrays
-    pull = call.near.step[1]
+    order, _, reach, *_ = call.neighbours.arrays
+    pull = call.neighbours.step[1]
     per_tile = reach @ pull[:-1] + pull[-1]
     bound = np.empty(len(order))
-    bound[order] = np.repeat(per_tile, tiles.T)[: len(order)]
+    bound[order] = np.repeat(per_tile, tiles.TILE_SIZE)[: len(order)]
     return bound
 
 
@@ -106,11 +106,11 @@ def test_a_list_orders_all_patterns_the_unsatisfied_first(P):
     x, y = oracle.sphere(P, 5)
     theta = 2 * initial_parameters(arch, "orthogonal", 1)
     call = listed(arch, theta, x, y)
-    assert sorted(call.near.order) == list(range(P))
-    delta = gaps(arch, theta, x, y)[call.near.order]
+    assert sorted(call.neighbours.order) == list(range(P))
+    delta = gaps(arch, theta, x, y)[call.neighbours.order]
     count = (delta > 0).sum()
     assert (delta[:count] > 0).all()
-    listed_gaps = call.near.arrays[3].ravel()[:P]
+    listed_gaps = call.neighbours.arrays[3].ravel()[:P]
     assert np.abs(listed_gaps - delta).max() < 1e-13 * max(1, np.abs(delta).max())
 
 
@@ -130,7 +130,7 @@ def to_its_end(training):
 def test_patterns_far_from_the_margin_are_left_alone_and_the_steps_stay_the_same():
     """The same trajectory as the torch path's, but for round-off; and the list did rest."""
     training = to_its_end(settled(1500))
-    count = training._engine.call.near.arrays[-1]
+    count = training._engine.call.neighbours.arrays[-1]
     assert count[neighbours.SORTED] > 0
     assert count[neighbours.MISSED] == 0
     other = settled(1500)
@@ -141,7 +141,7 @@ def test_patterns_far_from_the_margin_are_left_alone_and_the_steps_stay_the_same
 
 def asleep_at_the_end(training):
     training._engine.call.share(training.theta.numpy())
-    return (~training._engine.call.near.step[0]).sum()
+    return (~training._engine.call.neighbours.step[0]).sum()
 
 
 def test_in_the_satisfied_phase_almost_nothing_is_looked_at():
@@ -154,7 +154,7 @@ def test_in_the_satisfied_phase_almost_nothing_is_looked_at():
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_run_goes_on_to_the_same_bytes_with_its_list(neighbour_list, shared, monkeypatch):
     if shared:
-        monkeypatch.setattr(compiled_engine, "SHARED", 0)
+        monkeypatch.setattr(compiled_engine, "THREADING_MIN_MULTIPLICATIONS", 0)
     whole = to_its_end(settled(3000, neighbour_list=neighbour_list))
     first = settled(3000, neighbour_list=neighbour_list)
     while first.step < 1500:
@@ -171,7 +171,7 @@ def test_a_run_goes_on_to_the_same_bytes_with_its_list(neighbour_list, shared, m
 def test_the_estimated_list_looks_at_less_and_counts_what_it_misses():
     exact = to_its_end(settled(4000))
     estimated = to_its_end(settled(4000, neighbour_list=True))
-    ours, theirs = (t._engine.call.near.arrays[-1] for t in (estimated, exact))
+    ours, theirs = (t._engine.call.neighbours.arrays[-1] for t in (estimated, exact))
     assert ours[neighbours.FACTOR] < theirs[neighbours.FACTOR] == 1.0
     assert estimated.record().info["n_missed_crossings"] == ours[neighbours.MISSED]
     assert exact.record().info["n_missed_crossings"] == 0
@@ -182,7 +182,7 @@ def crossed(estimated):
     training = settled(2000, neighbour_list=estimated)
     while training.step < 1500:
         training.go_on()
-    held = training._engine.call.near
+    held = training._engine.call.neighbours
     held.demand()
     training._engine.advance(training.step, training.step + 1)
     held.arrays[-1][neighbours.FACTOR] = 1e-8
@@ -208,7 +208,7 @@ def test_satisfied_is_said_after_a_look_at_every_pattern():
     while training.step < 500:
         training.go_on()
     training._engine.advance(training.step, training.step + 1)
-    training._engine.call.near.arrays[1][:] = np.inf  # every tile is said to be far away
+    training._engine.call.neighbours.arrays[1][:] = np.inf  # every tile is said to be far away
     unsatisfied = (gaps(training.job.arch, training.theta.numpy(), *pair(training)) > 0).sum()
     assert unsatisfied > 0
     reached, outcome = training._engine.advance(training.step, training.step + 1, stop=True)

@@ -11,7 +11,7 @@ import torch
 
 from jamtools.engines import compiled_engine
 from jamtools.engines.kernel import neighbours, step, tiles
-from jamtools.engines.kernel.problem import Call
+from jamtools.engines.kernel.problem import KernelProblem
 from jamtools.engines.optimizers import Adam
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
@@ -46,7 +46,7 @@ def problem(shape, activation, P, name="hinge", epsilon=0.5):
 
 
 def compiled(arch, theta, x, y, loss, threads=1):
-    call = Call(x.numpy(), y.numpy(), arch, loss, theta.numpy())
+    call = KernelProblem(x.numpy(), y.numpy(), arch, loss, theta.numpy())
     top = call.share(theta.numpy(), threads)
     return top, call.gradient()
 
@@ -86,15 +86,15 @@ def test_tanh_is_exact_to_four_units_in_the_last_place():
     z = np.concatenate(
         [np.linspace(-25, 25, 4001), np.geomspace(1e-300, 30, 4001), -np.geomspace(1e-18, 1e-3, 190)]
     )
-    z = z[: len(z) // tiles.T * tiles.T].reshape(-1, tiles.T)
+    z = z[: len(z) // tiles.TILE_SIZE * tiles.TILE_SIZE].reshape(-1, tiles.TILE_SIZE)
     ours = z.copy()
     for row in ours:
-        tiles.tanh(row, np.zeros(tiles.T), np.zeros(tiles.T, np.int64))
+        tiles.tanh(row, np.zeros(tiles.TILE_SIZE), np.zeros(tiles.TILE_SIZE, np.int64))
     exact = np.tanh(z)
     assert (np.abs(ours - exact) <= 4 * EPS * np.abs(exact)).all()
-    special = np.zeros(tiles.T)
+    special = np.zeros(tiles.TILE_SIZE)
     special[:3] = np.nan, np.inf, -np.inf
-    tiles.tanh(special, np.zeros(tiles.T), np.zeros(tiles.T, np.int64))
+    tiles.tanh(special, np.zeros(tiles.TILE_SIZE), np.zeros(tiles.TILE_SIZE, np.int64))
     assert np.isnan(special[0])
     assert special[1:3].tolist() == [1.0, -1.0]
 
@@ -109,7 +109,7 @@ def test_nan_is_seen_wherever_it_arises(activation, where):
 
 def test_adam_equals_torch_s_adam_step():
     arch, theta, x, y, loss = problem((5, 7, 3, 1), "relu", 50)
-    call = Call(x.numpy(), y.numpy(), arch, loss, theta.numpy())
+    call = KernelProblem(x.numpy(), y.numpy(), arch, loss, theta.numpy())
     ours, m, v = theta.numpy().copy(), np.zeros(len(theta)), np.zeros(len(theta))
     theirs = theta.clone()
     optimizer = Adam(theirs)
@@ -130,7 +130,9 @@ def test_the_gradient_s_bytes_do_not_depend_on_the_threads(threads):
 
 
 def test_a_run_s_bytes_do_not_depend_on_its_company_nor_on_the_threads(monkeypatch):
-    monkeypatch.setattr(compiled_engine, "SHARED", 0)  # even these small runs are worth several threads
+    monkeypatch.setattr(
+        compiled_engine, "THREADING_MIN_MULTIPLICATIONS", 0
+    )  # even these small runs are worth several threads
     data, arch = oracle.dataset(3000, 5), Architecture(5, 6, 2)
     settings = with_options(Settings(), steps=60, lr=1e-3)
     alone = train(data, arch, settings, seed=1)
@@ -154,9 +156,11 @@ def test_one_loop_and_shared_steps_give_the_same_bytes(options, activation, monk
     data, arch = oracle.dataset(1100, 5), Architecture(5, 7, 2, activation)
     settings = with_options(Settings(), steps=600, lr=3e-3, stop=False, **options)
     loop = train(data, arch, settings, seed=1)
-    monkeypatch.setattr(compiled_engine, "SHARED", 0)
+    monkeypatch.setattr(compiled_engine, "THREADING_MIN_MULTIPLICATIONS", 0)
     assert train(data, arch, settings, 1, Place(threads=2)).theta.tobytes() == loop.theta.tobytes()
-    monkeypatch.setattr(compiled_engine, "SHARED", 3 * arch.n_parameters * tiles.T * 12)  # now this, now that
+    monkeypatch.setattr(
+        compiled_engine, "THREADING_MIN_MULTIPLICATIONS", 3 * arch.n_parameters * tiles.TILE_SIZE * 12
+    )  # now this, now that
     assert train(data, arch, settings, 1, Place(threads=2)).theta.tobytes() == loop.theta.tobytes()
 
 
@@ -165,7 +169,7 @@ def test_the_length_of_a_burst_changes_nothing(monkeypatch):
     settings = with_options(Settings(), steps=300, lr=1e-3, every=77, measurements=5)
     whole = train(data, arch, settings, seed=0)
     training = Training(Job(data, arch, 0), settings, Place())
-    monkeypatch.setattr(ensemble, "BURST", 0.0)
+    monkeypatch.setattr(ensemble, "BURST_SECONDS", 0.0)
     while training.go_on():
         training._burst = 1 + training.step % 7
     assert training.record().theta.tobytes() == whole.theta.tobytes()
