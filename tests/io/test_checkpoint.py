@@ -16,7 +16,7 @@ import torch
 
 from jamtools.cli.common.options import duration
 from jamtools.errors import InputError, OutputError
-from jamtools.io import streams
+from jamtools.io import checkpoint
 from jamtools.io.artefact import Artefact
 from jamtools.io.checkpoint import Checkpoint, Stopped, pack, read, train_kept
 from jamtools.io.read import read_dataset
@@ -167,7 +167,7 @@ def test_a_full_disk_ends_no_run(tmp_path, monkeypatch):
         raise OutputError(f"{path}: no space left on device; nothing was written")
 
     call = call_of(300)
-    monkeypatch.setattr(streams, "write_file", full)
+    monkeypatch.setattr(checkpoint, "write_file", full)
     with pytest.warns(UserWarning, match="no space left .* the runs go on"):
         assert len(kept_call(tmp_path / "c", call, 10**9)) == 4
     with pytest.raises(OutputError), pytest.warns(UserWarning):
