@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from jamtools.exponents import powerlaw
+from jamtools.exponents.powerlaw import fit_power_law
 
 EXPONENTS = (-0.41, -0.2, 0.0, 0.2, 0.3, 0.42, 1.0)
 SIZES = (1_000, 10_000, 100_000)
@@ -117,8 +117,8 @@ class Case:
 
 def ours(case: Case, replica: int) -> tuple[float, float, float]:
     x, runs, cut = case.sample(replica)
-    found = powerlaw.fit(x, clusters=runs, lower_cut=cut, n_gof=0, n_bootstrap=100)
-    return found.exponent, *found.interval
+    fit = fit_power_law(x, clusters=runs, lower_cut=cut, n_gof=0, n_bootstrap=100)
+    return fit.exponent, *fit.interval
 
 
 def clauset(case: Case, replica: int) -> tuple[float, float, float]:

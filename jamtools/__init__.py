@@ -9,7 +9,7 @@ from jamtools.lazy import lazy_names
 
 if TYPE_CHECKING:
     from jamtools.errors import JamError as JamError
-    from jamtools.exponents.distributions import distributions as distributions
+    from jamtools.exponents.distributions import fit_distributions as fit_distributions
     from jamtools.hessian.assembly import Hessian as Hessian
     from jamtools.hessian.exact import spectrum_of as spectrum_of
     from jamtools.hessian.matrix_free import estimate as estimate
@@ -45,7 +45,7 @@ _OWNERS = {
     "estimate": "hessian.matrix_free",
     "certify": "minima.certificate",
     "verify": "minima.verification",
-    "distributions": "exponents.distributions",
+    "fit_distributions": "exponents.distributions",
     "read_dataset": "io.read",
     "read_runs": "io.read",
     "read_spectra": "io.read",

@@ -22,6 +22,10 @@ class Remedy(Enum):
     EXACT_SPECTRUM = "compute the exact spectrum of all parts, not their signs alone"
     CONVERT_ARRAYS = "convert it to float64"
     # data
+    KEEP_OFF_SPHERE = "pass sphere=False"
+    FEWER_COMPONENTS = "ask for fewer components"
+    FEWER_PATTERNS = "ask for fewer patterns"
+    LABEL_RULE = "pass labels='parity' for 0 and 1, or labels='classes' for class numbers"
     # network
     # linalg
     # engines
@@ -30,6 +34,7 @@ class Remedy(Enum):
     # minima
     # training
     # exponents
+    FINISH_DESCENT = "train the runs longer, finish them with the newton optimiser, or pass lower_cut"
     # transition
     # io
 

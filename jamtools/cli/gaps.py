@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,7 +19,11 @@ from jamtools.cli.common.options import (
     natural,
     not_negative,
 )
+from jamtools.cli.common.remedies import in_shell_words
 from jamtools.cli.common.session import Session
+
+if TYPE_CHECKING:
+    from jamtools.exponents.references import Reference
 
 NAME = "jam-gaps"
 app = new_app()
@@ -105,17 +109,20 @@ def gaps(
     table of them. With --values the exponent is t itself.
     """
     session = Session(NAME, output, quiet)
-    from jamtools.exponents import distributions as library
+    from jamtools.exponents.distributions import fit_distributions, fit_each_run
+    from jamtools.exponents.exponent import FitOptions, fit_exponent
+    from jamtools.exponents.samples import Sample
     from jamtools.io.read import read_ensemble, read_numbers
 
-    options = library.Options(order=order, share=share, level=level, lower_cut=lower_cut, seed=seed)
+    options = FitOptions(order=order, share=share, level=level, lower_cut=lower_cut, seed=seed)
     if values is not None:
         if files:
             raise typer.BadParameter("got --values and run files, expected one of them")
         if where or per_run:
             raise typer.BadParameter("got --values with --where or --per-run, which are for runs")
-        sample = library.Sample(read_numbers(values), None)
-        record = {"kind": "exponent", **library.exponent(sample, options, known=_references(kind))}
+        sample = Sample(read_numbers(values), None)
+        fitted = fit_exponent(sample, options, references=_references(kind))
+        record = {"kind": "exponent", **fitted.as_dict()}
         session.write_json([record])
         _tell(session, {"x^t": record})
         return
@@ -124,7 +131,8 @@ def gaps(
     members = _fulfilling(where, read_ensemble(files)[0], session)
     runs = [member.run for member in members]
     if per_run:
-        records = list(library.of_each(runs, options, [member.name for member in members]))
+        names = [member.name for member in members]
+        records = [fits.as_dict(in_shell_words) for fits in fit_each_run(runs, options, names)]
         session.write_json(records)
         _tell(
             session,
@@ -132,7 +140,7 @@ def gaps(
             quietly=True,
         )
         return
-    record = library.distributions(runs, options)
+    record = fit_distributions(runs, options).as_dict(in_shell_words)
     session.write_json([record])
     if record["n_repeated"]:
         session.note(f"{record['n_repeated']} of the runs are there more than once and count once")
@@ -141,13 +149,13 @@ def gaps(
     _tell_bounds(session, record["bounds"])
 
 
-def _references(kind: str | None) -> list[Any]:
-    """Of x^t: θ, or -γ."""
-    from jamtools.exponents import references
+def _references(kind: str | None) -> list[Reference]:
+    """The known values of t in x^t: those of θ, or those of γ with their sign turned."""
+    from jamtools.exponents.references import GAMMA_REFERENCES, THETA_REFERENCES, Reference
 
     if kind == "gamma":
-        return [references.Reference(f"-γ, {one.name}", -one.value) for one in references.GAMMA]
-    return list(references.THETA)
+        return [Reference(f"-γ, {known.name}", -known.value) for known in GAMMA_REFERENCES]
+    return list(THETA_REFERENCES)
 
 
 def _fulfilling(where: str | None, members: list[Any], session: Session) -> list[Any]:

@@ -1,35 +1,34 @@
-"""The distributions of overlaps and of gaps near the transition, and their exponents, with what they say.
+"""The distributions of overlaps and of gaps near the transition, their exponents, and the bounds of stability.
 
     overlaps    z = Δ/√L > 0 of the runs with N_Δ > 0          P₊(z) ~ z^θ
     gaps        x = -Δ > 0 of all runs                          P₋(x) ~ x^-γ
 
-pooled over runs (samples.py), fitted by powerlaw.py, held against known values by judgement.py; γ of several N by
-finitesize.py.
+Both are pooled over runs (samples.py), fitted (powerlaw.py) and compared with known values (references.py). Where the runs
+have several N, γ is also fitted at each N and extrapolated to N → ∞ (finite_size.py).
 
-Stability against excitations that extend asks for γ ≥ 1/(2 + θ), which mean field saturates; against local ones, whose
-forces have an exponent of their own, for γ ≥ (1 − θ)/2. Source: arXiv:1809.09349, section IV, fig. 8; Lerner, Düring,
-Wyart, Soft Matter 9, 8252 (2013).
+Stability against extended excitations requires γ ≥ 1/(2 + θ), which mean field saturates. Stability against local ones
+requires γ ≥ (1 − θ)/2, with θ the exponent of their own forces.
+
+Source: arXiv:1809.09349, section IV, fig. 8; Lerner, Düring, Wyart, Soft Matter 9, 8252 (2013).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from jamtools.errors import InputError
-from jamtools.exponents import finite_size, powerlaw, references
-from jamtools.exponents.samples import Sample, gaps, overlaps
-from jamtools.exponents.tilted import MIN_VALUES
-from jamtools.records import Array, Run
+from jamtools.errors import InputError, JamError
+from jamtools.exponents.exponent import FitOptions, FittedExponent, RefusedExponent, fit_or_refuse
+from jamtools.exponents.finite_size import SizeDependence, SizeFit, size_dependence
+from jamtools.exponents.references import GAMMA_REFERENCES, THETA_REFERENCES
+from jamtools.exponents.samples import pool_gaps, pool_overlaps
+from jamtools.records import Run
 
-INTERVALS = ("interval", "profile_interval", "bootstrap_interval", "reach")
-
-#: Of a run, in the record that is its own.
-OF_RUN = (
+#: The fields of a run that its own record repeats.
+RUN_RECORD_FIELDS = (
     "seed",
     "d",
     "width",
@@ -41,74 +40,162 @@ OF_RUN = (
     "n_unsatisfied",
 )
 
+#: The fields of the runs whose distinct values a record lists.
+ENSEMBLE_FIELDS = ("depth", "width", "P", "activation", "n_effective_expected")
+
+ExponentResult = FittedExponent | RefusedExponent
+
 
 @dataclass(frozen=True)
-class Options:
-    """How to fit: as `powerlaw.fit`; a lower cut of None is chosen from the runs."""
+class ExtendedBound:
+    """γ against the bound 1/(2 + θ): its value and interval, and whether γ may lie above it, and on it."""
 
-    order: int | None = None
-    share: float | None = None
-    level: float = 0.95
-    lower_cut: float | None = None
-    seed: int = 0
+    gamma_at_least: float
+    interval: tuple[float, float]
+    kept: bool
+    saturated: bool
 
 
-def distributions(runs: Sequence[Run], options: Options) -> dict[str, Any]:
-    """θ and γ with their intervals, tests and verdicts, histograms and fitted curves, as one JSON-able object.
+@dataclass(frozen=True)
+class LocalBound:
+    """γ against the bound (1 − θ)/2: its value and interval, and whether γ may lie above it."""
 
-    A distribution with too few values is reported as {"refused": why, "exponent": None, …}.
-    A run that is given twice counts once; n_repeated says how many were. Raises InputError when neither can be fitted,
-    and for runs not trained on the hinge loss or diverged.
+    gamma_at_least: float
+    interval: tuple[float, float]
+    kept: bool
+
+
+@dataclass(frozen=True)
+class StabilityBounds:
+    """γ against what stability against extended and against local excitations requires."""
+
+    extended: ExtendedBound
+    local: LocalBound
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types for JSON."""
+        bounds: dict[str, Any] = asdict(self)
+        return {name: {**bound, "interval": list(bound["interval"])} for name, bound in bounds.items()}
+
+
+@dataclass(frozen=True)
+class DistributionFits:
+    """θ and γ of an ensemble of n_runs distinct runs.
+
+    n_repeated: how many more runs were given that repeat one of these; ensemble: the distinct values of ENSEMBLE_FIELDS;
+    by_size: γ at each N and at N → ∞, None where all runs are of one N; bounds: None where a fit is not sound.
     """
-    given, runs = runs, _once(runs)
-    result = _both(runs, options)
-    if all(half["exponent"] is None for half in result.values()):
-        reasons = "; ".join(f"{name}: {half['refused']}" for name, half in result.items())
-        raise InputError(f"no exponent from {len(runs)} run(s): {reasons}")
-    result["gaps"] |= _by_size(runs, options)
-    _warn_of_sizes(result["gaps"])
-    counts = {"n_runs": len(runs), "n_repeated": len(given) - len(runs)}
-    return {"kind": "gaps", **counts, "fits": _fits(runs), **result, "bounds": _bounds(**result)}
+
+    n_runs: int
+    n_repeated: int
+    ensemble: Mapping[str, list[Any]]
+    overlaps: ExponentResult
+    gaps: ExponentResult
+    by_size: SizeDependence | None
+    bounds: StabilityBounds | None
+
+    def as_dict(self, wording: Callable[[JamError], str] = str) -> dict[str, Any]:
+        """Plain types for JSON; `wording` puts the reason of a refusal into words."""
+        by_size = self.by_size.as_dict(wording) if self.by_size else {}
+        return {
+            "kind": "gaps",
+            "n_runs": self.n_runs,
+            "n_repeated": self.n_repeated,
+            "fits": dict(self.ensemble),
+            "overlaps": self.overlaps.as_dict(wording),
+            "gaps": self.gaps.as_dict(wording) | by_size,
+            "bounds": self.bounds.as_dict() if self.bounds else None,
+        }
 
 
-def _once(runs: Sequence[Run]) -> list[Run]:
-    """Each run the first time it is there: two of the same parameters and gaps are one."""
+@dataclass(frozen=True)
+class RunFits:
+    """θ and γ of one run, with its name and the fields that distinguish it from others."""
+
+    name: str
+    info: Mapping[str, Any]
+    ensemble: Mapping[str, list[Any]]
+    overlaps: ExponentResult
+    gaps: ExponentResult
+
+    def as_dict(self, wording: Callable[[JamError], str] = str) -> dict[str, Any]:
+        """Plain types for JSON; `wording` puts the reason of a refusal into words."""
+        return {
+            "kind": "gaps",
+            "run": self.name,
+            "n_runs": 1,
+            **self.info,
+            "N": self.info["n_effective_expected"],
+            "fits": dict(self.ensemble),
+            "overlaps": self.overlaps.as_dict(wording),
+            "gaps": self.gaps.as_dict(wording),
+        }
+
+
+def fit_distributions(runs: Sequence[Run], options: FitOptions | None = None) -> DistributionFits:
+    """θ and γ of an ensemble of runs, each with interval, tests, verdict, histogram and fitted curve.
+
+    A distribution with too few values is a `RefusedExponent`. A run that is given twice counts once.
+    Raises InputError when neither exponent can be fitted, for runs not trained on the hinge loss, and for diverged ones.
+    """
+    options = options or FitOptions()
+    distinct = _distinct(runs)
+    overlaps, gaps = _fit_both(distinct, options)
+    if isinstance(overlaps, RefusedExponent) and isinstance(gaps, RefusedExponent):
+        raise _neither(len(distinct), overlaps.reason, gaps.reason)
+    by_size = _fit_by_size(distinct, options)
+    if by_size and isinstance(gaps, FittedExponent):
+        gaps = _with_verdict_of_limit(gaps, by_size)
+    return DistributionFits(
+        n_runs=len(distinct),
+        n_repeated=len(runs) - len(distinct),
+        ensemble=_ensemble(distinct),
+        overlaps=overlaps,
+        gaps=gaps,
+        by_size=by_size,
+        bounds=_bounds(overlaps, gaps, by_size),
+    )
+
+
+def fit_each_run(
+    runs: Sequence[Run], options: FitOptions, names: Sequence[str] | None = None
+) -> Iterator[RunFits]:
+    """θ and γ of each run by itself, with its name (its number where `names` is None).
+
+    A run with too few values has a `RefusedExponent`. Raises InputError for runs not trained on the hinge loss, and for
+    diverged ones.
+    """
+    names = names or [f"r{number:04d}" for number in range(len(runs))]
+    for name, run in zip(names, runs, strict=True):
+        info = {field: run.info[field] for field in RUN_RECORD_FIELDS}
+        yield RunFits(name, info, _ensemble([run]), *_fit_both([run], options))
+
+
+def _distinct(runs: Sequence[Run]) -> list[Run]:
+    """Each run once, where it comes first: runs of the same parameters and gaps are the same."""
     distinct: dict[bytes, Run] = {}
     for run in runs:
         distinct.setdefault(run.theta.tobytes() + run.gaps.tobytes(), run)
     return list(distinct.values())
 
 
-def of_each(
-    runs: Sequence[Run], options: Options, names: Sequence[str] | None = None
-) -> Iterator[dict[str, Any]]:
-    """The same of each run by itself, with its name (its number if there are none) and what tells it apart.
-
-    Where a run has too few values, that is said. Raises InputError as `distributions` does for what it cannot read.
-    """
-    for name, run in zip(names or [f"r{number:04d}" for number in range(len(runs))], runs, strict=True):
-        info = {field: run.info[field] for field in OF_RUN}
-        yield {
-            "kind": "gaps",
-            "run": name,
-            "n_runs": 1,
-            **info,
-            "N": info["n_effective_expected"],
-            "fits": _fits([run]),
-            **_both([run], options),
-        }
+def _neither(n_runs: int, overlaps: InputError, gaps: InputError) -> InputError:
+    """The error of an ensemble without any exponent; its remedy is that of the overlaps, or else that of the gaps."""
+    remedied = overlaps if overlaps.remedy else gaps
+    text = f"no exponent from {n_runs} run(s): overlaps: {overlaps.text}; gaps: {gaps.text}"
+    return InputError(text, remedied.remedy, **remedied.details)
 
 
-def _both(runs: Sequence[Run], options: Options) -> dict[str, dict[str, Any]]:
-    """The two halves of a record."""
-    _check(runs)
-    return {
-        "overlaps": _exponent(overlaps(runs), 1, options, references.THETA),
-        "gaps": _exponent(gaps(runs), -1, options, references.GAMMA),
-    }
+def _fit_both(runs: Sequence[Run], options: FitOptions) -> tuple[ExponentResult, ExponentResult]:
+    """θ of the overlaps and γ of the gaps of runs pooled."""
+    _check_runs(runs)
+    return (
+        fit_or_refuse(pool_overlaps(runs), options, 1, THETA_REFERENCES),
+        fit_or_refuse(pool_gaps(runs), options, -1, GAMMA_REFERENCES),
+    )
 
 
-def _check(runs: Sequence[Run]) -> None:
+def _check_runs(runs: Sequence[Run]) -> None:
     for run in runs:
         if run.info["loss"] != "hinge":
             raise InputError(
@@ -120,172 +207,63 @@ def _check(runs: Sequence[Run]) -> None:
             )
 
 
-def _fits(runs: Sequence[Run]) -> dict[str, Any]:
-    """What the ensemble is made of."""
-    names = ("depth", "width", "P", "activation", "n_effective_expected")
-    return {name: sorted({run.info[name] for run in runs}) for name in names}
+def _ensemble(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """The distinct values of ENSEMBLE_FIELDS, sorted."""
+    return {name: sorted({run.info[name] for run in runs}) for name in ENSEMBLE_FIELDS}
 
 
-def _by_size(runs: Sequence[Run], options: Options) -> dict[str, Any]:
-    """γ of the runs of each N, and of an infinite one; nothing where all runs are of one size."""
-    sizes = sorted({run.info["n_effective_expected"] for run in runs})
+def _fit_by_size(runs: Sequence[Run], options: FitOptions) -> SizeDependence | None:
+    """γ of the runs of each N, and its limit; None where all runs are of one N."""
+    sizes = sorted({run.N for run in runs})
     if len(sizes) < 2:
-        return {}
-    rows = []
+        return None
+    fits = []
     for N in sizes:
-        its = [run for run in runs if run.info["n_effective_expected"] == N]
-        half = _exponent(gaps(its), -1, options, references.GAMMA)
-        names = ("exponent", "interval", "standard_error", "reach", "n", "lower_cut", "settled", "refused")
-        rows.append({"N": N, "n_runs": len(its), **{name: half[name] for name in names if name in half}})
-    return {"sizes": rows, "extrapolated": _extrapolated(rows, options.level)}
+        runs_of_N = [run for run in runs if run.N == N]
+        result = fit_or_refuse(pool_gaps(runs_of_N), options, -1, GAMMA_REFERENCES)
+        if isinstance(result, FittedExponent):
+            fits.append(SizeFit(N, len(runs_of_N), result.fit.n, result.fit))
+        else:
+            fits.append(SizeFit(N, len(runs_of_N), result.n, None, result.reason))
+    return size_dependence(fits, options.level)
 
 
-def _extrapolated(rows: Sequence[dict[str, Any]], level: float) -> dict[str, Any]:
-    """γ for N → ∞ from the sizes that have one, judged; the error of each is its standard error with its reach."""
-    from scipy.special import ndtri
-
-    known = [row for row in rows if row["exponent"] is not None]
-    errors = [math.hypot(row["standard_error"], *row["reach"]) for row in known]
-    try:
-        if len(known) < 2:
-            raise InputError(f"{len(known)} of {len(rows)} sizes have an exponent, expected two")
-        trend = finite_size.extrapolate(
-            [row["N"] for row in known], [row["exponent"] for row in known], errors, level
-        )
-    except InputError as error:
-        return {"exponent": None, "interval": None, "refused": str(error)}
-    low, high = trend.interval
-    sigma = (high - low) / 2 / float(ndtri((1 + level) / 2))
-    n = sum(row["n"] for row in known)
-    found = references.Found(trend.exponent, trend.interval, level, sigma, (0.0, 0.0), n)
-    return {**trend.as_dict(), **references.judge(found, references.GAMMA)}
+def _with_verdict_of_limit(gaps: FittedExponent, by_size: SizeDependence) -> FittedExponent:
+    """The same γ with the verdict on N → ∞ where γ depends on N: the pooled γ is then that of no system."""
+    limit, comparison = by_size.limit, by_size.comparison
+    if limit is None or comparison is None or not by_size.sizes_differ:
+        return gaps
+    verdict = (
+        f"the sizes differ (p = {limit.p_constant:.2g}), pooled they are no power law of any system; "
+        f"for N → ∞: {comparison.verdict}"
+    )
+    return replace(gaps, comparison=replace(gaps.comparison, verdict=verdict))
 
 
-def _warn_of_sizes(half: dict[str, Any]) -> None:
-    """Where γ moves with N the pooled one is of no system: its verdict gives way to that of the limit."""
-    trend = half.get("extrapolated") or {}
-    if half["exponent"] is not None and trend.get("p_constant", 1.0) <= references.SIGNIFICANT:
-        half["verdict"] = (
-            f"the sizes differ (p = {trend['p_constant']:.2g}), pooled they are no power law of any system; "
-            f"for N → ∞: {trend['verdict']}"
-        )
-
-
-def _bounds(overlaps: dict[str, Any], gaps: dict[str, Any]) -> dict[str, Any] | None:
-    """Where θ and γ stand against 1/(2+θ), which mean field saturates, and (1−θ)/2; None where a fit is not sound.
+def _bounds(
+    overlaps: ExponentResult, gaps: ExponentResult, by_size: SizeDependence | None
+) -> StabilityBounds | None:
+    """θ and γ against the bounds of stability; None where a fit is refused, not sound, or its interval infinite.
 
     γ is that of N → ∞ where the sizes differ.
     """
-    trend = gaps.get("extrapolated") or {}
-    moves = trend.get("p_constant", 1.0) <= references.SIGNIFICANT
-    half = trend if moves else gaps
-    fits = [overlaps] if moves else [overlaps, gaps]
-    if any(one["exponent"] is None or None in one["interval"] or not _sound(one) for one in fits):
+    if not (isinstance(overlaps, FittedExponent) and _usable(overlaps)):
         return None
-    theta, (low, high), (least, most) = overlaps["exponent"], overlaps["interval"], half["interval"]
-    extended, local = [1 / (2 + high), 1 / (2 + low)], [(1 - high) / 2, (1 - low) / 2]
-    return {
-        "extended": {
-            "gamma_at_least": 1 / (2 + theta),
-            "interval": extended,
-            "kept": most >= extended[0],
-            "saturated": least <= extended[1] and most >= extended[0],
-        },
-        "local": {"gamma_at_least": (1 - theta) / 2, "interval": local, "kept": most >= local[0]},
-    }
-
-
-def _sound(half: dict[str, Any]) -> bool:
-    return half["settled"] is not False and (half["p_fit"] is None or half["p_fit"] > references.SIGNIFICANT)
-
-
-def _exponent(
-    sample: Sample, sign: int, options: Options, known: Sequence[references.Reference]
-) -> dict[str, Any]:
-    """The fit of one distribution, or why there is none."""
-    try:
-        return exponent(sample, options, sign, known)
-    except InputError as error:
-        return {"exponent": None, "interval": None, "n": len(sample.values), "refused": str(error)}
-
-
-def exponent(
-    sample: Sample, options: Options, sign: int = 1, known: Sequence[references.Reference] | None = None
-) -> dict[str, Any]:
-    """t of x^t (or -t with sign = -1) for a sample, with interval, range, tests, verdict, histogram and curve.
-
-    `known`: what to compare it with; those of θ if None.
-
-    Raises InputError as `powerlaw.fit` does.
-    """
-    if not len(sample.values):
-        raise InputError(f"no values, expected at least {MIN_VALUES}; give runs that have some")
-    known = references.THETA if known is None else known
-    given = options.lower_cut is not None
-    cut, cut_by = (options.lower_cut or 0.0, "given") if given else (sample.lower_cut, sample.cut_by)
-    middle = float(np.median(sample.values))
-    if cut_by == "noise" and cut >= middle and len(sample.values) >= MIN_VALUES:
-        raise InputError(
-            f"got runs that still descend: since half of their steps their values moved by {cut:.2g}, the median is "
-            f"{middle:.2g}; train them longer, finish them with jam-train --finish, or give --lower-cut"
-        )
-    fit = powerlaw.fit(
-        sample.values,
-        order=options.order,
-        share=options.share,
-        level=options.level,
-        lower_cut=cut,
-        clusters=sample.runs,
-        seed=options.seed,
+    if by_size and by_size.limit and by_size.sizes_differ:
+        low, high = by_size.limit.interval
+    elif isinstance(gaps, FittedExponent) and _usable(gaps):
+        low, high = gaps.fit.interval
+    else:
+        return None
+    theta, (theta_low, theta_high) = overlaps.fit.exponent, overlaps.fit.interval
+    extended = 1 / (2 + theta_high), 1 / (2 + theta_low)
+    local = (1 - theta_high) / 2, (1 - theta_low) / 2
+    kept = high >= extended[0]
+    return StabilityBounds(
+        ExtendedBound(1 / (2 + theta), extended, kept, saturated=low <= extended[1] and kept),
+        LocalBound((1 - theta) / 2, local, kept=high >= local[0]),
     )
-    record = _turned(fit, sign)
-    return {
-        **record,
-        "cut_by": cut_by,
-        "range": [float(sample.values[sample.values > cut].min()), fit.upper_cut],
-        **_judged(fit, record, len(sample.values), known),
-        "histogram": _histogram(sample.values),
-        "curve": _curve(sample.values, fit),
-    }
 
 
-def _turned(fit: powerlaw.PowerLaw, sign: int) -> dict[str, Any]:
-    """The record of a fit to x^t; with sign = -1 of the exponent -t."""
-    record = fit.as_dict()
-    if sign > 0:
-        return record
-    for name in INTERVALS[:3]:
-        record[name] = record[name] and [None if end is None else -end for end in reversed(record[name])]
-    trials = [{**trial, "exponent": -trial["exponent"]} for trial in record["stability"]]
-    return {**record, "exponent": -fit.exponent, "reach": record["reach"][::-1], "stability": trials}
-
-
-def _judged(
-    fit: powerlaw.PowerLaw, record: dict[str, Any], n: int, known: Sequence[references.Reference]
-) -> dict[str, Any]:
-    low, high = (np.inf if end is None else end for end in record["interval"])
-    found = references.Found(
-        exponent=record["exponent"],
-        interval=(-abs(low) if np.isinf(low) else low, high),
-        level=fit.level,
-        standard_error=fit.standard_error,
-        reach=(record["reach"][0], record["reach"][1]),
-        n=n,
-        p_null=record["p_null"],
-        p_fit=record["p_fit"],
-        settled=fit.settled,
-    )
-    return references.judge(found, known)
-
-
-def _histogram(values: Array) -> dict[str, list[float]]:
-    edges, counts, density = powerlaw.log_histogram(values)
-    return {"edges": edges.tolist(), "counts": counts.tolist(), "density": density.tolist()}
-
-
-def _curve(values: Array, fit: powerlaw.PowerLaw) -> dict[str, list[float]]:
-    """The fitted density over its range; log-spaced."""
-    lowest = max(fit.lower_cut * (1 + 1e-12), float(values[values > fit.lower_cut].min()))
-    x = np.geomspace(lowest, fit.upper_cut * (1 - 1e-12), 100)
-    # powerlaw normalises to the share of the values fitted, as the histogram of all values is
-    return {"x": x.tolist(), "density": powerlaw.density(x, fit).tolist()}
+def _usable(result: FittedExponent) -> bool:
+    return result.sound and bool(np.isfinite(result.fit.interval).all())

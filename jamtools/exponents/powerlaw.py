@@ -1,50 +1,69 @@
-"""The exponent of a lower tail, by maximum likelihood, with an interval that carries the choice of what is fitted.
+"""The exponent of a lower tail by maximum likelihood, with an interval that includes the choice of what is fitted.
 
     p(x) = x^t exp(c₁x + c₂x² + …) / Z        on x₀ < x ≤ x_c,        t > −1
 
-The power law that holds as x → 0 is t; the tilt c carries the crossover to the bulk, so that most of the values
-serve instead of the few where a bare power law is straight. The share of the values and the order of the tilt are
-chosen by the data (choice.py), unless they are given: then the interval is that of the model as if it were true,
-and carries nothing of that choice.
+t is the power law that holds as x → 0. The tilt c describes the crossover to the bulk, so that most of the values can be
+fitted, instead of the few for which a power law without tilt is straight. The data choose the share of the values and the
+order of the tilt (selection.py), unless both are given: then the interval is that of the model as if it were true.
 
-What it cannot do. Where log p(x) − t log x is not smooth at 0, as for x^t e^−√x, no share is low enough; the
-exponent moves on with the share, and `settled` may or may not say so. Telling 0.30 from 0.42 takes ten thousand
-values where the model is known, three times as many where it is not. Below its smallest scale a finite system has
-no power law, and only `lower_cut` can leave that part out.
+Limits. Where log p(x) − t log x is not smooth at 0, as for x^t e^−√x, no share is low enough: the exponent keeps moving with
+the share, and `settled` may or may not detect it. To tell 0.30 from 0.42 takes ten thousand values where the model is
+known, and three times as many where it is not. Below its smallest scale a finite system has no power law, and only
+`lower_cut` can leave that part out.
 
-Why not Clauset, Shalizi & Newman (doi:10.1137/070710111): their cut, by Kolmogorov–Smirnov distance, shortens the
-tail until a bare power law is no longer *seen* to fail; for x^0.423 e^−x and n = 3000 that returns 0.30 ± 0.09.
+The method of Clauset, Shalizi and Newman (doi:10.1137/070710111) is not used: its cut, by the Kolmogorov–Smirnov distance,
+shortens the tail until a power law without tilt is no longer *detected* to fail. For x^0.423 e^−x and n = 3000 it
+returns 0.30 ± 0.09.
+
+Source: none, own derivation above.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jamtools.errors import InputError
+from jamtools.exponents.profile_likelihood import Interval, exponent_p_value, profile_interval
 from jamtools.exponents.resampling import (
-    MIN_CLUSTERS,
-    MIN_REPLICAS,
-    Interval,
-    goodness,
-    resample,
+    MIN_BOOTSTRAP_REPLICAS,
+    MIN_RUNS_FOR_BOOTSTRAP,
+    bootstrap_exponents,
+    goodness_of_fit,
     student_interval,
 )
-from jamtools.exponents.selection import ORDERS, SHARES, Choice, Rung, choose, ladder
-from jamtools.exponents.tilted import MAX_ORDER, MIN_VALUES, Array, Maximum, Window, moments, powers, profile
+from jamtools.exponents.selection import (
+    CANDIDATE_ORDERS,
+    CANDIDATE_SHARES,
+    CandidateFit,
+    Choice,
+    candidate_fits,
+    choose_fit,
+)
+from jamtools.exponents.tilted import (
+    MAX_TILT_ORDER,
+    MIN_VALUES_FITTED,
+    Window,
+    moments,
+    sufficient_statistics,
+)
 from jamtools.random_streams import BOOTSTRAP, GOODNESS_OF_FIT, run_generator
+from jamtools.records import Array
 
-SPARSE = 10  # below the tenth smallest value the count is known to worse than 1/√10
+#: `decades` counts from this smallest value to the cut: below it the number of values is known to worse than 1/√10.
+DECADES_FROM_RANK = 10
+
+#: Values are taken as rounded where a smaller share of them differs from each other.
+MIN_SHARE_OF_DISTINCT_VALUES = 0.9
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One line of the table of fits: how the exponent moves with the order and the share."""
+class StabilityRow:
+    """One candidate fit: how the exponent moves with the order and the share."""
 
     order: int
     share: float
@@ -58,16 +77,17 @@ class Trial:
 class PowerLaw:
     """A fitted lower tail p(x) ∝ x^exponent exp(c₁x + c₂x² + …) on lower_cut < x ≤ upper_cut.
 
-    `interval`: the wider of `profile_interval` (values taken as independent) and `bootstrap_interval` (runs taken
-    as independent; None without enough runs), drawn out by `reach`: how far below and above the exponent the fits
-    lie that are less biased. `standard_error`: of the exponent at this order and share, over values or over runs,
-    the larger. `settled`: there were such fits, and they agree; None where order and share were given.
-    `stability`: all the fits. `coefficients` are c₁, c₂, … in units of 1/x, 1/x², …. `p_null`: likelihood ratio
-    of the exponent from which `reach` reaches to 0, that is of 0 where there is none, divided by the design
-    effect: at most 1 - level where 0 lies outside of the interval. `design_effect`: variance over runs as a
-    multiple, at least 1, of that of independent values. `p_fit`: goodness of fit, None if not asked for or not to
-    be had; it takes values as independent and comes out too small where runs differ. `decades`: from the tenth
-    smallest value to the cut. `converged`: both ends of the interval and the null were reached.
+    interval: the wider of `profile_interval` (values taken as independent) and `bootstrap_interval` (runs taken as
+    independent; None without enough runs), widened by `reach`: how far the less biased fits lie below and above the
+    exponent. standard_error: of the exponent at this order and share, over values or over runs, whichever is larger.
+    settled: whether there are less biased fits and they agree; None where order and share were given.
+    n values of n_total are fitted; n_clusters: the number of runs, or None.
+    coefficients: c₁, c₂, … in units of 1/x, 1/x², …. log_likelihood: of the n values.
+    p_null: likelihood ratio of the exponent from which `reach` reaches to 0 (which is 0 where `reach` is 0), divided by the
+    design effect: at most 1 - level where 0 lies outside of the interval. p_fit: goodness of fit, None if it was not asked
+    for or could not be computed; it takes values as independent and is too small where runs differ. design_effect: variance
+    over runs as a multiple, at least 1, of that of independent values. decades: from the tenth smallest value to the cut.
+    converged: whether both ends of the interval and p_null were found. stability: all the fits.
     """
 
     exponent: float
@@ -93,11 +113,28 @@ class PowerLaw:
     decades: float
     converged: bool
     note: str
-    stability: tuple[Trial, ...]
+    stability: tuple[StabilityRow, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain types for JSON; what is not finite becomes None."""
+        """Plain types for JSON; numbers that are not finite become None."""
         return {name: _plain(value) for name, value in asdict(self).items()}
+
+    def negated(self) -> PowerLaw:
+        """The same fit in terms of the exponent -t of p(x) ∝ x^-(-t): γ instead of t = -γ."""
+        return replace(
+            self,
+            exponent=-self.exponent,
+            interval=_negated(self.interval),
+            profile_interval=_negated(self.profile_interval),
+            bootstrap_interval=self.bootstrap_interval and _negated(self.bootstrap_interval),
+            reach=self.reach[::-1],
+            stability=tuple(replace(row, exponent=-row.exponent) for row in self.stability),
+        )
+
+
+def _negated(interval: Interval) -> Interval:
+    low, high = interval
+    return -high, -low
 
 
 def _plain(value: Any) -> Any:
@@ -108,7 +145,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def fit(
+def fit_power_law(
     values: ArrayLike,
     *,
     order: int | None = None,
@@ -122,154 +159,152 @@ def fit(
 ) -> PowerLaw:
     """Exponent t of p(x) ∝ x^t as x → 0, from the lowest `share` of the `values` [n] above `lower_cut`.
 
-    `order`: degree of the tilt, 0 to 3. What is None of it and the share is chosen by the data. `clusters` [n]: the run (a
-    whole number) each value came from; with 8 runs or more whole runs are resampled `n_bootstrap` times (0: never);
-    with fewer the values are taken as independent throughout.
-    `n_gof`: replicas for the goodness of fit (0: none).
+    order: degree of the tilt, 0 to 3. The data choose order or share where it is None. clusters [n]: the run (a whole
+    number) of each value. With 8 runs or more, whole runs are resampled `n_bootstrap` times (0: never); with fewer, the
+    values are taken as independent throughout. n_gof: samples for the goodness of fit (0: none).
 
     Raises InputError for values that are not finite and positive, for fewer than 50 in the window, and for values so nearly
-    equal that the tilt has nothing to hold on to.
+    equal that they do not determine the tilt.
 
-    >>> round(fit([(k / 100) ** 2 for k in range(1, 101)], order=0, share=1.0).exponent, 3)
+    >>> round(fit_power_law([(k / 100) ** 2 for k in range(1, 101)], order=0, share=1.0).exponent, 3)
     -0.483
     """
     _check_options(order, share, lower_cut, level, n_bootstrap, n_gof, seed)
-    x, runs = _check_values(values, clusters)
+    x, runs = _sorted_values(values, clusters)
     n_clusters = None if runs is None else int(runs.max()) + 1
-    orders, shares = ORDERS if order is None else (order,), _shares(x, lower_cut, share)
-    rungs = ladder(x, runs if (n_clusters or 0) >= MIN_CLUSTERS else None, orders, shares, lower_cut)
-    choice = choose(rungs)
-    rung = rungs[choice.taken]
-    window, top, t = rung.window, rung.top, rung.exponent
-    found = _uncertainty(rung, runs, choice, level, n_bootstrap, seed)
+    orders = CANDIDATE_ORDERS if order is None else (order,)
+    shares = _shares_to_try(x, lower_cut, share)
+    runs_if_enough = runs if (n_clusters or 0) >= MIN_RUNS_FOR_BOOTSTRAP else None
+    fits = candidate_fits(x, runs_if_enough, orders, shares, lower_cut)
+    choice = choose_fit(fits)
+    fit = fits[choice.taken]
+    window, top = fit.window, fit.top
+    uncertainty = _uncertainty(fit, runs, choice, level, n_bootstrap, seed)
     return PowerLaw(
-        exponent=t,
-        **found,
+        exponent=fit.exponent,
+        **uncertainty._asdict(),
         settled=None if len(orders) == len(shares) == 1 else choice.settled,
         level=level,
         n=window.n,
         n_total=x.size,
         n_clusters=n_clusters,
-        order=rung.order,
-        share=rung.share,
+        order=fit.order,
+        share=fit.share,
         lower_cut=lower_cut,
         upper_cut=window.cut,
         coefficients=tuple(float(c) / window.cut**k for k, c in enumerate(top.eta[1:], 1)),
         log_likelihood=window.n * (top.height - math.log(window.cut)),
-        p_fit=goodness(window, top, n_gof, run_generator(seed, GOODNESS_OF_FIT))
-        if n_gof and t > -1
-        else None,
-        decades=float(-window.statistics[0, SPARSE - 1]) / math.log(10),
+        p_fit=_p_fit(fit, n_gof, seed),
+        decades=float(-window.statistics[0, DECADES_FROM_RANK - 1]) / math.log(10),
         stability=tuple(
-            Trial(r.order, r.share, r.exponent, r.error, r.window.n, r.window.cut) for r in rungs
+            StabilityRow(c.order, c.share, c.exponent, c.error, c.window.n, c.window.cut) for c in fits
         ),
     )
 
 
-def _shares(x: Array, lower_cut: float, share: float | None) -> tuple[float, ...]:
-    """The shares to try; of less than 63 values the first is the one that leaves 50, up to all."""
+def _shares_to_try(x: Array, lower_cut: float, share: float | None) -> tuple[float, ...]:
+    """The candidate shares of x [n]. For less than 63 values the first is the share, up to 1, that holds 50."""
     if share is not None:
         return (share,)
-    above = x.size - int(np.searchsorted(x, lower_cut, side="right"))
-    return (min(1.0, max(SHARES[0], MIN_VALUES / max(above, 1))), *SHARES[1:])
+    n_above = x.size - int(np.searchsorted(x, lower_cut, side="right"))
+    first = min(1.0, max(CANDIDATE_SHARES[0], MIN_VALUES_FITTED / max(n_above, 1)))
+    return (first, *CANDIDATE_SHARES[1:])
+
+
+def _p_fit(fit: CandidateFit, n_gof: int, seed: int) -> float | None:
+    """The goodness of fit, None where it is not asked for or t is at its edge."""
+    if not n_gof or not fit.exponent > -1:
+        return None
+    return goodness_of_fit(fit.window, fit.top, n_gof, run_generator(seed, GOODNESS_OF_FIT))
+
+
+class _Uncertainty(NamedTuple):
+    """The fields of `PowerLaw` that say how well the exponent is known."""
+
+    standard_error: float
+    interval: Interval
+    profile_interval: Interval
+    bootstrap_interval: Interval | None
+    reach: Interval
+    p_null: float
+    design_effect: float
+    converged: bool
+    note: str
 
 
 def _uncertainty(
-    rung: Rung, runs: NDArray[np.intp] | None, choice: Choice, level: float, n_bootstrap: int, seed: int
-) -> dict[str, Any]:
-    """Standard error, intervals and p_null of a rung."""
-    window, top, t = rung.window, rung.top, rung.exponent
-    error, bootstrap, effect, free = top.error / math.sqrt(window.n), None, 1.0, math.inf
-    notes = [_rounding(window), "" if t > -1 else "the likelihood is largest at the edge, t = -1"]
+    fit: CandidateFit,
+    runs: NDArray[np.intp] | None,
+    choice: Choice,
+    level: float,
+    n_bootstrap: int,
+    seed: int,
+) -> _Uncertainty:
+    """Standard error, intervals and p_null of the fit taken; runs [n] of all values, or None."""
+    window, top, t = fit.window, fit.top, fit.exponent
+    error, bootstrap, effect, n_free = top.error / math.sqrt(window.n), None, 1.0, math.inf
+    notes = [_note_on_rounding(window), "" if t > -1 else "the likelihood is largest at the edge, t = -1"]
     if runs is not None:
-        size, rng = int(runs.max()) + 1, run_generator(seed, BOOTSTRAP)
-        replicas, note = resample(window, top, runs[window.within], size, n_bootstrap, rng)
-        notes += [note]
-        if not note:
-            spread, bootstrap = student_interval(t, replicas, size, level)
-            error, effect, free = max(error, spread), max(1.0, (spread / error) ** 2), size - 1
-    profile = _profile_interval(window, top, level)
+        n_runs, rng = int(runs.max()) + 1, run_generator(seed, BOOTSTRAP)
+        exponents, obstacle = bootstrap_exponents(window, top, runs[window.within], n_runs, n_bootstrap, rng)
+        notes += [obstacle]
+        if not obstacle:
+            error_over_runs, bootstrap = student_interval(t, exponents, n_runs, level)
+            error, effect = max(error, error_over_runs), max(1.0, (error_over_runs / error) ** 2)
+            n_free = n_runs - 1
+    profile = profile_interval(window, top, level)
     low, high = max(profile, bootstrap or profile, key=lambda ends: ends[1] - ends[0])
     interval = max(-1.0, low - choice.below), high + choice.above
     nearest = min(t, choice.below) if t > 0 else max(t, -choice.above)
-    p_null = _p_value(window, top, nearest, effect, free)
-    return {
-        "standard_error": error,
-        "interval": interval,
-        "profile_interval": profile,
-        "bootstrap_interval": bootstrap,
-        "reach": (choice.below, choice.above),
-        "p_null": p_null,
-        "design_effect": effect,
-        "converged": all(map(math.isfinite, (*interval, p_null))),
-        "note": "; ".join(filter(None, notes)),
-    }
+    p_null = exponent_p_value(window, top, nearest, effect, n_free)
+    return _Uncertainty(
+        standard_error=error,
+        interval=interval,
+        profile_interval=profile,
+        bootstrap_interval=bootstrap,
+        reach=(choice.below, choice.above),
+        p_null=p_null,
+        design_effect=effect,
+        converged=all(map(math.isfinite, (*interval, p_null))),
+        note="; ".join(filter(None, notes)),
+    )
 
 
-def _rounding(window: Window) -> str:
-    """A word where many values are the same: what is lower than their rounding is not known."""
-    different = len(np.unique(window.statistics[0]))
-    if different >= 0.9 * window.n:
+def _note_on_rounding(window: Window) -> str:
+    """A note where many values are equal: the density below their rounding is not known."""
+    n_distinct = len(np.unique(window.statistics[0]))
+    if n_distinct >= MIN_SHARE_OF_DISTINCT_VALUES * window.n:
         return ""
-    return f"only {different} of {window.n} values differ: if they are rounded, cut what is near the rounding"
+    return (
+        f"only {n_distinct} of {window.n} values differ: if they are rounded, cut what is near the rounding"
+    )
 
 
-def density(x: ArrayLike, result: PowerLaw) -> Array:
-    """The fitted density at `x` [any shape], in units of 1/x: its integral is n/n_total, the share fitted; 0 outside."""
-    cut, u0 = result.upper_cut, result.lower_cut / result.upper_cut
+def fitted_density(x: ArrayLike, fit: PowerLaw) -> Array:
+    """The fitted density at `x` [any shape], in units of 1/x; 0 outside of the range fitted.
+
+    Its integral is the share of the values that was fitted, n/n_total. `fit` must not be negated.
+    """
+    cut, u0 = fit.upper_cut, fit.lower_cut / fit.upper_cut
     u = np.asarray(x, dtype=np.float64) / cut
     inside = (u > u0) & (u <= 1)
-    eta = np.array([result.exponent, *(c * cut**k for k, c in enumerate(result.coefficients, 1))])
-    log_p = np.tensordot(eta, powers(np.log(np.where(inside, u, 1.0)), result.order), 1)
-    return np.where(inside, np.exp(log_p - moments(eta, u0)[0]) * result.n / result.n_total / cut, 0.0)
+    eta = np.array([fit.exponent, *(c * cut**k for k, c in enumerate(fit.coefficients, 1))])
+    log_p = np.tensordot(eta, sufficient_statistics(np.log(np.where(inside, u, 1.0)), fit.order), 1)
+    return np.where(inside, np.exp(log_p - moments(eta, u0).log_z) * fit.n / fit.n_total / cut, 0.0)
 
 
 def log_histogram(values: ArrayLike, bins_per_decade: int = 5) -> tuple[Array, NDArray[np.int64], Array]:
-    """Edges [b+1] of equal ratio, ending at the largest value; counts [b]; density [b], in units of 1/x, of all values."""
+    """Edges [b+1] of equal ratio, ending at the largest of the values [n]; counts [b]; density [b] of all, per unit of x.
+
+    Raises InputError for values that are not finite and positive, and for less than one bin per decade.
+    """
     if bins_per_decade < 1:
         raise InputError(f"bins_per_decade is {bins_per_decade}, expected 1 or more")
-    x, _ = _check_values(values, None)
+    x, _ = _sorted_values(values, None)
     bins = math.floor(bins_per_decade * (math.log10(x[-1]) - math.log10(x[0]))) + 1
     edges = x[-1] * 10.0 ** (np.arange(-bins, 1) / bins_per_decade)
     counts = np.histogram(x, edges)[0].astype(np.int64)
     return edges, counts, counts / (x.size * np.diff(edges))
-
-
-def _p_value(window: Window, top: Maximum, t: float, design_effect: float, free: float) -> float:
-    """Likelihood ratio of the exponent t, over the design effect (Rao & Scott 1984, to first order).
-
-    Its root is normal, or Student's with as many degrees of freedom as the runs leave.
-    """
-    from scipy.special import stdtr
-
-    null = profile(t, window.mean[: top.eta.size], window.u0, top)
-    ratio = 2 * window.n * max(0.0, top.height - null.height) / design_effect
-    return 2 * float(stdtr(free, -math.sqrt(ratio))) if null.converged else math.nan
-
-
-def _profile_interval(window: Window, top: Maximum, level: float) -> Interval:
-    """The t at which twice the loss of log-likelihood, c refitted, reaches the χ²₁ quantile; never below −1."""
-    from scipy.optimize import brentq
-    from scipy.special import ndtri
-
-    z, t = float(ndtri((1 + level) / 2)), float(top.eta[0])
-    step = z * top.error / math.sqrt(window.n)
-
-    def excess(trial: float) -> float:
-        best = profile(trial, window.mean[: top.eta.size], window.u0, top)
-        return 2 * window.n * (top.height - best.height) - z**2 if best.converged else math.nan
-
-    def crossing(trials: Iterable[float], default: float) -> float:
-        near = t
-        for far in trials:
-            if excess(far) >= 0:
-                return float(brentq(excess, near, far, xtol=1e-6 * step))
-            near = far
-        return default
-
-    shrink = math.exp(-step / (1 + t)) if t > -1 else 0.0
-    low = crossing((-1 + (1 + t) * shrink**k for k in range(1, 20)), -1.0)
-    return low, crossing((t + step * 2**k for k in range(20)), math.inf)
 
 
 def _check_options(
@@ -281,13 +316,14 @@ def _check_options(
     n_gof: int,
     seed: int,
 ) -> None:
-    replicas = n_bootstrap == 0 or n_bootstrap >= MIN_REPLICAS
+    enough = n_bootstrap == 0 or n_bootstrap >= MIN_BOOTSTRAP_REPLICAS
+    orders = (None, *range(MAX_TILT_ORDER + 1))
     for name, value, good, expected in (
-        ("order", order, order in (None, *range(MAX_ORDER + 1)), f"a whole number from 0 to {MAX_ORDER}"),
+        ("order", order, order in orders, f"a whole number from 0 to {MAX_TILT_ORDER}"),
         ("share", share, share is None or 0 < share <= 1, "a number in (0, 1]"),
         ("lower_cut", lower_cut, 0 <= lower_cut < math.inf, "a finite number, 0 or more"),
         ("level", level, 0 < level < 1, "a number in (0, 1), as 0.95"),
-        ("n_bootstrap", n_bootstrap, replicas, f"{MIN_REPLICAS} or more, or 0 for none"),
+        ("n_bootstrap", n_bootstrap, enough, f"{MIN_BOOTSTRAP_REPLICAS} or more, or 0 for none"),
         ("n_gof", n_gof, n_gof >= 0, "0 or more"),
         ("seed", seed, seed >= 0, "0 or more"),
     ):
@@ -295,20 +331,24 @@ def _check_options(
             raise InputError(f"{name} is {value}, expected {expected}")
 
 
-def _check_values(values: ArrayLike, clusters: ArrayLike | None) -> tuple[Array, NDArray[np.intp] | None]:
-    """The values sorted, and their runs, counted from 0, in the same order: nothing else sees the order they came in."""
+def _sorted_values(values: ArrayLike, clusters: ArrayLike | None) -> tuple[Array, NDArray[np.intp] | None]:
+    """The values [n] sorted, and their runs [n], counted from 0: so the order of the input does not matter."""
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or x.size == 0:
         raise InputError(f"values have shape {x.shape}, expected a list of numbers that is not empty")
     bad = x[~(np.isfinite(x) & (x > 0))]
     if bad.size:
-        came = f"{bad.size} of {x.size} values are zero, negative or not finite (as {bad[0]:g})"
-        raise InputError(f"{came}, expected positive numbers; leave them out")
+        raise InputError(
+            f"{bad.size} of {x.size} values are zero, negative or not finite (as {bad[0]:g}), "
+            "expected positive numbers; leave them out"
+        )
     order = np.argsort(x, kind="stable")
     if clusters is None:
         return x[order], None
     runs = np.asarray(clusters)
     if runs.shape != x.shape or not np.issubdtype(runs.dtype, np.integer):
-        came = f"clusters are {runs.dtype} of shape {runs.shape}"
-        raise InputError(f"{came}, expected one whole number for each of the {x.size} values")
+        raise InputError(
+            f"clusters are {runs.dtype} of shape {runs.shape}, "
+            f"expected one whole number for each of the {x.size} values"
+        )
     return x[order], np.unique(runs, return_inverse=True)[1][order]

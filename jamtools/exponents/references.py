@@ -1,48 +1,53 @@
-"""What an exponent says about the values that theory and others found, and how many more numbers it would take.
+"""Comparison of a measured exponent with known values, and how many more values would separate two of them.
 
-    distance = (|t − t_ref| − reach)₊ / σ        in standard errors; reach: what less biased fits add on that side
+    distance = (|t − t_ref| − reach)₊ / σ        in standard errors; reach: how far less biased fits lie on that side
 
-To tell a from b in four cases of five, with reach and σ that fall like n^−1/2, takes
+To tell a from b in four cases of five, if reach and σ fall like n^−1/2 and the share fitted stays the same, it takes
 
     n' = n ((reach + (z + z_0.8) σ) / |a − b|)²
 
-numbers, as long as the share fitted stays what it is. Where that is no more than there are, and yet the interval holds
-both, the case is the fifth, and what makes an interval too short for both is given, n' = n (length / |a − b|)².
+values, z the normal quantile of the level. If n' ≤ n although the interval contains both, this sample is the fifth case.
+Then the result is the n' whose interval is too short to contain both, n' = n (length / |a − b|)².
 
-Sources of the values: spheres and the non-convex perceptron in mean field, Charbonneau, Kurchan, Parisi, Urbani, Zamponi
-(doi:10.1146/annurev-conmatphys-031016-025334); networks, arXiv:1809.09349, figs. 8, 9.
+Sources of the known values: spheres and the non-convex perceptron in mean field, Charbonneau, Kurchan, Parisi, Urbani,
+Zamponi (doi:10.1146/annurev-conmatphys-031016-025334); networks, arXiv:1809.09349, figs. 8, 9. Source of n': none, own
+derivation above.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-#: How often more numbers are to succeed.
-POWER = 0.8
+#: The probability with which `values_needed` values separate two exponents.
+SEPARATION_POWER = 0.8
 
-SIGNIFICANT = 0.05
+#: A p-value up to this one rejects its hypothesis.
+SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A value to compare with, and whose it is."""
+    """A known value of an exponent, and of which system."""
 
     name: str
     value: float
 
 
-THETA = (
-    Reference("spheres", 0.42311),
+MEAN_FIELD_THETA = 0.42311
+MEAN_FIELD_GAMMA = 0.41269  # = 1/(2 + θ)
+
+THETA_REFERENCES = (
+    Reference("spheres", MEAN_FIELD_THETA),
     Reference("paper, ReLU", 0.3),
     Reference("paper, tanh", 0.2),
 )
 
-GAMMA = (
-    Reference("spheres", 0.41269),
+GAMMA_REFERENCES = (
+    Reference("spheres", MEAN_FIELD_GAMMA),
     Reference("paper, ReLU", 0.2),
     Reference("paper, tanh", 0.16),
     Reference("paper, MNIST", 0.25),
@@ -50,8 +55,11 @@ GAMMA = (
 
 
 @dataclass(frozen=True)
-class Found:
-    """What is judged: an exponent with its interval, standard error and reach, of n numbers, and the tests."""
+class MeasuredExponent:
+    """An exponent of n values with its interval at `level`, standard error, reach (below, above), and tests.
+
+    p_null: of exponent 0; p_fit: goodness of fit; settled: later fits agree; None where there is no such test.
+    """
 
     exponent: float
     interval: tuple[float, float]
@@ -65,87 +73,137 @@ class Found:
 
     @property
     def sound(self) -> bool:
-        """Nothing speaks against the fit itself."""
-        return self.settled is not False and (self.p_fit is None or self.p_fit > SIGNIFICANT)
+        """Whether no test speaks against the fit itself."""
+        return is_sound(self.settled, self.p_fit)
 
-    def holds(self, value: float) -> bool:
-        """Whether the interval does."""
+    def contains(self, value: float) -> bool:
+        """Whether the interval contains the value."""
         return self.interval[0] <= value <= self.interval[1]
 
 
-def judge(found: Found, references: Sequence[Reference]) -> dict[str, Any]:
-    """{"references": [{name, value, distance, compatible}], "separate": [{pair, n_needed}], "verdict": words}."""
-    compared = [
-        {
-            "name": reference.name,
-            "value": reference.value,
-            "distance": distance(found, reference.value),
-            "compatible": found.holds(reference.value),
+def is_sound(settled: bool | None, p_fit: float | None) -> bool:
+    """Whether neither the later fits nor the goodness of fit speak against a fit."""
+    return settled is not False and (p_fit is None or p_fit > SIGNIFICANCE)
+
+
+@dataclass(frozen=True)
+class ReferenceComparison:
+    """A known value, its distance from the exponent in standard errors, and whether the interval contains it."""
+
+    name: str
+    value: float
+    distance: float | None
+    compatible: bool
+
+
+@dataclass(frozen=True)
+class Separation:
+    """Two known values inside the interval, and how many values would separate them."""
+
+    pair: tuple[Reference, Reference]
+    n_needed: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types for JSON."""
+        return {"pair": [reference.value for reference in self.pair], "n_needed": self.n_needed}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An exponent beside each of the known values, what would separate those that it may be, and a verdict in words."""
+
+    references: tuple[ReferenceComparison, ...]
+    separate: tuple[Separation, ...]
+    verdict: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types for JSON."""
+        return {
+            "references": [asdict(comparison) for comparison in self.references],
+            "separate": [separation.as_dict() for separation in self.separate],
+            "verdict": self.verdict,
         }
+
+
+def compare_with_references(measured: MeasuredExponent, references: Sequence[Reference]) -> Comparison:
+    """The measured exponent beside each of the known values."""
+    compared = tuple(
+        ReferenceComparison(
+            reference.name,
+            reference.value,
+            distance(measured, reference.value),
+            measured.contains(reference.value),
+        )
         for reference in references
-    ]
-    inside = [reference for reference in references if found.holds(reference.value)]
-    pairs = [(a, b, needed(found, a.value, b.value)) for a, b in combinations(inside, 2)]
-    separate = [{"pair": [a.value, b.value], "n_needed": n} for a, b, n in pairs]
-    outside = [reference for reference in references if not found.holds(reference.value)]
-    words = [*_doubts(found), *_comparison(found, inside, outside, pairs)]
-    return {"references": compared, "separate": separate, "verdict": "; ".join(words)}
+    )
+    inside = [reference for reference in references if measured.contains(reference.value)]
+    outside = [reference for reference in references if not measured.contains(reference.value)]
+    separations = tuple(
+        Separation((a, b), values_needed(measured, a.value, b.value)) for a, b in combinations(inside, 2)
+    )
+    sentences = [*_doubts(measured), *_comparison_in_words(measured, inside, outside, separations)]
+    return Comparison(compared, separations, "; ".join(sentences))
 
 
-def distance(found: Found, value: float) -> float | None:
-    """By how many standard errors the exponent lies beyond the reach of `value`: positive where it is larger."""
-    apart = found.exponent - value
-    beyond = max(0.0, abs(apart) - found.reach[0 if apart > 0 else 1])
-    return math.copysign(beyond / found.standard_error, apart) if found.standard_error > 0 else None
+def distance(measured: MeasuredExponent, value: float) -> float | None:
+    """By how many standard errors the exponent lies beyond the reach of `value`: positive where it is larger.
+
+    None where the standard error is 0.
+    """
+    difference = measured.exponent - value
+    beyond = max(0.0, abs(difference) - measured.reach[0 if difference > 0 else 1])
+    if not measured.standard_error > 0:
+        return None
+    return math.copysign(beyond / measured.standard_error, difference)
 
 
-def needed(found: Found, a: float, b: float) -> int | None:
-    """How many numbers tell a from b, to two digits; None where the interval has no end."""
+def values_needed(measured: MeasuredExponent, a: float, b: float) -> int | None:
+    """How many values tell a from b, rounded up to two digits; None where the interval is infinite."""
     from scipy.special import ndtri
 
-    length = found.interval[1] - found.interval[0]
+    length = measured.interval[1] - measured.interval[0]
     if not math.isfinite(length):
         return None
-    quantiles = float(ndtri((1 + found.level) / 2)) + float(ndtri(POWER))
-    n = found.n * ((max(found.reach) + quantiles * found.standard_error) / (a - b)) ** 2
-    if n <= found.n:
-        n = found.n * (length / (a - b)) ** 2
-    digits = 10 ** max(math.floor(math.log10(n)) - 1, 0) if n >= 1 else 1
-    return max(math.ceil(n / digits) * digits, 1)
+    quantiles = float(ndtri((1 + measured.level) / 2)) + float(ndtri(SEPARATION_POWER))
+    n = measured.n * ((max(measured.reach) + quantiles * measured.standard_error) / (a - b)) ** 2
+    if n <= measured.n:
+        n = measured.n * (length / (a - b)) ** 2
+    unit = 10 ** max(math.floor(math.log10(n)) - 1, 0) if n >= 1 else 1
+    return max(math.ceil(n / unit) * unit, 1)
 
 
-def _doubts(found: Found) -> list[str]:
+def _doubts(measured: MeasuredExponent) -> list[str]:
     """What speaks against the fit, and against there being a power law at all."""
-    words = []
-    if found.settled is False:
-        words.append("not settled: no other fit is left to check this one by, more numbers may help")
-    if found.p_fit is not None and found.p_fit <= SIGNIFICANT:
-        words.append(f"the fit is rejected (p = {found.p_fit:.2g})")
-    if found.holds(0.0):
-        p = "" if found.p_null is None else f" (p = {found.p_null:.2g})"
-        words.append(f"no power law, exponent 0, is not excluded{p}")
-    return words
+    doubts = []
+    if measured.settled is False:
+        doubts.append("not settled: no other fit is left to check this one by, more numbers may help")
+    if measured.p_fit is not None and measured.p_fit <= SIGNIFICANCE:
+        doubts.append(f"the fit is rejected (p = {measured.p_fit:.2g})")
+    if measured.contains(0.0):
+        p = "" if measured.p_null is None else f" (p = {measured.p_null:.2g})"
+        doubts.append(f"no power law, exponent 0, is not excluded{p}")
+    return doubts
 
 
-def _comparison(
-    found: Found,
+def _comparison_in_words(
+    measured: MeasuredExponent,
     inside: Sequence[Reference],
     outside: Sequence[Reference],
-    pairs: Sequence[tuple[Reference, Reference, int | None]],
+    separations: Sequence[Separation],
 ) -> list[str]:
-    """Which of the values it could be, and which not."""
-    words = []
+    """Which of the known values the exponent could be, and which not."""
+    sentences = []
     if len(inside) == 1:
-        words.append(f"compatible with {_named(inside[0])}")
-    if pairs:
-        one = inside[0]  # the first of the references that it may be, against the others
-        others = [(b, n) for a, b, n in pairs if a == one]
-        shown = ", ".join(_named(b) + (f", about {n} needed" if n else "") for b, n in others)
-        words.append(f"cannot separate {_named(one)} with {found.n} numbers from {shown}")
+        sentences.append(f"compatible with {_named(inside[0])}")
+    if separations:
+        first = inside[0]
+        others = [(s.pair[1], s.n_needed) for s in separations if s.pair[0] == first]
+        shown = ", ".join(_named(other) + (f", about {n} needed" if n else "") for other, n in others)
+        sentences.append(f"cannot separate {_named(first)} with {measured.n} numbers from {shown}")
     if outside:
-        would = "excludes" if found.sound else "would exclude, if the fit held,"
-        words.append(f"{would} {', '.join(map(_named, outside))}")
-    return words
+        verb = "excludes" if measured.sound else "would exclude, if the fit held,"
+        sentences.append(f"{verb} {', '.join(map(_named, outside))}")
+    return sentences
 
 
 def _named(reference: Reference) -> str:

@@ -1,108 +1,151 @@
-"""Goodness of fit: do samples of the fitted density, fitted anew, lie as far from their fits as the values from theirs?
+"""Goodness of fit, and the bootstrap over runs: refits of the tilted power law to resampled data.
 
-    A² = ∫ (F_n − F)² dF / F(1−F)        (Anderson & Darling 1952),        v = u^(1+t)
+Goodness of fit: the share of samples of the fitted density that lie, after a refit, as far from their fit as the values
+lie from theirs. The distance is Anderson and Darling's,
 
-on a grid equal in v, where the fitted density is smooth. The measure sees a heavy crossover half as often again as
-Kolmogorov and Smirnov's.
+    A² = ∫ (F_n − F)² dF / F(1−F),        v = u^(1+t),
 
+on a grid equal in v, where the fitted density is smooth. It detects a heavy crossover half as often again as the
+distance of Kolmogorov and Smirnov. A sample is drawn as its multinomial counts in the cells of the grid, and its ⟨T⟩ is the
+mean of E[T | cell] over the counts: the cost does not grow with the number of values.
 
-The bootstrap over runs: as many whole runs, drawn with replacement, each time fitted anew.
+Bootstrap: the values of one run share its network, so that only runs are independent of each other. As many whole runs
+are drawn with replacement, and each time the exponent is refitted. With the cut fixed, sums per run suffice,
+s_r = Σ_{i in r} (1, T_i), and a refit costs no pass over the values.
 
-The values of one run share its network; only runs are independent of each other. With the cut kept where it is, sums per
-run suffice, s_r = Σ_{i in r} (1, T_i): a refit costs no pass over the values.
+Source: Anderson and Darling, Ann. Math. Stat. 23, 193 (1952); the bootstrap has none beyond the derivation above.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jamtools.exponents.tilted import NODES, WEIGHTS, Array, Maximum, Window, climb, maximise, powers
+from jamtools.exponents.profile_likelihood import Interval
+from jamtools.exponents.tilted import (
+    PANEL_NODES,
+    PANEL_WEIGHTS,
+    Maximum,
+    Window,
+    likelihood_maximum,
+    newton_maximum,
+    sufficient_statistics,
+)
+from jamtools.records import Array
 
-CELLS = 1000
+#: Cells of the grid in v on which the Anderson–Darling distance is summed.
+GOODNESS_CELLS = 1000
+
+#: Fewer runs give a standard error whose own relative error is beyond 1/√(2·7) = 0.27.
+MIN_RUNS_FOR_BOOTSTRAP = 8
+
+MIN_BOOTSTRAP_REPLICAS = 20
+
+#: The share of the replicas that must have a maximum.
+MIN_SHARE_OF_CONVERGED_REPLICAS = 0.9
 
 
-def goodness(window: Window, top: Maximum, n_gof: int, rng: np.random.Generator) -> float | None:
-    """The share of samples of the fitted density, each refitted, that lie as far from their fit as the values from theirs.
+class _Grid:
+    """The cells of v = u^(1+t) on u₀ < u ≤ 1, with t that of the fit, and the nodes of quadrature in each.
 
-    Distance: Anderson & Darling's, ∫(F_n − F)² dF / F(1−F), on a grid equal in v = u^(1+t), where the fitted density is
-    smooth; it sees a heavy crossover half as often again as Kolmogorov–Smirnov's. A sample is its multinomial counts, its
-    ⟨T⟩ the counts' mean of E[T | cell]: the cost does not grow with the values.
+    statistics [1 + order, cells, nodes]: T at the nodes; edges [cells + 1], in v.
     """
-    t = top.eta[0]
-    edges = np.linspace(window.u0 ** (1 + t), 1, CELLS + 1)
-    half = np.diff(edges)[:, None] / 2
-    statistics = powers(np.log(edges[:-1, None] + half * (1 + NODES)) / (1 + t), top.eta.size - 1)
 
-    def masses(eta: Array) -> Array:
-        """∝ ∫ exp(η·T) du by node [cells, nodes]; du ∝ u^−t dv."""
-        exponent = np.tensordot(eta, statistics, 1) - t * statistics[0]
-        mass = half * WEIGHTS * np.exp(exponent - exponent.max())
+    def __init__(self, t: float, u0: float, order: int) -> None:
+        self.t = t
+        self.edges = np.linspace(u0 ** (1 + t), 1, GOODNESS_CELLS + 1)
+        self.half = np.diff(self.edges)[:, None] / 2
+        nodes = self.edges[:-1, None] + self.half * (1 + PANEL_NODES)
+        self.statistics = sufficient_statistics(np.log(nodes) / (1 + t), order)
+
+    def probabilities(self, eta: Array) -> Array:
+        """The probability [cells, nodes] of each node under η [1 + order]: ∝ exp(η·T) du, with du ∝ u^−t dv."""
+        exponent = np.tensordot(eta, self.statistics, 1) - self.t * self.statistics[0]
+        mass = self.half * PANEL_WEIGHTS * np.exp(exponent - exponent.max())
         return mass / mass.sum()
 
-    def distance(counts: Array, eta: Array) -> float:
-        cells = masses(eta).sum(axis=1)[:-1]
+    def distance(self, counts: NDArray[np.int64], n: int, eta: Array) -> float:
+        """A² between n values, given as counts [cells], and the density of η [1 + order]."""
+        cells = self.probabilities(eta).sum(axis=1)[:-1]
         f = np.cumsum(cells)
         weight = cells / np.maximum(f * (1 - f), np.finfo(float).eps)
-        return float((np.cumsum(counts)[:-1] / window.n - f) ** 2 @ weight)
+        return float((np.cumsum(counts)[:-1] / n - f) ** 2 @ weight)
 
-    fitted = masses(top.eta)
+
+def goodness_of_fit(window: Window, top: Maximum, n_samples: int, rng: np.random.Generator) -> float | None:
+    """p of the Anderson–Darling distance from `n_samples` refitted samples; None where a refit has no maximum.
+
+    p = (1 + number of samples at least as far from their fit) / (1 + n_samples).
+    """
+    grid = _Grid(top.eta[0], window.u0, top.eta.size - 1)
+    fitted = grid.probabilities(top.eta)
     cells = np.maximum(fitted.sum(axis=1), np.finfo(float).tiny)
-    expected = (statistics * fitted).sum(axis=2) / cells  # E[T | cell] [m, cells]
-    v = np.exp((1 + t) * window.statistics[0])
-    seen = distance(np.diff(np.searchsorted(v, edges[1:], side="right"), prepend=0), top.eta)
-    samples = rng.multinomial(window.n, cells / cells.sum(), size=n_gof)
-    refits = [climb(expected @ drawn / window.n, window.u0, top.eta) for drawn in samples]
-    beyond = sum(distance(drawn, refit.eta) >= seen for drawn, refit in zip(samples, refits))
-    return (1 + beyond) / (1 + n_gof) if all(refit.converged for refit in refits) else None
+    mean_in_cell = (grid.statistics * fitted).sum(axis=2) / cells  # E[T | cell] [1 + order, cells]
+    v = np.exp((1 + grid.t) * window.statistics[0])
+    counts = np.diff(np.searchsorted(v, grid.edges[1:], side="right"), prepend=0)
+    observed = grid.distance(counts, window.n, top.eta)
+    samples = rng.multinomial(window.n, cells / cells.sum(), size=n_samples)
+    refits = [newton_maximum(mean_in_cell @ drawn / window.n, window.u0, top.eta) for drawn in samples]
+    n_farther = sum(
+        grid.distance(drawn, window.n, refit.eta) >= observed for drawn, refit in zip(samples, refits)
+    )
+    return (1 + n_farther) / (1 + n_samples) if all(refit.converged for refit in refits) else None
 
 
-Interval = tuple[float, float]
+class BootstrapExponents(NamedTuple):
+    """Exponents [replicas] of resampled ensembles; obstacle: why there is no bootstrap interval, or ""."""
 
-MIN_CLUSTERS = 8  # fewer give a standard error over runs with an error of its own beyond 1/√(2·7) = 0.27
+    exponents: Array
+    obstacle: str
 
-MIN_REPLICAS = 20
 
-
-def resample(
+def bootstrap_exponents(
     window: Window,
     top: Maximum,
     runs: NDArray[np.intp],
-    size: int,
+    n_runs: int,
     n_bootstrap: int,
     rng: np.random.Generator,
-) -> tuple[Array, str]:
-    """Exponents of `n_bootstrap` ensembles of `size` runs, drawn with replacement; or why there are none.
+) -> BootstrapExponents:
+    """The exponent of `n_bootstrap` ensembles of `n_runs` runs, drawn with replacement.
 
-    `runs` [n]: the run of each value of the window, counted from 0; those without values there are drawn like the others.
-    The cut stays where it is: the estimate is of the tail below this one, and where the model holds its exponent does not
-    depend on the cut, whose own wandering is O(n^−1/2). So sums per run suffice.
+    runs [n]: the run of each value of the window, counted from 0. Runs without values in the window are drawn like the
+    others. The cut is not moved: the estimate is of the tail below this cut. Where the model holds, the exponent does not
+    depend on the cut, whose own variation is O(n^−1/2).
     """
-    said = "no bootstrap over runs: the interval takes the values as independent"
-    if size < MIN_CLUSTERS or not n_bootstrap:
-        few = f"{size} runs, {n_bootstrap} replicas; it takes {MIN_CLUSTERS} and {MIN_REPLICAS}"
-        return np.empty(0), f"{said} ({few})"
+    consequence = "no bootstrap over runs: the interval takes the values as independent"
+    if n_runs < MIN_RUNS_FOR_BOOTSTRAP or not n_bootstrap:
+        needed = f"it takes {MIN_RUNS_FOR_BOOTSTRAP} and {MIN_BOOTSTRAP_REPLICAS}"
+        return BootstrapExponents(
+            np.empty(0), f"{consequence} ({n_runs} runs, {n_bootstrap} replicas; {needed})"
+        )
     rows = window.statistics[: top.eta.size]
-    counts = np.bincount(runs, minlength=size)
-    sums = np.stack([counts, *(np.bincount(runs, row, size) for row in rows)])  # [2 + order, runs]
-    draws = (sums @ np.bincount(rng.integers(size, size=size), minlength=size) for _ in range(n_bootstrap))
-    tops = [maximise(drawn[1:] / drawn[0], window.u0, top.eta) for drawn in draws]
-    exponents = np.array([float(replica.eta[0]) for replica in tops if replica.converged])
-    if exponents.size < 0.9 * n_bootstrap:
-        return exponents, f"{said} ({exponents.size} of {n_bootstrap} replicas have a maximum)"
-    return exponents, ""
+    counts = np.bincount(runs, minlength=n_runs)
+    sums = np.stack([counts, *(np.bincount(runs, row, n_runs) for row in rows)])  # [2 + order, runs]
+    draws = (
+        sums @ np.bincount(rng.integers(n_runs, size=n_runs), minlength=n_runs) for _ in range(n_bootstrap)
+    )
+    refits = [likelihood_maximum(drawn[1:] / drawn[0], window.u0, top.eta) for drawn in draws]
+    exponents = np.array([float(refit.eta[0]) for refit in refits if refit.converged])
+    if exponents.size < MIN_SHARE_OF_CONVERGED_REPLICAS * n_bootstrap:
+        obstacle = f"{consequence} ({exponents.size} of {n_bootstrap} replicas have a maximum)"
+        return BootstrapExponents(exponents, obstacle)
+    return BootstrapExponents(exponents, "")
 
 
-def student_interval(t: float, exponents: Array, runs: int, level: float) -> tuple[float, Interval]:
-    """Standard error and interval of t from its replicas: percentiles about t, stretched to what few runs require.
+def student_interval(t: float, exponents: Array, n_runs: int, level: float) -> tuple[float, Interval]:
+    """Standard error of t and its interval, from replicas `exponents` [replicas] of an ensemble of `n_runs` runs.
 
-    Resampling m runs underestimates their variance by (m−1)/m, and m runs know it only to Student's t with m−1 degrees.
+    The interval holds the percentiles about t, stretched for few runs: resampling m runs underestimates their variance
+    by (m−1)/m, and their variance is known only to Student's t with m−1 degrees of freedom.
     """
     from scipy.special import ndtri, stdtrit
 
-    few = math.sqrt(runs / (runs - 1))
-    stretch = few * float(stdtrit(runs - 1, (1 + level) / 2) / ndtri((1 + level) / 2))
+    correction = math.sqrt(n_runs / (n_runs - 1))
+    stretch = correction * float(stdtrit(n_runs - 1, (1 + level) / 2) / ndtri((1 + level) / 2))
     low, high = (float(q) for q in np.quantile(exponents, [(1 - level) / 2, (1 + level) / 2]))
-    return few * float(exponents.std(ddof=1)), (max(-1.0, t - stretch * (t - low)), t + stretch * (high - t))
+    interval = max(-1.0, t - stretch * (t - low)), t + stretch * (high - t)
+    return correction * float(exponents.std(ddof=1)), interval

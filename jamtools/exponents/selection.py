@@ -1,23 +1,23 @@
-"""Which share of the values, and which order of the tilt: chosen by the data, at a price that the interval shows.
+"""The share of the values and the order of the tilt, chosen by the data at a price that the interval shows.
 
-A ladder of fits, from the most precise to the least biased: shares 0.8, 0.4, 0.2, 0.1 of the values, orders 2 and 3
-at each. A lower share shortens the way over which a polynomial must follow the crossover, a higher order follows it
-further; either costs precision. A fit is taken if none of the next three moves its exponent by more than κ of what
-chance moves it by,
+Candidate fits are ordered from the most precise to the least biased: shares 0.8, 0.4, 0.2, 0.1 of the values, with orders
+2 and 3 at each. A lower share shortens the range over which a polynomial must follow the crossover. A higher order follows
+the crossover further. Both cost precision. Fit j is taken if none of the next three moves the exponent by more than κ
+standard deviations of the move,
 
-    |t̂_k − t̂_j| ≤ κ σ_jk,        σ²_jk = Var(t̂_k − t̂_j),        k = j+1 … j+3,
+    |t̂_k − t̂_j| ≤ κ σ_jk,        σ²_jk = Var(t̂_k − t̂_j),        k = j+1 … j+3.
 
-or else the next one is tried (Lepski's method, doi:10.1137/1135065, with a κ small enough that a fit is given up on
-the mere suspicion). What the three of them say is not thrown away: the interval of the taken fit reaches further by
-as much as they lie above or below it. So bias that is too small to be seen, of the size of the error itself, is
-covered, and a crossover that is easy (e^−x, e^−x², a Beta) costs an interval twice as wide as that of the known
-model.
+Otherwise the next fit is tried. κ is small enough that a fit is left on mere suspicion. The next three fits also
+widen the interval: it reaches below and above that of the taken fit by as much as they lie below and above it. So a
+bias that is too small to be detected, of the size of the error itself, is covered. For an easy crossover (e^−x, e^−x², a
+Beta density) the interval becomes twice as wide as that of the known model.
 
-Fits whose standard error is above one half have no say. Where no other is left to compare with, the exponent is not
-settled: it may go on moving where nobody sees.
+Fits with a standard error above one half are not compared with. Where no later fit is left to compare with, the exponent
+is not settled: it may still move with the share, undetected.
 
-κ and the reach were chosen on the planted densities of benchmarks/exponents.py, which gives the bias and the
-coverage.
+κ and the reach were chosen on the planted densities of benchmarks/exponents.py, which gives the bias and the coverage.
+
+Source: Lepski's method, doi:10.1137/1135065; the reach has none.
 """
 
 from __future__ import annotations
@@ -30,29 +30,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jamtools.errors import InputError
-from jamtools.exponents.tilted import Array, Maximum, Window, by_run, estimate, influence, select
+from jamtools.exponents.tilted import (
+    Maximum,
+    Window,
+    fit_window,
+    influence,
+    select_window,
+    sum_by_run,
+)
+from jamtools.records import Array
 
-SHARES = (0.8, 0.4, 0.2, 0.1)
+CANDIDATE_SHARES = (0.8, 0.4, 0.2, 0.1)
 
-ORDERS = (2, 3)
+CANDIDATE_ORDERS = (2, 3)
 
-KAPPA = 1.4
+#: κ: the largest move to a later fit that does not contradict a fit, in standard deviations of the move.
+LEPSKI_KAPPA = 1.4
 
-AHEAD = 3
+#: How many later fits a fit is compared with.
+N_FITS_COMPARED = 3
 
-#: An exponent known no better says nothing, neither of another nor by itself.
-VAGUE = 0.5
+#: An exponent with a larger standard error tells nothing, neither of another fit nor by itself.
+MAX_INFORMATIVE_ERROR = 0.5
 
 
 @dataclass(frozen=True)
-class Rung:
-    """One fit of the ladder."""
+class CandidateFit:
+    """One fit, at one order and share.
+
+    psi [n] or [runs]: how far each of all values, or each run, pulls the exponent.
+    """
 
     order: int
     share: float
     window: Window
     top: Maximum
-    psi: Array  # [n] or [runs]: the pull of each value, or run, on the exponent
+    psi: Array
 
     @property
     def exponent(self) -> float:
@@ -60,13 +73,13 @@ class Rung:
 
     @property
     def error(self) -> float:
-        """The standard error that Cov[T] gives, or the one that the values' own scatter gives if larger."""
-        return max(self.top.error / math.sqrt(self.window.n), spread(self.psi))
+        """The standard error that Cov[T] gives, or that of the scatter of ψ where it is larger."""
+        return max(self.top.error / math.sqrt(self.window.n), influence_error(self.psi))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The rung taken, how far those after it lie below and above, and whether there were any."""
+    """The fit taken (its index), how far the later ones lie below and above, and whether there were later ones."""
 
     taken: int
     below: float
@@ -74,59 +87,64 @@ class Choice:
     settled: bool
 
 
-def spread(psi: Array) -> float:
-    """√Σψ², corrected for the mean that is taken out."""
+def influence_error(psi: Array) -> float:
+    """The standard error √Σψ² of an exponent with influences ψ [m], corrected by m/(m−1) for the fitted mean."""
     m = psi.size
     return math.sqrt(float(psi @ psi) * m / (m - 1)) if m > 1 else math.inf
 
 
-def ladder(
+def candidate_fits(
     x: Array,
     runs: NDArray[np.intp] | None,
     orders: Sequence[int],
     shares: Sequence[float],
     lower_cut: float,
-) -> list[Rung]:
-    """The fits to the sorted values `x` [n], with `runs` [n] counted from 0, that enough values are there for.
+) -> list[CandidateFit]:
+    """The fits to the sorted values `x` [n], with `runs` [n] counted from 0, for which there are enough values.
 
-    Raises InputError if there are none.
+    After the first fit, those that are too imprecise to tell anything are left out. Raises InputError if no fit is possible.
     """
-    rungs: list[Rung] = []
+    fits: list[CandidateFit] = []
     refusals: list[InputError] = []
     for share in shares:
         try:
-            window = select(x, share, lower_cut)
+            window = select_window(x, share, lower_cut)
         except InputError as error:
             refusals.append(error)
-            break  # a lower share holds fewer values still
+            break  # a lower share holds still fewer values
         for order in orders:
             try:
-                rung = _rung(window, order, share, runs, x.size)
+                fit = _candidate(window, order, share, runs, x.size)
             except InputError as error:
                 refusals.append(error)
                 continue
-            if not rungs or rung.error <= VAGUE:
-                rungs.append(rung)
-    if not rungs:
+            if not fits or fit.error <= MAX_INFORMATIVE_ERROR:
+                fits.append(fit)
+    if not fits:
         raise refusals[0]
-    return rungs
+    return fits
 
 
-def _rung(window: Window, order: int, share: float, runs: NDArray[np.intp] | None, n: int) -> Rung:
-    top = estimate(window, order)
+def _candidate(
+    window: Window, order: int, share: float, runs: NDArray[np.intp] | None, n: int
+) -> CandidateFit:
+    """The fit to one window at one order; runs [n] of all n values."""
+    top = fit_window(window, order)
     psi = np.zeros(n)
     psi[window.within] = influence(window, top)
-    return Rung(order, share, window, top, by_run(psi, runs))
+    return CandidateFit(order, share, window, top, sum_by_run(psi, runs))
 
 
-def choose(rungs: Sequence[Rung]) -> Choice:
-    """The first rung that those after it do not contradict; the last, if none is, reaches back to the one before."""
-    for taken, rung in enumerate(rungs):
-        later = rungs[taken + 1 : taken + 1 + AHEAD]
-        moves = [(other.exponent - rung.exponent, spread(other.psi - rung.psi)) for other in later]
-        if all(abs(move) <= KAPPA * error for move, error in moves):
+def choose_fit(fits: Sequence[CandidateFit]) -> Choice:
+    """The first fit that the later ones do not contradict. If it is the last, it reaches back to the one before."""
+    for taken, fit in enumerate(fits):
+        later = fits[taken + 1 : taken + 1 + N_FITS_COMPARED]
+        moves = [(other.exponent - fit.exponent, influence_error(other.psi - fit.psi)) for other in later]
+        if all(abs(move) <= LEPSKI_KAPPA * error for move, error in moves):
             break
-    seen = [move for move, _ in moves]
-    if not seen and taken:
-        seen = [rungs[taken - 1].exponent - rung.exponent]
-    return Choice(taken, max([0.0, *(-move for move in seen)]), max([0.0, *seen]), bool(moves))
+    distances = [move for move, _ in moves]
+    if not distances and taken:
+        distances = [fits[taken - 1].exponent - fit.exponent]
+    return Choice(
+        taken, max([0.0, *(-move for move in distances)]), max([0.0, *distances]), settled=bool(moves)
+    )

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jamtools.exponents import distributions
+from jamtools.exponents.distributions import fit_distributions
+from jamtools.exponents.exponent import FitOptions
 from jamtools.io.write import runs_bytes
 from jamtools.records import Run, Runs
 from tests.support import artefacts
@@ -166,4 +167,4 @@ def test_conditions_are_for_runs(tmp_path: Path, option: list[str]) -> None:
 def test_the_library_and_the_command_agree(files: Path) -> None:
     runs = [planted(seed, certified=True, status="stationary", certificate=CERTIFICATE) for seed in range(8)]
     found = record("a.safetensors", "-q", "--seed", 3, cwd=files)
-    assert found == json.loads(json.dumps(distributions.distributions(runs, distributions.Options(seed=3))))
+    assert found == json.loads(json.dumps(fit_distributions(runs, FitOptions(seed=3)).as_dict()))

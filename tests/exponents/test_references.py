@@ -1,4 +1,4 @@
-"""Verdicts on exponents whose intervals are made up."""
+"""Comparison of made-up exponents with known values, in numbers and in words."""
 
 from __future__ import annotations
 
@@ -9,15 +9,26 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jamtools.exponents.powerlaw import fit
-from jamtools.exponents.references import THETA, Found, Reference, distance, judge, needed
+from jamtools.exponents.powerlaw import fit_power_law as fit
+from jamtools.exponents.references import (
+    THETA_REFERENCES,
+    MeasuredExponent,
+    Reference,
+    compare_with_references,
+    distance,
+    values_needed,
+)
 
-SPHERES, PAPER, TANH = THETA
-SHARP = Found(0.42, (0.40, 0.45), 0.95, 0.01, (0.0, 0.01), 20_000, 1e-9, 0.5, True)
-BROAD = Found(0.35, (0.25, 0.47), 0.95, 0.05, (0.0, 0.02), 1_200, 1e-5, 0.5, True)
+SPHERES, PAPER, TANH = THETA_REFERENCES
 
 
-def test_distances_are_in_standard_errors_beyond_the_reach_of_the_side_they_lie_on() -> None:
+SHARP = MeasuredExponent(0.42, (0.40, 0.45), 0.95, 0.01, (0.0, 0.01), 20_000, 1e-9, 0.5, True)
+
+
+BROAD = MeasuredExponent(0.35, (0.25, 0.47), 0.95, 0.05, (0.0, 0.02), 1_200, 1e-5, 0.5, True)
+
+
+def test_distances_are_in_standard_errors_beyond_the_reach_on_their_side() -> None:
     assert distance(SHARP, 0.38) == pytest.approx(4)
     assert distance(SHARP, 0.48) == pytest.approx(-5)
     assert distance(SHARP, 0.425) == 0
@@ -28,44 +39,47 @@ def test_distances_do_not_depend_on_the_level() -> None:
     assert distance(replace(SHARP, level=0.5, interval=(0.41, 0.43)), 0.3) == distance(SHARP, 0.3)
 
 
-def test_what_lies_in_the_interval_is_compatible_and_what_does_not_is_excluded() -> None:
-    found = judge(SHARP, THETA)
-    assert [row["compatible"] for row in found["references"]] == [True, False, False]
-    assert found["separate"] == []
-    assert (
-        found["verdict"] == "compatible with 0.42 (spheres); excludes 0.30 (paper, ReLU), 0.20 (paper, tanh)"
-    )
+def test_values_inside_the_interval_are_compatible_and_others_are_excluded() -> None:
+    found = compare_with_references(SHARP, THETA_REFERENCES)
+    assert [known.compatible for known in found.references] == [True, False, False]
+    assert found.separate == ()
+    assert found.verdict == "compatible with 0.42 (spheres); excludes 0.30 (paper, ReLU), 0.20 (paper, tanh)"
 
 
-def test_what_cannot_be_told_apart_says_how_many_numbers_would() -> None:
-    found = judge(BROAD, THETA)
-    n = needed(BROAD, SPHERES.value, PAPER.value)
+def test_two_values_inside_the_interval_get_the_number_that_separates_them() -> None:
+    found = compare_with_references(BROAD, THETA_REFERENCES)
+    n = values_needed(BROAD, SPHERES.value, PAPER.value)
     assert n == 2100  # 1200 ((0.02 + 2.80 · 0.05) / 0.123)² = 2029
-    assert found["separate"] == [{"pair": [SPHERES.value, PAPER.value], "n_needed": n}]
+    assert found.as_dict()["separate"] == [{"pair": [SPHERES.value, PAPER.value], "n_needed": n}]
     assert (
         f"cannot separate 0.42 (spheres) with 1200 numbers from 0.30 (paper, ReLU), about {n} needed"
-        in found["verdict"]
+        in found.verdict
     )
-    assert "excludes 0.20 (paper, tanh)" in found["verdict"]
+    assert "excludes 0.20 (paper, tanh)" in found.verdict
 
 
 @pytest.mark.parametrize("half", [0.07, 0.1, 0.3])
-def test_never_fewer_numbers_are_asked_for_than_there_are(half: float) -> None:
+def test_values_that_are_not_separated_need_more_than_there_are(half: float) -> None:
     found = replace(
         BROAD, interval=(0.36 - half, 0.36 + half), exponent=0.36, standard_error=half / 2, reach=(0.0, 0.0)
     )
-    assert (needed(found, SPHERES.value, PAPER.value) or 0) > found.n
+    assert (values_needed(found, SPHERES.value, PAPER.value) or 0) > found.n
 
 
-def test_so_many_numbers_do_tell_them_apart_in_four_cases_of_five() -> None:
-    """x^0.42 e^−x by one model: the number that intervals from 500 values ask for, tried out 200 times."""
+@pytest.mark.statistical
+def test_the_number_needed_separates_two_exponents_in_four_cases_of_five() -> None:
+    """x^0.42 e^−x by one model: the number computed from fits to 500 values, tried 200 times."""
     rng, wrong, trials = np.random.default_rng(0), 0.15, 200
     short = [fit(rng.gamma(1.42, size=500), order=1, share=0.8, n_gof=0) for _ in range(50)]
-    error = float(np.mean([one.standard_error for one in short]))
-    n = needed(Found(0.42, (0.42 - 2 * error, 0.42 + 2 * error), 0.95, error, (0.0, 0.0), 500), 0.42, wrong)
+    error = float(np.mean([found.standard_error for found in short]))
+    n = values_needed(
+        MeasuredExponent(0.42, (0.42 - 2 * error, 0.42 + 2 * error), 0.95, error, (0.0, 0.0), 500),
+        0.42,
+        wrong,
+    )
     assert n is not None and n > 500
     fits = [fit(rng.gamma(1.42, size=n), order=1, share=0.8, n_gof=0) for _ in range(trials)]
-    excluded = sum(one.interval[0] > wrong for one in fits)
+    excluded = sum(found.interval[0] > wrong for found in fits)
     assert stats.binom.ppf(1e-3, trials, 0.75) <= excluded <= stats.binom.ppf(1 - 1e-3, trials, 0.85)
 
 
@@ -78,17 +92,22 @@ def test_so_many_numbers_do_tell_them_apart_in_four_cases_of_five() -> None:
         ({"p_fit": 0.01}, "the fit is rejected (p = 0.01)"),
     ],
 )
-def test_each_doubt_is_put_in_words(change: dict[str, float], words: str) -> None:
-    assert words in judge(replace(SHARP, **change), THETA)["verdict"]
-    assert words not in judge(SHARP, THETA)["verdict"]
+def test_each_doubt_is_in_the_verdict(change: dict[str, float], words: str) -> None:
+    assert words in compare_with_references(replace(SHARP, **change), THETA_REFERENCES).verdict
+    assert words not in compare_with_references(SHARP, THETA_REFERENCES).verdict
 
 
-def test_without_an_end_no_number_is_named() -> None:
-    found = judge(replace(BROAD, interval=(0.25, math.inf)), [SPHERES, Reference("there", 0.9)])
-    assert found["separate"][0]["n_needed"] is None
-    assert "cannot separate 0.42 (spheres) with 1200 numbers from 0.90 (there)" in found["verdict"]
+def test_an_infinite_interval_gives_no_number_needed() -> None:
+    found = compare_with_references(
+        replace(BROAD, interval=(0.25, math.inf)), [SPHERES, Reference("there", 0.9)]
+    )
+    assert found.separate[0].n_needed is None
+    assert "cannot separate 0.42 (spheres) with 1200 numbers from 0.90 (there)" in found.verdict
 
 
 @pytest.mark.parametrize("change", [{"settled": False}, {"p_fit": 0.01}])
-def test_a_fit_that_does_not_stand_excludes_nothing(change: dict[str, float]) -> None:
-    assert "would exclude, if the fit held, 0.30" in judge(replace(SHARP, **change), THETA)["verdict"]
+def test_a_fit_that_is_not_sound_excludes_nothing(change: dict[str, float]) -> None:
+    assert (
+        "would exclude, if the fit held, 0.30"
+        in compare_with_references(replace(SHARP, **change), THETA_REFERENCES).verdict
+    )

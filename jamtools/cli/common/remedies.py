@@ -14,6 +14,10 @@ SHELL_WORDS = {
     Remedy.EXACT_SPECTRUM: "run jam-hessian with --method exact and without --only and --inertia",
     Remedy.CONVERT_ARRAYS: "convert it with jam-data arrays",
     # data
+    Remedy.KEEP_OFF_SPHERE: "use --no-sphere",
+    Remedy.FEWER_COMPONENTS: "lower --pca",
+    Remedy.FEWER_PATTERNS: "lower -P",
+    Remedy.LABEL_RULE: "for 0 and 1 add --labels parity, for class numbers --labels classes",
     # network
     # linalg
     # engines
@@ -22,6 +26,7 @@ SHELL_WORDS = {
     # minima
     # training
     # exponents
+    Remedy.FINISH_DESCENT: "train them longer, finish them with jam-train --finish, or give --lower-cut",
     # transition
     # io
 }

@@ -1,0 +1,204 @@
+"""The exponent of one sample: its fit, beside known values, with a histogram and the fitted curve.
+
+    p(x) ~ x^t as x → 0;        the exponent is t, or -t where the power law is written x^-γ
+
+Source: arXiv:1809.09349, section IV, fig. 8, for what is fitted; powerlaw.py for how.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jamtools.errors import InputError, JamError, Remedy
+from jamtools.exponents.powerlaw import PowerLaw, fit_power_law, fitted_density, log_histogram
+from jamtools.exponents.references import (
+    THETA_REFERENCES,
+    Comparison,
+    MeasuredExponent,
+    Reference,
+    compare_with_references,
+    is_sound,
+)
+from jamtools.exponents.samples import CutBy, Sample
+from jamtools.exponents.tilted import MIN_VALUES_FITTED
+from jamtools.records import Array
+
+N_CURVE_POINTS = 100
+
+#: The curve ends this much, relative, inside the range fitted: outside, the fitted density is 0.
+CURVE_MARGIN = 1e-12
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How to fit, as in `fit_power_law`. Where `lower_cut` is None, the sample sets it."""
+
+    order: int | None = None
+    share: float | None = None
+    level: float = 0.95
+    lower_cut: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Edges [b+1], counts [b] and density [b], per unit of the values, of all values of a sample."""
+
+    edges: Array
+    counts: NDArray[np.int64]
+    density: Array
+
+    def as_dict(self) -> dict[str, list[float]]:
+        """Plain types for JSON."""
+        return {
+            "edges": self.edges.tolist(),
+            "counts": self.counts.tolist(),
+            "density": self.density.tolist(),
+        }
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The fitted density [N_CURVE_POINTS] at x [N_CURVE_POINTS], log-spaced over the range fitted.
+
+    Its integral is the share of the values that was fitted, so that it lies on the histogram of all values.
+    """
+
+    x: Array
+    density: Array
+
+    def as_dict(self) -> dict[str, list[float]]:
+        """Plain types for JSON."""
+        return {"x": self.x.tolist(), "density": self.density.tolist()}
+
+
+@dataclass(frozen=True)
+class FittedExponent:
+    """The exponent of one sample.
+
+    fit: in terms of the exponent (negated for x^-γ); lowest: the smallest value fitted; cut_by: what set the lower cut.
+    """
+
+    fit: PowerLaw
+    cut_by: CutBy
+    lowest: float
+    comparison: Comparison
+    histogram: Histogram
+    curve: Curve
+
+    @property
+    def sound(self) -> bool:
+        """Whether no test speaks against the fit itself."""
+        return is_sound(self.fit.settled, self.fit.p_fit)
+
+    def as_dict(self, wording: Callable[[JamError], str] = str) -> dict[str, Any]:
+        """Plain types for JSON."""
+        return {
+            **self.fit.as_dict(),
+            "cut_by": self.cut_by,
+            "range": [self.lowest, self.fit.upper_cut],
+            **self.comparison.as_dict(),
+            "histogram": self.histogram.as_dict(),
+            "curve": self.curve.as_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class RefusedExponent:
+    """A sample of n values without an exponent, and why."""
+
+    reason: InputError
+    n: int
+
+    def as_dict(self, wording: Callable[[JamError], str] = str) -> dict[str, Any]:
+        """Plain types for JSON; `wording` puts the reason into words."""
+        return {"exponent": None, "interval": None, "n": self.n, "refused": wording(self.reason)}
+
+
+def fit_or_refuse(
+    sample: Sample, options: FitOptions, sign: Literal[1, -1], references: Sequence[Reference]
+) -> FittedExponent | RefusedExponent:
+    """The exponent of a sample, or why there is none; arguments as in `fit_exponent`."""
+    try:
+        return fit_exponent(sample, options, sign, references)
+    except InputError as error:
+        return RefusedExponent(error, len(sample.values))
+
+
+def fit_exponent(
+    sample: Sample,
+    options: FitOptions,
+    sign: Literal[1, -1] = 1,
+    references: Sequence[Reference] = THETA_REFERENCES,
+) -> FittedExponent:
+    """The exponent t of x^t in a sample; with sign = -1 the exponent -t of x^-(-t), as γ is defined.
+
+    references: the known values that it is compared with.
+    Raises InputError as `fit_power_law` does, for a sample without values, and for runs that still descend so much that
+    more than half of their values lie below the noise.
+    """
+    values = sample.values
+    cut, cut_by = _lower_cut(sample, options)
+    fit = fit_power_law(
+        values,
+        order=options.order,
+        share=options.share,
+        level=options.level,
+        lower_cut=cut,
+        clusters=sample.runs,
+        seed=options.seed,
+    )
+    signed = fit if sign > 0 else fit.negated()
+    edges, counts, density = log_histogram(values)
+    return FittedExponent(
+        fit=signed,
+        cut_by=cut_by,
+        lowest=float(values[values > cut].min()),
+        comparison=compare_with_references(_measured(signed, len(values)), references),
+        histogram=Histogram(edges, counts, density),
+        curve=_curve(values, fit),
+    )
+
+
+def _lower_cut(sample: Sample, options: FitOptions) -> tuple[float, CutBy]:
+    """The lower cut given, or else that of the sample, and what set it."""
+    if not len(sample.values):
+        raise InputError(f"no values, expected at least {MIN_VALUES_FITTED}; give runs that have some")
+    if options.lower_cut is not None:
+        return options.lower_cut, "given"
+    cut, median = sample.lower_cut, float(np.median(sample.values))
+    if sample.cut_by == "noise" and cut >= median and len(sample.values) >= MIN_VALUES_FITTED:
+        raise InputError(
+            f"got runs that still descend: since half of their steps their values moved by {cut:.2g}, the median is "
+            f"{median:.2g}",
+            Remedy.FINISH_DESCENT,
+        )
+    return cut, sample.cut_by
+
+
+def _measured(fit: PowerLaw, n: int) -> MeasuredExponent:
+    """What of a fit to a sample of n values is compared with known values."""
+    return MeasuredExponent(
+        exponent=fit.exponent,
+        interval=fit.interval,
+        level=fit.level,
+        standard_error=fit.standard_error,
+        reach=fit.reach,
+        n=n,
+        p_null=fit.p_null if math.isfinite(fit.p_null) else None,
+        p_fit=fit.p_fit,
+        settled=fit.settled,
+    )
+
+
+def _curve(values: Array, fit: PowerLaw) -> Curve:
+    """The density of a fit to values [n], as x^t."""
+    lowest = max(fit.lower_cut * (1 + CURVE_MARGIN), float(values[values > fit.lower_cut].min()))
+    x = np.geomspace(lowest, fit.upper_cut * (1 - CURVE_MARGIN), N_CURVE_POINTS)
+    return Curve(x, fitted_density(x, fit))

@@ -1,0 +1,71 @@
+"""The exponent of one sample: its sign, histogram and curve, and the refusal of runs that still descend."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from jamtools.cli.common.remedies import in_shell_words
+from jamtools.errors import InputError
+from jamtools.exponents.exponent import FitOptions, RefusedExponent, fit_exponent, fit_or_refuse
+from jamtools.exponents.references import THETA_REFERENCES
+from jamtools.exponents.samples import Sample, pool_overlaps
+from tests.support.planted_gaps import run_with_gaps
+
+
+def test_the_fitted_curve_and_the_histogram_have_the_same_normalisation():
+    rng = np.random.default_rng(2)
+    sample = Sample(rng.gamma(1.4, size=20_000), None)
+    found = fit_exponent(sample, FitOptions(share=0.8))
+    edges, density = found.histogram.edges, found.histogram.density
+    middle = np.sqrt(edges[1:] * edges[:-1])
+    counted = (found.histogram.counts > 400) & (edges[1:] < found.fit.upper_cut)
+    curve = np.interp(middle[counted], found.curve.x, found.curve.density)
+    assert counted.sum() >= 3
+    # 400 counts are known to 5%; a bin of a fifth of a decade is within 5% of its density at its middle
+    assert np.abs(density[counted] / curve - 1).max() < 0.2
+
+
+def test_runs_that_still_descend_are_refused_unless_the_cut_is_given():
+    rng = np.random.default_rng(7)
+    run = run_with_gaps(0.1 * rng.gamma(1.4, size=500), relative_descent=9.0)
+    with pytest.raises(
+        InputError, match="still descend: .* finish them with the newton optimiser, or pass lower_cut"
+    ):
+        fit_exponent(pool_overlaps([run]), FitOptions())
+    found = fit_exponent(pool_overlaps([run]), FitOptions(lower_cut=0.0))
+    assert (found.fit.n_total, found.cut_by) == (500, "given")
+
+
+def test_a_negated_exponent_negates_its_intervals_and_stability_too():
+    x = np.random.default_rng(6).gamma(0.7, size=3000)
+    up, down = (fit_exponent(Sample(x, None), FitOptions(), sign).as_dict() for sign in (1, -1))
+    assert down["exponent"] == -up["exponent"]
+    for name in ("interval", "profile_interval", "reach"):
+        negated = [-end for end in up[name]] if name != "reach" else up[name]
+        assert down[name] == negated[::-1]
+    assert [row["exponent"] for row in down["stability"]] == [-row["exponent"] for row in up["stability"]]
+    assert down["p_null"] == up["p_null"]
+
+
+def test_a_refusal_is_put_into_the_words_of_the_caller():
+    run = run_with_gaps(0.1 * np.random.default_rng(7).gamma(1.4, size=500), relative_descent=9.0)
+    refused = fit_or_refuse(pool_overlaps([run]), FitOptions(), 1, THETA_REFERENCES)
+    assert isinstance(refused, RefusedExponent)
+    assert refused.as_dict()["refused"].endswith("or pass lower_cut")
+    assert refused.as_dict(in_shell_words)["refused"].endswith("or give --lower-cut")
+    assert list(refused.as_dict()) == ["exponent", "interval", "n", "refused"]
+
+
+def test_an_empty_sample_is_refused():
+    with pytest.raises(InputError, match="no values, expected at least 50"):
+        fit_exponent(Sample(np.empty(0), None), FitOptions())
+
+
+def test_the_record_of_an_exponent_is_plain_json():
+    found = fit_exponent(Sample(np.random.default_rng(8).gamma(1.4, size=500), None), FitOptions())
+    record = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert record == found.as_dict()
+    assert record["range"] == [found.lowest, found.fit.upper_cut]
