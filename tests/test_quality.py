@@ -1,4 +1,4 @@
-"""The code keeps to one style and its types hold."""
+"""The code follows one style, and its types are consistent."""
 
 import subprocess
 import sys
@@ -17,6 +17,6 @@ ROOT = Path(__file__).resolve().parent.parent
         pytest.param(["mypy"], id="mypy", marks=pytest.mark.slow),
     ],
 )
-def test_is_content(arguments: list[str]) -> None:
+def test_the_code_passes(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, f"{' '.join(arguments)} says:\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"{' '.join(arguments)} reports:\n{done.stdout}{done.stderr}"

@@ -1,4 +1,4 @@
-"""The scripts of examples/slurm as they stand, on a Slurm of one node: what they leave, what a signal does."""
+"""The scripts of examples/slurm run on a Slurm of one node: their results, and the effect of a signal."""
 
 import json
 import os
@@ -16,20 +16,20 @@ import pytest
 from jamtools.transition.merging import merge
 from tests.support.commands import ROOT, jam
 
-HERE = Path(__file__).resolve().parent / "slurm"
+SLURM_SCRIPTS = Path(__file__).resolve().parent / "slurm"
 GUIDE = (ROOT / "examples" / "slurm" / "README.md").read_text()
 SUBMISSION = next(
     block for block in re.findall(r"^```sh\n(.*?)^```$", GUIDE, flags=re.M | re.S) if "sbatch" in block
 )
 DAEMONS = ["munged", "slurmctld", "slurmd"]
 SEARCH = ["data.safetensors", "--lr", "1e-2", "--max-width", "64", "--trials", "12"]
-PATIENCE = 150  # seconds, on a machine busy with other things
+WAIT_SECONDS = 150  # the longest wait for a condition; the machine may be busy
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 class Cluster:
-    """A Slurm, and folders to submit from, with the jam commands of this Python on their PATH."""
+    """A running Slurm, and folders to submit from. The jam commands of this Python are on the PATH."""
 
     def __init__(self, state: Path, commands: Path) -> None:
         self.state, self.conf = state, state / "slurm.conf"
@@ -44,7 +44,7 @@ class Cluster:
         }
 
     def folder(self, path: Path, patterns: str, seeds: str, steps: str) -> Path:
-        """A folder to submit from: data, a plan, and the examples where the guide has them."""
+        """Returns a folder to submit from. It holds data, a plan, and a link to the examples."""
         (path / "sweep").mkdir(parents=True)
         (path / "examples").symlink_to(ROOT / "examples")
         jam("data", "random", "-P", 40, "-d", 4, "--seed", 1, "-o", "data.safetensors", cwd=path, check=True)
@@ -53,7 +53,7 @@ class Cluster:
         return path
 
     def shell(self, script: str, cwd: Path) -> str:
-        """What a script prints."""
+        """Runs a script and returns its standard output."""
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=cwd,
@@ -66,12 +66,12 @@ class Cluster:
         return done.stdout
 
     def jobs(self) -> list[dict[str, str]]:
-        """The fields of each job and each task that Slurm knows of."""
-        told = self.shell("scontrol --oneliner show job", self.state)
-        return [dict(re.findall(r"(\w+)=(.*?)(?= [\w:/]+=|$)", line)) for line in told.splitlines()]
+        """Returns the fields of each job and of each task that Slurm lists."""
+        listing = self.shell("scontrol --oneliner show job", self.state)
+        return [dict(re.findall(r"(\w+)=(.*?)(?= [\w:/]+=|$)", line)) for line in listing.splitlines()]
 
     def ended(self, folder: Path) -> list[dict[str, str]]:
-        """The jobs submitted from a folder, once none of them waits or runs."""
+        """Waits until no job of a folder is pending or running, and returns these jobs."""
 
         def mine() -> list[dict[str, str]]:
             return [job for job in self.jobs() if Path(job["WorkDir"]) == folder]
@@ -81,10 +81,10 @@ class Cluster:
         return mine()
 
 
-def wait_for(condition: Callable[[], object], told: Callable[[], str]) -> None:
-    deadline = time.monotonic() + PATIENCE
+def wait_for(condition: Callable[[], object], explanation: Callable[[], str]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, told()
+        assert time.monotonic() < deadline, explanation()
         time.sleep(0.1)
 
 
@@ -101,48 +101,50 @@ def records_of(artefact: Path) -> list[dict]:
 
 
 def free_port() -> int:
-    """The first of two ports that nobody listens on."""
+    """Returns the first of two neighbouring ports that are free."""
     while True:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
             try:
-                other.bind(("127.0.0.1", one.getsockname()[1] + 1))
+                second.bind(("127.0.0.1", first.getsockname()[1] + 1))
             except OSError:
                 continue
-            return one.getsockname()[1]
+            return first.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    lacking = [name for name in [*DAEMONS, "sbatch"] if shutil.which(name, path=path) is None]
-    if lacking:
-        pytest.skip(f"needs Slurm, and there is no {', '.join(lacking)}; tests/slurm/install.sh installs it")
+    missing = [name for name in [*DAEMONS, "sbatch"] if shutil.which(name, path=path) is None]
+    if missing:
+        pytest.skip(
+            f"needs Slurm, but these programs are missing: {', '.join(missing)}; tests/slurm/install.sh installs it"
+        )
     state = tmp_path_factory.mktemp("slurm")
     try:
         started = subprocess.run(
-            [HERE / "start-slurm.sh", state, str(free_port())],
+            [SLURM_SCRIPTS / "start-slurm.sh", state, str(free_port())],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             timeout=100,
         )
         if started.returncode:
-            pytest.skip(f"no Slurm came up: {started.stdout.strip().splitlines()[-1]}")
+            pytest.skip(f"Slurm did not start: {started.stdout.strip().splitlines()[-1]}")
         yield Cluster(state, tmp_path_factory.mktemp("bin"))
     finally:
-        subprocess.run([HERE / "stop-slurm.sh", state], check=True, timeout=100)
+        subprocess.run([SLURM_SCRIPTS / "stop-slurm.sh", state], check=True, timeout=100)
 
 
 @pytest.fixture(scope="module")
 def swept(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, str]]]:
-    """A folder in which the three lines of the guide were typed, and its jobs, all ended."""
+    """A folder from which the three jobs of the guide were submitted, and these jobs after their end."""
     folder = cluster.folder(tmp_path_factory.mktemp("swept") / "a folder", "20,40", "0:3", "5k")
     cluster.shell(SUBMISSION, folder)
     return folder, cluster.ended(folder)
 
 
-def test_every_task_of_the_three_jobs_is_done(swept):
+def test_every_task_of_the_three_jobs_completes_without_a_restart(swept):
     folder, jobs = swept
     assert {job["JobState"] for job in jobs} == {"COMPLETED"}, logs(folder)
     tasks = sorted((job["JobName"], job.get("ArrayTaskId", "")) for job in jobs)
@@ -151,7 +153,7 @@ def test_every_task_of_the_three_jobs_is_done(swept):
     assert {job["Restarts"] for job in jobs} == {"0"}
 
 
-def test_the_tasks_find_together_what_one_process_finds(swept):
+def test_the_tasks_together_give_the_result_of_one_process(swept):
     folder, _ = swept
     options = [
         "--patterns",
@@ -167,20 +169,20 @@ def test_the_tasks_find_together_what_one_process_finds(swept):
         "one.jsonl",
     ]
     jam("nstar", "search", *SEARCH, *options, cwd=folder, check=True)
-    one = records(folder / "one.jsonl")
+    whole = records(folder / "one.jsonl")
     cells = sorted((folder / "sweep").glob("nstar-*-s*.jsonl"))
-    assert len(cells) == 6 and all(record["n_star"] for record in one)
-    assert merge(records(*cells)) == (one, [])
+    assert len(cells) == 6 and all(record["n_star"] for record in whole)
+    assert merge(records(*cells)) == (whole, [])
     (fit,) = records(folder / "sweep" / "fit.jsonl")
     assert fit.pop("missing") == fit["duplicates"] == []
     alone = jam("nstar", "fit", "one.jsonl", cwd=folder, check=True)
     assert fit == json.loads(alone.stdout)
     assert [(point["n_star"], point["interval"]) for point in fit["points"]] == [
-        (record["n_star"], record["interval"]) for record in one
+        (record["n_star"], record["interval"]) for record in whole
     ]
 
 
-def test_the_collection_leaves_a_figure(swept):
+def test_the_collecting_job_draws_a_figure(swept):
     folder, _ = swept
     assert (folder / "sweep" / "nstar.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
@@ -195,16 +197,16 @@ def test_the_spectra_are_of_the_widest_networks_that_failed(swept):
             t for t in search["trials"] if t["outcome"] == "unsatisfied" and t["width"] < search["width"]
         ]
         trial = min(failed, key=lambda t: (-t["width"], t["seed"]))
-        for found in ("jammed", "spectra"):
-            (record,) = records_of(cell.with_name(f"{cell.stem}-{found}.safetensors"))
-            told = {name: record[name] for name in ("width", "seed", "n_unsatisfied", "final_loss")}
-            assert told == {name: trial[name] for name in told}, "the trial, once more"
+        for kind in ("jammed", "spectra"):
+            (record,) = records_of(cell.with_name(f"{cell.stem}-{kind}.safetensors"))
+            outcome = {name: record[name] for name in ("width", "seed", "n_unsatisfied", "final_loss")}
+            assert outcome == {name: trial[name] for name in outcome}, "the trial was repeated exactly"
         assert (record["P"], record["n_unsatisfied"] > 0) == (search["P"], True)
         assert 0 <= record["n_negative_H"] <= record["n_negative_Hp"]
 
 
-def test_a_task_that_is_told_to_stop_is_requeued_and_goes_on(cluster, tmp_path):
-    folder = cluster.folder(tmp_path / "told", "40", "1:3", "400k")
+def test_a_task_that_gets_a_signal_is_requeued_and_gives_the_uninterrupted_result(cluster, tmp_path):
+    folder = cluster.folder(tmp_path / "signalled", "40", "1:3", "400k")
     journal = folder / "sweep" / "nstar-L1-P40-s2.journal"
     array = cluster.shell("sbatch --parsable --array=1-2 examples/slurm/sweep.sbatch", folder).strip()
     cluster.shell(f"sbatch --dependency=afterok:{array} examples/slurm/collect.sbatch", folder)
@@ -221,7 +223,7 @@ def test_a_task_that_is_told_to_stop_is_requeued_and_goes_on(cluster, tmp_path):
     assert journal.read_text().startswith(before)
     (search,) = records(folder / "sweep" / "nstar-L1-P40-s2.jsonl")
     _, *trials = records(journal)
-    assert sorted(search["trials"], key=str) == sorted(trials, key=str), "each trial once"
+    assert sorted(search["trials"], key=str) == sorted(trials, key=str), "each trial was made once"
     assert 1 <= len(before.splitlines()) - 1 < len(trials)
     assert_as_uninterrupted(search, folder)
     (fit,) = records(folder / "sweep" / "fit.jsonl")
