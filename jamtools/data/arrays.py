@@ -1,4 +1,7 @@
-"""A dataset from the user's own arrays x [P, d] and labels."""
+"""A dataset from the user's own arrays x [P, d] and labels.
+
+Source: none; the arrays are only converted and checked.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +11,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jamtools.data.labels import SIGNS, _info, encode_labels
-from jamtools.errors import InputError
+from jamtools.data.labels import SIGNS, dataset_info, encode_labels
+from jamtools.errors import InputError, Remedy
 from jamtools.records import Array, Dataset
 
 
 def array_dataset(arrays: Mapping[str, NDArray[Any]], labels: str = SIGNS) -> Dataset:
-    """A dataset from x [P, d] and y [P], [P, 1] or [P, C], and perhaps x_test and y_test, numbers of any kind.
+    """A dataset from arrays named x [P, d] and y [P], [P, 1] or [P, C], and perhaps x_test and y_test.
 
     Integers, booleans and other floats become float64. labels: `SIGNS` for y = ±1 as it is, or a rule of
-    `encode_labels`. InputError for what is no number, shapes that do not fit, NaN, other labels.
+    `encode_labels`. Raises InputError for arrays that are no real numbers, for shapes that do not fit, for NaN, and for
+    labels that do not fit the rule.
     """
-    numbers = {name: _numbers(array, name) for name, array in arrays.items()}
+    numbers = {name: _as_float64(array, name) for name, array in arrays.items()}
     for name in ("y", "y_test"):
         if name in numbers and numbers[name].ndim == 2 and numbers[name].shape[1] == 1:
             numbers[name] = numbers[name][:, 0]
     numbers |= _encoded({name: y for name, y in numbers.items() if name.startswith("y")}, labels)
     x, y = numbers["x"], numbers["y"]
-    info = _info("arrays", None, x, y, {"labels": labels})
+    info = dataset_info("arrays", None, x, y, {"labels": labels})
     return Dataset(x, y, numbers.get("x_test"), numbers.get("y_test"), info)
 
 
-def _numbers(array: NDArray[Any], name: str) -> Array:
+def _as_float64(array: NDArray[Any], name: str) -> Array:
+    """The array [any shape] as float64; InputError for one without patterns, or of other than real numbers."""
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} is of type {array.dtype}, expected real numbers; convert it first")
     if array.ndim == 0 or array.shape[0] == 0:
@@ -38,14 +43,13 @@ def _numbers(array: NDArray[Any], name: str) -> Array:
 
 
 def _encoded(y: Mapping[str, Array], labels: str) -> dict[str, Array]:
-    """Training and test labels by one rule, with the classes of both."""
+    """Training and test labels, [P] or [P, C], by one rule; the classes are those of both together."""
     if labels == SIGNS:
         for name, values in y.items():
-            wrong = values[np.abs(values) != 1]
-            if wrong.size:
+            other = values[np.abs(values) != 1]
+            if other.size:
                 raise InputError(
-                    f"{name} holds {wrong.flat[0]:g}, expected labels +1 and -1; "
-                    "for 0 and 1 add --labels parity, for class numbers --labels classes"
+                    f"{name} holds {other.flat[0]:g}, expected labels +1 and -1", Remedy.LABEL_RULE
                 )
         return dict(y)
     if len({values.shape[1:] for values in y.values()}) > 1:

@@ -1,11 +1,11 @@
-"""Where patterns x_µ and labels y_µ = ±1 come from: random ones, images, the user's own arrays.
+"""Patterns and labels from images: principal components, whitened, on the sphere of radius √d.
 
-    random   x = √d g / ‖g‖,  g ~ N(0, 1_d)
-    images   C = (1/n) Σ (p − p̄)(p − p̄)ᵀ = V Λ Vᵀ,  z = Λ^(−1/2) Vᵀ (p − p̄),  x = √d z / ‖z‖
+    C = (1/n) Σ (p − p̄)(p − p̄)ᵀ = V Λ Vᵀ,      z = Λ^(−1/2) Vᵀ (p − p̄),      x = √d z / ‖z‖
 
-p [n, pixels] in [0, 1] is the whole set, training and test images together, so that both are treated
-alike. Source: arXiv:1809.09349 for the data, its authors' program for whitening and the sphere.
-Everything here is a pure function of arrays and a seed; `rawdata` reads the files they come from.
+p [n, pixels] in [0, 1] is the whole set, training and test images together, so that both are treated alike. Every function
+here depends on arrays and a seed alone.
+
+Source: arXiv:1809.09349 for the data; its authors' program for whitening and the sphere.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jamtools.data.labels import Indices, _class_of, _info, balanced_order, encode_labels
+from jamtools.data.labels import Indices, balanced_order, class_of, dataset_info, encode_labels
 from jamtools.data.sphere import on_sphere
-from jamtools.errors import InputError
+from jamtools.errors import InputError, Remedy
 from jamtools.records import Array, Dataset
 
+#: The grey value that becomes 1.
 PIXEL_MAX = 255.0
 
 
 @dataclass(frozen=True)
 class Components:
-    """Principal components: mean [d]; axes [d, K], orthonormal columns; variances [K], descending."""
+    """K principal components: mean [d]; axes [d, K] with orthonormal columns; variances [K], descending."""
 
     mean: Array
     axes: Array
     variances: Array
 
     def project(self, x: Array, whiten: bool = True) -> Array:
-        """z [n, K]: the components of x [n, d], centred; with `whiten` of unit variance."""
+        """z [n, K]: the components of x [n, d], centred; of unit variance with `whiten`."""
         scale = 1 / np.sqrt(self.variances) if whiten else 1.0
         return np.asarray((x - self.mean) @ (self.axes * scale))
 
@@ -41,15 +42,17 @@ class Components:
 def pca(x: Array, K: int) -> Components:
     """The K directions of largest variance of x [n, d], C = (1/n) Σ (x − x̄)(x − x̄)ᵀ.
 
-    Signs are fixed: the entry of largest magnitude of each axis is positive. InputError when fewer than K
-    directions have a variance above rounding, d·eps times the largest.
+    The entry of largest magnitude of each axis is positive, which fixes its sign. Raises InputError when fewer than K
+    directions have a variance above rounding, which is d·eps times the largest.
     """
     mean = x.mean(axis=0)
     centred = x - mean
     variances, axes = np.linalg.eigh(centred.T @ centred / len(x))  # ascending
     rank = int((variances > x.shape[1] * np.finfo(np.float64).eps * variances[-1]).sum())
     if rank < K:
-        raise InputError(f"asked for {K} components, the data have {rank} with any variance; lower --pca")
+        raise InputError(
+            f"asked for {K} components, the data have {rank} with any variance", Remedy.FEWER_COMPONENTS
+        )
     axes = axes[:, ::-1][:, :K]
     signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(K)])
     return Components(mean, np.ascontiguousarray(axes * signs), variances[::-1][:K].copy())
@@ -57,7 +60,7 @@ def pca(x: Array, K: int) -> Components:
 
 @dataclass(frozen=True)
 class Images:
-    """Images of a training and a test set, one after the other, the first n_train for training.
+    """n images, the first n_train of them for training, the others for the test.
 
     pixels [n, rows × columns] and labels [n], both uint8.
     """
@@ -67,7 +70,7 @@ class Images:
     n_train: int
 
     def fingerprint(self) -> str:
-        """SHA-256 of the pixels and labels: which images these were, whatever their files were called."""
+        """SHA-256 of the pixels and labels, which identifies the images independently of their files."""
         return hashlib.sha256(self.pixels.tobytes() + self.labels.tobytes()).hexdigest()
 
 
@@ -75,9 +78,9 @@ class Images:
 class Recipe:
     """How images become patterns.
 
-    labels: a rule of `encode_labels`; pca: K principal components, None for all pixels; whiten: components
-    of unit variance (with pca); sphere: each pattern scaled to radius √d. Defaults are the authors'
-    program's; whiten=False, sphere=False is the paper's text alone.
+    labels: a rule of `encode_labels`; pca: the number of principal components, None for all pixels; whiten: scale the
+    components to unit variance (only with pca); sphere: scale each pattern to the radius √d. The defaults are those of the
+    authors' program; whiten=False, sphere=False is the text of the paper.
     """
 
     labels: str = "parity"
@@ -87,7 +90,7 @@ class Recipe:
 
 
 def image_patterns(pixels: NDArray[np.uint8], recipe: Recipe) -> Array:
-    """x [n, d] from pixels [n, rows × columns]: in [0, 1], centred on the mean of all n, then as the recipe says."""
+    """x [n, d] from pixels [n, rows × columns]: scaled to [0, 1], centred on the mean of all n, then by the recipe."""
     x = pixels / PIXEL_MAX
     if recipe.pca is not None:
         x = pca(x, recipe.pca).project(x, recipe.whiten)
@@ -99,11 +102,11 @@ def image_patterns(pixels: NDArray[np.uint8], recipe: Recipe) -> Array:
 def image_dataset(
     images: Images, recipe: Recipe, P: int | None = None, seed: int = 0, P_test: int | None = None
 ) -> Dataset:
-    """Patterns and labels from images, centre and components being those of the whole set.
+    """Patterns and labels from images; the centre and the components are those of the whole set.
 
-    P: a subset by seed with the classes in balance (`balanced_order`), and the rest as test set; None: the
-    split of the files. P_test: keep the first so many test patterns. InputError when P exceeds the images
-    there are, or when the labels put all of them in one class.
+    P: draw a subset of P by seed, with the classes in balance (`balanced_order`), and take the rest as test set; None: the
+    split of the files. P_test: keep only the first P_test test patterns. Raises InputError when there are fewer than P
+    images, or when the labels put all of them in one class.
     """
     y = encode_labels(images.labels, recipe.labels)
     _check_several_classes(images, y, recipe.labels)
@@ -120,24 +123,25 @@ def image_dataset(
         "split": "files" if P is None else "balanced",
         "P_test": len(test),
     }
-    info = _info("images", None if P is None else seed, x[train], y, preprocessing)
+    info = dataset_info("images", None if P is None else seed, x[train], y, preprocessing)
     return Dataset(x[train], y[train], x_test, y_test, info)
 
 
 def _check_several_classes(images: Images, y: Array, labels: str) -> None:
+    """Raises InputError where y [n] or [n, C] has a single class."""
     if (y == y[0]).all():
         raise InputError(
-            f"--labels {labels} puts all {len(y)} images in one class, expected two or more; "
+            f"the rule {labels} puts all {len(y)} images in one class, expected two or more; "
             f"their labels run from {images.labels.min()} to {images.labels.max()}"
         )
 
 
 def _split(images: Images, y: Array, P: int | None, seed: int) -> tuple[Indices, Indices]:
-    """Indices of the training and the test images."""
+    """Indices of the training images and of the test images; arguments as in `image_dataset`, y [n] or [n, C]."""
     n = len(y)
     if P is None:
         return np.arange(images.n_train), np.arange(images.n_train, n)
     if n < P:
-        raise InputError(f"asked for {P} patterns, there are {n} images; lower -P")
-    order = balanced_order(_class_of(y), seed)
+        raise InputError(f"asked for {P} patterns, there are {n} images", Remedy.FEWER_PATTERNS)
+    order = balanced_order(class_of(y), seed)
     return order[:P], order[P:]

@@ -1,8 +1,15 @@
-"""From the labels of a file to y = ±1, and the order of patterns that keeps their classes in balance."""
+"""Labels y = ±1 from the labels of a file, and an order of patterns that keeps their classes in balance.
+
+    parity        y = 2 (v mod 2) − 1
+    threshold:K   y = +1 where v ≥ K, else −1
+    classes       y_c = +1 where c = v, else −1,     c = 0 … max v
+
+Source: arXiv:1809.09349 for parity; its authors' program for interleaved classes.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,82 +20,92 @@ from jamtools.records import Array
 
 Indices = NDArray[np.intp]
 
-#: Labels that are ±1 already.
+#: The rule for labels that are ±1 already.
 SIGNS = "signs"
 
 
-def parse_labels(text: str) -> tuple[str, int]:
-    """("parity", 0), ("classes", 0), or ("threshold", K) of "threshold:K"; ValueError for anything else."""
-    rule, colon, number = text.partition(":")
-    if rule in ("parity", "classes") and not colon:
-        return rule, 0
-    if rule == "threshold" and colon:
-        return rule, int(number)
-    raise ValueError(f"got {text!r}, expected parity, threshold:K or classes")
+class LabelRule(NamedTuple):
+    """A rule from whole numbers to ±1: "parity", "classes" or "threshold", the last with its K."""
+
+    name: str
+    threshold: int = 0
+
+
+def parse_labels(text: str) -> LabelRule:
+    """The rule that "parity", "classes" or "threshold:K" names. Raises InputError for any other text."""
+    name, colon, number = text.partition(":")
+    if name in ("parity", "classes") and not colon:
+        return LabelRule(name)
+    if name == "threshold" and number.removeprefix("-").isdecimal():
+        return LabelRule(name, int(number))
+    raise InputError(f"got the labels {text!r}, expected parity, threshold:K or classes")
 
 
 def encode_labels(values: NDArray[Any], labels: str) -> Array:
-    """Labels ±1 out of whole numbers [P], by one of three rules.
+    """Labels ±1 from whole numbers [P] (or [P, C]) by a rule: y [P] or [P, C].
 
-    parity: y = +1 where the number is odd, −1 where it is even: y = 2 (v mod 2) − 1, so 0, 1 become −1, +1;
-    threshold:K: y = +1 where v ≥ K; classes: y [P, C], +1 in column v and −1 elsewhere, C = max v + 1.
-    InputError for what is no whole number.
+    parity: +1 where the number is odd, so that 0, 1 become −1, +1; threshold:K: +1 where it is K or larger; classes: y
+    [P, C] with +1 in column v, C = max v + 1. Raises InputError for another rule and for numbers that do not fit the rule.
     """
-    rule, K = parse_labels(labels)
-    wrong = values[values != np.floor(values)]
-    if wrong.size or not np.isfinite(values).all():
-        shown = f"{wrong.flat[0]:g}" if wrong.size else "infinity"
+    rule = parse_labels(labels)
+    broken = values[values != np.floor(values)]
+    if broken.size or not np.isfinite(values).all():
+        shown = f"{broken.flat[0]:g}" if broken.size else "infinity"
         raise InputError(
-            f"labels hold {shown}, expected whole numbers for --labels {labels}; round them first"
+            f"labels hold {shown}, expected whole numbers for the rule {labels}; round them first"
         )
-    if rule == "classes":
+    if rule.name == "classes":
         return _one_hot(values)
-    positive = values % 2 == 1 if rule == "parity" else values >= K
+    positive = values % 2 == 1 if rule.name == "parity" else values >= rule.threshold
     return np.where(positive, 1.0, -1.0)
 
 
 def _one_hot(values: NDArray[Any]) -> Array:
+    """y [P, C] from class numbers [P]."""
     if values.ndim != 1 or values.min() < 0 or values.max() < 1:
         raise InputError(
             f"labels of shape {values.shape} from {values.min():g} to {values.max():g}, "
-            "expected one class number 0, 1, … a pattern for --labels classes; number the classes from 0"
+            "expected one class number 0, 1, … per pattern for the rule classes; number the classes from 0"
         )
     columns = np.arange(int(values.max()) + 1)
     return np.where(values[:, None] == columns, 1.0, -1.0)
 
 
 def balanced_order(classes: NDArray[Any], seed: int) -> Indices:
-    """All indices of classes [n], shuffled by seed, the classes interleaved.
+    """All indices [n] of `classes` [n], shuffled by seed, with the classes interleaved.
 
-    Every prefix holds as many of one class as of another within one, until the smallest class is used up;
-    from there on the others go on. The first P are the subset of size P, the remaining ones its test set.
+    Every prefix holds as many of one class as of another within one, until the smallest class is used up. From there on
+    the other classes continue. The first P indices are the subset of size P, and the remaining ones its test set.
     """
     shuffled = generator(seed, SUBSET).permutation(len(classes))
     _, kind = np.unique(classes[shuffled], return_inverse=True)
-    turn = np.empty(len(classes), dtype=np.intp)  # how many of its class come before
+    n_before = np.empty(len(classes), dtype=np.intp)  # how many patterns of the same class come before
     for k in range(kind.max() + 1):
         members = np.flatnonzero(kind == k)
-        turn[members] = np.arange(len(members))
-    return np.asarray(shuffled[np.lexsort((kind, turn))])
+        n_before[members] = np.arange(len(members))
+    return np.asarray(shuffled[np.lexsort((kind, n_before))])
 
 
-def _info(source: str, seed: int | None, x: Array, y: Array, preprocessing: dict[str, Any]) -> dict[str, Any]:
-    """What a dataset's metadata says of its origin."""
-    shape = {"P": x.shape[0], "d": x.shape[-1], "classes": classes(y)}
+def dataset_info(
+    source: str, seed: int | None, x: Array, y: Array, preprocessing: dict[str, Any]
+) -> dict[str, Any]:
+    """The metadata of a dataset x [P, d], y [P] or [P, C]: its origin and its shape."""
+    shape = {"P": x.shape[0], "d": x.shape[-1], "classes": n_classes(y)}
     return {"source": source, "seed": seed, **shape, "preprocessing": preprocessing}
 
 
-def classes(y: Array) -> int:
+def n_classes(y: Array) -> int:
     """The number of classes of labels ±1 [P] or [P, C]."""
     return 2 if y.ndim == 1 else y.shape[1]
 
 
+def class_of(y: Array) -> NDArray[Any]:
+    """The class [P] of each pattern from y [P] or [P, C]: its sign, or its column."""
+    return y if y.ndim == 1 else y.argmax(axis=1)
+
+
 def class_counts(y: Array) -> list[int]:
-    """How many patterns each class of y [P] or [P, C] has, in ascending order of y or by column."""
+    """How many patterns each class of y [P] or [P, C] has: −1 and +1, or in the order of the columns."""
     if y.ndim == 2:
         return [int(count) for count in (y > 0).sum(axis=0)]
     return [int((y < 0).sum()), int((y > 0).sum())]
-
-
-def _class_of(y: Array) -> NDArray[Any]:
-    return y if y.ndim == 1 else y.argmax(axis=1)
