@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 
-from jamtools.cli.common import options
+from jamtools.cli.common.groups import TrainingGroup
 from jamtools.io.read import read_runs
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import (
@@ -62,10 +62,10 @@ def test_an_option_beside_a_protocol_overrides_one_thing():
 
 def test_the_commands_know_every_protocol_and_optimizer():
     def choices(option):
-        return set(get_args(get_args(get_args(option)[0])[0]))
+        return set(get_args(get_args(get_type_hints(TrainingGroup)[option])[0]))
 
-    assert choices(options.Protocol) == set(PROTOCOLS)
-    assert choices(options.Optimizer) == set(OPTIMIZERS)
+    assert choices("protocol") == set(PROTOCOLS)
+    assert choices("optimizer") == set(OPTIMIZERS)
     assert set(NORMALISED) <= set(PROTOCOLS)
     assert all(settings.protocol == name for name, settings in PROTOCOLS.items())
 

@@ -7,19 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jamtools.cli.common.app import new_app, run
-from jamtools.cli.common.options import (
-    Debug,
-    Device,
-    Dtype,
-    Output,
-    Quiet,
-    Seed,
-    Sources,
-    Threads,
-    Version,
-    above_zero,
-    positive,
-)
+from jamtools.cli.common.groups import Arithmetic, Streams, grouped
+from jamtools.cli.common.options import Seed, Sources, integer_option, real_option
 from jamtools.cli.common.session import Session
 
 if TYPE_CHECKING:
@@ -38,35 +27,26 @@ if TYPE_CHECKING:
 NAME = "jam-cusps"
 app = new_app()
 
-COLUMNS = {
-    "run": "run", "N": "n_effective_expected", "N_Δ": "n_unsatisfied", "tolerance": "tolerance", "N_c": "n_cusps",
-    "background": "background", "N_c/N": "n_cusps_per_parameter", "gradient": "n_with_gradient",
-    "without": "n_without_gradient", "convex": "n_convex", "‖∇L‖": "gradient_norm", "Clarke": "clarke_norm",
-    "inside": "n_multipliers_inside", "tangent": "lagrangian.dimension", "N_-": "lagrangian.n_negative",
-    "λ_min/λ_max": "lagrangian.relative", "stable": "lagrangian.stable",
-}  # fmt: skip
-#: The counts over all layers, and those of each, by the names of cusps.CuspCount and cusps.LayerCount.
+#: The counts over all layers and those of each layer: fields of cusps.counting.CuspCount and LayerCount.
 COUNTS = ("n_cusps", "n_with_gradient", "n_without_gradient", "n_convex", "background")
-#: What is said of one tangent space, by the names of tangent.Curvature.
-SIGNS = ("dimension", "n_negative", "n_zero", "smallest", "largest", "relative")
-NOT_ASKED = dict.fromkeys(("clarke_norm", "n_multipliers_inside", "clarke_converged", "lagrangian"))
+
+#: What a line holds of the curvature on one tangent space: fields of minima.second_order.Curvature.
+CURVATURE_FIELDS = ("dimension", "n_negative", "n_zero", "smallest", "largest", "relative")
+
+#: The fields of a line that are null where there is no gradient to minimise.
+NO_SUBGRADIENT = dict.fromkeys(("clarke_norm", "n_multipliers_inside", "clarke_converged", "lagrangian"))
 
 Tolerance = Annotated[
     float | None,
-    typer.Option(
+    real_option(
         "--tolerance",
-        parser=above_zero,
-        metavar="X",
-        help="|z| up to X rms of its layer is zero; by default the X that tells cusps from the rest best.",
+        help="|z| up to X times the rms of its layer counts as zero; by default the X that separates the cusps best.",
     ),
 ]
 Fresh = Annotated[
     int | None,
-    typer.Option(
-        "--fresh",
-        parser=positive,
-        metavar="N",
-        help="Fresh patterns to compare with [default: the test set; for random data P].",
+    integer_option(
+        "--fresh", help="Fresh patterns to compare with [default: the test set; for random data P]."
     ),
 ]
 Curvature = Annotated[
@@ -80,19 +60,16 @@ Curvature = Annotated[
 
 
 @app.command()
+@grouped
 def cusps(
     files: Sources = None,
+    *,
     tolerance: Tolerance = None,
     fresh: Fresh = None,
     seed: Seed = 0,
     curvature: Curvature = None,
-    output: Output = "-",
-    device: Device = "auto",
-    dtype: Dtype = "float64",
-    threads: Threads = 0,
-    quiet: Quiet = False,
-    debug: Debug = False,
-    version: Version = False,
+    arithmetic: Arithmetic,
+    streams: Streams,
 ) -> None:
     """Count the cusps of each run: hidden pre-activations that sit at zero.
 
@@ -101,42 +78,38 @@ def cusps(
       jam-data random -P 1000 -d 10 | jam-train --width 10 --depth 3 --steps 100k | jam-cusps
       jam-cusps runs/*.safetensors | jq .n_cusps_per_parameter
 
-    N_c over the training set, in all and layer by layer, with the part of it that a smooth density around
-    zero explains (background), those at patterns with gradient (Δ > 0) and those where the loss has a kink
-    like |z| (convex); the mass at zero and the density of pre-activations, in rms of the layer, on the
-    training set and on fresh patterns: the test set, or for random data new patterns on the sphere.
+    N_c is counted over the training set, in total and layer by layer. Beside it stand: the part of it that a smooth
+    density around zero explains (background); the cusps at patterns with gradient (Δ > 0); and those where the loss
+    has a kink like |z| (convex). The mass at zero and the density of pre-activations, in units of the rms of the
+    layer, are given on the training set and on fresh patterns: the test set, or for random data new patterns on the
+    sphere.
 
     For a hinge loss with N_Δ > 0: the norm of the smallest element of the Clarke subdifferential (ρ' at each
     cusp anywhere in [0, 1]) beside that of the plain gradient. It vanishes at a minimum; the plain one does
-    not. A smooth activation has no cusps: its counts are 0 and the masses stay.
+    not. A smooth activation has no cusps: its counts are 0, and the masses are still given.
 
-    There too, as "lagrangian", the signs of the curvature that the cusps leave: of H with the multipliers for ρ', on
-    the tangent space of the cusps, scale symmetries projected out. "free" holds only the cusps whose multiplier is
-    strictly inside (0, 1). stable is false with a negative eigenvalue (N_-) or a cusp like -|z| (n_concave); true
-    without one on "free" either: a minimum as far as second order goes, once the Clarke norm is nothing beside the
-    plain one; and null between the two. Eigenvalues are in units of the mean diagonal of H0, layer by layer.
+    There too, as "lagrangian": the signs of the curvature that the cusps leave. It is that of H with the multipliers
+    for ρ', on the tangent space of the cusps, with scale symmetries projected out. "free" holds only the cusps whose
+    multiplier is strictly inside (0, 1). stable is false with a negative eigenvalue (N_-) or a cusp like -|z|
+    (n_concave). It is true where "free" has no negative eigenvalue either: a minimum to second order, if the Clarke
+    norm is negligible beside the plain one. Otherwise it is null. Eigenvalues are in units of the mean diagonal of
+    H0, layer by layer.
     """
-    session = Session(NAME, output, quiet)
+    session = Session(NAME, streams)
     from jamtools.io.read import read_ensemble
 
     members, _ = read_ensemble(files)
     power = 0 if curvature is False else 2
     sizes = ((m.data.P * m.run.info["width"], m.run.info["n_parameters"] ** power) for m in members)
     largest = max(map(max, sizes), default=0)
-    where = session.torch_setup(device, dtype, threads, numbers=largest)
+    where = session.torch_setup(arithmetic, array_size=largest)
     records = []
     with session.progress(NAME, len(members)) as update:
         for i, member in enumerate(members):
             update(i, member.name)
             records.append(_record(member, tolerance, fresh, seed, curvature, where, session))
     session.write_json(records)
-    session.table(COLUMNS, [[_cell(record, name) for name in COLUMNS.values()] for record in records])
-
-
-def _cell(record: Any, name: str) -> Any:
-    """A value of the line by its name, `outer.inner` in an object; None where there is no object."""
-    outer, _, inner = name.partition(".")
-    return record[outer] if not inner or record[outer] is None else record[outer][inner]
+    session.records_table("cusps", records)
 
 
 def _record(
@@ -148,7 +121,7 @@ def _record(
     where: tuple[torch.device, torch.dtype],
     session: Session,
 ) -> dict[str, Any]:
-    """One run's JSON line."""
+    """The JSON line of a run."""
     import torch
 
     from jamtools.cusps.counting import count
@@ -160,16 +133,18 @@ def _record(
     arrays = (member.run.theta, member.data.x, member.data.y)
     theta, x, y = (torch.as_tensor(array, device=where[0], dtype=where[1]) for array in arrays)
     if not theta.isfinite().all():
-        session.note(f"{member.name}: its parameters are not finite: no cusps to count; it diverged")
+        session.note(
+            f"{member.name}: the run diverged: its parameters are not finite, and no cusps can be counted"
+        )
         nothing = dict.fromkeys(("tolerance", *COUNTS, "n_cusps_per_parameter", "gradient_norm"))
-        return {**_head(member, arch), **nothing, **NOT_ASKED, "fresh": None, "layers": []}
+        return {**_run_fields(member, arch), **nothing, **NO_SUBGRADIENT, "fresh": None, "layers": []}
     found = count(theta, x, y, arch, loss, tolerance)
     new, source = fresh_patterns(member.data, fresh, seed)
     profiles = [profile(theta, x, arch, found), None]
     if new is not None:
         profiles[1] = profile(theta, torch.as_tensor(new).to(theta), arch, found)
     return {
-        **_head(member, arch),
+        **_run_fields(member, arch),
         **{name: getattr(found, name) for name in ("tolerance", *COUNTS)},
         "n_cusps_per_parameter": found.n_cusps / arch.n_effective,
         **_clarke(member, (theta, x, y, arch, loss, found), curvature, session),
@@ -178,8 +153,8 @@ def _record(
     }
 
 
-def _head(member: Member, arch: Architecture) -> dict[str, Any]:
-    """What the line says of the run itself."""
+def _run_fields(member: Member, arch: Architecture) -> dict[str, Any]:
+    """What the line holds of the run itself."""
     info = member.run.info
     names = ("d", "width", "depth", "P", "activation", "loss", "seed", "status", "n_unsatisfied")
     head = {"kind": "cusps", "run": member.name, **{name: info[name] for name in names}}
@@ -187,18 +162,18 @@ def _head(member: Member, arch: Architecture) -> dict[str, Any]:
 
 
 def _clarke(member: Member, point: Point, curvature: bool | None, session: Session) -> dict[str, Any]:
-    """The norms of the gradient and of the subdifferential's smallest element; null where not asked."""
+    """The norms of the gradient and of the subdifferential's smallest element; null where there is nothing to minimise."""
     from jamtools.cusps.subgradient import clarke
     from jamtools.errors import InputError
 
     info = member.run.info
     if info["loss"] != "hinge" or not info["n_unsatisfied"]:
-        return {"gradient_norm": info["grad_norm"], **NOT_ASKED}
+        return {"gradient_norm": info["grad_norm"], **NO_SUBGRADIENT}
     try:
         end = clarke(*point)
     except InputError as error:
         session.note(f"{member.name}: no Clarke norm: {error}")
-        return {"gradient_norm": info["grad_norm"], **NOT_ASKED}
+        return {"gradient_norm": info["grad_norm"], **NO_SUBGRADIENT}
     return {
         "gradient_norm": end.gradient_norm,
         "clarke_norm": end.norm,
@@ -211,14 +186,14 @@ def _clarke(member: Member, point: Point, curvature: bool | None, session: Sessi
 def _lagrangian(
     member: Member, point: Point, end: Clarke, curvature: bool | None, session: Session
 ) -> dict[str, Any] | None:
-    """Second order on the cusps' tangent spaces; None where it is not asked for or too large."""
+    """The curvature on the tangent spaces of the cusps; None where it is not asked for or the network is too large."""
     from jamtools.errors import InputError
     from jamtools.minima import second_order
 
     n = member.run.info["n_parameters"]
     if curvature is None and n > second_order.AUTOMATIC:
         session.note(
-            f"{member.name}: {n} parameters, no curvature above {second_order.AUTOMATIC} unless with --curvature"
+            f"{member.name}: {n} parameters, and above {second_order.AUTOMATIC} the curvature needs --curvature"
         )
     if not (n <= second_order.AUTOMATIC if curvature is None else curvature):
         return None
@@ -227,17 +202,19 @@ def _lagrangian(
     except InputError as error:
         session.note(f"{member.name}: no curvature: {error}")
         return None
-    held, free = ({name: getattr(space, name) for name in SIGNS} for space in (found.held, found.free))
+    held, free = (
+        {name: getattr(space, name) for name in CURVATURE_FIELDS} for space in (found.held, found.free)
+    )
     counts = ("n_at_bound", "n_without_force", "n_concave", "stable")
     return {**held, "free": free, **{name: getattr(found, name) for name in counts}}
 
 
 def _layer(found: CuspCount, profiles: list[Profile | None], j: int) -> dict[str, Any]:
-    """One layer's counts, masses and histograms; densities are per rms of z, over training or fresh pairs."""
+    """Counts, masses and histograms of a layer; densities are per rms of z, over training or fresh patterns."""
     from jamtools.cusps.preactivations import EDGES
 
     layer = found.per_layer[j]
-    train, fresh = ((None, None) if p is None else (p.mass[j], _short(p.density[j])) for p in profiles)
+    train, fresh = ((None, None) if p is None else (p.mass[j], _six_digits(p.density[j])) for p in profiles)
     return {
         "layer": layer.layer,
         **{name: getattr(layer, name) for name in COUNTS},
@@ -249,13 +226,13 @@ def _layer(found: CuspCount, profiles: list[Profile | None], j: int) -> dict[str
     }
 
 
-def _short(values: Any) -> list[float]:
-    """Six digits are enough for a histogram."""
+def _six_digits(values: Any) -> list[float]:
+    """The values with six digits, which are enough for a histogram."""
     return [float(f"{value:.6g}") for value in values]
 
 
 def main() -> None:
-    """Entry point."""
+    """The process jam-cusps."""
     run(app, NAME)
 
 

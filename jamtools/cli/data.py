@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from jamtools.cli.common.app import new_app, run
-from jamtools.cli.common.options import Debug, Output, Quiet, Seed, Version, integer, natural, positive
+from jamtools.cli.common.groups import Streams, grouped
+from jamtools.cli.common.options import Seed, Version, integer_option
 from jamtools.cli.common.session import Session
+from jamtools.cli.common.values import integer, natural
 
 if TYPE_CHECKING:
     from jamtools.records import Dataset
@@ -47,114 +50,118 @@ def array_labels(text: str) -> str:
     return text if text == "signs" else image_labels(text)
 
 
-def _rule(parser: Callable[[str], str], help: str) -> Any:
+def _labels_option(parser: Callable[[str], str], help: str) -> Any:
     return typer.Option("--labels", parser=parser, metavar="RULE", help=help)
 
 
 @app.command()
+@grouped
 def random(
-    patterns: Annotated[
-        int, typer.Option("--patterns", "-P", parser=positive, metavar="P", help="Number of patterns.")
-    ],
+    *,
+    patterns: Annotated[int, integer_option("--patterns", "-P", metavar="P", help="Number of patterns.")],
     dimension: Annotated[
-        int, typer.Option("--dimension", "-d", parser=positive, metavar="D", help="Dimension of a pattern.")
+        int, integer_option("--dimension", "-d", metavar="D", help="Dimension of a pattern.")
     ],
     seed: Seed = 0,
     labels: Annotated[
         Literal["random", "balanced"],
-        typer.Option("--labels", help="Coin tosses, or signs that alternate: as many of each."),
+        typer.Option(
+            "--labels", help="random: each label by a coin toss; balanced: alternating, as many of each."
+        ),
     ] = "random",
     test: Annotated[
-        int, typer.Option("--test", parser=natural, metavar="P", help="Test patterns from the same source.")
+        int,
+        integer_option("--test", parser=natural, metavar="P", help="Test patterns from the same source."),
     ] = 0,
-    output: Output = "-",
-    quiet: Quiet = False,
-    debug: Debug = False,
-    version: Version = False,
+    streams: Streams,
 ) -> None:
     """Random patterns on the sphere of radius √d.
 
-    Uniform there, with labels at random. A dataset of smaller P is the first rows of a larger one of the
-    same seed, and the test set does not depend on P.
+    Their density on the sphere is uniform, and their labels are random. A dataset of smaller P is the first rows of
+    a larger one of the same seed, and the test set does not depend on P.
 
     \b
     Examples:
       jam-data random -P 1000 -d 25 --seed 0 > random.safetensors
       jam-data random -P 10k -d 50 --labels balanced --test 1000 -o random.safetensors
     """
-    session = Session(NAME, output, quiet, binary=True)
+    session = Session(NAME, streams, binary=True)
     from jamtools.data.sphere import random_sphere
 
     _write(session, random_sphere(patterns, dimension, seed, labels, test))
 
 
-@app.command()
-def images(
-    folder: Annotated[
-        str, typer.Argument(metavar="DIR", help="Folder of the four IDX files of MNIST or its like.")
-    ],
+@dataclass(frozen=True)
+class Preprocessing:
+    """What becomes of the pixels and the classes of images."""
+
     labels: Annotated[
         str,
-        _rule(
-            image_labels, "parity: odd +1, even -1; threshold:K: K and above +1; classes: one output each."
+        _labels_option(
+            image_labels,
+            "parity: odd +1, even -1; threshold:K: K and above +1; classes: an output for each.",
         ),
-    ] = "parity",
+    ] = "parity"
     pca: Annotated[
         int | None,
-        typer.Option(
-            "--pca", parser=positive, metavar="K", help="First K principal components (default: all pixels)."
-        ),
-    ] = None,
+        integer_option("--pca", metavar="K", help="First K principal components (default: all pixels)."),
+    ] = None
     whiten: Annotated[
         bool | None,
         typer.Option(
             "--whiten/--no-whiten",
-            help="Components divided by their standard deviation (default with --pca).",
+            help="Divide components by their standard deviation (default with --pca).",
         ),
-    ] = None,
+    ] = None
     sphere: Annotated[
-        bool, typer.Option("--sphere/--no-sphere", help="Patterns scaled to the sphere of radius √d.")
-    ] = True,
+        bool, typer.Option("--sphere/--no-sphere", help="Scale patterns to the sphere of radius √d.")
+    ] = True
+
+
+@app.command()
+@grouped
+def images(
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="Folder of four IDX files, as those of MNIST.")
+    ],
+    *,
+    preprocessing: Preprocessing,
     patterns: Annotated[
         int | None,
-        typer.Option(
-            "--patterns",
-            "-P",
-            parser=positive,
-            metavar="P",
+        integer_option(
+            "--patterns", "-P", metavar="P",
             help="Draw P of all images, classes in balance; the rest is the test set (default: the files' split).",
         ),
     ] = None,
     test: Annotated[
         int | None,
-        typer.Option(
+        integer_option(
             "--test", parser=natural, metavar="P", help="Keep this many test patterns (default: all)."
         ),
     ] = None,
     seed: Seed = 0,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch MNIST's files that DIR lacks, checksums verified.")
+        bool,
+        typer.Option("--download", help="Fetch the files of MNIST that DIR lacks; checksums are verified."),
     ] = False,
-    output: Output = "-",
-    quiet: Quiet = False,
-    debug: Debug = False,
-    version: Version = False,
-) -> None:
-    """Images: MNIST, Fashion-MNIST, others like them.
+    streams: Streams,
+) -> None:  # fmt: skip
+    """Images: MNIST, Fashion-MNIST and others in their format.
 
     DIR holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
-    t10k-labels-idx1-ubyte, gzipped or not. Pixels are scaled to [0, 1] and centred; centre and principal
-    components are those of all images, training and test. The default --whiten --sphere is the authors'
-    program's; --no-whiten --no-sphere is the paper's text alone.
+    t10k-labels-idx1-ubyte, gzipped or not. Pixels are scaled to [0, 1] and centred; the centre and the principal
+    components are those of all images, training and test. The default --whiten --sphere is what the program of the
+    paper's authors does; --no-whiten --no-sphere is what the text of the paper says.
 
     \b
     Examples:
       jam-data images mnist --labels parity --pca 10 -P 10k -o mnist.safetensors
       jam-data images mnist --download --labels threshold:5 --no-sphere > mnist.safetensors
-    """  # fmt: skip
+    """
+    pca, whiten = preprocessing.pca, preprocessing.whiten
     if whiten and pca is None:
         raise typer.BadParameter("--whiten works on principal components, expected --pca K with it")
-    session = Session(NAME, output, quiet, binary=True)
+    session = Session(NAME, streams, binary=True)
     from jamtools.data.images import Recipe, image_dataset
     from jamtools.io.download import download_mnist
     from jamtools.io.idx import read_images
@@ -162,17 +169,19 @@ def images(
     if download:
         for name in download_mnist(folder):
             session.note(f"fetched {name}")
-    recipe = Recipe(labels, pca, pca is not None and whiten is not False, sphere)
+    recipe = Recipe(preprocessing.labels, pca, pca is not None and whiten is not False, preprocessing.sphere)
     dataset = image_dataset(read_images(folder), recipe, patterns, seed, test)
     _note_imbalance(session, dataset, patterns)
     _write(session, dataset)
 
 
 @app.command()
+@grouped
 def arrays(
     files: Annotated[
         list[str], typer.Argument(metavar="FILES", help="X.npy Y.npy, or one .npz, .csv or .safetensors.")
     ],
+    *,
     test_arrays: Annotated[
         list[str] | None,
         typer.Option(
@@ -181,16 +190,15 @@ def arrays(
     ] = None,
     labels: Annotated[
         str,
-        _rule(array_labels, "signs: ±1 as they are; parity: 0 and 1 as -1 and +1; threshold:K; classes."),
+        _labels_option(
+            array_labels, "signs: ±1, kept; parity: 0 and 1 become -1 and +1; threshold:K; classes."
+        ),
     ] = "signs",
-    output: Output = "-",
-    quiet: Quiet = False,
-    debug: Debug = False,
-    version: Version = False,
+    streams: Streams,
 ) -> None:
     """Your own arrays: NumPy, CSV, safetensors.
 
-    x is [P, d], y is [P] of ±1, or [P, C] with one +1 a row. Two files hold x and y (.npy or .csv). One
+    x is [P, d]; y is [P] of ±1, or [P, C] with one +1 in each row. Two files hold x and y (.npy or .csv). One
     file holds both: .npz and .safetensors under the names x, y, x_test, y_test; .csv with the label in the
     last column. Integers and other floats become float64.
 
@@ -199,10 +207,10 @@ def arrays(
       jam-data arrays X.npy Y.npy -o mine.safetensors
       jam-data arrays table.csv --labels parity --test-arrays table_test.csv > mine.safetensors
     """
-    for given in (files, test_arrays or []):
-        if len(given) > 2:
-            raise typer.BadParameter(f"got {len(given)} files, expected one, or two: x and y")
-    session = Session(NAME, output, quiet, binary=True)
+    for names in (files, test_arrays or []):
+        if len(names) > 2:
+            raise typer.BadParameter(f"got {len(names)} files, expected one, or two: x and y")
+    session = Session(NAME, streams, binary=True)
     from jamtools.data.arrays import array_dataset
     from jamtools.io.user_arrays import read_arrays
 
@@ -210,13 +218,13 @@ def arrays(
 
 
 def _note_imbalance(session: Session, dataset: Dataset, P: int | None) -> None:
-    """Says so when -P asked for more than the smallest class allows."""
+    """Prints a note when -P asked for more patterns than balanced classes allow."""
     from jamtools.data.labels import class_counts
 
     counts = class_counts(dataset.y)
     if P is not None and max(counts) - min(counts) > 1:
-        shown = " and ".join(map(str, counts))
-        session.note(f"-P {P} is more than balanced classes allow; took what there is, classes of {shown}")
+        sizes = " and ".join(map(str, counts))
+        session.note(f"-P {P} is more than balanced classes allow; took what there is, classes of {sizes}")
 
 
 def _write(session: Session, dataset: Dataset) -> None:
@@ -226,12 +234,12 @@ def _write(session: Session, dataset: Dataset) -> None:
 
 
 def main() -> None:
-    """The process, with one thread for linear algebra unless OMP_NUM_THREADS asks for more.
+    """The process jam-data, whose linear algebra has one thread unless OMP_NUM_THREADS asks for more.
 
-    The bytes then do not depend on the number of cores; and where other programs keep them busy, eigenvectors
-    of 784 pixels take 0.2 s with one thread and seconds with two, which wait for each other.
+    The bytes then do not depend on the number of cores. It is also faster where other programs keep the cores busy: the
+    eigenvectors of 784 pixels take 0.2 s with one thread, and seconds with two threads that wait for each other.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when numpy is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # must be set before numpy is imported
     run(app, NAME)
 
 

@@ -3,125 +3,133 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from jamtools.cli.common.app import new_app, run
-from jamtools.cli.common.options import (
-    Debug,
-    Device,
-    Dtype,
-    Output,
-    Quiet,
-    Sources,
-    Threads,
-    Version,
-    byte_count,
-    natural,
-    positive,
-)
+from jamtools.cli.common.groups import Arithmetic, Streams, grouped
+from jamtools.cli.common.options import Sources, integer_option
 from jamtools.cli.common.session import Session
+from jamtools.cli.common.tables import SPECTRA_IN_WORDS, cells
+from jamtools.cli.common.values import byte_count, natural
 
 if TYPE_CHECKING:
+    import torch
+
     from jamtools.io.read import Member
     from jamtools.records import Spectrum
 
 NAME = "jam-hessian"
 app = new_app()
-#: Up to this many runs the table has a column for each of them, else a row of the most important fields.
-COLUMNS_AT_MOST = 6
-#: What a row of the whole table is called, and the field it shows.
-WHOLE = {
-    "Ñ": "n_parameters", "N": "n_effective_expected", "symmetries Ñ - N": "n_symmetries", "loss": "final_loss",
-    "N_Δ": "n_unsatisfied", "N_Δ/N": "unsatisfied_per_parameter",
-    "rank H0": "rank_H0", "kernel of H0": "n_zero_H0", "relative gap at the cut": "relative_gap_H0",
-    "weight of the delta (N - rank)/N": "delta_weight_H0", "continuum starts at (gap H0)": "gap_H0",
-    "largest of H0": "largest_H0",
-    "N_-(Hp)": "n_negative_Hp", "C0 = N_-(Hp)/N": "c0", "N_-(H)": "n_negative_H",
-    "asymmetry of Hp (KS)": "asymmetry_Hp", "tr Hp³, normalised": "odd_moment_3_Hp", "tr Hp⁵, normalised": "odd_moment_5_Hp",
-    "rms of Hp / √L": "scale_Hp",
-    "N_c": "n_cusps", "convex, with gradient": "n_convex_cusps", "N_Δ ≥ N_-": "smooth_bound_holds",
-    "N_Δ ≥ N_- - N_c": "bound_holds", "trace error": "trace_error", "Frobenius error": "frobenius_error",
-}  # fmt: skip
-SHORT = {
-    "N": "n_effective_expected", "N_Δ": "n_unsatisfied", "rank H0": "rank_H0", "gap H0": "gap_H0",
-    "N_-(Hp)": "n_negative_Hp", "C0": "c0", "N_-(H)": "n_negative_H", "N_c": "n_cusps", "bound holds": "bound_holds",
-    "trace err": "trace_error", "Frob. err": "frobenius_error",
-}  # fmt: skip
 
+#: Up to this many runs the table has a column for each run; beyond, a row with the most important fields.
+MAX_RUNS_AS_COLUMNS = 6
+
+#: Columns of the table of estimates by Lanczos, after the name of the run.
 ESTIMATES = ("part", "dimension", "zero", "95%", "negative", "95%", "lowest", "highest")
 
 
 def parts(text: str | tuple[str, ...]) -> tuple[str, ...]:
-    """Some of H0, Hp, H."""
+    """Some of H0, Hp, H, each once."""
     names = tuple(text.split(",")) if isinstance(text, str) else text
     if unknown := [name for name in names if name not in ("H", "H0", "Hp")]:
         raise typer.BadParameter(f"got {unknown[0]!r}, expected some of H0,Hp,H")
     return tuple(dict.fromkeys(names))
 
 
-@app.command()
-def hessian(
-    files: Sources = None,
-    method: Annotated[
-        Literal["exact", "lanczos"],
-        typer.Option("--method", help="exact: all eigenvalues; lanczos: densities, without a matrix."),
-    ] = "exact",
-    only: Annotated[
-        Any, typer.Option("--only", parser=parts, metavar="PARTS", help="Some of H0,Hp,H (default: all).")
-    ] = None,
+Method = Annotated[
+    Literal["exact", "lanczos"],
+    typer.Option("--method", help="exact: all eigenvalues; lanczos: densities, without a matrix."),
+]
+Only = Annotated[
+    Any, typer.Option("--only", parser=parts, metavar="PARTS", help="Some of H0,Hp,H (default: all).")
+]
+Vectors = Annotated[
+    int,
+    integer_option(
+        "--vectors", parser=natural, metavar="K", help="Keep the K lowest and K highest eigenvectors."
+    ),
+]
+MaxMemory = Annotated[
+    int | None,
+    integer_option(
+        "--max-memory",
+        parser=byte_count,
+        metavar="BYTES",
+        help="Refuse work that needs more memory, such as 8G.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class ExactGroup:
+    """Options of the method exact."""
+
     inertia: Annotated[
-        bool, typer.Option("--inertia", help="Signs alone, without eigenvalues: several times faster.")
-    ] = False,
-    matrices: Annotated[bool, typer.Option("--matrices", help="Keep the matrices H0 and Hp too.")] = False,
-    vectors: Annotated[
-        int,
-        typer.Option(
-            "--vectors", parser=natural, metavar="K", help="Keep the K lowest and K highest eigenvectors."
-        ),
-    ] = 0,
+        bool,
+        typer.Option("--inertia", help="Signs alone, without eigenvalues: several times faster."),
+    ] = False
+    matrices: Annotated[bool, typer.Option("--matrices", help="Keep the matrices H0 and Hp as well.")] = False
+
+
+@dataclass(frozen=True)
+class LanczosGroup:
+    """Options of the method lanczos; None where they were not given."""
+
     probes: Annotated[
         int | None,
-        typer.Option(
-            "--probes", parser=positive, metavar="K", help="Of lanczos: random vectors [default: 10]."
-        ),
-    ] = None,
+        integer_option("--probes", metavar="K", help="Of lanczos: number of random vectors [default: 10]."),
+    ] = None
     steps: Annotated[
         int | None,
-        typer.Option(
-            "--steps", parser=positive, metavar="M", help="Of lanczos: steps of each [default: 100]."
-        ),
-    ] = None,
+        integer_option("--steps", metavar="M", help="Of lanczos: steps from each vector [default: 100]."),
+    ] = None
     extremes: Annotated[
         int | None,
-        typer.Option(
+        integer_option(
             "--extremes",
             parser=natural,
             metavar="K",
             help="Of lanczos: eigenvalues at each end [default: 1].",
         ),
-    ] = None,
+    ] = None
     layers: Annotated[
-        bool, typer.Option("--layers", help="Of lanczos: the diagonal block of each layer too.")
-    ] = False,
+        bool, typer.Option("--layers", help="Of lanczos: the diagonal block of each layer as well.")
+    ] = False
     seed: Annotated[
         int | None,
-        typer.Option("--seed", parser=natural, metavar="N", help="Of lanczos: of the vectors [default: 0]."),
-    ] = None,
-    max_memory: Annotated[
-        int | None,
-        typer.Option(
-            "--max-memory", parser=byte_count, metavar="BYTES", help="Refuse what takes more, such as 8G."
-        ),
-    ] = None,
-    output: Output = "-",
-    device: Device = "auto",
-    dtype: Dtype = "float64",
-    threads: Threads = 0,
-    quiet: Quiet = False,
-    debug: Debug = False,
-    version: Version = False,
+        integer_option("--seed", parser=natural, help="Of lanczos: seed of the vectors [default: 0]."),
+    ] = None
+
+    @property
+    def given(self) -> bool:
+        """Whether any of them was given."""
+        return self != LanczosGroup()
+
+
+@dataclass(frozen=True)
+class Work:
+    """How to treat a run, and the bytes that it takes for a run of these fields."""
+
+    spectrum_of: Callable[[Member], Spectrum]
+    bytes_needed: Callable[[Any], int]
+
+
+@app.command()
+@grouped
+def hessian(
+    files: Sources = None,
+    *,
+    method: Method = "exact",
+    only: Only = None,
+    vectors: Vectors = 0,
+    exact: ExactGroup,
+    lanczos: LanczosGroup,
+    max_memory: MaxMemory = None,
+    arithmetic: Arithmetic,
+    streams: Streams,
 ) -> None:
     """Decompose the Hessian of the hinge loss, H = H0 + Hp, at the end of each run.
 
@@ -131,118 +139,146 @@ def hessian(
       jam-hessian runs.safetensors --inertia --max-memory 8G > signs.safetensors
       jam-hessian large.safetensors --method lanczos --probes 20 > densities.safetensors
 
-    All eigenvalues of the three matrices, with trace and Frobenius norm checked; the number of negative modes
-    with the scale symmetries of ReLU projected out; rank, kernel and gap of H0; the symmetry of Hp. With --method
-    lanczos no matrix is made: densities by stochastic Lanczos quadrature, counts and masses with their intervals.
+    The result holds all eigenvalues of the three matrices, with trace and Frobenius norm checked; the number of
+    negative modes with the scale symmetries of ReLU projected out; rank, kernel and gap of H0; and the symmetry of Hp.
+    With --method lanczos no matrix is made: the result holds densities by stochastic Lanczos quadrature, and counts and
+    masses with their intervals.
     """
-    _check(method, inertia, matrices, vectors, dtype, (probes, steps, extremes, layers or None, seed))
-    session = Session(NAME, output, quiet, binary=True)
-    from jamtools.hessian import exact, matrix_free
+    _check(method, vectors, exact, lanczos, arithmetic)
+    session = Session(NAME, streams, binary=True)
     from jamtools.io.read import read_ensemble
     from jamtools.io.write import spectra_bytes
-    from jamtools.records import HESSIAN_PARTS
 
     everyone, provenance = read_ensemble(files)
     members = [member for member in everyone if member.run.info["status"] != "diverged"]
     if len(members) < len(everyone):
         session.note(f"{len(everyone) - len(members)} diverged run(s) left out: they have no spectrum")
-    where = session.torch_setup(device, dtype, threads)
-    take: Callable[[Member], Spectrum]
+    where = session.torch_setup(arithmetic)
     if method == "exact":
-        wanted = exact.Wanted(only or HESSIAN_PARTS, matrices, vectors, inertia)
-        take = lambda m: exact.spectrum_of(m.run, m.data, *where, wanted=wanted)
-        need = lambda info: exact.needed(info, wanted)
+        work = _exact_work(only, vectors, exact, where)
     else:
-        ends = max(vectors, 1) if extremes is None else extremes
-        sampling = matrix_free.Sampling(
-            only or HESSIAN_PARTS, probes or 10, steps or 100, ends, seed or 0, layers, vectors > 0
-        )
-        take = lambda m: matrix_free.estimate(m.run, m.data, *where, sampling=sampling)
-        need = matrix_free.needed
-    _announce(session, members, need, where[0], max_memory)
+        work = _lanczos_work(only, vectors, lanczos, where)
+    _check_memory(session, members, work.bytes_needed, where[0], max_memory)
     spectra = []
     with session.progress(NAME, total=len(members)) as update:
         for i, member in enumerate(members):
             update(i, f"{member.name} Ñ={member.run.info['n_parameters']}")
-            spectra.append(take(member))
+            spectra.append(work.spectrum_of(member))
     session.write(spectra_bytes(spectra, session.provenance(provenance)))
-    _tell(session, spectra)
+    _print_spectra(session, spectra)
 
 
 def _check(
-    method: str, inertia: bool, matrices: bool, vectors: int, dtype: str, sampling: Sequence[object]
+    method: str, vectors: int, exact: ExactGroup, lanczos: LanczosGroup, arithmetic: Arithmetic
 ) -> None:
-    """Options that do not go together are a usage error."""
-    if inertia and (vectors or dtype == "float32"):
+    """Refuses options that do not go together."""
+    if exact.inertia and (vectors or arithmetic.dtype == "float32"):
         other = "--vectors" if vectors else "--dtype float32"
         raise typer.BadParameter(f"got --inertia with {other}, expected signs alone, in float64")
-    if method == "lanczos" and (inertia or matrices):
-        other = "--inertia" if inertia else "--matrices"
+    if method == "lanczos" and (exact.inertia or exact.matrices):
+        other = "--inertia" if exact.inertia else "--matrices"
         raise typer.BadParameter(
             f"got --method lanczos with {other}, which needs a matrix; use --method exact"
         )
-    if method == "exact" and any(value is not None for value in sampling):
+    if method == "exact" and lanczos.given:
         raise typer.BadParameter(
             "got --probes, --steps, --extremes, --layers or --seed with --method exact, expected --method lanczos"
         )
 
 
-def _announce(
+def _exact_work(
+    only: tuple[str, ...] | None, vectors: int, options: ExactGroup, where: tuple[torch.device, torch.dtype]
+) -> Work:
+    """All eigenvalues, or all signs, from the matrices."""
+    from jamtools.hessian import exact
+    from jamtools.records import HESSIAN_PARTS
+
+    wanted = exact.Wanted(only or HESSIAN_PARTS, options.matrices, vectors, options.inertia)
+    return Work(
+        lambda member: exact.spectrum_of(member.run, member.data, *where, wanted=wanted),
+        lambda info: exact.needed(info, wanted),
+    )
+
+
+def _lanczos_work(
+    only: tuple[str, ...] | None, vectors: int, options: LanczosGroup, where: tuple[torch.device, torch.dtype]
+) -> Work:
+    """Densities, from products with vectors."""
+    from jamtools.hessian import matrix_free
+    from jamtools.records import HESSIAN_PARTS
+
+    sampling = matrix_free.Sampling(
+        only or HESSIAN_PARTS,
+        options.probes or 10,
+        options.steps or 100,
+        max(vectors, 1) if options.extremes is None else options.extremes,
+        options.seed or 0,
+        options.layers,
+        vectors > 0,
+    )
+    return Work(
+        lambda member: matrix_free.estimate(member.run, member.data, *where, sampling=sampling),
+        matrix_free.needed,
+    )
+
+
+def _check_memory(
     session: Session,
     members: Sequence[Member],
-    needed: Callable[[Any], int],
+    bytes_needed: Callable[[Any], int],
     device: Any,
     max_memory: int | None,
 ) -> None:
-    """What the largest run will take, before any work; refused when there is less."""
+    """Compares the memory for the largest run with what there is, before any work. Raises InputError if it is too much."""
     from jamtools.machine import GIB, afford
 
     if not members:
         return
     info = max((member.run.info for member in members), key=lambda info: int(info["n_parameters"]))
-    need, n = needed(info), info["n_parameters"]
+    need, n = bytes_needed(info), info["n_parameters"]
     remedy = "use --method lanczos, or give more --max-memory"
     afford(need, device, max_memory, f"Ñ={n}: what this method holds at once", remedy)
     if need > GIB:
         session.note(f"up to {need / GIB:.3g} GiB at once, for Ñ={n}")
 
 
-def _tell(session: Session, spectra: Sequence[Spectrum]) -> None:
-    names = [f"r{i:04d}" for i in range(len(spectra))]
-    infos = [one.info for one in spectra]
-    if any("estimates" in info for info in infos):
-        rows = [[n, *row] for n, info in zip(names, infos) for row in _estimate_rows(info["estimates"])]
+def _print_spectra(session: Session, spectra: Sequence[Spectrum]) -> None:
+    """A table of estimates; or a column for each of a few runs, or a row for each of many."""
+    records = [{**spectrum.info, "run": f"r{i:04d}"} for i, spectrum in enumerate(spectra)]
+    if any("estimates" in record for record in records):
+        rows = [[r["run"], *row] for r in records for row in _estimate_rows(r["estimates"])]
         session.table(["run", *ESTIMATES], rows)
-    elif len(spectra) > COLUMNS_AT_MOST:
-        session.table(
-            ["run", *SHORT], [[n, *(info[f] for f in SHORT.values())] for n, info in zip(names, infos)]
-        )
+    elif len(records) > MAX_RUNS_AS_COLUMNS:
+        session.records_table("spectra", records)
     else:
-        rows = [[label, *(info[field] for info in infos)] for label, field in WHOLE.items()]
-        session.table(["", *names], rows)
+        columns = [cells("spectra", SPECTRA_IN_WORDS, record) for record in records]
+        rows = [[words, *values] for words, *values in zip(SPECTRA_IN_WORDS.values(), *columns)]
+        session.table(["", *(record["run"] for record in records)], rows)
 
 
 def _estimate_rows(estimates: dict[str, Any]) -> list[list[object]]:
-    """A row for each part: what was estimated, with its interval."""
+    """A row for each part: the estimates with their intervals."""
     return [
-        [name, one["dimension"], *_with_interval(one["zero"]), *_with_interval(one["negative"]),
-         _shown(one["lowest"][:1]), _shown(one["highest"][-1:])]
-        for name, one in estimates.items()
+        [name, part["dimension"], *_with_interval(part["zero"]), *_with_interval(part["negative"]),
+         _extreme(part["lowest"][:1]), _extreme(part["highest"][-1:])]
+        for name, part in estimates.items()
     ]  # fmt: skip
 
 
-def _with_interval(one: dict[str, Any]) -> list[object]:
-    low, high = one["interval"]
-    value = f"{one['value']:.4g}" if one.get("resolved", True) else "at most"
+def _with_interval(estimate: dict[str, Any]) -> list[object]:
+    """The value and its interval; `at most` where the quadrature does not resolve the value."""
+    low, high = estimate["interval"]
+    value = f"{estimate['value']:.4g}" if estimate.get("resolved", True) else "at most"
     return [value, f"{low:.4g} to {high:.4g}"]
 
 
-def _shown(end: list[dict[str, Any]]) -> str | None:
+def _extreme(end: list[dict[str, Any]]) -> str | None:
     """An extreme eigenvalue; with ~ where its residual is too large."""
     return f"{'' if end[0]['converged'] else '~'}{end[0]['value']:.4g}" if end else None
 
 
 def main() -> None:
+    """The process jam-hessian."""
     run(app, NAME)
 
 

@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jamtools.cli.common.app import new_app, run
-from jamtools.cli.common.options import (
-    Debug,
-    Device,
-    Dtype,
-    Output,
-    Quiet,
-    Sources,
-    Threads,
-    Version,
-    above_zero,
-)
+from jamtools.cli.common.groups import Arithmetic, Streams, grouped
+from jamtools.cli.common.options import Sources, real_option
 from jamtools.cli.common.session import Session
 
 if TYPE_CHECKING:
@@ -28,75 +19,58 @@ if TYPE_CHECKING:
 NAME = "jam-neff"
 app = new_app()
 
-COLUMNS = {
-    "run": "run", "Ñ": "n_parameters", "hidden": "n_hidden", "N_eff": "n_effective", "expected": "n_effective_expected",
-    "gap": "rank_gap", "columns": "n_columns", "silent": "n_silent", "dead": "dead", "always on": "always_on",
-}  # fmt: skip
-#: What the line says of the rank, by the names of effective.Rank.
-MEASURED = ("n_effective", "rank_gap", "tolerance", "n_silent", "n_columns", "n_patterns", "stopped_early")
-#: Neurons that a row of the table names; the JSON line names all.
-NAMED = 4
+#: What a line holds of the rank: fields of network.effective.Rank.
+RANK_FIELDS = (
+    "n_effective", "rank_gap", "tolerance", "n_silent", "n_columns", "n_patterns", "stopped_early",
+)  # fmt: skip
 
 All = Annotated[bool, typer.Option("--all", help="Use every column of G: no early stop.")]
 Tolerance = Annotated[
     float | None,
-    typer.Option(
+    real_option(
         "--tolerance",
-        parser=above_zero,
-        metavar="X",
         help="Singular values below X times the largest count as zero; by default max(shape)·eps.",
     ),
 ]
 
 
 @app.command()
+@grouped
 def neff(
     files: Sources = None,
+    *,
     whole: All = False,
     tolerance: Tolerance = None,
-    output: Output = "-",
-    device: Device = "auto",
-    dtype: Dtype = "float64",
-    threads: Threads = 0,
-    quiet: Quiet = False,
-    debug: Debug = False,
-    version: Version = False,
+    arithmetic: Arithmetic,
+    streams: Streams,
 ) -> None:
     """The effective number of parameters, N_eff = rank G, of each run.
 
-    G holds the gradient of f with respect to the parameters, at every training pattern and displaced
-    along every input axis. Generically its rank is Ñ for a smooth activation and Ñ less one for each hidden
-    ReLU neuron; dead and always active neurons cost more. One JSON line a run.
+    G holds the gradient of f with respect to the parameters, at every training pattern and at patterns
+    displaced from it along every input axis. Generically its rank is Ñ for a smooth activation, and Ñ minus
+    one for each hidden ReLU neuron; dead and always active neurons lower it further. Each run gives one JSON line.
 
     rank_gap is the ratio of the singular values on the two sides of the cut: s_r over the larger of s_{r+1}
     and s_1·eps (at full rank, over s_1·eps). Healthy networks have 10^12; under 1000 the rank is not well
     defined. Columns of G are used until two blocks of max(500, Ñ) add no rank, and all of them when
     P(d+1) < 4Ñ or with --all; the memory, O(Ñ²), does not depend on P. Neurons are listed as [layer, neuron],
-    layers from 1 and neurons from 0; n_silent counts the parameters without gradient at any pattern, which two
-    neurons never active together leave.
+    layers from 1 and neurons from 0. n_silent counts the parameters that have no gradient at any pattern; two
+    neurons that are never active together leave such parameters.
 
     \b
     Example:
       jam-data random -P 1000 -d 10 | jam-train --width 10 --depth 3 | jam-neff
       jam-neff runs/*.safetensors | jq .n_effective
     """
-    session = Session(NAME, output, quiet)
+    session = Session(NAME, streams)
     from jamtools.io.read import read_ensemble
 
     members, _ = read_ensemble(files)
     largest = max((member.run.info["n_parameters"] ** 2 for member in members), default=0)
-    where = session.torch_setup(device, dtype, threads, numbers=largest)
+    where = session.torch_setup(arithmetic, array_size=largest)
     records = [_record(member, whole, tolerance, where, session) for member in members]
     session.write_json(records)
-    session.table(COLUMNS, [[_cell(record[name]) for name in COLUMNS.values()] for record in records])
-
-
-def _cell(value: Any) -> Any:
-    """A list of neurons is shown as their number and the first few as layer.neuron."""
-    if not isinstance(value, list) or not value:
-        return 0 if value == [] else value
-    names = [f"{layer}.{neuron}" for layer, neuron in value[:NAMED]] + ["…"] * (len(value) > NAMED)
-    return f"{len(value)}: {' '.join(names)}"
+    session.records_table("neff", records)
 
 
 def _record(
@@ -106,7 +80,7 @@ def _record(
     where: tuple[torch.device, torch.dtype],
     session: Session,
 ) -> dict[str, Any]:
-    """One run's JSON line."""
+    """The JSON line of a run."""
     import torch
 
     from jamtools.network import effective
@@ -116,10 +90,10 @@ def _record(
     theta, x = (
         torch.as_tensor(array, device=where[0], dtype=where[1]) for array in (member.run.theta, member.data.x)
     )
-    head = _head(member, arch.n_effective)
+    head = _run_fields(member, arch.n_effective)
     if not theta.isfinite().all():
-        session.note(f"{member.name}: its parameters are not finite, so G has no rank; it diverged")
-        return {**head, **dict.fromkeys(MEASURED), "dead": [], "always_on": []}
+        session.note(f"{member.name}: the run diverged: its parameters are not finite, and G has no rank")
+        return {**head, **dict.fromkeys(RANK_FIELDS), "dead": [], "always_on": []}
     total = len(x) * (arch.d + 1) * arch.outputs
     with session.progress(f"rank of G, {member.name}", total) as update:
         rank = effective.effective_parameters(
@@ -128,14 +102,15 @@ def _record(
     if rank.rank_gap < effective.CLEAR_GAP:
         session.note(
             f"{member.name}: rank_gap {rank.rank_gap:.2g}, expected above 1000: the rank is not well defined; "
-            "look at it with --all or another --tolerance"
+            "try --all or another --tolerance"
         )
     dead, always_on = effective.stuck_neurons(theta, x, arch)
-    return {**head, **{name: getattr(rank, name) for name in MEASURED}, "dead": dead, "always_on": always_on}
+    measured = {name: getattr(rank, name) for name in RANK_FIELDS}
+    return {**head, **measured, "dead": dead, "always_on": always_on}
 
 
-def _head(member: Member, expected: int) -> dict[str, Any]:
-    """What the line says of the run itself."""
+def _run_fields(member: Member, expected: int) -> dict[str, Any]:
+    """What the line holds of the run itself."""
     info = member.run.info
     names = ("d", "width", "depth", "P", "activation", "seed", "n_parameters", "n_hidden")
     head = {"kind": "neff", "run": member.name, **{name: info[name] for name in names}}
@@ -143,7 +118,7 @@ def _head(member: Member, expected: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Entry point."""
+    """The process jam-neff."""
     run(app, NAME)
 
 

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-import typer
-
-from jamtools.cli.common.options import Debug, Output, Quiet, Sources, Version, confidence, positive
+from jamtools.cli.common.groups import Streams, grouped
+from jamtools.cli.common.options import Sources, file_option, integer_option, real_option
 from jamtools.cli.common.session import Session
+from jamtools.cli.common.values import confidence
+from jamtools.cli.nstar_messages import print_fit, print_jumps
 from jamtools.cli.nstar_plan import plan_cells
-from jamtools.cli.nstar_tables import tell_fit, tell_jumps
 from jamtools.errors import InputError
 
 
+@grouped
 def fit(
     files: Sources = None,
-    level: Annotated[
-        float, typer.Option("--level", parser=confidence, metavar="X", help="Confidence level.")
-    ] = 0.95,
+    *,
+    level: Annotated[float, real_option("--level", parser=confidence, help="Confidence level.")] = 0.95,
     plan: Annotated[
         str | None,
-        typer.Option(
-            "--plan", metavar="FILE", help="The plan that the searches are of: says which are missing."
+        file_option(
+            "--plan", help="The plan of these searches; the result then lists those that are missing."
         ),
     ] = None,
     time: Annotated[
         int | None,
-        typer.Option("--time", parser=positive, metavar="N", help="N* after N steps: one of search --times."),
+        integer_option("--time", help="Fit N* after N steps, which is one of the --times of the searches."),
     ] = None,
-    output: Output = "-",
-    quiet: Quiet = False,
-    debug: Debug = False,
-    version: Version = False,
+    streams: Streams,
 ) -> None:
     """Fit the slope of log N* against log P, and P/N*, over any number of search results.
 
@@ -45,42 +43,57 @@ def fit(
     Spectra of jammed runs beside the searches give the bound P/N* = C0 - N_c/N as measured. Runs of a sweep, with
     searches or without, give the jump of N_Δ/N and the P/N at which it happens.
     """
-    session = Session("jam-nstar", output, quiet)
+    session = Session("jam-nstar", streams)
     from jamtools.transition import jump, scaling
 
-    read = _read(files or ["-"])
-    if read["runs"] and not read["searches"] and (plan or time):
+    inputs = _read(files or ["-"])
+    if inputs.runs and not inputs.searches and (plan or time):
         raise InputError(f"got runs alone with --{'plan' if plan else 'time'}, expected searches beside them")
     planned = plan_cells(plan) if plan else None
-    result: dict[str, Any] = {"kind": "nstar-jump"}
-    if read["spectra"] and not read["searches"]:
+    if inputs.spectra and not inputs.searches:
         raise InputError("got spectra alone, expected searches beside them; add what jam-nstar search prints")
-    if read["searches"] or not read["runs"]:
-        result = scaling.fit(read["searches"], level, planned, read["spectra"], time)
-    if read["runs"]:
-        result["jump"] = jump.jumps(read["runs"], level)
+    result: dict[str, Any] = {"kind": "nstar-jump"}
+    if inputs.searches or not inputs.runs:
+        result = scaling.fit(inputs.searches, level, planned, inputs.spectra, time)
+    if inputs.runs:
+        result["jump"] = jump.jumps(inputs.runs, level)
     session.write_json([result])
     if "slope" in result:
-        tell_fit(session, result)
-    tell_jumps(session, result.get("jump", []))
+        print_fit(session, result)
+    print_jumps(session, result.get("jump", []))
 
 
-def _read(sources: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
-    """What each source holds: objects of searches, and the metadata of runs and spectra."""
+@dataclass(frozen=True)
+class Inputs:
+    """JSON lines of searches, and the metadata of runs and of spectra."""
+
+    searches: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    spectra: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _read(sources: Iterable[str]) -> Inputs:
+    """Reads all sources. Raises InputError for an artefact of another kind, or without the fields of its kind."""
     from jamtools.io.artefact import open_any
+    from jamtools.io.streams import describe
     from jamtools.records import RUN_FIELDS, SPECTRUM_FIELDS, check_fields
 
-    read: dict[str, list[dict[str, Any]]] = {"searches": [], "runs": [], "spectra": []}
+    inputs = Inputs()
     for source in sources:
         opened = open_any(source, text=True)
         if isinstance(opened, list):
-            read["searches"] += opened
-            continue
-        if opened.kind not in read:
-            opened.expect("searches")
-        for info in opened.infos:
-            check_fields(
-                info, RUN_FIELDS if opened.kind == "runs" else SPECTRUM_FIELDS, opened.kind.rstrip("s")
+            inputs.searches.extend(opened)
+        elif opened.kind == "runs":
+            for info in opened.infos:
+                check_fields(info, RUN_FIELDS, "run")
+            inputs.runs.extend(opened.infos)
+        elif opened.kind == "spectra":
+            for info in opened.infos:
+                check_fields(info, SPECTRUM_FIELDS, "spectrum")
+            inputs.spectra.extend(opened.infos)
+        else:
+            kind = f"a {opened.kind}" if opened.kind == "dataset" else opened.kind
+            raise InputError(
+                f"{describe(source)}got {kind}, expected searches; make them with jam-nstar search"
             )
-        read[opened.kind] += opened.infos
-    return read
+    return inputs

@@ -1,64 +1,146 @@
-"""What the options of jam-nstar search ask for together: what a plan checks, before its tasks do."""
+"""The options of jam-nstar search, which of them go together, and the question that they ask.
+
+`jam-nstar plan` reads them as well, to check the lines of a plan before its tasks run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from jamtools.cli.common.options import check_optimizer, refuse
+from jamtools.cli.common.conflicts import check_optimizer, refuse
+from jamtools.cli.common.groups import TrainingGroup
+from jamtools.cli.common.options import file_option, integer_option, list_option, real_option
+from jamtools.cli.common.values import Integers, naturals, positives
 from jamtools.random_streams import FRESH_SEEDS
 
 if TYPE_CHECKING:
     from jamtools.transition.trial import Question
 
-
-#: The options that go to the settings of the trainings as they are.
-SETTINGS = ("loss", "init", "optimizer", "momentum", "lr", "batch")
+DEFAULT_SEEDS = Integers((0, 1))
 
 
-def check_search(context: typer.Context) -> None:
-    """Refuses options that do not go together."""
-    asked = context.params
-    check_optimizer(context, asked["optimizer"])
-    if asked["optimizer"] == "newton":
-        refuse(context, ["certify"], "--optimizer newton, which certifies its own ends")
-        refuse(context, ["times"], "--optimizer newton, whose steps are no time")
-    if asked["vary"] == "width":
+@dataclass(frozen=True)
+class SearchGroup:
+    """What is searched for, and how."""
+
+    patterns: Annotated[
+        Integers | None,
+        list_option("--patterns", "-P", parser=positives, help="Values of P (default: all of the dataset)."),
+    ] = None
+    seeds: Annotated[
+        Integers, list_option("--seeds", "--seed", parser=naturals, help="A bracket for each seed.")
+    ] = DEFAULT_SEEDS
+    vary: Annotated[
+        Literal["width", "patterns"],
+        typer.Option(
+            "--vary", help="width: find N* of each P; patterns: find P* of each network of --width."
+        ),
+    ] = "width"
+    width: Annotated[
+        Integers | None,
+        list_option(
+            "--width", parser=positives, help="Widths of the networks whose P* is searched: --vary patterns."
+        ),
+    ] = None
+    method: Annotated[
+        Literal["bisect", "descend"],
+        typer.Option("--method", help="How to bracket N*: by halving, or from above as the paper does."),
+    ] = "bisect"
+    precision: Annotated[
+        float, real_option("--precision", help="Sample until the interval of log N* is this short.")
+    ] = 0.2
+    trials: Annotated[int, integer_option("--trials", help="Maximum number of trainings for each N*.")] = 50
+    at_once: Annotated[int, integer_option("--at-once", help="Trainings in a round of samples.")] = 4
+    times: Annotated[
+        Integers | None,
+        list_option("--times", parser=positives, help="Find N* after these numbers of steps as well."),
+    ] = None
+    success: Annotated[
+        Literal["satisfied", "classified"] | None,
+        typer.Option(
+            "--success", help="N_Δ = 0, or no y f < 0 [default: satisfied, classified for cross-entropy]."
+        ),
+    ] = None
+    max_width: Annotated[
+        int | None,
+        integer_option("--max-width", help="Give up beyond this width (default: N = 8P)."),
+    ] = None
+    certify: Annotated[
+        bool,
+        typer.Option(
+            "--certify",
+            help="Take trials that used up their steps to the minimum of their basin: satisfied, or certified to be stuck.",
+        ),
+    ] = False
+    cold: Annotated[
+        bool,
+        typer.Option("--cold", help="Start every P and seed independently, as the tasks of a plan do."),
+    ] = False
+
+
+@dataclass(frozen=True)
+class TrialGroup(TrainingGroup):
+    """How a trial is trained; a linear network has no transition of its own."""
+
+    activation: Annotated[
+        Literal["relu", "tanh"], typer.Option("--activation", help="The activation function ρ.")
+    ] = "relu"
+
+
+@dataclass(frozen=True)
+class JournalGroup:
+    """How the finished trials of a search are kept on disk."""
+
+    journal: Annotated[
+        str | None,
+        file_option(
+            "--journal", help="Append every finished trial to FILE; exit code 75 on SIGTERM or SIGUSR1."
+        ),
+    ] = None
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Continue from the journal; without one, start from the beginning."),
+    ] = False
+
+
+def check_search(context: typer.Context, search: SearchGroup, training: TrialGroup) -> None:
+    """Raises a usage error for options that do not go together."""
+    check_optimizer(context, training.optimizer)
+    if training.optimizer == "newton":
+        refuse(context, ["certify"], "--optimizer newton, which certifies the minima that it reaches")
+        refuse(context, ["times"], "--optimizer newton, whose steps are not a time")
+    if search.vary == "width":
         refuse(context, ["width"], "--vary width, which finds the width")
     else:
         refuse(context, ["patterns", "max_width"], "--vary patterns, which takes the dataset's first P")
-        if asked["width"] is None:
+        if search.width is None:
             raise typer.BadParameter("got --vary patterns without a network, expected --width LIST with it")
-        if asked["method"] == "descend":
+        if search.method == "descend":
             raise typer.BadParameter("got --method descend with --vary patterns, expected bisect")
-    if max(asked["seeds"]) >= FRESH_SEEDS:
+    if max(search.seeds) >= FRESH_SEEDS:
         raise typer.BadParameter(
-            f"got the seed {max(asked['seeds'])}, expected less than {FRESH_SEEDS}: larger ones are sampled"
+            f"got the seed {max(search.seeds)}, expected less than {FRESH_SEEDS}: samples use the larger ones"
         )
 
 
-def question_of(asked: Mapping[str, Any]) -> Question:
-    """What is asked of the transition; InputError where that makes no sense."""
+def question_of(search: SearchGroup, training: TrialGroup) -> Question:
+    """The question about the transition that the options ask. Raises InputError for one without meaning."""
     from jamtools import protocols
     from jamtools.transition.trial import Question
 
-    protocol, times = asked["protocol"], asked["times"]
-    settings = protocols.with_options(
-        protocols.PROTOCOLS[protocol] if protocol else protocols.Settings(),
-        **{name: asked[name] for name in SETTINGS},
-        steps=asked["steps"] or (max(times) if times and not protocol else None),
-        measurements=2,
-    )
+    last_time = max(search.times) if search.times and not training.protocol else None
+    settings = training.settings(steps=training.steps or last_time, measurements=2)
     return Question(
-        asked["depth"],
-        asked["activation"],
+        training.depth,
+        training.activation,
         settings,
-        tuple(sorted(asked["seeds"])),
-        asked["success"] or protocols.usual_success(settings.loss),
-        asked["max_width"],
-        protocols.batch_norm(protocol, asked["batch_norm"]),
-        asked["certify"],
-        tuple(sorted(times or ())),
+        tuple(sorted(search.seeds)),
+        search.success or protocols.usual_success(settings.loss),
+        search.max_width,
+        training.normalises,
+        search.certify,
+        tuple(sorted(search.times or ())),
     )

@@ -1,4 +1,4 @@
-"""jam-nstar plan: the tasks of a job array, one jam-nstar search a line, and one of them run by its number."""
+"""jam-nstar plan: the tasks of a job array, one jam-nstar search per line; and how a task runs one line."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from jamtools.cli.common.options import Debug, Integers, Output, Quiet, Version, naturals, positives
+from jamtools.cli.common.groups import Streams, from_values, grouped
+from jamtools.cli.common.options import list_option
 from jamtools.cli.common.session import Session
-from jamtools.cli.nstar_options import check_search, question_of
+from jamtools.cli.common.values import Integers, naturals, positives
+from jamtools.cli.nstar_options import SearchGroup, TrialGroup, check_search, question_of
 from jamtools.errors import InputError
 from jamtools.io.streams import read_bytes
 
-SEEDS, DEPTHS = Integers(range(5)), Integers((3,))
+DEFAULT_SEEDS, DEFAULT_DEPTHS = Integers(range(5)), Integers((3,))
 
-COMMAND = ["jam-nstar", "search"]
+#: How every line of a plan begins.
+SEARCH_COMMAND = ["jam-nstar", "search"]
 
-#: What the plan sets in each line, by the names of the search's parameters.
-NAMES = {
+#: The options that the plan sets in each line, by the parameters of the search; all their names are in PLAN_OPTIONS.
+OPTION_OF_PARAMETER = {
     "patterns": "--patterns",
     "depth": "--depth",
     "seeds": "--seeds",
@@ -30,33 +33,37 @@ NAMES = {
     "output": "-o",
 }
 
-CELL = {"P": "--patterns", "depth": "--depth", "seed": "--seeds"}
+#: Options that a user may not put after the dataset, since the plan sets or excludes them.
+PLAN_OPTIONS = {
+    "--depth", "-L", "--patterns", "-P", "--seeds", "--seed", "--cold", "--vary", "--width", "--journal", "--resume",
+    "-o", "--output",
+}  # fmt: skip
+
+#: The options of a line that name its search.
+CELL_OPTIONS = {"P": "--patterns", "depth": "--depth", "seed": "--seeds"}
 
 
+@grouped
 def plan_array(
     context: typer.Context,
-    patterns: Annotated[
-        Integers, typer.Option("--patterns", "-P", parser=positives, metavar="LIST", help="Values of P.")
-    ],
-    depths: Annotated[
-        Integers, typer.Option("--depths", "-L", parser=positives, metavar="LIST", help="Hidden layers.")
-    ] = DEPTHS,
-    seeds: Annotated[
-        Integers, typer.Option("--seeds", parser=naturals, metavar="LIST", help="A task for each.")
-    ] = SEEDS,
-    out: Annotated[
-        str, typer.Option("--out", metavar="FOLDER", help="Where the tasks leave journals and results.")
-    ] = ".",
     dataset: Annotated[
         str | None,
         typer.Argument(metavar="[DATASET]", help="The file that every task reads [default: standard input]."),
     ] = None,
-    output: Output = "-",
-    quiet: Quiet = False,
-    debug: Debug = False,
-    version: Version = False,
+    *,
+    patterns: Annotated[Integers, list_option("--patterns", "-P", parser=positives, help="Values of P.")],
+    depths: Annotated[
+        Integers, list_option("--depths", "-L", parser=positives, help="Hidden layers.")
+    ] = DEFAULT_DEPTHS,
+    seeds: Annotated[
+        Integers, list_option("--seeds", parser=naturals, help="Seeds; each has a task of its own.")
+    ] = DEFAULT_SEEDS,
+    out: Annotated[
+        str, typer.Option("--out", metavar="FOLDER", help="Where the tasks write journals and results.")
+    ] = ".",
+    streams: Streams,
 ) -> None:
-    """Print the tasks of a job array: one search a line, for each depth, P and seed.
+    """Print the tasks of a job array: one search per line, for each depth, P and seed.
 
     \b
     Example:
@@ -64,13 +71,13 @@ def plan_array(
       sbatch --array=1-$(wc -l < plan.txt) --wrap 'jam-nstar search --plan plan.txt --task $SLURM_ARRAY_TASK_ID'
       jam-nstar fit nstar-*.jsonl --plan plan.txt
 
-    What stands after the dataset goes into every line, and is checked now. Each task starts cold, keeps a journal and
-    resumes it, so that a line may be run any number of times. What the tasks of all seeds find together is what one search
-    with --cold finds. Each samples until its own interval is short enough: that of k seeds together is about √k times
-    shorter, so give them a --precision √k times larger than the one wanted.
+    The options after the dataset go into every line, and are checked now. Each task starts cold, keeps a journal and
+    resumes it, so that a line may be run any number of times. The tasks of all seeds together find what one search with
+    --cold finds. Each task samples until its own interval is short enough. The interval of k seeds together is about √k
+    times shorter, so give the tasks a --precision √k times larger than the one you want.
     """
-    session = Session("jam-nstar", output, quiet)
-    refuse_own(context.args)
+    session = Session("jam-nstar", streams)
+    refuse_plan_options(context.args)
     planned = plan_lines(dataset, patterns, depths, seeds, out, list(context.args))
     check_line(shlex.split(planned[0])[2:], context)
     session.write("".join(f"{line}\n" for line in planned).encode())
@@ -86,98 +93,89 @@ def plan_lines(
     out: str,
     options: list[str],
 ) -> list[str]:
-    """A command line for each depth, P and seed: each its own journal and result in the folder `out`."""
+    """A command line for each depth, P and seed, with its own journal and result in the folder `out`."""
     planned = []
     for depth, P, seed in product(depths, patterns, seeds):
         name = os.path.join(out, f"nstar-L{depth}-P{P}-s{seed}")
         cell = ["--depth", str(depth), "--patterns", str(P), "--seeds", str(seed), "--cold"]
-        kept = ["--journal", f"{name}.journal", "--resume", "-o", f"{name}.jsonl"]
-        planned.append(shlex.join([*COMMAND, *([dataset] if dataset else []), *cell, *options, *kept]))
+        files = ["--journal", f"{name}.journal", "--resume", "-o", f"{name}.jsonl"]
+        planned.append(
+            shlex.join([*SEARCH_COMMAND, *([dataset] if dataset else []), *cell, *options, *files])
+        )
     return planned
 
 
 def plan_line(plan: str, task: int) -> list[str]:
-    """The arguments of line `task` of a plan, counted from 1 as sed does."""
+    """The arguments of line `task` of a plan, counted from 1 as sed does. Raises InputError where there is none."""
     lines = _lines(plan)
     if not 1 <= task <= len(lines):
         raise InputError(f"{plan}: asked for task {task}, it has lines 1 to {len(lines)}")
-    return _words(plan, task, lines[task - 1])
+    return _arguments(plan, task, lines[task - 1])
 
 
 def plan_cells(plan: str) -> list[dict[str, int]]:
-    """The {P, depth, seed} of each line of a plan."""
-    found = []
+    """The {P, depth, seed} of each line of a plan. Raises InputError for a line without them."""
+    planned = []
     for task, text in enumerate(_lines(plan), 1):
-        values = dict(pairwise(_words(plan, task, text)))
+        values = dict(pairwise(_arguments(plan, task, text)))
         try:
-            found.append({name: int(values[option]) for name, option in CELL.items()})
+            planned.append({name: int(values[option]) for name, option in CELL_OPTIONS.items()})
         except (KeyError, ValueError) as error:
             raise InputError(
-                f"{plan}: line {task} names no one P, depth and seed; make the plan with jam-nstar plan"
+                f"{plan}: line {task} does not name one P, depth and seed; make the plan with jam-nstar plan"
             ) from error
-    return found
+    return planned
 
 
 def _lines(plan: str) -> list[str]:
     return read_bytes(plan).decode(errors="replace").splitlines()
 
 
-def _words(plan: str, task: int, text: str) -> list[str]:
-    """What a line gives to the search."""
+def _arguments(plan: str, task: int, text: str) -> list[str]:
+    """The arguments that a line gives to the search."""
     try:
         words = shlex.split(text)
     except ValueError as error:
         raise InputError(f"{plan}: line {task}: {error}; make the plan with jam-nstar plan") from error
-    if words[:2] != COMMAND:
+    if words[:2] != SEARCH_COMMAND:
         raise InputError(f"{plan}: line {task} is no jam-nstar search; make the plan with jam-nstar plan")
     return words[2:]
 
 
-def become(words: list[str]) -> NoReturn:
-    """This process goes on as that search: signals and exit code are its own."""
+def replace_process(arguments: list[str]) -> NoReturn:
+    """Replaces this process by that search, so that signals and the exit code are its own."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "jamtools.cli.nstar", "search", *words])
+    os.execv(sys.executable, [sys.executable, "-m", "jamtools.cli.nstar", "search", *arguments])
 
 
 def check_line(words: list[str], context: typer.Context) -> None:
-    """An error for a line that the search would refuse before it starts, or whose cell is another than the plan's."""
+    """Raises the error that the search would raise for this line before it starts.
+
+    Also refuses a line whose options replace those that the plan set in it.
+    """
     group = context.parent.command if context.parent else context.command
     search = group.commands["search"]  # type: ignore[attr-defined]
     planned = dict(pairwise(words))
     with search.make_context("search", list(words)) as line:
-        typed = line.params
-        own = {option: str(typed[name]) for name, option in NAMES.items()}
-        others = [option for option in ("--task", "--plan") if typed[option.strip("-")] is not None]
-        for option in [*others, *(option for option in own if own[option] != planned[option])]:
-            raise _its_own(option)
-        check_search(line)
-        question_of(typed)
+        values = line.params
+        read = {option: str(values[name]) for name, option in OPTION_OF_PARAMETER.items()}
+        replaced = [option for option in read if read[option] != planned[option]]
+        for option in [f"--{name}" for name in ("task", "plan") if values[name] is not None] + replaced:
+            raise _belongs_to_plan(option)
+        options, training = from_values(SearchGroup, values), from_values(TrialGroup, values)
+        check_search(line, options, training)
+        question_of(options, training)
 
 
-def refuse_own(options: list[str]) -> None:
-    """The options that the plan itself sets."""
-    own = {
-        "--depth",
-        "-L",
-        "--patterns",
-        "-P",
-        "--seeds",
-        "--seed",
-        "--cold",
-        "--vary",
-        "--width",
-        "--journal",
-        "--resume",
-        "-o",
-        "--output",
-    }
-    for word in options:
-        if word.split("=")[0] in own:
-            raise _its_own(word)
+def refuse_plan_options(words: list[str]) -> None:
+    """Raises a usage error for an option that the plan itself sets."""
+    for word in words:
+        if word.split("=")[0] in PLAN_OPTIONS:
+            raise _belongs_to_plan(word)
 
 
-def _its_own(option: str) -> typer.BadParameter:
+def _belongs_to_plan(option: str) -> typer.BadParameter:
     return typer.BadParameter(
         f"got {option} after the dataset, expected it before: the plan sets it in every line"
     )

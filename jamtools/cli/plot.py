@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from jamtools.cli.common.app import new_app, run
-from jamtools.cli.common.options import Debug, Output, Quiet, Sources, Version
+from jamtools.cli.common.groups import Streams, grouped
+from jamtools.cli.common.options import Sources
 from jamtools.cli.common.session import Session
 from jamtools.errors import InputError
 
@@ -22,35 +23,47 @@ if TYPE_CHECKING:
     from jamtools.io.artefact import Artefact
 
 NAME = "jam-plot"
+
+#: The formats of a figure; the first is that of a stream.
 FORMATS = ("png", "pdf", "svg")
+
 app = new_app()
 
 Format = Annotated[
     Literal["png", "pdf", "svg"] | None,
-    typer.Option("--format", help="By default what the name of the output ends in, else png."),
+    typer.Option(
+        "--format", help="By default the format that the name of the output ends in; for a stream png."
+    ),
 ]
-Name = Annotated[
+FigureName = Annotated[
     Literal["history", "jump", "loss", "spectrum", "gaps", "nstar", "neff", "cusps"] | None,
-    typer.Option("--figure", help="By default the first that the input is good for."),
+    typer.Option("--figure", help="By default the first figure for this kind of input."),
 ]
 
-#: What tells one command's JSON lines from another's where they do not say.
-FIELDS = {"overlaps": "gaps", "n_star": "nstar", "n_effective": "neff", "layers": "cusps"}
-#: Kinds of JSON lines that go into one figure with another kind.
-TOGETHER = {"nstar-fit": "nstar", "exponent": "gaps"}
+#: A field that only one kind of JSON lines has: it tells the kind of lines that do not name theirs.
+KIND_OF_FIELD = {"overlaps": "gaps", "n_star": "nstar", "n_effective": "neff", "layers": "cusps"}
+
+#: Kinds of JSON lines that are drawn into the figure of another kind.
+DRAWN_WITH = {"nstar-fit": "nstar", "exponent": "gaps"}
+
+#: The fields of a fitted exponent that its figure draws.
+FIT_FIELDS = ("histogram", "range", "curve", "interval", "coefficients")
+
+#: The fields of each JSON line of a kind that its figure draws; runs and spectra are checked when they are read.
+FIELDS_DRAWN = {
+    "nstar": ("P", "n_star"),
+    "nstar-fit": ("points",),
+    "neff": ("n_parameters", "n_hidden", "n_effective"),
+    "cusps": ("layers",),
+    "exponent": FIT_FIELDS,
+    "gaps": FIT_FIELDS,
+}
 
 
 @app.command()
-def plot(
-    files: Sources = None,
-    figure: Name = None,
-    form: Format = None,
-    output: Output = "-",
-    quiet: Quiet = False,
-    debug: Debug = False,
-    version: Version = False,
-) -> None:
-    """Draw the figure that fits what comes in.
+@grouped
+def plot(files: Sources = None, *, figure: FigureName = None, form: Format = None, streams: Streams) -> None:
+    """Draw a figure of the input.
 
     \b
     runs (jam-train)         history (loss and N_Δ/N against the step), jump (N_Δ/N against P/N),
@@ -65,27 +78,21 @@ def plot(
       jam-plot --figure jump runs/*.safetensors -o jump.png
       jam-gaps runs/*.safetensors | jam-plot > gaps.png
     """
-    chosen = form or format_of(output)
-    session = Session(NAME, output, quiet, binary=True)
+    chosen = form or format_of(streams.output)
+    session = Session(NAME, streams, binary=True)
     from jamtools.io.artefact import open_any
 
     kind, records, provenance = _gather([open_any(source) for source in files or ["-"]])
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its cache of fonts is nobody's concern
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its notes on a cache of fonts help nobody
     from jamtools import figures
 
-    draw = _choose(figures.FIGURES, figure, kind)
+    draw = _figure_of(figures.FIGURES, figure, kind)
     steps = json.dumps(session.provenance(provenance), sort_keys=True)
-    try:
-        drawn = draw(records)
-    except KeyError as error:
-        raise InputError(
-            f"got {kind} without the field {error}, expected what another jam command wrote"
-        ) from error
-    session.write(figures.render(drawn, chosen, steps))
+    session.write(figures.render(draw(records), chosen, steps))
 
 
 def format_of(output: str) -> str:
-    """The format that the name of the output asks for; png for a stream."""
+    """The format that the name of the output ends in; png for a stream. Raises a usage error for another ending."""
     suffix = Path(output).suffix[1:].lower()
     if suffix in FORMATS:
         return suffix
@@ -96,51 +103,73 @@ def format_of(output: str) -> str:
     )
 
 
-def _gather(found: Sequence[Artefact | list[dict[str, Any]]]) -> tuple[str, list[Any], list[dict[str, Any]]]:
+def _gather(
+    inputs: Sequence[Artefact | list[dict[str, Any]]],
+) -> tuple[str, list[Any], list[dict[str, Any]]]:
     """The one kind of all inputs, their records, and the commands that made them."""
     from jamtools.io.artefact import Artefact
 
-    kinds = {kind for one in found for kind in _kinds(one)}
+    kinds = {kind for opened in inputs for kind in _kinds(opened)}
     if len(kinds) > 1:
         raise InputError(
             f"got {' and '.join(sorted(kinds))}, expected inputs of one kind; plot them one by one"
         )
-    provenance = [step for one in found if isinstance(one, Artefact) for step in one.provenance]
-    records = [record for one in found for record in _records(one)]
+    provenance = [step for opened in inputs if isinstance(opened, Artefact) for step in opened.provenance]
+    records = [record for opened in inputs for record in _records(opened)]
     kind = kinds.pop()
     if not records and kind in ("runs", "spectra"):
         raise InputError(f"got a file without any {kind}, expected at least one")
     return kind, records, provenance
 
 
-def _kinds(one: Artefact | list[dict[str, Any]]) -> set[str]:
-    if not isinstance(one, list):
-        return {one.kind}
-    kinds = (str(record.get("kind") or _guess(record)) for record in one)
-    return {TOGETHER.get(kind, kind) for kind in kinds}
+def _kinds(opened: Artefact | list[dict[str, Any]]) -> set[str]:
+    """The kinds of figures that an input is for."""
+    if not isinstance(opened, list):
+        return {opened.kind}
+    kinds = map(_kind_of_line, opened)
+    return {DRAWN_WITH.get(kind, kind) for kind in kinds}
 
 
-def _guess(record: dict[str, Any]) -> str:
-    return next((kind for field, kind in FIELDS.items() if field in record), "JSON lines of another kind")
+def _kind_of_line(record: Mapping[str, Any]) -> str:
+    """The kind that a JSON line names; without one, the kind that has such a field."""
+    unnamed = (kind for field, kind in KIND_OF_FIELD.items() if field in record)
+    return str(record.get("kind") or next(unnamed, "JSON lines of another kind"))
 
 
-def _records(one: Artefact | list[dict[str, Any]]) -> list[Any]:
+def _check_line(record: Mapping[str, Any]) -> None:
+    """Raises InputError when a JSON line lacks a field that its figure draws."""
+    kind = _kind_of_line(record)
+    parts = [record.get(name) or {} for name in ("overlaps", "gaps")] if kind == "gaps" else [record]
+    if kind in ("gaps", "exponent"):
+        parts = [fit for fit in parts if fit.get("exponent") is not None]  # a refused fit is not drawn
+    for part in parts:
+        missing = [field for field in FIELDS_DRAWN.get(kind, ()) if field not in part]
+        if missing:
+            raise InputError(
+                f"got {kind} without the field {missing[0]!r}, expected what another jam command wrote"
+            )
+
+
+def _records(opened: Artefact | list[dict[str, Any]]) -> list[Any]:
+    """The JSON lines, runs or spectra of an input, with every field that a figure draws."""
     from jamtools.io.read import read_runs, read_spectra
 
-    if isinstance(one, list):
-        return one
-    if one.kind == "runs":
-        return list(read_runs(one)[0].runs)
-    if one.kind == "spectra":
-        return read_spectra(one)[0]
+    if isinstance(opened, list):
+        for record in opened:
+            _check_line(record)
+        return opened
+    if opened.kind == "runs":
+        return list(read_runs(opened)[0].runs)
+    if opened.kind == "spectra":
+        return read_spectra(opened)[0]
     return []
 
 
-def _choose(
+def _figure_of(
     known: Mapping[str, tuple[str, Callable[..., Figure]]], figure: str | None, kind: str
 ) -> Callable[..., Figure]:
-    """The function that draws this kind: the one asked for, or the first."""
-    possible = [name for name, (takes, _) in known.items() if takes == kind]
+    """The function that draws this kind: the figure asked for, or the first. Raises InputError where there is none."""
+    possible = [name for name, (drawn_kind, _) in known.items() if drawn_kind == kind]
     if kind == "nstar-jump":
         raise InputError(
             "got nstar-jump, which jam-show --table lays out; jam-plot --figure jump draws its runs"

@@ -1,93 +1,64 @@
-"""jam-train: a dataset in, trained runs out."""
+"""jam-train: a dataset in, trained runs out.
+
+With --evaluate, --finish or --verify it takes runs that exist: see train_evaluate, train_finish and train_verify.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from jamtools.cli.common.app import new_app, run
-from jamtools.cli.common.options import (
-    BatchNorm,
-    Checkpoint,
-    CheckpointEvery,
-    Debug,
-    Device,
-    Dtype,
-    Init,
-    Integers,
-    Loss,
-    Momentum,
-    Optimizer,
-    Output,
-    Protocol,
-    Quiet,
-    Rate,
-    Resume,
-    Source,
-    Threads,
-    TimeLimit,
-    Version,
-    above_zero,
-    batch_size,
-    check_optimizer,
-    naturals,
-    positive,
-    positives,
-    schedule,
-)
+from jamtools.cli.common.conflicts import check_optimizer
+from jamtools.cli.common.groups import Arithmetic, CheckpointGroup, Streams, TrainingGroup, grouped
+from jamtools.cli.common.options import Source, file_option, integer_option, list_option, real_option
 from jamtools.cli.common.resuming import Keeping
 from jamtools.cli.common.session import Session
-from jamtools.cli.train_minima import check_mode, finish_runs, tell_obstacles, unmet, verify_runs, yes_or_no
-from jamtools.machine import available_cores
+from jamtools.cli.common.values import Integers, naturals, positives, schedule
+from jamtools.cli.train_ends import exit_code, print_obstacles
+from jamtools.cli.train_evaluate import evaluate_runs
+from jamtools.cli.train_finish import finish_runs
+from jamtools.cli.train_modes import check_mode
+from jamtools.cli.train_verify import verify_runs
 
 if TYPE_CHECKING:
     from jamtools.network.architecture import Architecture
-    from jamtools.records import Run
+    from jamtools.protocols import Settings
+    from jamtools.records import Dataset, Run
+    from jamtools.training.job import Job
 
 NAME = "jam-train"
-FIRST_SEED = Integers((0,))
 app = new_app()
 
-
-def _list(*names: str, parser: Any, help: str) -> Any:
-    return typer.Option(*names, parser=parser, metavar="LIST", help=help)
+FIRST_SEED = Integers((0,))
 
 
-def _number(*names: str, help: str) -> Any:
-    return typer.Option(*names, parser=above_zero, metavar="X", help=help)
+@dataclass(frozen=True)
+class EnsembleGroup:
+    """The runs that are trained: one for each width, number of patterns and seed."""
 
-
-@app.command()
-def train(
-    context: typer.Context,
-    dataset: Source = "-",
     width: Annotated[
-        Integers | None, _list("--width", parser=positives, help="Neurons per hidden layer (default: d).")
-    ] = None,
-    depth: Annotated[
-        int, typer.Option("--depth", "-L", parser=positive, metavar="N", help="Hidden layers.")
-    ] = 3,
+        Integers | None,
+        list_option("--width", parser=positives, help="Neurons per hidden layer (default: d)."),
+    ] = None
     seeds: Annotated[
-        Integers, _list("--seeds", "--seed", parser=naturals, help="Seeds of the initialisation.")
-    ] = FIRST_SEED,
+        Integers, list_option("--seeds", "--seed", parser=naturals, help="Seeds of the initialisation.")
+    ] = FIRST_SEED
     patterns: Annotated[
         Integers | None,
-        _list("--patterns", "-P", parser=positives, help="Train on the first P (default: all)."),
-    ] = None,
-    activation: Annotated[
-        Literal["relu", "tanh", "linear"], typer.Option("--activation", help="ρ.")
-    ] = "relu",
-    protocol: Protocol = None,
-    loss: Loss = None,
+        list_option("--patterns", "-P", parser=positives, help="Train on the first P (default: all)."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class DynamicsGroup:
+    """How a run moves and when it ends, beyond what searches choose as well."""
+
     epsilon: Annotated[
-        float | None, _number("--epsilon", help="Margin ε of the hinge loss [default: 0.5].")
-    ] = None,
-    init: Init = None,
-    batch_norm: BatchNorm = None,
-    optimizer: Optimizer = None,
-    momentum: Momentum = None,
-    lr: Rate = None,
+        float | None, real_option("--epsilon", help="Margin ε of the hinge loss [default: 0.5].")
+    ] = None
     lr_schedule: Annotated[
         Any,
         typer.Option(
@@ -96,95 +67,95 @@ def train(
             metavar="STEPS:FACTOR",
             help="Divide the rate by FACTOR every STEPS [default: 250k:10].",
         ),
-    ] = None,
+    ] = None
     lr_floor: Annotated[
-        float | None, _number("--lr-floor", help="The rate never falls below [default: 1e-7].")
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            "--batch",
-            parser=batch_size,
-            metavar="N|full",
-            help="Patterns per step [default: full, for sgd min(P/2, 1024)].",
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option("--steps", parser=positive, metavar="N", help="Steps at most [default: 100k]."),
-    ] = None,
-    measurements: Annotated[
-        int | None,
-        typer.Option(
-            "--measurements",
-            parser=positive,
-            metavar="N",
-            help="Log-spaced points of the history [default: 150].",
-        ),
-    ] = None,
-    measure_at: Annotated[
-        Integers | None, _list("--measure-at", parser=naturals, help="Steps to measure at besides these.")
-    ] = None,
-    snapshots: Annotated[
-        bool, typer.Option("--snapshots", help="Keep theta itself at every measurement.")
-    ] = False,
+        float | None, real_option("--lr-floor", help="The rate never falls below [default: 1e-7].")
+    ] = None
     neighbour_list: Annotated[
         bool,
         typer.Option(
             "--neighbour-list",
-            help="Leave satisfied patterns alone by their past drift, not by its bound: faster; misses are counted.",
+            help="Skip satisfied patterns by an estimate of their drift from the past instead of by its bound: faster; "
+            "missed crossings are counted.",
         ),
-    ] = False,
-    evaluate: Annotated[
-        str | None,
-        typer.Option(
-            "--evaluate",
-            metavar="RUNS",
-            help="Train nothing: measure these runs on the dataset, as JSON lines.",
-        ),
-    ] = None,
-    finish: Annotated[
-        str | None,
-        typer.Option(
-            "--finish",
-            metavar="RUNS",
-            help="Begin nothing: take each of these runs on, with newton, to the minimum of its basin.",
-        ),
-    ] = None,
-    verify: Annotated[
-        str | None,
-        typer.Option(
-            "--verify",
-            metavar="RUNS",
-            help="Train nothing: check the certificates of these runs anew, as JSON lines.",
-        ),
-    ] = None,
+    ] = False
     stop: Annotated[
         bool | None, typer.Option("--stop/--no-stop", help="Stop when N_Δ = 0 [default: stop for the hinge].")
-    ] = None,
-    require: Annotated[
-        Literal["satisfied", "stationary", "certified"] | None,
-        typer.Option("--require", help="Exit with 3 when a run ended otherwise."),
-    ] = None,
-    engine: Annotated[
-        Literal["auto", "compiled", "batch", "torch"],
-        typer.Option(
-            "--engine",
-            help="compiled: full batches on the CPU in float64; batch: runs of equal shape together along a "
-            "leading axis, full batches; auto: compiled, or batch on CUDA, where they fit.",
-        ),
-    ] = "auto",
-    checkpoint: Checkpoint = None,
-    checkpoint_every: CheckpointEvery = None,
-    resume: Resume = False,
-    time_limit: TimeLimit = None,
-    output: Output = "-",
-    device: Device = "auto",
-    dtype: Dtype = "float64",
-    threads: Threads = 0,
-    quiet: Quiet = False,
-    debug: Debug = False,
-    version: Version = False,
+    ] = None
+
+
+@dataclass(frozen=True)
+class HistoryGroup:
+    """What is recorded on the way."""
+
+    measurements: Annotated[
+        int | None,
+        integer_option("--measurements", help="Log-spaced points of the history [default: 150]."),
+    ] = None
+    measure_at: Annotated[
+        Integers | None, list_option("--measure-at", parser=naturals, help="More steps to measure at.")
+    ] = None
+    snapshots: Annotated[
+        bool, typer.Option("--snapshots", help="Keep theta itself at every measurement.")
+    ] = False
+
+
+Evaluate = Annotated[
+    str | None,
+    file_option(
+        "--evaluate",
+        metavar="RUNS",
+        help="Train nothing: measure these runs on the dataset, as JSON lines.",
+    ),
+]
+Finish = Annotated[
+    str | None,
+    file_option(
+        "--finish",
+        metavar="RUNS",
+        help="Start no run: continue each of these runs with newton to the minimum of its basin.",
+    ),
+]
+Verify = Annotated[
+    str | None,
+    file_option(
+        "--verify",
+        metavar="RUNS",
+        help="Train nothing: check the certificates of these runs again, as JSON lines.",
+    ),
+]
+Require = Annotated[
+    Literal["satisfied", "stationary", "certified"] | None,
+    typer.Option("--require", help="Exit with 3 when a run ended otherwise."),
+]
+Engine = Annotated[
+    Literal["auto", "compiled", "batch", "torch"],
+    typer.Option(
+        "--engine",
+        help="compiled: full batches on the CPU in float64; batch: runs of equal shape together along a "
+        "leading axis, full batches; auto: compiled, or batch on CUDA, where they apply, else torch.",
+    ),
+]
+
+
+@app.command()
+@grouped
+def train(
+    context: typer.Context,
+    dataset: Source = "-",
+    *,
+    ensemble: EnsembleGroup,
+    training: TrainingGroup,
+    dynamics: DynamicsGroup,
+    history: HistoryGroup,
+    evaluate: Evaluate = None,
+    finish: Finish = None,
+    verify: Verify = None,
+    require: Require = None,
+    engine: Engine = "auto",
+    checkpoint: CheckpointGroup,
+    arithmetic: Arithmetic,
+    streams: Streams,
 ) -> int:
     """Train a fully connected network, once for every width, P and seed.
 
@@ -196,116 +167,108 @@ def train(
       jam-train --finish runs.safetensors --require certified -o minima.safetensors
       jam-train --verify minima.safetensors | jq .findings
 
-    A protocol sets loss, initialisation, batch normalisation, optimiser, batches, rates and steps; its rates
-    follow --steps where they change halfway. The file records what was done.
+    A protocol sets loss, initialisation, batch normalisation, optimiser, batches, rates and steps. A rate that
+    changes halfway does so for any --steps. The file records what was done.
 
-    One file comes out, its runs ordered by width, then P, then seed. A run ends with status "satisfied"
-    (N_Δ = 0), "stationary" (newton and --finish: a minimum with L > 0), "budget" or "diverged"; all of them are
-    results and leave exit code 0 unless --require is given.
+    The output is one file, its runs ordered by width, then P, then seed. A run ends with status "satisfied"
+    (N_Δ = 0), "stationary" (newton and --finish: a minimum with L > 0), "budget" or "diverged". All of them are
+    results, and the exit code is 0 unless --require is given.
 
-    --optimizer newton solves for a minimum and certifies it: for small networks and for answers that do not hang
-    on the number of steps. It is another dynamics than Adam's, whose own end --finish takes to its minimum instead.
+    --optimizer newton solves for a minimum and certifies it. Use it for small networks, and for results that do not
+    depend on the number of steps. Its dynamics differ from Adam's; to take a run of Adam to the minimum of its own
+    basin, use --finish.
 
-    The hinge loss spends no work on satisfied patterns that cannot have crossed Δ = 0 since they were last looked at, by
-    a bound of their drift: the steps are exact. --neighbour-list estimates that drift instead.
+    The hinge loss skips satisfied patterns that cannot have crossed Δ = 0 since their last evaluation, by a bound on
+    their drift: the steps are exact. --neighbour-list uses an estimate of that drift instead.
 
-    With --checkpoint FILE the command may be killed at any moment: run it again with --resume, and it goes on to
+    With --checkpoint FILE the command may be killed at any moment: run it again with --resume, and it continues to
     the same bytes. SIGTERM, SIGUSR1 and --time-limit then end it with exit code 75, "run me again", and no output.
     """
     check_mode(context, require)
-    check_optimizer(context, optimizer)
+    check_optimizer(context, training.optimizer)
     if evaluate is not None:
-        return _evaluate(Session(NAME, output, quiet), dataset, evaluate)
+        return evaluate_runs(Session(NAME, streams), dataset, evaluate)
     if verify is not None:
-        return verify_runs(Session(NAME, output, quiet), verify, threads, require)
-    keeping = Keeping(NAME, checkpoint, checkpoint_every, resume, time_limit)
-    session = Session(NAME, output, quiet, binary=True)
-    keeping.listen(output)
+        return verify_runs(Session(NAME, streams), verify, arithmetic.threads, require)
+    keeping = Keeping(NAME, *vars(checkpoint).values())
+    session = Session(NAME, streams, binary=True)
+    keeping.listen(streams.output)
     if finish is not None:
-        options = {"steps": steps, "measurements": measurements}
-        return finish_runs(session, keeping, finish, (device, dtype, threads), options, require)
-    from jamtools import protocols
+        options = {"steps": training.steps, "measurements": history.measurements}
+        return finish_runs(session, keeping, finish, arithmetic, options, require)
     from jamtools.io.read import read_dataset
     from jamtools.io.write import runs_bytes
-    from jamtools.network.architecture import Architecture
     from jamtools.records import Runs
-    from jamtools.training.job import Job, Place
 
     data, provenance = read_dataset(dataset)
-    widths, sizes = sorted(width or (data.d,)), sorted(patterns or (data.P,))
-    base = protocols.PROTOCOLS[protocol] if protocol else protocols.Settings()
-    every, factor = lr_schedule or (None, None)
-    settings = protocols.with_options(
-        base, loss=loss, epsilon=epsilon, init=init, optimizer=optimizer,
-        momentum=momentum, lr=lr, every=every, factor=factor,
-        floor=lr_floor, batch=batch, steps=steps, measurements=measurements, measure_at=measure_at, stop=stop,
-        snapshots=snapshots, neighbour_list=neighbour_list,
-    )  # fmt: skip
-    normalise = protocols.batch_norm(protocol, batch_norm)
-    jobs = [
-        Job(data.first(P), Architecture(data.d, h, depth, activation, data.outputs, normalise), seed)
-        for h in widths
-        for P in sizes
-        for seed in sorted(seeds)
-    ]
-    numbers = max(_numbers(job.arch, job.data.P, settings.optimizer) for job in jobs)
-    torch_place = session.torch_setup(device, dtype, threads, numbers)
-    if dtype == "float32":
+    settings = _settings(training, dynamics, history)
+    jobs = _jobs(data, ensemble, training)
+    array_size = max(_array_size(job.arch, job.data.P, settings.optimizer) for job in jobs)
+    place = session.place(arithmetic, array_size, engine)
+    if arithmetic.dtype == "float32":
         session.note(
-            "float32 tells Δ to about 1e-7: near the transition patterns are satisfied by less, use --dtype float64 there"
+            "float32 resolves Δ to about 1e-7: near the transition patterns are satisfied by less, use --dtype float64 there"
         )
-    place = Place(*torch_place, threads or available_cores(), engine)
     trained = keeping.train(session, jobs, settings, place)
     session.write(runs_bytes(Runs(data, tuple(trained)), session.provenance(provenance)))
     keeping.done()
-    _tell(session, trained)
-    return unmet(trained, require)
+    _print_runs(session, trained)
+    return exit_code(trained, require)
 
 
-def _evaluate(session: Session, dataset: str, runs: str) -> int:
-    """Existing runs measured on a dataset."""
-    from jamtools.io.read import read_dataset, read_ensemble
-    from jamtools.network import problem
-
-    data, _ = read_dataset(dataset)
-    members, _ = read_ensemble([runs])
-    session.write_json(
-        {"kind": "evaluation", "run": m.name, **problem.measure(m.run, m.data, data)} for m in members
-    )
-    return 0
+def _settings(training: TrainingGroup, dynamics: DynamicsGroup, history: HistoryGroup) -> Settings:
+    """The settings that the options describe."""
+    every, factor = dynamics.lr_schedule or (None, None)
+    return training.settings(
+        epsilon=dynamics.epsilon, every=every, factor=factor, floor=dynamics.lr_floor, stop=dynamics.stop,
+        neighbour_list=dynamics.neighbour_list, **vars(history),
+    )  # fmt: skip
 
 
-def _numbers(arch: Architecture, P: int, optimizer: str) -> int:
-    """The size of the arrays that an operation works on: activations, or the rows of a Jacobian."""
+def _jobs(data: Dataset, ensemble: EnsembleGroup, training: TrainingGroup) -> list[Job]:
+    """A job for each width, P and seed, in this order."""
+    from jamtools.network.architecture import Architecture
+    from jamtools.training.job import Job
+
+    def network(width: int) -> Architecture:
+        return Architecture(
+            data.d, width, training.depth, training.activation, data.outputs, training.normalises
+        )
+
+    return [
+        Job(data.first(P), network(width), seed)
+        for width in sorted(ensemble.width or (data.d,))
+        for P in sorted(ensemble.patterns or (data.P,))
+        for seed in sorted(ensemble.seeds)
+    ]
+
+
+def _array_size(arch: Architecture, P: int, optimizer: str) -> int:
+    """How many numbers the arrays of one operation hold: activations, or the rows of a Jacobian."""
     return P * (arch.n_parameters if optimizer == "newton" else arch.width)
 
 
-def _tell(session: Session, trained: list[Run]) -> None:
-    columns = ["width", "P", "seed", "N", "status", "steps", "loss", "N_Δ", "N_Δ/N", "misclassified"]
-    asked = any(item.info["certified"] is not None for item in trained)
-    rows = []
-    for info in (item.info for item in trained):
-        N = info["n_effective_expected"]
-        rows.append(
-            (info["width"], info["P"], info["seed"], N, info["status"], info["steps"], info["final_loss"],
-             info["n_unsatisfied"], info["n_unsatisfied"] / N, info["n_misclassified"],
-             *([yes_or_no(info["certified"])] if asked else []))
-        )  # fmt: skip
+def _print_runs(session: Session, trained: list[Run]) -> None:
+    """A table of the runs, and a note on each that needs one."""
+    infos = [item.info for item in trained]
+    for info in infos:
         if info["status"] == "diverged" and info["optimizer"] != "newton":
             session.note(
                 f"run of width {info['width']}, P {info['P']}, seed {info['seed']} diverged at step {info['steps']} "
                 f"with learning rate {info['settings']['schedule']['lr']:g}; take a smaller --lr"
             )
-    missed = sum(item.info.get("n_missed_crossings") or 0 for item in trained)
+    missed = sum(info.get("n_missed_crossings") or 0 for info in infos)
     if missed:
         session.note(
             f"the neighbour lists missed {missed} crossing(s) of Δ = 0; without --neighbour-list none is missed"
         )
-    session.table([*columns, *(["certified"] if asked else [])], rows)
-    tell_obstacles(session, trained)
+    certifying = any(info["certified"] is not None for info in infos)
+    session.records_table("runs", infos, more=("certified",) if certifying else ())
+    print_obstacles(session, trained)
 
 
 def main() -> None:
+    """The process jam-train."""
     run(app, NAME)
 
 

@@ -128,13 +128,17 @@ def test_a_traceback_comes_with_debug_and_only_then(line, code, tmp_path):
     assert first.startswith("Traceback") and last.startswith("jam-show: ")
 
 
-@pytest.mark.parametrize(("option", "said"), [("", "jam-x: warning: odd\n"), ("-q", ""), ("--debug", None)])
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("", "jam-x: warning: odd\n"), ("-q", ""), ("--quiet", ""), ("-qo out", ""), ("--debug", None)],
+)
 def test_a_librarys_warning_is_a_note_of_one_line(option, said):
     program = (
-        "import warnings; from jamtools.cli import main, options; app = main.new_app()\n"
+        "import warnings; from jamtools.cli.common import app as process, groups; app = process.new_app()\n"
         "@app.command()\n"
-        "def x(quiet: options.Quiet = False, debug: options.Debug = False): warnings.warn('odd')\n"
-        "main.run(app, 'jam-x')"
+        "@groups.grouped\n"
+        "def x(*, streams: groups.Streams): warnings.warn('odd')\n"
+        "process.run(app, 'jam-x')"
     )
     arguments = [sys.executable, "-W", "default", "-c", program, *option.split()]
     done = subprocess.run(arguments, env=environment(), capture_output=True, text=True)

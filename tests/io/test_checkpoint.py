@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools.cli.common.options import duration
+from jamtools.cli.common.values import duration
 from jamtools.errors import InputError, OutputError
 from jamtools.io import checkpoint
 from jamtools.io.artefact import Artefact

@@ -1,7 +1,7 @@
-"""What every command shares at its edges: signals, errors, exit codes, and its streams.
+"""What every command shares at its edges: signals, errors, exit codes and standard streams.
 
-0 done; 1 bad input or failure, one line on stderr; 2 usage; 130 interrupt; 143 SIGTERM;
-a closed pipe ends quietly, by SIGPIPE as other filters do.
+Exit codes: 0 done; 1 bad input or failure, with one line on stderr; 2 usage; 130 interrupt; 143 SIGTERM. A closed pipe
+ends the command by SIGPIPE, without a message, as it ends other filters.
 """
 
 from __future__ import annotations
@@ -19,137 +19,159 @@ import typer
 from typer.main import get_command
 
 from jamtools.cli.common.remedies import in_shell_words
+from jamtools.cli.common.reporting import Reporting
 from jamtools.errors import JamError
 
-#: typer's own class of usage errors, and of all errors it formats, whichever click it was built on.
-UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+INTERRUPTED_CODE = 130
 
-ClickError: type[Exception] = UsageError.__mro__[1]
+TERMINATED_CODE = 128 + signal.SIGTERM
 
-INTERRUPTED = 130
 
-TERMINATED = 128 + signal.SIGTERM
+def _ancestor(error: type[Exception], name: str) -> type[Exception]:
+    """The class of that name from which a class of errors derives."""
+    return next(ancestor for ancestor in error.__mro__ if ancestor.__name__ == name)
+
+
+# typer exports BadParameter alone of click's errors. Its versions before 0.26 import click and later ones contain a
+# copy, so that the classes above BadParameter have no address that holds for both.
+UsageError = _ancestor(typer.BadParameter, "UsageError")
+
+ClickException = _ancestor(typer.BadParameter, "ClickException")
 
 
 def new_app(help: str | None = None) -> typer.Typer:
-    """A typer application whose errors come back to `run`; its rich help would cost 0.2 s."""
+    """A typer application that leaves errors to `run`. Typer's rich help would take 0.2 s, so it is off."""
     return typer.Typer(
         help=help, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=False
     )
 
 
 def run(app: typer.Typer, name: str) -> NoReturn:
-    """Runs a command as a process does, to its exit code."""
-    # OpenMP threads that spin while they wait make a busy machine many times slower; read when torch is imported
+    """Runs a command as a process, and ends the process with the exit code."""
+    # OpenMP threads that spin while they wait slow a busy machine down many times. torch reads this when it is imported
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, _exit_on_sigterm)
+    reporting = Reporting()
     _replace_closed_streams()
-    _shorten_warnings(name)
+    _shorten_warnings(name, reporting)
     try:
-        code = _outcome(app, name)
-        _close_stdout(name)
+        code = _exit_code(app, name, reporting)
+        _close_stdout()
     except BrokenPipeError:
         _die_of_sigpipe()
     except JamError as error:  # standard output could not take the rest
-        _say(name, in_shell_words(error))
+        _print_error(name, in_shell_words(error))
         code = 1
     sys.exit(code)
 
 
 def _replace_closed_streams() -> None:
-    """After >&- a write must fail, and not reach a file opened later; after 2>&- print must not turn to stdout."""
+    """Opens the streams that the shell closed.
+
+    After `>&-` a write must fail, and must not reach a file that is opened later under the same number. After `2>&-`
+    a message must not go to stdout.
+    """
     if sys.stdout is None:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
-def _shorten_warnings(name: str) -> None:
-    """What a library warns of is a note for the user: one line, and none with --quiet."""
+def _shorten_warnings(name: str, reporting: Reporting) -> None:
+    """Prints a library's warning as a note of one line; hides it with --quiet; leaves it whole with --debug."""
+    show_whole = warnings.showwarning
 
-    def show(message: Warning | str, *where: object, **more: object) -> None:
-        if not {"-q", "--quiet"} & set(sys.argv):
-            _say(name, f"warning: {message}")
+    def show(message: Warning | str, category: type[Warning], filename: str, *details: object) -> None:
+        if reporting.debug:
+            show_whole(message, category, filename, *details)  # type: ignore[arg-type]
+        elif not reporting.quiet:
+            _print_error(name, f"warning: {message}")
 
-    if "--debug" not in sys.argv:
-        warnings.showwarning = show
+    warnings.showwarning = show  # type: ignore[assignment]
 
 
-def _outcome(app: typer.Typer, name: str) -> int:
-    """Runs the command and turns what it raised into an exit code and one line on stderr."""
+def _exit_code(app: typer.Typer, name: str, reporting: Reporting) -> int:
+    """Runs the command; turns what it raises into an exit code and one line on stderr."""
+    command = get_command(app)
     try:
-        result = get_command(app).main(args=sys.argv[1:], prog_name=name, standalone_mode=False)
+        result = command.main(args=sys.argv[1:], prog_name=name, standalone_mode=False, obj=reporting)
         return result if isinstance(result, int) else 0
     except BrokenPipeError:
         raise
     except SystemExit as ending:
-        if isinstance(ending.__context__, BrokenPipeError):  # click makes exit code 1 of a closed pipe
+        if isinstance(ending.__context__, BrokenPipeError):  # click turns a closed pipe into exit code 1
             raise ending.__context__ from None
         raise
-    except KeyboardInterrupt:
-        _say(name, "interrupted")
-        return INTERRUPTED
-    except typer.Abort:
-        _say(name, "interrupted")
-        return INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort):
+        _print_error(name, "interrupted")
+        return INTERRUPTED_CODE
     except Exception as error:
-        return _failure(name, error)
+        return _failure_code(name, error, reporting)
 
 
-def _failure(name: str, error: Exception) -> int:
-    if isinstance(error, ClickError):
-        if "--debug" in sys.argv:
-            traceback.print_exc()
-        what = error.format_message().rstrip(".").replace("Value error, ", "")  # type: ignore[attr-defined]
-        _say(name, f"{what}; see {name} --help")
-        return 2 if isinstance(error, UsageError) else 1
-    if "--debug" in sys.argv:
+def _failure_code(name: str, error: Exception, reporting: Reporting) -> int:
+    """Prints an error, with its traceback if asked; returns the exit code."""
+    # A line that cannot be parsed (an unknown option, a missing value) has no options that could be asked, so that
+    # the words themselves must do. At worst a file of the name --debug brings a traceback along.
+    unparsed_debug = isinstance(error, UsageError) and "--debug" in sys.argv
+    if reporting.debug or unparsed_debug:
         traceback.print_exc()
-    if isinstance(error, JamError):
-        _say(name, in_shell_words(error))
-    elif _is_out_of_memory(error):
-        size = re.search(r"to allocate ([\d.]+ \w+)", str(error))
-        lacking = f" ({size[1]} more)" if size else ""
-        _say(name, f"out of memory{lacking}; use fewer patterns or a smaller network")
-    elif isinstance(error, OSError):  # of a help text, say, that a full disk could not take
-        _say(name, f"{error.filename or 'standard output'}: {(error.strerror or str(error)).lower()}")
-    else:
-        _say(name, f"unexpected {type(error).__name__}: {error}; run it with --debug to see where")
+    if isinstance(error, ClickException):
+        text = error.format_message().rstrip(".").replace("Value error, ", "")  # type: ignore[attr-defined]
+        _print_error(name, f"{text}; see {name} --help")
+        return 2 if isinstance(error, UsageError) else 1
+    _print_error(name, _message(error))
     return 1
 
 
+def _message(error: Exception) -> str:
+    """What the user reads of an error that is not one of usage."""
+    if isinstance(error, JamError):
+        return in_shell_words(error)
+    if _is_out_of_memory(error):
+        size = re.search(r"to allocate ([\d.]+ \w+)", str(error))
+        lacking = f" ({size[1]} more)" if size else ""
+        return f"out of memory{lacking}; use fewer patterns or a smaller network"
+    if isinstance(error, OSError):  # such as a help text that a full disk could not take
+        return f"{error.filename or 'standard output'}: {(error.strerror or str(error)).lower()}"
+    return f"unexpected {type(error).__name__}: {error}; run it with --debug to see where"
+
+
 def _is_out_of_memory(error: Exception) -> bool:
-    """numpy raises MemoryError, torch a RuntimeError that says so, on the CPU and on CUDA in different words."""
-    said = isinstance(error, RuntimeError) and re.search("out of memory|can't allocate memory", str(error))
-    return isinstance(error, MemoryError) or bool(said)
+    """numpy raises MemoryError; torch raises a RuntimeError, with different words on the CPU and on CUDA."""
+    torch_message = isinstance(error, RuntimeError) and re.search(
+        "out of memory|can't allocate memory", str(error)
+    )
+    return isinstance(error, MemoryError) or bool(torch_message)
 
 
-def _say(name: str, what: object) -> None:
-    print(f"{name}: {' '.join(str(what).split())}", file=sys.stderr)
+def _print_error(name: str, text: object) -> None:
+    print(f"{name}: {' '.join(str(text).split())}", file=sys.stderr)
 
 
-def _terminated(signum: int, frame: FrameType | None) -> None:
-    """SIGTERM unwinds the stack, so that temporary files go."""
-    sys.exit(TERMINATED)
+def _exit_on_sigterm(signum: int, frame: FrameType | None) -> None:
+    """SIGTERM unwinds the stack, so that temporary files are removed."""
+    sys.exit(TERMINATED_CODE)
 
 
-def _close_stdout(name: str) -> None:
-    """Python would report a failing flush after main has ended, when it is too late for an exit code."""
+def _close_stdout() -> None:
+    """Flushes stdout while an exit code can still report a failure; Python itself does it after main has ended."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
-        _forget_stdout()
+        _drop_stdout()
         raise JamError(f"standard output: {(error.strerror or str(error)).lower()}") from error
 
 
-def _forget_stdout() -> None:
+def _drop_stdout() -> None:
+    """Sends the rest of the buffer to /dev/null, so that Python's own flush at exit does not fail as well."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _die_of_sigpipe() -> NoReturn:
-    _forget_stdout()
+    _drop_stdout()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGPIPE)
     raise AssertionError("SIGPIPE did not end the process")

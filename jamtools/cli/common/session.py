@@ -1,64 +1,85 @@
-"""One invocation of one command: where it reads and writes, what it tells the user, its provenance."""
+"""One invocation of one command: where it writes, what it prints for the user, and its provenance."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
+from jamtools.cli.common.tables import cells, command_columns, make_table, print_table
 from jamtools.errors import InputError, OutputError
 from jamtools.io.streams import STDIN, check_writable, json_line, write_all, write_file
+from jamtools.machine import available_cores
 
 if TYPE_CHECKING:
     import torch
 
-#: Below this many numbers an operation, threads wait for each other longer than they work.
-SMALL = 250_000
+    from jamtools.cli.common.groups import Arithmetic, Streams
+    from jamtools.training.job import Place
 
-#: Options that say where things go, not what is computed: left out of a recorded command line.
+#: Operations on fewer numbers than this take one thread: several would wait for each other longer than they work.
+SINGLE_THREAD_BELOW = 250_000
+
+#: Options that say where things go, not what is computed; they and their values are left out of a recorded command line.
 UNRECORDED_WITH_VALUE = ("-o", "--output", "--checkpoint", "--checkpoint-every", "--time-limit")
 
-UNRECORDED = ("-q", "--quiet", "--resume", "--debug")
+#: Flags that are left out of a recorded command line.
+UNRECORDED_FLAGS = ("-q", "--quiet", "--resume", "--debug")
 
 
 class Session:
-    """Checks the output before any work is done, and owns stderr.
+    """Checks the output before any work is done, and prints what goes to stderr.
 
-    `binary`: the command writes arrays, which a terminal must not get.
+    `binary`: the command writes arrays, which must not go to a terminal. Raises OutputError when the output cannot be
+    written.
     """
 
-    def __init__(self, command: str, output: str = STDIN, quiet: bool = False, binary: bool = False) -> None:
+    def __init__(self, command: str, streams: Streams, binary: bool = False) -> None:
         self.command = command
-        self.output = output
-        self.quiet = quiet
+        self.output, self.quiet = streams.output, streams.quiet
         self.device = "cpu"
         self.dtype = "float64"
-        if output != STDIN:
-            check_writable(output)
+        if self.output != STDIN:
+            check_writable(self.output)
         elif binary and sys.stdout.isatty():
             raise OutputError(
                 "standard output is a terminal and the result is binary; add -o FILE or pipe it on"
             )
 
-    # --- telling ------------------------------------------------------------------------------------
+    # --- what the user sees ---------------------------------------------------------------------------
 
     def note(self, text: str) -> None:
-        """A line for people, on stderr."""
+        """Prints a line on stderr."""
         if not self.quiet:
             print(f"{self.command}: {text}", file=sys.stderr)
 
     def table(self, columns: Iterable[str], rows: Iterable[Iterable[object]], title: str = "") -> None:
-        """A table for people, on stderr."""
-        if self.quiet:
-            return
-        print_table(sys.stderr, make_table(columns, rows, title))
+        """Prints a table on stderr."""
+        if not self.quiet:
+            print_table(sys.stderr, make_table(columns, rows, title))
+
+    def records_table(
+        self,
+        kind: str,
+        records: Iterable[Mapping[str, Any]],
+        more: Sequence[str] = (),
+        headings: Mapping[str, str] | None = None,
+        title: str = "",
+    ) -> None:
+        """Prints the table of records of one kind: the columns that its command prints, and `more` of them.
+
+        headings: what stands above a column instead of its label.
+        """
+        labels = [*command_columns(kind), *more]
+        rows = (cells(kind, labels, record) for record in records)
+        self.table([(headings or {}).get(label, label) for label in labels], rows, title)
 
     @contextmanager
-    def progress(self, what: str, total: float | None) -> Iterator[Callable[[float, str], None]]:
-        """Gives `update(done, text)`, which moves a bar where stderr is a terminal and else does nothing."""
+    def progress(self, label: str, total: float | None) -> Iterator[Callable[[float, str], None]]:
+        """Gives `update(done, text)`, which moves a bar; without a terminal on stderr it does nothing."""
         if self.quiet or not sys.stderr.isatty():
             yield lambda done, text: None
             return
@@ -72,21 +93,22 @@ class Session:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(what, total=total, text="")
+            task = bar.add_task(label, total=total, text="")
             yield lambda done, text: bar.update(task, completed=done, text=text)
 
     # --- torch --------------------------------------------------------------------------------------
 
     def torch_setup(
-        self, device: str = "auto", dtype: str = "float64", threads: int = 0, numbers: int | None = None
+        self, arithmetic: Arithmetic, array_size: int | None = None
     ) -> tuple[torch.device, torch.dtype]:
-        """The device and dtype asked for, checked; remembered for the provenance.
+        """The device and dtype asked for; both go into the provenance. Raises InputError without that device.
 
-        `numbers` is the size of the arrays that each operation works on: small ones get one thread unless asked.
+        array_size: how many numbers the arrays of one operation hold. Small ones get one thread unless more are asked for.
         """
         import torch
 
-        if not threads and numbers is not None and numbers < SMALL:
+        threads, device = arithmetic.threads, arithmetic.device
+        if not threads and array_size is not None and array_size < SINGLE_THREAD_BELOW:
             threads = 1
         if threads:
             torch.set_num_threads(threads)
@@ -94,8 +116,16 @@ class Session:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self._check_device(device)
         torch.backends.cuda.matmul.allow_tf32 = False  # TF32 would lose 13 bits of a float32
-        self.device, self.dtype = device, dtype
-        return torch.device(device), getattr(torch, dtype)
+        self.device, self.dtype = device, arithmetic.dtype
+        return torch.device(device), getattr(torch, arithmetic.dtype)
+
+    def place(self, arithmetic: Arithmetic, array_size: int, engine: str = "auto") -> Place:
+        """Where runs are trained: `torch_setup`, and as many threads as asked for, or one for each core."""
+        from jamtools.training.job import Place
+
+        return Place(
+            *self.torch_setup(arithmetic, array_size), arithmetic.threads or available_cores(), engine
+        )
 
     @staticmethod
     def _check_device(device: str) -> None:
@@ -114,7 +144,7 @@ class Session:
     # --- writing ------------------------------------------------------------------------------------
 
     def provenance(self, *inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The steps of all inputs, each once, and this one."""
+        """The steps that made the inputs, each once, and this command as the last step."""
         from importlib.metadata import version
 
         from jamtools import __version__
@@ -127,7 +157,7 @@ class Session:
         return [*steps, {**own, "device": self.device, "dtype": self.dtype}]
 
     def write(self, data: bytes) -> None:
-        """The whole result, to the file or to standard output."""
+        """Writes the whole result, to the file or to standard output. Raises OutputError when that fails."""
         if self.output != STDIN:
             write_file(self.output, data)
             return
@@ -140,39 +170,12 @@ class Session:
             raise OutputError(f"standard output: {(error.strerror or str(error)).lower()}") from error
 
     def write_json(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """JSON lines."""
+        """Writes JSON lines, one for each record."""
         self.write(b"".join(json_line(record) for record in records))
 
 
-def print_table(stream: TextIO, table: Any) -> None:
-    """Prints a rich table as wide as it is: on a narrow terminal a wrapped row still holds its numbers."""
-    from rich.console import Console
-
-    Console(file=stream, width=1000).print(table)
-
-
-def make_table(columns: Iterable[str], rows: Iterable[Iterable[object]], title: str = "") -> Any:
-    """A rich table of right-aligned values."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title or None, box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(shown(value) for value in row))
-    return table
-
-
-def shown(value: object) -> str:
-    """A value as a table shows it: four digits are enough for people."""
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def recorded_argv(argv: list[str]) -> list[str]:
-    """A command line without its outputs and without folders: it does not depend on where it was typed."""
+    """A command line without its outputs and without folders, so that it does not depend on where it was typed."""
     kept: list[str] = []
     skip = False
     for argument in argv:
@@ -181,14 +184,14 @@ def recorded_argv(argv: list[str]) -> list[str]:
             skip = False
         elif argument in UNRECORDED_WITH_VALUE:
             skip = True
-        elif not _unrecorded(argument):
+        elif not _is_unrecorded(argument):
             kept.append(_without_folder(argument))
     return kept
 
 
-def _unrecorded(argument: str) -> bool:
-    """True for flags left out and for `--output=FILE`, `-oFILE`."""
-    if argument in UNRECORDED or argument.partition("=")[0] in UNRECORDED_WITH_VALUE:
+def _is_unrecorded(argument: str) -> bool:
+    """True for flags that are left out, and for `--output=FILE` and `-oFILE`."""
+    if argument in UNRECORDED_FLAGS or argument.partition("=")[0] in UNRECORDED_WITH_VALUE:
         return True
     return argument.startswith("-o") and not argument.startswith("--")
 

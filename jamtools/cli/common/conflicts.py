@@ -1,0 +1,34 @@
+"""Options that may not stand together on a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import typer
+
+#: Parameters of a first-order step, which newton does not have.
+FIRST_ORDER_ONLY = ("lr", "lr_schedule", "lr_floor", "momentum", "neighbour_list")
+
+
+def given_options(context: typer.Context) -> dict[str, str]:
+    """What stands on the command line, by the names of the parameters: {"lr": "--lr"}."""
+    given = {
+        parameter.name or "": parameter.opts[0]
+        for parameter in context.command.params
+        if getattr(context.get_parameter_source(parameter.name or ""), "name", "") == "COMMANDLINE"
+    }
+    return given | ({"dataset": "a dataset"} if "dataset" in given else {})
+
+
+def refuse(context: typer.Context, names: Iterable[str], beside: str) -> None:
+    """Raises a usage error when one of these parameters stands on the command line; `beside` says with what."""
+    given = given_options(context)
+    for name in names:
+        if name in given:
+            raise typer.BadParameter(f"got {given[name]} with {beside}; leave it out")
+
+
+def check_optimizer(context: typer.Context, optimizer: str | None) -> None:
+    """Refuses the options of a first-order step beside newton."""
+    if optimizer == "newton":
+        refuse(context, FIRST_ORDER_ONLY, "--optimizer newton, which takes no first-order steps")

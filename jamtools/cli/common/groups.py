@@ -1,0 +1,219 @@
+"""Groups of options that two or more commands share, each declared once as a dataclass.
+
+A command takes a group as one keyword argument, and `grouped` turns its fields into options:
+
+    @app.command()
+    @grouped
+    def neff(files: Sources = None, *, arithmetic: Arithmetic, streams: Streams) -> None: ...
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
+
+import typer
+
+from jamtools.cli.common.options import (
+    Version,
+    file_option,
+    integer_option,
+    real_option,
+    reporting_flag,
+)
+from jamtools.cli.common.values import batch_size, below_one, device_name, duration, natural
+
+if TYPE_CHECKING:
+    from jamtools.protocols import Settings
+
+Group = TypeVar("Group")
+Result = TypeVar("Result")
+
+
+def grouped(command: Callable[..., Result]) -> Callable[..., Result]:
+    """The command with a parameter for each field of its groups, in which form typer can read its signature."""
+    signature = inspect.signature(command, eval_str=True)
+    groups: dict[str, Any] = {
+        name: parameter.annotation
+        for name, parameter in signature.parameters.items()
+        if is_dataclass(parameter.annotation)
+    }
+
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in signature.parameters.items():
+        parameters += _parameters(groups[name]) if name in groups else [parameter]
+    flat_signature = signature.replace(parameters=parameters)
+
+    def flat(*arguments: Any, **options: Any) -> Result:
+        bound = flat_signature.bind(*arguments, **options)
+        bound.apply_defaults()
+        values = bound.arguments
+        collected = {name: from_values(group, values) for name, group in groups.items()}
+        own = {name: values[name] for name in signature.parameters if name not in groups}
+        return command(**own, **collected)
+
+    flat.__name__, flat.__doc__, flat.__module__ = command.__name__, command.__doc__, command.__module__
+    # typer reads both; it would follow __wrapped__, which functools.wraps sets, to the groups
+    flat.__signature__ = flat_signature  # type: ignore[attr-defined]
+    flat.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return flat
+
+
+def from_values(group: type[Group], values: Mapping[str, Any]) -> Group:
+    """The group whose fields are among these values by name; other values are ignored."""
+    return group(**{field.name: values[field.name] for field in fields(group)})  # type: ignore[arg-type]
+
+
+def _parameters(group: Any) -> list[inspect.Parameter]:
+    """A keyword parameter for each field of a group."""
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(group)
+    ]
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Where the result goes, and what the user sees beside it."""
+
+    output: Annotated[
+        str, file_option("--output", "-o", help="Write here, in one step; - is standard output.")
+    ] = "-"
+    quiet: Annotated[bool, reporting_flag("--quiet", "-q", help="Nothing on stderr but errors.")] = False
+    debug: Annotated[bool, reporting_flag("--debug", help="Show the traceback of an error.")] = False
+    version: Version = False
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Where and how precisely the work is computed."""
+
+    device: Annotated[
+        str,
+        typer.Option("--device", parser=device_name, metavar="NAME", help="auto, cpu, cuda or cuda:N."),
+    ] = "auto"
+    dtype: Annotated[
+        Literal["float64", "float32"], typer.Option("--dtype", help="Precision of the arithmetic.")
+    ] = "float64"
+    threads: Annotated[
+        int,
+        integer_option(
+            "--threads", parser=natural, help="CPU threads; 0: one for small work, else torch's choice."
+        ),
+    ] = 0
+
+
+@dataclass(frozen=True)
+class CheckpointGroup:
+    """How the unfinished runs of a training are kept on disk."""
+
+    checkpoint: Annotated[
+        str | None, file_option("--checkpoint", help="Keep unfinished runs in this file.")
+    ] = None
+    checkpoint_every: Annotated[
+        float | None,
+        typer.Option("--checkpoint-every", parser=duration, metavar="TIME", help="How often [default: 60s]."),
+    ] = None
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the checkpoint; without one, start from step 0.")
+    ] = False
+    time_limit: Annotated[
+        float | None,
+        typer.Option(
+            "--time-limit",
+            parser=duration,
+            metavar="TIME",
+            help="After this time (90s, 50m, 2h) save the runs in the checkpoint and exit with 75.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class TrainingGroup:
+    """The network and how it is trained; None stands for the protocol's choice, or for the default."""
+
+    depth: Annotated[int, integer_option("--depth", "-L", help="Hidden layers.")] = 3
+    activation: Annotated[
+        Literal["relu", "tanh", "linear"], typer.Option("--activation", help="The activation function ρ.")
+    ] = "relu"
+    protocol: Annotated[
+        Literal["paper-hinge", "paper-cross-entropy"] | None,
+        typer.Option(
+            "--protocol",
+            help="A protocol of the paper by name, with its number of steps; options beside it take precedence.",
+        ),
+    ] = None
+    loss: Annotated[
+        Literal["hinge", "cross-entropy"] | None,
+        typer.Option("--loss", help="[default: hinge, or the protocol's]"),
+    ] = None
+    init: Annotated[
+        Literal["orthogonal", "torch", "normal"] | None,
+        typer.Option("--init", help="Initialisation [default: orthogonal, or the protocol's]."),
+    ] = None
+    batch_norm: Annotated[
+        bool | None,
+        typer.Option(
+            "--batch-norm/--no-batch-norm",
+            help="Normalise each hidden layer over its batch [default: as the protocol; without one, no].",
+        ),
+    ] = None
+    optimizer: Annotated[
+        Literal["adam", "sgd", "fire", "newton"] | None,
+        typer.Option(
+            "--optimizer",
+            help="adam, sgd and fire follow the gradient step by step. newton solves for a minimum of the hinge loss "
+            "and certifies it: this takes seconds for small networks, and its dynamics differ [default: adam, or the "
+            "protocol's].",
+        ),
+    ] = None
+    momentum: Annotated[
+        float | None,
+        real_option(
+            "--momentum", parser=below_one, help="Momentum of sgd, in torch's convention [default: 0]."
+        ),
+    ] = None
+    lr: Annotated[
+        float | None,
+        real_option(
+            "--lr",
+            help="Learning rate; the first time step of fire [default: 1e-4, or the protocol's; for fire 0.1].",
+        ),
+    ] = None
+    batch: Annotated[
+        int | None,
+        integer_option(
+            "--batch",
+            parser=batch_size,
+            metavar="N|full",
+            help="Patterns per step [default: full, for sgd min(P/2, 1024)].",
+        ),
+    ] = None
+    steps: Annotated[
+        int | None,
+        integer_option("--steps", help="Maximum number of steps [default: 100k, or the protocol's]."),
+    ] = None
+
+    def settings(self, **more: Any) -> Settings:
+        """The settings of a training: the protocol's, or the defaults, with every option that is not None.
+
+        `more`: options of one command, by the names that `protocols.with_options` takes; they take precedence.
+        """
+        from jamtools import protocols
+
+        names = ("loss", "init", "optimizer", "momentum", "lr", "batch", "steps")
+        own = {name: getattr(self, name) for name in names}
+        base = protocols.PROTOCOLS[self.protocol] if self.protocol else protocols.Settings()
+        return protocols.with_options(base, **own | more)
+
+    @property
+    def normalises(self) -> bool:
+        """Whether the network has batch normalisation: as asked, else as the protocol has it."""
+        from jamtools import protocols
+
+        return protocols.batch_norm(self.protocol, self.batch_norm)

@@ -1,0 +1,22 @@
+"""What a command prints about itself on stderr: no notes with --quiet, tracebacks with --debug."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import typer
+
+
+@dataclass
+class Reporting:
+    """The flags of one process; `run` makes it, and the parser of options sets it."""
+
+    quiet: bool = False
+    debug: bool = False
+
+
+def set_reporting(context: typer.Context, option: typer.CallbackParam, value: bool) -> bool:
+    """The callback of --quiet and --debug: remembers the flag for `run`, which outlives the context."""
+    if value and isinstance(context.obj, Reporting):  # no Reporting where `jam-nstar plan` checks a line
+        setattr(context.obj, str(option.name), True)
+    return value

@@ -1,0 +1,39 @@
+"""How runs ended: the exit code that --require asks for, and notes on runs that are not certified."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jamtools.cli.common.session import Session
+
+if TYPE_CHECKING:
+    from jamtools.records import Run
+
+#: Exit code when a run ended otherwise than --require asked.
+UNMET_CODE = 3
+
+
+def exit_code(runs: Sequence[Run], required: str | None) -> int:
+    """UNMET_CODE when a run ended otherwise than required, else 0."""
+    return UNMET_CODE if required and not all(_meets(run, required) for run in runs) else 0
+
+
+def _meets(run: Run, required: str) -> bool:
+    if required == "certified":
+        return run.info["certified"] is True
+    # a satisfied run is at L = 0, where the gradient vanishes as well
+    return run.info["status"] in ((required, "satisfied") if required == "stationary" else (required,))
+
+
+def print_obstacles(session: Session, runs: Sequence[Run]) -> None:
+    """A note for each run that should be certified and is not."""
+    for i, run in enumerate(runs):
+        if run.info["certified"] is False:
+            obstacle = (run.info.get("certificate") or {}).get("obstacle") or "it did not converge"
+            session.note(f"r{i:04d} ({run_in_words(run)}) is not certified: {obstacle}")
+
+
+def run_in_words(run: Run) -> str:
+    """`width 4, P 100, seed 0`."""
+    return f"width {run.info['width']}, P {run.info['P']}, seed {run.info['seed']}"

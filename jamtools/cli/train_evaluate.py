@@ -1,0 +1,18 @@
+"""jam-train --evaluate: existing runs measured on a dataset."""
+
+from __future__ import annotations
+
+from jamtools.cli.common.session import Session
+
+
+def evaluate_runs(session: Session, dataset: str, runs: str) -> int:
+    """Writes the loss, N_Δ and error of each run on the dataset as a JSON line; returns the exit code."""
+    from jamtools.io.read import read_dataset, read_ensemble
+    from jamtools.network import problem
+
+    data, _ = read_dataset(dataset)
+    members, _ = read_ensemble([runs])
+    session.write_json(
+        {"kind": "evaluation", "run": m.name, **problem.measure(m.run, m.data, data)} for m in members
+    )
+    return 0

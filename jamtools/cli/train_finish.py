@@ -1,0 +1,95 @@
+"""jam-train --finish: existing runs continued to the minimum of their basin, and certified there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jamtools.cli.common.groups import Arithmetic
+from jamtools.cli.common.resuming import Keeping
+from jamtools.cli.common.session import Session
+from jamtools.cli.train_ends import exit_code, print_obstacles, run_in_words
+from jamtools.errors import InputError
+
+if TYPE_CHECKING:
+    from jamtools.records import Run, Runs
+    from jamtools.training.job import Job, Place
+
+
+def finish_runs(
+    session: Session,
+    keeping: Keeping,
+    source: str,
+    arithmetic: Arithmetic,
+    options: dict[str, Any],
+    require: str | None,
+) -> int:
+    """Continues each run of a file with newton and writes the runs; returns the exit code.
+
+    options: settings by name that replace those of newton where they are not None.
+    """
+    from jamtools.io.read import read_runs
+    from jamtools.io.write import runs_bytes
+    from jamtools.records import Runs
+
+    runs, provenance = read_runs(source)
+    array_size = max((run.info["P"] * run.info["n_parameters"] for run in runs.runs), default=0)
+    place = session.place(arithmetic, array_size)
+    finished = _finished(session, keeping, runs, place, options)
+    session.write(runs_bytes(Runs(runs.dataset, tuple(finished)), session.provenance(provenance)))
+    keeping.done()
+    _print_finished(session, finished)
+    return exit_code(finished, require)
+
+
+def _finished(
+    session: Session, keeping: Keeping, runs: Runs, place: Place, options: dict[str, Any]
+) -> list[Run]:
+    """The runs at their minima, in their order; a run that diverged is in no basin and stays unchanged."""
+    import numpy as np
+
+    from jamtools import protocols
+
+    jobs = {i: _job(runs, run) for i, run in enumerate(runs.runs) if np.isfinite(run.theta).all()}
+    if not jobs:
+        raise InputError(f"got {len(runs.runs)} run(s), all of them diverged, expected one that is finite")
+    for i, run in enumerate(runs.runs):
+        if i not in jobs:
+            session.note(
+                f"r{i:04d} ({run_in_words(run)}) diverged: there is nothing to finish, it stays as it is"
+            )
+    snapshots = any(
+        "theta" in run.history for run in runs.runs
+    )  # a history with snapshots continues with them
+    settings = protocols.with_options(
+        protocols.Settings(), optimizer="newton", snapshots=snapshots, **_loss_fields(runs.runs), **options
+    )
+    minima = dict(zip(jobs, keeping.train(session, list(jobs.values()), settings, place)))
+    return [minima.get(i, run) for i, run in enumerate(runs.runs)]
+
+
+def _job(runs: Runs, run: Run) -> Job:
+    """The run as the start of another training."""
+    from jamtools.network.architecture import Architecture
+    from jamtools.training.job import Job
+
+    return Job(runs.patterns(run), Architecture.of(run.info), run.info["seed"], run)
+
+
+def _loss_fields(runs: Sequence[Run]) -> dict[str, Any]:
+    """The loss and the margin that all runs of a file share. Raises InputError where they differ."""
+    fields: dict[str, Any] = {}
+    for name in ("loss", "epsilon"):
+        values = sorted({run.info[name] for run in runs})
+        if len(values) > 1:
+            raise InputError(
+                f"got runs of {name} {' and '.join(map(str, values))}, expected one; finish them file by file"
+            )
+        fields[name] = values[0]
+    return fields
+
+
+def _print_finished(session: Session, runs: Sequence[Run]) -> None:
+    """A table of each run before and after, and notes on runs that are not certified."""
+    session.records_table("finished runs", [{**run.info, "run": f"r{i:04d}"} for i, run in enumerate(runs)])
+    print_obstacles(session, runs)

@@ -1,0 +1,30 @@
+"""Which options may stand together on a command line of jam-train: with --finish and --verify only some have a meaning."""
+
+from __future__ import annotations
+
+import typer
+
+from jamtools.cli.common.conflicts import given_options, refuse
+
+#: Parameters that may stand beside --finish and beside --verify.
+ALWAYS_ALLOWED = {"output", "quiet", "debug", "version", "require", "threads"}
+
+#: Parameters that keep unfinished runs.
+CHECKPOINT_PARAMETERS = {"checkpoint", "checkpoint_every", "resume", "time_limit"}
+
+#: Parameters that may stand beside each of these modes.
+ALLOWED_BESIDE = {
+    "finish": ALWAYS_ALLOWED | CHECKPOINT_PARAMETERS | {"finish", "steps", "measurements", "device", "dtype"},
+    "verify": ALWAYS_ALLOWED | {"verify"},
+}
+
+
+def check_mode(context: typer.Context, require: str | None) -> None:
+    """Raises a usage error for options that have no meaning beside --finish or --verify."""
+    given = given_options(context)
+    for mode, allowed in ALLOWED_BESIDE.items():
+        if mode in given:
+            beside = f"--{mode}, which takes its networks and patterns from the runs"
+            refuse(context, sorted(set(given) - allowed), beside)
+    if "verify" in given and require not in (None, "certified"):
+        raise typer.BadParameter(f"got --require {require} with --verify, expected --require certified")

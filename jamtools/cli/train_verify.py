@@ -1,0 +1,64 @@
+"""jam-train --verify: the certificates of runs checked again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jamtools.cli.common.groups import Arithmetic
+from jamtools.cli.common.session import Session
+from jamtools.cli.train_ends import UNMET_CODE
+from jamtools.errors import InputError
+
+if TYPE_CHECKING:
+    from jamtools.io.read import Member
+
+
+def verify_runs(session: Session, source: str, threads: int, require: str | None) -> int:
+    """Recomputes each certificate of a file from theta and the data alone, and writes JSON lines.
+
+    Returns the exit code: UNMET_CODE when certificates are required and one of them does not hold.
+    """
+    from jamtools.io.read import read_ensemble
+
+    members, _ = read_ensemble([source])
+    array_size = max((m.data.P * m.run.info["n_parameters"] for m in members), default=0)
+    session.torch_setup(Arithmetic("cpu", "float64", threads), array_size)
+    records = []
+    with session.progress(session.command, len(members)) as update:
+        for i, member in enumerate(members):
+            update(i, member.name)
+            records.append(_verification(member))
+    session.write_json(records)
+    _print_verifications(session, records)
+    held = all(record["holds"] and record["certified"] for record in records)
+    return UNMET_CODE if require and not held else 0
+
+
+def _verification(member: Member) -> dict[str, Any]:
+    """The JSON line of a run."""
+    from jamtools.minima.verification import verify
+
+    try:
+        verification = verify(member.run, member.data)
+    except InputError as error:
+        raise InputError(f"{member.name}: {error.text}", error.remedy, **error.details) from error
+    info = member.run.info
+    return {
+        "kind": "verification",
+        "run": member.name,
+        **{name: info[name] for name in ("width", "depth", "activation", "P", "seed", "status")},
+        "claimed": info["certified"],
+        "certified": verification.certificate.certified,
+        "holds": verification.holds,
+        "findings": list(verification.findings),
+        "certificate": verification.certificate.fields(),
+    }
+
+
+def _print_verifications(session: Session, records: Sequence[dict[str, Any]]) -> None:
+    """A table, and a note for each finding."""
+    session.records_table("verification", records)
+    for record in records:
+        for finding in record["findings"]:
+            session.note(f"{record['run']}: {finding}")
