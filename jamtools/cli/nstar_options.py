@@ -14,7 +14,6 @@ from jamtools.cli.common.conflicts import check_optimizer, refuse
 from jamtools.cli.common.groups import TrainingGroup
 from jamtools.cli.common.options import file_option, integer_option, list_option, real_option
 from jamtools.cli.common.values import Integers, naturals, positives
-from jamtools.random_streams import FRESH_SEEDS
 
 if TYPE_CHECKING:
     from jamtools.transition.trial import Question
@@ -108,6 +107,8 @@ class JournalGroup:
 
 def check_search(context: typer.Context, search: SearchGroup, training: TrialGroup) -> None:
     """Raises a usage error for options that do not go together."""
+    from jamtools.random_streams import FRESH_SEEDS  # imports numpy
+
     check_optimizer(context, training.optimizer)
     if training.optimizer == "newton":
         refuse(context, ["certify"], "--optimizer newton, which certifies the minima that it reaches")

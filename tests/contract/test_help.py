@@ -33,6 +33,14 @@ def test_help_has_an_example_and_is_back_at_once(command, tmp_path):
     assert max(len(line) for line in text.splitlines()) <= 125
 
 
+@pytest.mark.parametrize("name", sorted({command.split()[0] for command in COMMANDS}))
+def test_importing_a_command_imports_no_large_library(name):
+    program = f"import sys, jamtools.cli.{name.removeprefix('jam-')}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not {"torch", "numpy", "scipy", "rich", "matplotlib", "safetensors"} & set(done.stdout.split())
+
+
 def children_s_time() -> float:
     times = os.times()
     return times.children_user + times.children_system
