@@ -29,6 +29,7 @@ from jamtools.network.effective import effective_parameters
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
+from jamtools.network.problem import Problem
 
 SIZES = [(10, 3), (15, 3), (26, 3), (20, 5)]
 #: Numbers in each intermediate array of torch.func.hessian, [patterns, h, Ñ]: what it gets of the patterns.
@@ -40,10 +41,11 @@ def sphere(P: int, d: int) -> Tensor:
     return torch.from_numpy(x * np.sqrt(d) / np.linalg.norm(x, axis=1, keepdims=True))
 
 
-def point(arch: Architecture, P: int) -> tuple[Tensor, Tensor, Tensor]:
-    """theta, x and labels that all P patterns fail."""
+def point(arch: Architecture, P: int) -> tuple[Tensor, Problem]:
+    """theta, and a problem whose P patterns are all unsatisfied."""
     theta, x = torch.from_numpy(initial_parameters(arch, "torch", 0)), sphere(P, arch.d)
-    return theta, x, torch.where(forward(layers_of(theta, arch), x, arch).f > 0, -1.0, 1.0).double()
+    y = torch.where(forward(layers_of(theta, arch), x, arch).f > 0, -1.0, 1.0).double()
+    return theta, Problem(x, y, arch, Loss("hinge", 0.5, P))
 
 
 def best(seconds: float, *works) -> list[float]:
@@ -124,10 +126,10 @@ def status(name: str) -> int:
 def beyond(arch: Architecture, P: int) -> int:
     """Bytes at the peak of hessian() beyond H0 and Hp; to be called in a fresh process."""
     small = Architecture(arch.d, 4, 2, arch.activation)
-    assembly.hessian(*point(small, 2000), small, Loss("hinge", 0.5, 2000))  # libraries have loaded and set up
-    theta, x, y = point(arch, P)
+    assembly.hessian(*point(small, 2000))  # libraries have loaded and set up
+    theta, problem = point(arch, P)
     before = status("VmRSS")
-    assembly.hessian(theta, x, y, arch, Loss("hinge", 0.5, P))
+    assembly.hessian(theta, problem)
     return status("VmHWM") - before - 16 * arch.n_parameters**2
 
 
@@ -149,12 +151,12 @@ def line(what: str, ours: float, theirs: float, mark: str = " ", more: str = "")
 
 def case(arch: Architecture, seconds: float, n_rows: int) -> None:
     n, P = arch.n_parameters, 3 * arch.n_parameters
-    theta, x, y = point(arch, P)
-    loss = Loss("hinge", 0.5, P)
+    theta, problem = point(arch, P)
+    x, y = problem.x, problem.y
     print(f"{arch.activation}, d=h={arch.d} L={arch.depth}, Ñ={n}, N_Δ={P}")
-    h0_line(arch, theta, x, loss, seconds, n_rows)
-    hp_line(arch, theta, x, y, loss, seconds, n_rows)
-    assemble = partial(assembly.hessian, theta, x, y, arch, loss)
+    h0_line(theta, problem, seconds, n_rows)
+    hp_line(theta, problem, seconds, n_rows)
+    assemble = partial(assembly.hessian, theta, problem)
     H = assemble().H
     ours, values, vectors = best(
         seconds, assemble, lambda: torch.linalg.eigvalsh(H), lambda: torch.linalg.eigh(H)
@@ -172,23 +174,21 @@ def case(arch: Architecture, seconds: float, n_rows: int) -> None:
     )
 
 
-def h0_line(arch: Architecture, theta: Tensor, x: Tensor, loss: Loss, seconds: float, n_rows: int) -> None:
-    passes = assembly.Passes(layers_of(theta, arch), x, torch.ones(len(x), 1), arch, loss)
+def h0_line(theta: Tensor, problem: Problem, seconds: float, n_rows: int) -> None:
+    x, arch, passes = problem.x, problem.arch, assembly.Passes(theta, problem)
     fail = torch.ones(len(x), 1, dtype=torch.bool)
     ours, one = best(seconds, lambda: assembly.h0(passes, fail), product())
     part = min(len(x), 5 * n_rows)
     rows = torch.func.vmap(torch.func.grad(lambda t, one: f(t, one[None], arch)[0]), (None, 0))(
         theta, x[:part]
     )
-    theirs = once(lambda: outer_products(rows, loss.P)) * len(x) / part
+    theirs = once(lambda: outer_products(rows, problem.loss.P)) * len(x) / part
     share = 2 * len(x) * arch.n_parameters**2 / ours / (PRODUCT / one)
     line("H0; outer products", ours, theirs, "~" if part < len(x) else " ", f"{share:6.0%}")
 
 
-def hp_line(
-    arch: Architecture, theta: Tensor, x: Tensor, y: Tensor, loss: Loss, seconds: float, n_rows: int
-) -> None:
-    passes = assembly.Passes(layers_of(theta, arch), x, y, arch, loss)
+def hp_line(theta: Tensor, problem: Problem, seconds: float, n_rows: int) -> None:
+    x, y, arch, passes = problem.x, problem.y, problem.arch, assembly.Passes(theta, problem)
     fail = torch.ones(len(x), 1, dtype=torch.bool)
     reference, chosen = (
         BackwardRows(theta, x, y, arch),

@@ -25,13 +25,13 @@ import torch
 from torch import nn
 
 from jamtools.cusps.counting import count
-from jamtools.cusps.subgradient import clarke
+from jamtools.cusps.subgradient import CuspGradient, smallest_subgradient
 from jamtools.data.sphere import random_sphere
 from jamtools.machine import available_cores
 from jamtools.minima.certificate import certify
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
-from jamtools.network.loss import Loss
+from jamtools.network.problem import Problem
 from jamtools.protocols import Settings, with_options
 from jamtools.records import Dataset, Run
 from jamtools.training.job import Job, Place
@@ -180,13 +180,14 @@ def _certified(record: Run) -> tuple[int, float | None, str]:
 
 def _looked_at(record: Run, data: Dataset) -> tuple[int, float | None, str]:
     """The same of a first-order run, which claims nothing; the scale of the terms is a certificate's."""
-    arch, loss = Architecture.of(record.info), Loss.of(record.info)
-    point = *(torch.from_numpy(array) for array in (record.theta, data.x, data.y)), arch, loss
-    found = certify(*point)
+    problem = Problem.of(record, data)
+    theta = problem.tensor(record.theta)
+    found = certify(theta, problem)
     if found.kind != "jammed" or not found.scale:
         return 0, None, "-"
-    cusps = count(*point)
-    return cusps.n_with_gradient, clarke(*point, cusps).norm / found.scale, "-"
+    cusps = count(theta, problem)
+    smallest = smallest_subgradient(CuspGradient(theta, problem, cusps))
+    return cusps.n_with_gradient, smallest.norm / found.scale, "-"
 
 
 # --- the tables -------------------------------------------------------------------------------------

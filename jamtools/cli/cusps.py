@@ -16,13 +16,10 @@ if TYPE_CHECKING:
 
     from jamtools.cusps.counting import CuspCount
     from jamtools.cusps.preactivations import Profile
-    from jamtools.cusps.subgradient import Clarke
+    from jamtools.cusps.subgradient import CuspGradient, SmallestSubgradient
     from jamtools.io.read import Member
     from jamtools.network.architecture import Architecture
-    from jamtools.network.loss import Loss
-
-    #: theta, x, y, the network, its loss and its cusps
-    Point = tuple[torch.Tensor, torch.Tensor, torch.Tensor, Architecture, Loss, CuspCount]
+    from jamtools.network.problem import Problem
 
 NAME = "jam-cusps"
 app = new_app()
@@ -122,32 +119,28 @@ def _record(
     session: Session,
 ) -> dict[str, Any]:
     """The JSON line of a run."""
-    import torch
-
     from jamtools.cusps.counting import count
     from jamtools.cusps.preactivations import fresh_patterns, profile
-    from jamtools.network.architecture import Architecture
-    from jamtools.network.loss import Loss
+    from jamtools.network.problem import Problem
 
-    arch, loss = Architecture.of(member.run.info), Loss.of(member.run.info)
-    arrays = (member.run.theta, member.data.x, member.data.y)
-    theta, x, y = (torch.as_tensor(array, device=where[0], dtype=where[1]) for array in arrays)
+    problem = Problem.of(member.run, member.data, *where)
+    arch, theta = problem.arch, problem.tensor(member.run.theta)
     if not theta.isfinite().all():
         session.note(
             f"{member.name}: the run diverged: its parameters are not finite, and no cusps can be counted"
         )
         nothing = dict.fromkeys(("tolerance", *COUNTS, "n_cusps_per_parameter", "gradient_norm"))
         return {**_run_fields(member, arch), **nothing, **NO_SUBGRADIENT, "fresh": None, "layers": []}
-    found = count(theta, x, y, arch, loss, tolerance)
+    found = count(theta, problem, tolerance)
     new, source = fresh_patterns(member.data, fresh, seed)
-    profiles = [profile(theta, x, arch, found), None]
+    profiles = [profile(theta, problem.x, arch, found), None]
     if new is not None:
-        profiles[1] = profile(theta, torch.as_tensor(new).to(theta), arch, found)
+        profiles[1] = profile(theta, problem.tensor(new), arch, found)
     return {
         **_run_fields(member, arch),
         **{name: getattr(found, name) for name in ("tolerance", *COUNTS)},
         "n_cusps_per_parameter": found.n_cusps / arch.n_effective,
-        **_clarke(member, (theta, x, y, arch, loss, found), curvature, session),
+        **_clarke(member, theta, problem, found, curvature, session),
         "fresh": None if new is None else {"source": source, "n": len(new)},
         "layers": [_layer(found, profiles, j) for j in range(arch.depth)],
     }
@@ -161,16 +154,24 @@ def _run_fields(member: Member, arch: Architecture) -> dict[str, Any]:
     return {**head, "n_effective_expected": arch.n_effective}
 
 
-def _clarke(member: Member, point: Point, curvature: bool | None, session: Session) -> dict[str, Any]:
+def _clarke(
+    member: Member,
+    theta: torch.Tensor,
+    problem: Problem,
+    found: CuspCount,
+    curvature: bool | None,
+    session: Session,
+) -> dict[str, Any]:
     """The norms of the gradient and of the subdifferential's smallest element; null where there is nothing to minimise."""
-    from jamtools.cusps.subgradient import clarke
+    from jamtools.cusps.subgradient import CuspGradient, smallest_subgradient
     from jamtools.errors import InputError
 
     info = member.run.info
     if info["loss"] != "hinge" or not info["n_unsatisfied"]:
         return {"gradient_norm": info["grad_norm"], **NO_SUBGRADIENT}
     try:
-        end = clarke(*point)
+        cusps = CuspGradient(theta, problem, found)
+        end = smallest_subgradient(cusps)
     except InputError as error:
         session.note(f"{member.name}: no Clarke norm: {error}")
         return {"gradient_norm": info["grad_norm"], **NO_SUBGRADIENT}
@@ -179,12 +180,12 @@ def _clarke(member: Member, point: Point, curvature: bool | None, session: Sessi
         "clarke_norm": end.norm,
         "n_multipliers_inside": end.n_inside,
         "clarke_converged": end.converged,
-        "lagrangian": _lagrangian(member, point, end, curvature, session),
+        "lagrangian": _lagrangian(member, cusps, end, curvature, session),
     }
 
 
 def _lagrangian(
-    member: Member, point: Point, end: Clarke, curvature: bool | None, session: Session
+    member: Member, cusps: CuspGradient, end: SmallestSubgradient, curvature: bool | None, session: Session
 ) -> dict[str, Any] | None:
     """The curvature on the tangent spaces of the cusps; None where it is not asked for or the network is too large."""
     from jamtools.errors import InputError
@@ -198,7 +199,7 @@ def _lagrangian(
     if not (n <= second_order.AUTOMATIC if curvature is None else curvature):
         return None
     try:
-        found = second_order.lagrangian(*point, end)
+        found = second_order.lagrangian(cusps, end)
     except InputError as error:
         session.note(f"{member.name}: no curvature: {error}")
         return None

@@ -81,15 +81,11 @@ def _record(
     session: Session,
 ) -> dict[str, Any]:
     """The JSON line of a run."""
-    import torch
-
     from jamtools.network import effective
-    from jamtools.network.architecture import Architecture
+    from jamtools.network.problem import Problem
 
-    arch = Architecture.of(member.run.info)
-    theta, x = (
-        torch.as_tensor(array, device=where[0], dtype=where[1]) for array in (member.run.theta, member.data.x)
-    )
+    problem = Problem.of(member.run, member.data, *where)
+    theta, x, arch = problem.tensor(member.run.theta), problem.x, problem.arch
     head = _run_fields(member, arch.n_effective)
     if not theta.isfinite().all():
         session.note(f"{member.name}: the run diverged: its parameters are not finite, and G has no rank")

@@ -7,15 +7,15 @@ Source: arXiv:1809.09349, section V.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.network.architecture import Architecture
-from jamtools.network.loss import Loss, column
-from jamtools.network.passes import Layers, backward, forward, layers_of
+from jamtools.network.passes import State, backward, forward, layers_of
+from jamtools.network.problem import Problem
 
 #: The tolerances to choose from, in rms of the layer, when the user names none. A first-order run leaves its cusps
 #: within a few learning rates of zero (Adam at 10⁻⁴: 10⁻⁵ to 3·10⁻⁴ rms; brought down to 10⁻⁷: 10⁻⁹ to 10⁻⁶), so no
@@ -84,59 +84,83 @@ class CuspCount:
 
 
 def count(
-    theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, tolerance: float | None = None
+    theta: Tensor, problem: Problem, tolerance: float | None = None, state: State | None = None
 ) -> CuspCount:
-    """The cusps of the network theta [Ñ] at the patterns x [P, d] with labels y [P] or [P, C].
+    """The cusps of the network theta [Ñ] at the patterns of a problem.
 
-    tolerance: in rms of each layer; by default the one of TOLERANCES that holds most above the smooth
-    background. A smooth ρ has no cusps, but its pre-activations at zero are counted as well (n_at_zero).
+    tolerance: in rms of each layer. By default it is the one of TOLERANCES that holds most cusps above the smooth
+    background. state: the forward pass of all patterns at theta, where the caller has it. A smooth ρ has no cusps, but its
+    pre-activations at zero are counted as well (n_at_zero). Raises InputError with batch normalisation.
     """
+    arch = problem.arch
     arch.require_plain()
-    layers = layers_of(theta, arch)
-    scales = _scales(layers, x, arch)
-    tolerance = tolerance or _best_tolerance(layers, x, arch, scales)
+    passes = _Blocks(theta, problem, state)
+    scales = _scales(passes)
+    tolerance = tolerance or _best_tolerance(passes, scales)
     limits = tolerance * scales
-    tally = torch.zeros(arch.depth, 4, dtype=torch.long, device=x.device)
-    for x_part, y_part in zip(x.split(PATTERNS), column(y).split(PATTERNS), strict=True):
-        tally += _tally(layers, x_part, y_part, arch, loss, limits)
+    tally = torch.zeros(arch.depth, 4, dtype=torch.long, device=theta.device)
+    for block, y in passes:
+        tally += _tally(passes, block, y, limits)
     per_layer = []
     for j, (at_zero, outside, with_gradient, convex) in enumerate(tally.tolist()):
         background = outside / (OUTSIDE[1] - OUTSIDE[0])
         kinks = (at_zero, with_gradient, convex) if arch.activation == "relu" else (0, 0, 0)
-        sizes = (len(x) * arch.width, float(scales[j]), float(limits[j]))
+        sizes = (len(problem.x) * arch.width, float(scales[j]), float(limits[j]))
         per_layer.append(LayerCount(j + 1, *sizes, at_zero, background, *kinks))
     return CuspCount(tolerance, tuple(per_layer))
 
 
-def _scales(layers: Layers, x: Tensor, arch: Architecture) -> Tensor:
+class _Blocks:
+    """The forward passes of a problem, a block of patterns at a time, each with its labels [p, C].
+
+    A single block is computed once, or is the given pass; several are computed again each time, to bound the memory.
+    """
+
+    def __init__(self, theta: Tensor, problem: Problem, state: State | None) -> None:
+        self.problem, self.layers = problem, layers_of(theta, problem.arch)
+        self._single = None
+        if len(problem.x) <= PATTERNS:
+            self._single = state or forward(self.layers, problem.x, problem.arch)
+
+    def __iter__(self) -> Iterator[tuple[State, Tensor]]:
+        problem = self.problem
+        if self._single is not None:
+            yield self._single, problem.y
+            return
+        for x, y in zip(problem.x.split(PATTERNS), problem.y.split(PATTERNS), strict=True):
+            yield forward(self.layers, x, problem.arch), y
+
+
+def _scales(passes: _Blocks) -> Tensor:
     """The rms of the pre-activations of each hidden layer [L]."""
+    x, arch = passes.problem.x, passes.problem.arch
     squares = torch.zeros(arch.depth, dtype=x.dtype, device=x.device)
-    for part in x.split(PATTERNS):
-        squares += torch.stack([z.square().sum() for z in forward(layers, part, arch).z[:-1]])
+    for block, _ in passes:
+        squares += torch.stack([z.square().sum() for z in block.z[:-1]])
     return (squares / (len(x) * arch.width)).sqrt()
 
 
-def _best_tolerance(layers: Layers, x: Tensor, arch: Architecture, scales: Tensor) -> float:
+def _best_tolerance(passes: _Blocks, scales: Tensor) -> float:
     """The tolerance of the most cusps n - b less the smooth background b taken for cusps."""
     edges = np.outer([1.0, *OUTSIDE], TOLERANCES).ravel()
-    within = torch.zeros(len(edges), dtype=torch.long, device=x.device)
-    for part in x.split(PATTERNS):
-        size = torch.stack(forward(layers, part, arch).z[:-1]).abs()  # [L, p, h]
+    within = torch.zeros(len(edges), dtype=torch.long, device=scales.device)
+    for block, _ in passes:
+        size = torch.stack(block.z[:-1]).abs()  # [L, p, h]
         within += torch.stack([(size <= edge * scales[:, None, None]).sum() for edge in edges])
     n, low, high = within.cpu().numpy().reshape(3, -1)
     background = (high - low) / (OUTSIDE[1] - OUTSIDE[0])
     return float(TOLERANCES[np.argmax(n - 2 * background)])
 
 
-def _tally(layers: Layers, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, limits: Tensor) -> Tensor:
+def _tally(passes: _Blocks, block: State, y: Tensor, limits: Tensor) -> Tensor:
     """[L, 4]: pre-activations at zero, between the OUTSIDE limits, at zero with gradient, and convex ones."""
-    state = forward(layers, x, arch)
-    signal = loss.slope(state.f, y)
+    layers, problem = passes.layers, passes.problem
+    signal = problem.loss.slope(block.f, y)
     has_gradient = signal.ne(0).any(1, keepdim=True)
-    beta = backward(layers, state, signal, arch)
+    beta = backward(layers, block, signal, problem.arch)
     rows = []
     for j, limit in enumerate(limits):
-        size = state.z[j].abs()
+        size = block.z[j].abs()
         at_zero = size <= limit
         outside = (size > OUTSIDE[0] * limit) & (size <= OUTSIDE[1] * limit)
         convex = beta[j + 1] @ layers[j + 1][0] >= 0

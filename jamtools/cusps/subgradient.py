@@ -25,9 +25,8 @@ from torch import Tensor
 from jamtools.cusps.counting import CuspCount
 from jamtools.errors import InputError
 from jamtools.linalg.bounded_least_squares import box_least_squares
-from jamtools.network.architecture import Architecture
-from jamtools.network.loss import Loss, column
-from jamtools.network.passes import Layers, State, backward, forward, gradient, gradient_rows, layers_of
+from jamtools.network.passes import Layers, State, backward, gradient, gradient_rows, layers_of
+from jamtools.network.problem import Problem
 
 #: Cusps times parameters, the size of a dense least-squares problem that is still solved: 1.6 GB.
 LARGEST = 2e8
@@ -43,11 +42,11 @@ AT_BOUND = 1e-6
 
 
 @dataclass(frozen=True)
-class Clarke:
+class SmallestSubgradient:
     """The smallest element of the Clarke subdifferential of the loss over its cusps.
 
-    norm: its length; gradient_norm: ‖∇L‖ with ρ' = θ(z); multipliers [cusps with gradient], layer after
-    layer and pattern after pattern; converged: the last linearisation brought nothing.
+    norm: ‖g(λ)‖; gradient_norm: ‖∇L‖ with ρ' = θ(z); multipliers λ [n] of the cusps with gradient, layer after
+    layer and pattern after pattern; converged: whether the last linearisation brought no further decrease.
     """
 
     norm: float
@@ -57,7 +56,7 @@ class Clarke:
 
     @property
     def inside(self) -> NDArray[np.bool_]:
-        """The multipliers strictly between 0 and 1: their cusps hold a direction with force to spare."""
+        """Which multipliers [n] lie strictly between 0 and 1: their cusps hold a direction with force to spare."""
         return (self.multipliers > AT_BOUND) & (self.multipliers < 1 - AT_BOUND)
 
     @property
@@ -65,62 +64,77 @@ class Clarke:
         return int(self.inside.sum())
 
 
-def clarke(theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, cusps: CuspCount) -> Clarke:
-    """min_{λ ∈ [0,1]} ‖g(λ)‖ over the cusps with gradient that `cusps` counted.
+def smallest_subgradient(cusps: CuspGradient) -> SmallestSubgradient:
+    """min_{λ ∈ [0,1]} ‖g(λ)‖ over the cusps with gradient.
 
     Where a pattern has cusps in several layers the minimum is a local one, the better of two starts. For a
     smooth ρ it is the norm of the gradient. Raises InputError when there are too many cusps for it.
     """
-    size = cusps.n_with_gradient * arch.n_parameters
-    if size > LARGEST:
+    n_parameters = len(cusps.theta)
+    if len(cusps.signs) * n_parameters > LARGEST:
         raise InputError(
-            f"{cusps.n_with_gradient} cusps times {arch.n_parameters} parameters, expected at most "
-            f"{LARGEST:.0e} in all; lower --tolerance"
+            f"{len(cusps.signs)} cusps times {n_parameters} parameters, expected at most {LARGEST:.0e} in all; "
+            "lower --tolerance"
         )
-    kinks = Kinks(layers_of(theta, arch), x, column(y), arch, loss, cusps)
-    plain = float(kinks.gradient(kinks.signs).norm())
-    if not len(kinks.signs):
-        return Clarke(plain, plain, np.zeros(0), True)
-    norm, multipliers, converged = _descend(kinks, torch.full_like(kinks.signs, 0.5))
+    plain = float(cusps.gradient(cusps.signs).norm())
+    if not len(cusps.signs):
+        return SmallestSubgradient(plain, plain, np.zeros(0), True)
+    norm, multipliers, converged = _descend(cusps, torch.full_like(cusps.signs, 0.5))
     # where a first minimum is zero to round-off there is no better one
-    if not kinks.linear and norm > arch.n_parameters * torch.finfo(theta.dtype).eps * plain:
+    if not cusps.linear and norm > n_parameters * torch.finfo(cusps.theta.dtype).eps * plain:
         norm, multipliers, converged = min(
-            (norm, multipliers, converged), _descend(kinks, kinks.signs), key=lambda end: end[0]
+            (norm, multipliers, converged), _descend(cusps, cusps.signs), key=lambda end: end[0]
         )
-    return Clarke(norm, plain, multipliers.cpu().numpy(), converged)
+    return SmallestSubgradient(norm, plain, multipliers.cpu().numpy(), converged)
 
 
-class Kinks:
-    """The gradient of the loss as a function of the multipliers λ [n] of its cusps with gradient.
+class CuspGradient:
+    """g(λ) at theta [Ñ]: the gradient of the loss as a function of the multipliers λ [n] of its cusps with gradient.
 
-    patterns [m]: those that have gradient; state, y, signal: their pass, labels and ∂L/∂f; at: per layer the
-    (pattern among these, neuron) of each cusp; signs [n]: the slopes θ(z) that a cusp has where it lies.
+    patterns [m]: the indices of the patterns with gradient; state, active, signal [m, C]: their forward pass, their problem
+    and ∂L/∂f; at: for each hidden layer the (pattern among these [k], neuron [k]) of each cusp; signs [n]: the slope
+    θ(z) of the side of zero on which each cusp lies; counted, scales [L]: the count, and the rms of each hidden layer
+    over all patterns.
     """
 
     def __init__(
-        self, layers: Layers, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, cusps: CuspCount
+        self, theta: Tensor, problem: Problem, counted: CuspCount, state: State | None = None
     ) -> None:
-        state = forward(layers, x, arch)
-        signal = loss.slope(state.f, y)
-        active = signal.ne(0).any(1)
-        self.arch, self.layers = arch, layers
-        self.patterns = active.nonzero()[:, 0]
-        self.state, self.y, self.signal = state.take(active), y[active], signal[active]
+        """The cusps that `counted` found; state: the forward pass of all patterns, where the caller has it."""
+        state = state or problem.forward(theta)
+        signal = problem.loss.slope(state.f, problem.y)
+        with_gradient = signal.ne(0).any(1)
+        self.theta, self.layers, self.arch = theta, layers_of(theta, problem.arch), problem.arch
+        self.patterns = with_gradient.nonzero()[:, 0]
+        self.state, self.signal = state.take(with_gradient), signal[with_gradient]
+        self.active = replace(problem, x=self.state.inputs[0], y=problem.y[with_gradient])
         z = self.state.z[:-1]
-        self.slopes = [arch.rho.slope(layer) for layer in z]
-        limits = [layer.limit if layer.n_cusps else -1.0 for layer in cusps.per_layer]
+        self.slopes = [self.arch.rho.slope(layer) for layer in z]
+        self.counted, self.scales = counted, [layer.scale for layer in counted.per_layer]
+        limits = [layer.limit if layer.n_cusps else -1.0 for layer in counted.per_layer]
         self.at = [
             (layer.abs() <= limit).nonzero(as_tuple=True) for layer, limit in zip(z, limits, strict=True)
         ]
         self.signs = torch.cat([slope[at] for slope, at in zip(self.slopes, self.at, strict=True)])
 
-    def only(self, keep: Tensor) -> Kinks:
-        """The same with some of the cusps [n] for smooth."""
+    @property
+    def z(self) -> Tensor:
+        """The pre-activation of each cusp [n]."""
+        return torch.cat([layer[at] for layer, at in zip(self.state.z, self.at)])
+
+    def only(self, keep: Tensor) -> CuspGradient:
+        """The same with the cusps to `keep` ([n] booleans) alone; the others count as smooth."""
         fewer = copy(self)
         parts = keep.split([len(at[0]) for at in self.at])
         fewer.at = [(p[part], n[part]) for (p, n), part in zip(self.at, parts, strict=True)]
         fewer.signs = self.signs[keep]
         return fewer
+
+    def moved_to(self, theta: Tensor, state: State) -> CuspGradient:
+        """The same cusps at another theta [Ñ], where the pass of the patterns with gradient is `state`."""
+        there = copy(self)
+        there.theta, there.layers, there.state = theta, layers_of(theta, self.arch), state
+        return there
 
     @property
     def linear(self) -> bool:
@@ -128,26 +142,36 @@ class Kinks:
         layers = torch.cat([patterns.unique() for patterns, _ in self.at])
         return len(layers.unique()) == len(layers)
 
-    def moved(self, multipliers: Tensor) -> State:
-        """The pass with the slopes σ: the multipliers on the cusps, θ(z) off them."""
+    def with_multipliers(self, multipliers: Tensor) -> State:
+        """The forward pass with the slopes σ: the multipliers [n] on the cusps, θ(z) off them."""
         parts = multipliers.split([len(at[0]) for at in self.at])
         slopes = [slope.index_put(*put) for slope, *put in zip(self.slopes, self.at, parts, strict=True)]
         return replace(self.state, slopes=slopes)
 
     def gradient(self, multipliers: Tensor) -> Tensor:
         """g(λ) [Ñ]."""
-        return gradient(backward(self.layers, self.moved(multipliers), self.signal, self.arch), self.state)
+        return gradient(
+            backward(self.layers, self.with_multipliers(multipliers), self.signal, self.arch), self.state
+        )
 
-    def forces(self, multipliers: Tensor) -> list[Tensor]:
-        """u_i = ∂L/∂ρ(z_i) of the cusps of each layer."""
-        beta = backward(self.layers, self.moved(multipliers), self.signal, self.arch)
-        upper = zip(beta[1:], self.layers[1:], strict=True)
+    def forces(self, multipliers: Tensor) -> Tensor:
+        """u_i = ∂L/∂ρ(z_i) of each cusp [n], with these multipliers [n]."""
+        return self.propagated(self.signal, self.layers, multipliers)
+
+    def propagated(self, signal: Tensor, layers: Layers, multipliers: Tensor) -> Tensor:
+        """What reaches each cusp [n] from a signal [m, C] at the output, backwards through the weights of `layers`."""
+        return torch.cat(self._by_layer(signal, layers, multipliers))
+
+    def _by_layer(self, signal: Tensor, layers: Layers, multipliers: Tensor) -> list[Tensor]:
+        beta = backward(layers, self.with_multipliers(multipliers), signal, self.arch)
+        upper = zip(beta[1:], layers[1:], strict=True)
         return [(b @ weight)[at] for at, (b, (weight, _)) in zip(self.at, upper, strict=True)]
 
     def jacobian(self, multipliers: Tensor) -> Tensor:
         """∂g/∂λ [n, Ñ], a row a cusp: u_i ∂z_i/∂W with the other multipliers as they are."""
-        state, rows = self.moved(multipliers), []
-        for j, ((patterns, neurons), u) in enumerate(zip(self.at, self.forces(multipliers), strict=True)):
+        state, rows = self.with_multipliers(multipliers), []
+        forces = self._by_layer(self.signal, self.layers, multipliers)
+        for j, ((patterns, neurons), u) in enumerate(zip(self.at, forces, strict=True)):
             signal = u.new_zeros(len(u), self.arch.width).scatter(1, neurons[:, None], u[:, None])
             here = state.take(patterns)
             below = backward(self.layers[: j + 1], here, signal, self.arch)
@@ -156,21 +180,21 @@ class Kinks:
         return torch.cat(rows)
 
 
-def _descend(kinks: Kinks, multipliers: Tensor) -> tuple[float, Tensor, bool]:
+def _descend(cusps: CuspGradient, multipliers: Tensor) -> tuple[float, Tensor, bool]:
     """‖g‖, λ and whether it converged, from one start: box-constrained least squares on g's linearisation."""
-    g = kinks.gradient(multipliers)
+    g = cusps.gradient(multipliers)
     for _ in range(LINEARISATIONS):
-        jacobian = kinks.jacobian(multipliers)
+        jacobian = cusps.jacobian(multipliers)
         step = box_least_squares(jacobian, jacobian.T @ multipliers - g) - multipliers
         for halving in range(30):
             trial = multipliers + 0.5**halving * step
-            g_trial = kinks.gradient(trial)
+            g_trial = cusps.gradient(trial)
             if g_trial.norm() < g.norm():
                 break
         else:
             return float(g.norm()), multipliers, True
         gain = 1 - float(g_trial.norm() / g.norm())
         multipliers, g = trial, g_trial
-        if gain < LITTLE or kinks.linear:
+        if gain < LITTLE or cusps.linear:
             return float(g.norm()), multipliers, True
     return float(g.norm()), multipliers, False

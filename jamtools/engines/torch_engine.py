@@ -10,7 +10,7 @@ from torch import Tensor
 
 from jamtools.engines.base import Stateless, stop_reason
 from jamtools.engines.optimizers import Optimizer
-from jamtools.network.problem import Objective
+from jamtools.network.problem import Problem
 from jamtools.protocols import Settings
 
 
@@ -19,20 +19,20 @@ class TorchEngine(Stateless):
 
     def __init__(
         self,
-        objective: Objective,
+        problem: Problem,
         theta: Tensor,
         optimizer: Optimizer,
         settings: Settings,
         rng: np.random.Generator,
     ) -> None:
-        self.objective, self.theta, self.optimizer, self.settings, self.rng = (
-            objective,
+        self.problem, self.theta, self.optimizer, self.settings, self.rng = (
+            problem,
             theta,
             optimizer,
             settings,
             rng,
         )
-        P = len(objective.x)
+        P = len(problem.x)
         # a mini-batch does not tell N_Δ of the whole set: it is read once a pass
         self.look_every = math.ceil(P / settings.batch) if settings.batch else 1
 
@@ -49,9 +49,7 @@ class TorchEngine(Stateless):
 
     def _gradient(self, look: bool) -> tuple[float, Tensor]:
         if not self.settings.batch:
-            return self.objective.step(self.theta)
-        top = self.objective.largest_gap(self.theta) if look else 1.0
-        chosen = self.rng.choice(len(self.objective.x), self.settings.batch, replace=False, shuffle=False)
-        return top, self.objective.batch_gradient(
-            self.theta, torch.as_tensor(chosen, device=self.theta.device)
-        )
+            return self.problem.largest_gap_and_gradient(self.theta)
+        top = self.problem.largest_gap(self.theta) if look else 1.0
+        chosen = self.rng.choice(len(self.problem.x), self.settings.batch, replace=False, shuffle=False)
+        return top, self.problem.batch_gradient(self.theta, torch.as_tensor(chosen, device=self.theta.device))

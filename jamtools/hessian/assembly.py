@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 
 import torch
@@ -30,8 +31,8 @@ from torch import Tensor
 
 from jamtools.network.activations import Activation
 from jamtools.network.architecture import Architecture
-from jamtools.network.loss import Loss
 from jamtools.network.passes import Layers, State, backward, forward, layers_of
+from jamtools.network.problem import Problem
 
 #: Patterns are taken in blocks whose intermediate arrays stay below this many numbers (64 MB in float64),
 BLOCK_NUMBERS = 1 << 23
@@ -65,44 +66,43 @@ def needed(arch: Architecture, dtype: torch.dtype = torch.float64) -> int:
     return (3 * arch.n_parameters**2 + block) * dtype.itemsize
 
 
-def hessian(
-    theta: Tensor,
-    x: Tensor,
-    y: Tensor,
-    arch: Architecture,
-    loss: Loss,
-    slopes: Sequence[Tensor] | None = None,
-) -> Hessian:
-    """H0 and Hp of the hinge loss at theta [Ñ], over x [P, d] and y [P, C], in the memory that `needed` tells.
+def hessian(theta: Tensor, problem: Problem, slopes: Sequence[Tensor] | None = None) -> Hessian:
+    """H0 and Hp of the hinge loss at theta [Ñ], in the memory that `needed` gives.
 
     slopes [L][P, h] stand for ρ'(z) where they are given: on a cusp, its multiplier.
     Raises InputError for another loss or with batch normalisation.
     """
-    arch.require_plain()
-    loss.require_hinge()
-    passes = Passes(layers_of(theta, arch), x, y, arch, loss, slopes)
+    problem.arch.require_plain()
+    problem.loss.require_hinge()
+    passes = Passes(theta, problem, slopes)
     unsatisfied = passes.unsatisfied()
     return Hessian(h0(passes, unsatisfied), hp(passes, unsatisfied))
 
 
 @dataclass(frozen=True)
 class Passes:
-    """Forward passes of chosen patterns.
+    """Forward passes of chosen patterns of a problem, at theta [Ñ].
 
     slopes [L][P, h]: what stands for ρ'(z), where given; rho: the activation of each hidden layer, where it is not arch's.
     """
 
-    layers: Layers
-    x: Tensor
-    y: Tensor
-    arch: Architecture
-    loss: Loss
+    theta: Tensor
+    problem: Problem
     slopes: Sequence[Tensor] | None = None
     rho: Sequence[Activation] | None = None
 
+    @property
+    def arch(self) -> Architecture:
+        return self.problem.arch
+
+    @cached_property
+    def layers(self) -> Layers:
+        """The weights and biases of each layer, views of theta."""
+        return layers_of(self.theta, self.arch)
+
     def of(self, chosen: Tensor) -> State:
         """The pass of the patterns with these indices."""
-        state = forward(self.layers, self.x[chosen], self.arch, self.rho)
+        state = forward(self.layers, self.problem.x[chosen], self.arch, self.rho)
         return (
             state if self.slopes is None else replace(state, slopes=[slope[chosen] for slope in self.slopes])
         )
@@ -110,9 +110,11 @@ class Passes:
     def unsatisfied(self) -> Tensor:
         """[P, C] booleans: Δ > 0."""
         size = _size(_h0_numbers(self.arch))
-        blocks = zip(self.x.split(size), self.y.split(size), strict=True)
-        f = ((forward(self.layers, some, self.arch, self.rho).f, labels) for some, labels in blocks)
-        return torch.cat([self.loss.gaps(*one) > 0 for one in f])
+        unsatisfied = []
+        for x, y in zip(self.problem.x.split(size), self.problem.y.split(size), strict=True):
+            f = forward(self.layers, x, self.arch, self.rho).f
+            unsatisfied.append(self.problem.loss.gaps(f, y) > 0)
+        return torch.cat(unsatisfied)
 
     def curvature(self, z: Sequence[Tensor]) -> list[Tensor]:
         """ρ''(z) of every hidden layer; empty where ρ is piecewise linear."""
@@ -139,9 +141,9 @@ def _size(numbers: int) -> int:
 
 def h0(passes: Passes, unsatisfied: Tensor) -> Tensor:
     """(∂²L/∂Δ²) Σ ∇f_c ⊗ ∇f_c over the unsatisfied pairs [P, C] of pattern and output."""
-    arch, loss = passes.arch, passes.loss
+    arch, loss = passes.arch, passes.problem.loss
     n = arch.n_parameters
-    H0 = passes.x.new_zeros(n, n)
+    H0 = passes.theta.new_zeros(n, n)
     for pairs in unsatisfied.nonzero().split(_size(_h0_numbers(arch))):
         state = passes.of(pairs[:, 0])
         signal = torch.nn.functional.one_hot(pairs[:, 1], arch.outputs).to(H0)
@@ -187,7 +189,8 @@ class _Point:
     @classmethod
     def at(cls, passes: Passes, chosen: Tensor) -> _Point:
         arch, layers, state = passes.arch, passes.layers, passes.of(chosen)
-        beta = backward(layers, state, passes.loss.slope(state.f, passes.y[chosen]), arch)
+        signal = passes.problem.loss.slope(state.f, passes.problem.y[chosen])
+        beta = backward(layers, state, signal, arch)
         z = [hidden.T.contiguous() for hidden in state.z[:-1]]
         inputs = [torch.cat([a.T, a.new_ones(1, len(a))]) for a in state.inputs]
         slope = [state.slope(j, arch).T.contiguous() for j in range(arch.depth)]
@@ -236,7 +239,7 @@ def _summed(
                 sums[key].addmm_(left, right.T)
             else:
                 sums[key] = left @ right.T
-    Hp = passes.x.new_zeros(arch.n_parameters, arch.n_parameters)
+    Hp = passes.theta.new_zeros(arch.n_parameters, arch.n_parameters)
     while sums:
         key, total = sums.popitem()
         _place(Hp, total, key, arch)

@@ -28,7 +28,7 @@ from jamtools.hessian.summary import findings_of
 from jamtools.linalg.eigenvalues import Eigenvalues, eigenvalues
 from jamtools.linalg.inertia import Inertia, inertia, n_below
 from jamtools.network.architecture import Architecture
-from jamtools.network.loss import Loss, column
+from jamtools.network.problem import Problem
 from jamtools.network.symmetry import scale_generators
 from jamtools.records import HESSIAN_PARTS, Array, Dataset, Run, Spectrum, check_finite
 
@@ -57,11 +57,10 @@ def spectrum_of(
     """
     wanted = wanted or Wanted()
     check_finite(run)
-    arch, loss = Architecture.of(run.info), Loss.of(run.info)
-    theta, x, y = (torch.as_tensor(a, dtype=dtype, device=device) for a in (run.theta, data.x, data.y))
-    y = column(y)
-    parts = _Parts(hessian(theta, x, y, arch, loss), wanted)
-    generators = scale_generators(theta, arch)
+    problem = Problem.of(run, data, device, dtype)
+    theta = problem.tensor(run.theta)
+    parts = _Parts(hessian(theta, problem), wanted)
+    generators = scale_generators(theta, problem.arch)
     found: dict[str, Eigenvalues] = {}
     signs: dict[str, Inertia] = {}
     n_negative: dict[str, int] = {}
@@ -74,9 +73,9 @@ def spectrum_of(
         if name != "H0":
             n_negative[name] = n_below(matrix, -found[name].tolerance, generators)
     if "Hp" in found:
-        check_traceless(found["Hp"], arch)
+        check_traceless(found["Hp"], problem.arch)
     info = {**run.info, "method": "exact", **findings_of(found, signs, n_negative, run.info)}
-    cusps = count(theta, x, y, arch, loss)
+    cusps = count(theta, problem)
     info |= bounds(info, cusps.n_cusps, cusps.n_convex)
     values = {name: _numbers(found[name].values) for name in found}
     vectors = {name: _numbers(e.vectors) for name, e in found.items() if e.vectors is not None}

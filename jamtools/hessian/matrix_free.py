@@ -23,8 +23,7 @@ from jamtools.linalg.extreme_eigenvalues import Ritz, extremes
 from jamtools.linalg.lanczos import probe
 from jamtools.linalg.operator import Operator
 from jamtools.linalg.quadrature import Density, Quadrature
-from jamtools.network.architecture import Architecture
-from jamtools.network.loss import Loss, column
+from jamtools.network.problem import Problem
 from jamtools.network.symmetry import ScaleGenerators
 from jamtools.records import HESSIAN_PARTS, SPECTRUM_FIELDS, Array, Dataset, Run, Spectrum, check_finite
 
@@ -62,11 +61,11 @@ def estimate(
     """
     sampling = sampling or Sampling()
     check_finite(run)
-    arch, loss = Architecture.of(run.info), Loss.of(run.info)
-    theta, x, y = (torch.as_tensor(a, dtype=dtype, device=device) for a in (run.theta, data.x, data.y))
-    products = Products(theta, x, column(y), arch, loss)
-    generators = ScaleGenerators(theta, arch)
-    cusps = count(theta, x, column(y), arch, loss)
+    problem = Problem.of(run, data, device, dtype)
+    theta = problem.tensor(run.theta)
+    products = Products(theta, problem)
+    generators = ScaleGenerators(theta, problem.arch)
+    cusps = count(theta, problem)
     estimates: dict[str, Any] = {}
     densities: dict[str, Mapping[str, Array]] = {}
     vectors: dict[str, Array] = {}

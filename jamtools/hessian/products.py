@@ -24,9 +24,8 @@ from torch import Tensor
 
 from jamtools.errors import InputError
 from jamtools.linalg.operator import Operator
-from jamtools.network.architecture import Architecture
-from jamtools.network.loss import Loss, column
 from jamtools.network.passes import State, backward, forward, layers_of
+from jamtools.network.problem import Problem
 from jamtools.network.symmetry import ScaleGenerators, Views, _views
 
 #: Patterns are taken in blocks whose intermediate arrays stay below this many numbers (128 MB in float64).
@@ -39,26 +38,28 @@ NAMES = ("H0", "Hp", "H")
 
 
 class Products:
-    """H0, Hp and H of the hinge loss at theta [Ñ], over x [P, d] and y [P] or [P, C].
+    """H0, Hp and H of the hinge loss of a problem at theta [Ñ].
 
     n_unsatisfied: N_Δ, pairs (µ, c) with C > 1; the rank of H0 is that at most.
     Raises InputError for another loss or with batch normalisation. Besides the data, memory is that of a block of
     patterns and of the vectors. The blocks do not depend on the vectors, so that each matrix is one and the same.
     """
 
-    def __init__(self, theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss) -> None:
-        loss.require_hinge()
+    def __init__(self, theta: Tensor, problem: Problem) -> None:
+        arch = problem.arch
+        problem.loss.require_hinge()
         arch.require_plain()
-        self.theta, self.x, self.arch, self.loss = theta, x, arch, loss
+        self.theta, self.problem, self.arch, self.loss = theta, problem, arch, problem.loss
         self.layers = layers_of(theta, arch)
         per_pattern = 3 * (GROUP + 1) * sum(out + fan_in for out, fan_in in arch.shapes)
         self._size = max(1, BLOCK_NUMBERS // per_pattern)
-        self._find_unsatisfied(column(y))
+        self._find_unsatisfied()
 
-    def _find_unsatisfied(self, y: Tensor) -> None:
+    def _find_unsatisfied(self) -> None:
         kept: list[tuple[Tensor, Tensor, Tensor]] = []
-        for start in range(0, len(self.x), self._size):
-            f, labels = self._forward(slice(start, start + self._size)).f, y[start : start + self._size]
+        for start in range(0, len(self.problem.x), self._size):
+            block = slice(start, start + self._size)
+            f, labels = self._forward(block).f, self.problem.y[block]
             active = self.loss.gaps(f, labels) > 0
             some = active.any(1).nonzero()[:, 0]
             kept.append((some + start, active[some], self.loss.slope(f, labels)[some]))
@@ -66,7 +67,7 @@ class Products:
         self.n_unsatisfied = int(self._active.sum())
 
     def _forward(self, patterns: slice | Tensor) -> State:
-        return forward(self.layers, self.x[patterns], self.arch)
+        return forward(self.layers, self.problem.x[patterns], self.arch)
 
     def _blocks(self) -> Iterator[tuple[State, Tensor, Tensor]]:
         """(state, active, ∂L/∂f) of the unsatisfied patterns, a block at a time."""

@@ -27,15 +27,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jamtools.cusps.counting import CuspCount, count
-from jamtools.cusps.subgradient import Clarke, Kinks, clarke
+from jamtools.cusps.subgradient import CuspGradient, SmallestSubgradient, smallest_subgradient
 from jamtools.errors import CheckError, InputError
-from jamtools.minima.cusp_manifold import Surface
+from jamtools.minima.cusp_manifold import CuspManifold
 from jamtools.minima.descent_trials import attempt
-from jamtools.minima.first_order import Point, _FirstOrder, active_cusps, idle
+from jamtools.minima.first_order import BalancedPoint, FirstOrder, cusp_places, idle
 from jamtools.minima.second_order import Lagrangian, lagrangian
-from jamtools.network.architecture import Architecture
-from jamtools.network.loss import Loss
+from jamtools.network.problem import Problem
 from jamtools.network.roundoff import loss_error
 from jamtools.records import CERTIFICATE_ARRAYS, CONTACT_TOLERANCE
 
@@ -112,22 +110,20 @@ class Certificate:
         return {name: getattr(self, name) for name in CERTIFICATE_ARRAYS}
 
 
-def certify(
-    theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, seed: int = 0, trials: int = TRIALS
-) -> Certificate:
-    """Whether theta [Ñ] is a minimum of the hinge loss over x [P, d] with labels y [P] or [P, C], in float64.
+def certify(theta: Tensor, problem: Problem, seed: int = 0, trials: int = TRIALS) -> Certificate:
+    """Whether theta [Ñ] is a minimum of the hinge loss of a problem, in float64.
 
     seed, trials: of the attempts to find a lower loss. A point that is too large for the dense matrices, or fails a check
     of its eigenvalues, is not certified and says so. Raises InputError for another loss and with batch normalisation.
     """
-    arch.require_plain()
-    loss.require_hinge()
+    problem.arch.require_plain()
+    problem.loss.require_hinge()
     if not theta.isfinite().all():
         return Certificate("diverged", False, "its parameters are not finite")
-    point = Point.at(theta, x, y, arch, loss)
+    point = BalancedPoint.of(theta, problem)
     if not point.gaps.isfinite().all():
         return Certificate("diverged", False, "its gaps are not finite")
-    contact = CONTACT_TOLERANCE * point.loss.epsilon
+    contact = CONTACT_TOLERANCE * point.problem.loss.epsilon
     seen: dict[str, Any] = {
         "loss": point.value,
         "n_unsatisfied": int((point.gaps > 0).sum()),
@@ -141,13 +137,12 @@ def certify(
         return Certificate("jammed", False, str(error), **seen)
 
 
-def _jammed(point: Point, seen: dict[str, Any], seed: int, trials: int) -> Certificate:
+def _jammed(point: BalancedPoint, seen: dict[str, Any], seed: int, trials: int) -> Certificate:
     """First order; where that holds second order; where that holds as well, trials."""
     undecided = (point.gaps > 0) & (point.gaps <= point.errors)
-    cusps = count(point.theta, point.x, point.y, point.arch, point.loss, TOLERANCE)
-    end = clarke(point.theta, point.x, point.y, point.arch, point.loss, cusps)
-    kinks = point.kinks(cusps)
-    first = _FirstOrder(point, kinks, cusps, torch.from_numpy(end.multipliers).to(point.theta))
+    cusps = point.cusps(TOLERANCE)
+    smallest = smallest_subgradient(cusps)
+    first = FirstOrder(point, cusps, torch.from_numpy(smallest.multipliers).to(point.theta))
     found = Certificate(
         "jammed",
         False,
@@ -164,32 +159,36 @@ def _jammed(point: Point, seen: dict[str, Any], seed: int, trials: int) -> Certi
         return replace(
             found, obstacle="an output at Δ = 0 to round-off beside one that is not, which is not decided"
         )
-    found = _second_order(found, *_without(point, kinks, end, keep), cusps, seed)
+    found = _second_order(found, *_without(point, cusps, smallest, keep), seed)
     if found.obstacle:
         return found
-    surface = Surface(point.theta, kinks, first.multipliers, point.loss, first.alive)
-    slack = 2 * loss_error(point.gaps, point.errors, point.loss) + first.off_zero
-    trial = attempt(surface, point.x, point.y, (slack, first.gradient), trials, seed)
+    manifold = CuspManifold(cusps, first.multipliers, first.alive)
+    slack = 2 * loss_error(point.gaps, point.errors, point.problem.loss) + first.off_zero
+    trial = attempt(point.problem, manifold, (slack, first.gradient), trials, seed)
     found = replace(found, n_trials=trial.n, lowest_change=trial.change, trial_error=trial.error)
     if trial.found:
         return replace(found, obstacle=f"a trial found a loss lower by {-trial.change:.1e} of it")
     return replace(found, certified=True)
 
 
-def _without(point: Point, kinks: Kinks, end: Clarke, keep: Tensor) -> tuple[Point, Clarke]:
-    """The point of the patterns to keep [P], with the multipliers of their cusps."""
+def _without(
+    point: BalancedPoint, cusps: CuspGradient, smallest: SmallestSubgradient, keep: Tensor
+) -> tuple[CuspGradient, SmallestSubgradient]:
+    """The cusps of the patterns to keep ([P] booleans), with their multipliers."""
     if bool(keep.all()):
-        return point, end
-    pattern = active_cusps(kinks, point.with_gradient)[:, 0]
-    parts = {name: getattr(point, name)[keep] for name in ("x", "y", "gaps", "errors")}
-    return replace(point, **parts), replace(end, multipliers=end.multipliers[keep.cpu().numpy()[pattern]])
+        return cusps, smallest
+    kept = keep.cpu().numpy()[cusp_places(cusps)[:, 0]]
+    fewer = CuspGradient(point.theta, point.problem.take(keep), cusps.counted)
+    return fewer, replace(smallest, multipliers=smallest.multipliers[kept])
 
 
-def _second_order(found: Certificate, point: Point, end: Clarke, cusps: CuspCount, seed: int) -> Certificate:
-    """The certificate with the signs of the Lagrangian's curvature, and what of them stands in the way."""
-    curved = lagrangian(point.theta, point.x, point.y, point.arch, point.loss, cusps, end)
+def _second_order(
+    found: Certificate, cusps: CuspGradient, smallest: SmallestSubgradient, seed: int
+) -> Certificate:
+    """The certificate with the signs of the Lagrangian's curvature, and with the obstacle that they are, if any."""
+    curved = lagrangian(cusps, smallest)
     space = curved.held if curved.held.n_negative else curved.free
-    n_flat = _flat(point, end, cusps, seed) if space.n_zero else 0
+    n_flat = _flat(cusps, smallest, seed) if space.n_zero else 0
     return replace(
         found,
         obstacle=_second_obstacle(curved, n_flat),
@@ -203,13 +202,12 @@ def _second_order(found: Certificate, point: Point, end: Clarke, cusps: CuspCoun
     )
 
 
-def _flat(point: Point, end: Clarke, cusps: CuspCount, seed: int) -> int | None:
+def _flat(cusps: CuspGradient, smallest: SmallestSubgradient, seed: int) -> int | None:
     """Dimensions of the space of `lagrangian`'s free cone along which 𝓛 is constant; None where that is not known."""
-    kinks = point.kinks(cusps)
-    multipliers = np.where(end.inside, end.multipliers, end.multipliers.round())
-    held = torch.from_numpy(end.inside).to(point.theta.device) & ~idle(kinks)
-    surface = Surface(point.theta, kinks, torch.from_numpy(multipliers).to(point.theta), point.loss, held)
-    return surface.flat(np.random.default_rng(seed))
+    multipliers = np.where(smallest.inside, smallest.multipliers, smallest.multipliers.round())
+    held = torch.from_numpy(smallest.inside).to(cusps.theta.device) & ~idle(cusps)
+    manifold = CuspManifold(cusps, torch.from_numpy(multipliers).to(cusps.theta), held)
+    return manifold.flat(np.random.default_rng(seed))
 
 
 def _second_obstacle(curved: Lagrangian, n_flat: int | None) -> str | None:

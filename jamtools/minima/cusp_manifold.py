@@ -10,17 +10,13 @@ greater nearby, as at W = 0, a zero of ∇²𝓛 decides nothing.
 
 from __future__ import annotations
 
-from copy import copy
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.cusps.subgradient import Kinks
+from jamtools.cusps.subgradient import CuspGradient
 from jamtools.linalg.operator import Operator
 from jamtools.linalg.subspace import orthonormal_basis, pseudo_inverse, rank
-from jamtools.network.architecture import Architecture
-from jamtools.network.loss import Loss
 from jamtools.network.passes import State, backward, forward, gradient, gradient_rows, layers_of
 from jamtools.network.symmetry import scale_generators
 
@@ -34,32 +30,31 @@ AROUND = 1e-3
 BACK = 6
 
 
-class Surface:
-    """M and 𝓛 at theta [Ñ], and the tangent space of M.
+class CuspManifold:
+    """M and 𝓛 at the theta [Ñ] of some cusps, and the tangent space of M.
 
-    multipliers [n] as Kinks orders them; only the cusps `held` [n] make M, which all have a force, and the others keep
+    multipliers [n] in the order of the cusps; only the cusps `held` [n] make M, which all have a force, and the others keep
     their multiplier for slope.
     """
 
-    def __init__(self, theta: Tensor, kinks: Kinks, multipliers: Tensor, loss: Loss, held: Tensor) -> None:
-        self.theta, self.kinks, self.loss, self.held = theta, kinks, loss, held
-        self.size = float(theta.norm()) or 1.0  # what kicks are measured in
-        self.arch: Architecture = kinks.arch
-        self._active = kinks.signal != 0
+    def __init__(self, cusps: CuspGradient, multipliers: Tensor, held: Tensor) -> None:
+        self.theta, self.cusps, self.held, self.arch = cusps.theta, cusps, held, cusps.arch
+        self.size = float(self.theta.norm()) or 1.0  # what kicks are measured in
+        self._active = cusps.signal != 0
         self._multipliers = multipliers
-        self.moved = kinks.moved(multipliers)
-        force = torch.cat(kinks.forces(multipliers))[held]
-        normals = kinks.jacobian(multipliers)[held] / force[:, None]  # ∂z_i/∂W [n, Ñ]
+        self._slopes = cusps.with_multipliers(multipliers).slopes or []
+        force = cusps.forces(multipliers)[held]
+        normals = cusps.jacobian(multipliers)[held] / force[:, None]  # ∂z_i/∂W [n, Ñ]
         self._across = pseudo_inverse(normals)
-        directions = [self._across, scale_generators(theta, self.arch)]
+        directions = [self._across, scale_generators(self.theta, self.arch)]
         self._fixed = orthonormal_basis(torch.cat(directions, 1))
 
     def state(self, theta: Tensor) -> State:
         """The pass at theta with σ z for ρ(z)."""
-        layers, x = layers_of(theta, self.arch), self.moved.inputs[0]
+        layers, x = layers_of(theta, self.arch), self.cusps.active.x
         if self.arch.activation != "relu":
             return forward(layers, x, self.arch)
-        slopes, inputs, z = self.moved.slopes or [], [x], []
+        slopes, inputs, z = self._slopes, [x], []
         for j, (weight, bias) in enumerate(layers):
             z.append(torch.addmm(bias, inputs[-1], weight.T))
             if j < self.arch.depth:
@@ -69,8 +64,8 @@ class Surface:
     def gradient(self, theta: Tensor) -> Tensor:
         """∇𝓛 [Ñ]."""
         state = self.state(theta)
-        gaps = self.loss.gaps(state.f, self.kinks.y)
-        signal = torch.where(self._active, -self.loss.hinge_curvature * self.kinks.y * gaps, 0.0)
+        y, loss = self.cusps.active.y, self.cusps.active.loss
+        signal = torch.where(self._active, -loss.hinge_curvature * y * loss.gaps(state.f, y), 0.0)
         return gradient(backward(layers_of(theta, self.arch), state, signal, self.arch), state)
 
     def project(self, V: Tensor) -> Tensor:
@@ -83,7 +78,7 @@ class Surface:
         """Back onto M, by Newton's steps with the normals of the first point."""
         for _ in range(BACK if self._across.shape[1] else 0):
             z = self.state(theta).z
-            off = torch.cat([layer[at] for layer, at in zip(z[:-1], self.kinks.at, strict=True)])
+            off = torch.cat([layer[at] for layer, at in zip(z[:-1], self.cusps.at, strict=True)])
             theta = theta - self._across @ off[self.held]
         return theta
 
@@ -121,9 +116,11 @@ class Surface:
 
     def _rank(self, theta: Tensor) -> int:
         """Of ∇F: a row a pair (µ, c) with gradient, and a row a cusp."""
-        there = copy(self.kinks)
-        there.layers, there.state = layers_of(theta, self.arch), self.state(theta)
-        state, rows = there.moved(self._multipliers), [there.jacobian(self._multipliers)[self.held]]
+        there = self.cusps.moved_to(theta, self.state(theta))
+        state, rows = (
+            there.with_multipliers(self._multipliers),
+            [there.jacobian(self._multipliers)[self.held]],
+        )
         for c, active in enumerate(self._active.T):
             some, signal = state.take(active), torch.zeros_like(state.f[active])
             signal[:, c] = 1.0

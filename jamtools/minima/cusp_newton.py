@@ -19,14 +19,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jamtools.cusps.counting import CuspCount, count
-from jamtools.cusps.subgradient import Kinks
+from jamtools.cusps.counting import count
+from jamtools.cusps.subgradient import CuspGradient
 from jamtools.linalg.subspace import orthonormal_basis, pseudo_inverse
 from jamtools.minima.first_order import gradient_scale
 from jamtools.minima.second_order import in_units
-from jamtools.network.architecture import Architecture
-from jamtools.network.loss import Loss
-from jamtools.network.passes import layers_of
+from jamtools.network.problem import Problem
 from jamtools.network.symmetry import scale_generators
 
 #: Tolerances for the cusps, in rms of the layer, in the order tried: what descends stops with its cusps at 10⁻⁵ to 10⁻⁹
@@ -54,40 +52,38 @@ class Polished:
     downward: Tensor | None
 
 
-def polish(theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss) -> Polished | None:
-    """The minimum near theta [Ñ], or None; x [P, d], y [P, C]."""
-    tolerances = TOLERANCES if arch.activation == "relu" else TOLERANCES[:1]
+def polish(theta: Tensor, problem: Problem) -> Polished | None:
+    """The minimum near theta [Ñ], or None."""
+    tolerances = TOLERANCES if problem.arch.activation == "relu" else TOLERANCES[:1]
     for tolerance in tolerances:
-        found = _with_cusps(theta.clone(), x, y, arch, loss, tolerance)
+        found = _with_cusps(theta.clone(), problem, tolerance)
         if found is not None:
             return found
     return None
 
 
-def _with_cusps(
-    theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, tolerance: float
-) -> Polished | None:
+def _with_cusps(theta: Tensor, problem: Problem, tolerance: float) -> Polished | None:
     """The same from the cusps within one tolerance."""
     before, held = torch.inf, None
     for _ in range(STEPS):
-        cusps = count(theta, x, y, arch, loss, tolerance)
-        kinks = Kinks(layers_of(theta, arch), x, y, arch, loss, cusps)
-        if not len(kinks.y) or len(kinks.signs) >= arch.n_effective:
+        state = problem.forward(theta)
+        cusps = CuspGradient(theta, problem, count(theta, problem, tolerance, state), state)
+        if not len(cusps.patterns) or len(cusps.signs) >= problem.arch.n_effective:
             return None
         if held is None:
-            kinks, multipliers = _active(kinks)
-            held = _names(kinks)
+            cusps, multipliers = _active(cusps)
+            held = _names(cusps)
         else:
-            kinks = kinks.only(torch.isin(_names(kinks), held))
-            multipliers = _multipliers(kinks)
-        gradient = kinks.gradient(multipliers)
-        residual = float(gradient.norm()) / gradient_scale(kinks, multipliers) + _distance(kinks, cusps)
+            cusps = cusps.only(torch.isin(_names(cusps), held))
+            multipliers = _multipliers(cusps)
+        gradient = cusps.gradient(multipliers)
+        residual = float(gradient.norm()) / gradient_scale(cusps, multipliers) + _distance(cusps)
         arrived = residual <= ARRIVED
         if not (arrived or residual <= min(NEAR, SHORTER * before)):
             return None
-        if arrived and not _admissible(kinks, multipliers):
+        if arrived and not _admissible(cusps, multipliers):
             return None
-        step, downward = _step(theta, kinks, multipliers, gradient, loss)
+        step, downward = _step(cusps, multipliers, gradient)
         if arrived:
             return Polished(theta, downward)
         theta += step
@@ -95,62 +91,60 @@ def _with_cusps(
     return None
 
 
-def _active(kinks: Kinks) -> tuple[Kinks, Tensor]:
+def _active(cusps: CuspGradient) -> tuple[CuspGradient, Tensor]:
     """The cusps whose multipliers [n] lie inside (0, 1), and these: one that lies outside is pushed off its cusp."""
-    multipliers = _multipliers(kinks)
+    multipliers = _multipliers(cusps)
     while True:
         inside = (multipliers > 0) & (multipliers < 1)
         if bool(inside.all()):
-            return kinks, multipliers
-        kinks = kinks.only(inside)
-        multipliers = _multipliers(kinks)
+            return cusps, multipliers
+        cusps = cusps.only(inside)
+        multipliers = _multipliers(cusps)
 
 
-def _names(kinks: Kinks) -> Tensor:
+def _names(cusps: CuspGradient) -> Tensor:
     """A number for each cusp [n]: of its pattern, layer and neuron."""
-    layers = len(kinks.at)
+    layers = len(cusps.at)
     return torch.cat(
-        [(kinks.patterns[p] * layers + j) * kinks.arch.width + n for j, (p, n) in enumerate(kinks.at)]
+        [(cusps.patterns[p] * layers + j) * cusps.arch.width + n for j, (p, n) in enumerate(cusps.at)]
     )
 
 
-def _multipliers(kinks: Kinks) -> Tensor:
+def _multipliers(cusps: CuspGradient) -> Tensor:
     """argmin ‖g(λ)‖ over all λ [n]."""
-    multipliers = torch.full_like(kinks.signs, 0.5)
+    multipliers = torch.full_like(cusps.signs, 0.5)
     for _ in range(LINEARISATIONS if len(multipliers) else 0):
-        change = -pseudo_inverse(kinks.jacobian(multipliers)).T @ kinks.gradient(multipliers)
+        change = -pseudo_inverse(cusps.jacobian(multipliers)).T @ cusps.gradient(multipliers)
         multipliers = multipliers + change
-        if kinks.linear or float(change.abs().max()) < 1e-12:
+        if cusps.linear or float(change.abs().max()) < 1e-12:
             break
     return multipliers
 
 
-def _distance(kinks: Kinks, cusps: CuspCount) -> float:
+def _distance(cusps: CuspGradient) -> float:
     """The largest |z| of a cusp, in rms of its layer."""
     sizes = [
-        float(z[at].abs().max()) / layer.scale
-        for z, at, layer in zip(kinks.state.z, kinks.at, cusps.per_layer)
+        float(z[at].abs().max()) / scale
+        for z, at, scale in zip(cusps.state.z, cusps.at, cusps.scales)
         if len(at[0])
     ]
     return max(sizes, default=0.0)
 
 
-def _admissible(kinks: Kinks, multipliers: Tensor) -> bool:
+def _admissible(cusps: CuspGradient, multipliers: Tensor) -> bool:
     """Whether the cusps with a force have convex kinks and multipliers inside (0, 1)."""
-    force = torch.cat(kinks.forces(multipliers))
+    force = cusps.forces(multipliers)
     inside = (multipliers > 0) & (multipliers < 1)
     return bool(((force > 0) & inside | (force == 0)).all())
 
 
-def _step(
-    theta: Tensor, kinks: Kinks, multipliers: Tensor, gradient: Tensor, loss: Loss
-) -> tuple[Tensor, Tensor | None]:
+def _step(cusps: CuspGradient, multipliers: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
     """δ [Ñ], and the direction of the lowest curvature where that is negative beyond round-off."""
-    matrix, units = in_units(theta, kinks, multipliers, loss)
-    rows, target = _constraints(theta, kinks, multipliers, units)
+    matrix, units = in_units(cusps, multipliers)
+    rows, target = _constraints(cusps, multipliers, units)
     onto, basis = pseudo_inverse(rows) @ target, _complement(rows)
     values, vectors = torch.linalg.eigh(basis.T @ matrix @ basis)
-    limit = len(theta) * torch.finfo(values.dtype).eps * float(values.abs().max())
+    limit = len(units) * torch.finfo(values.dtype).eps * float(values.abs().max())
     inner = vectors.T @ (basis.T @ (-units * gradient - matrix @ onto))
     inner = torch.where(values.abs() > limit, inner / values.abs(), 0.0)
     downward = None
@@ -160,12 +154,12 @@ def _step(
     return units * (onto + basis @ (vectors @ inner)), downward
 
 
-def _constraints(theta: Tensor, kinks: Kinks, multipliers: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
+def _constraints(cusps: CuspGradient, multipliers: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
     """Rows [k, Ñ] and what a step times them is to be [k]: u ∇z = -u z, and no way along a symmetry."""
-    normals = kinks.jacobian(multipliers) * units
-    symmetries = scale_generators(theta, kinks.arch).T / units
-    z = torch.cat([layer[at] for layer, at in zip(kinks.state.z, kinks.at)])
-    target = torch.cat([-torch.cat(kinks.forces(multipliers)) * z, z.new_zeros(len(symmetries))])
+    normals = cusps.jacobian(multipliers) * units
+    symmetries = scale_generators(cusps.theta, cusps.arch).T / units
+    z = cusps.z
+    target = torch.cat([-cusps.forces(multipliers) * z, z.new_zeros(len(symmetries))])
     return torch.cat([normals, symmetries]), target
 
 

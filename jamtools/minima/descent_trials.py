@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from jamtools.linalg.extreme_eigenvalues import extremes
-from jamtools.minima.cusp_manifold import Surface
-from jamtools.network.passes import backward, forward, gradient, layers_of
+from jamtools.minima.cusp_manifold import CuspManifold
+from jamtools.network.problem import Problem
 from jamtools.random_streams import DESCENT_TRIALS, generator
 
 #: Sizes of the kicks, as parts of ‖W‖: near jamming the curvature changes within √Δ, so that the smallest count as well.
@@ -53,49 +53,34 @@ class Trials:
         return self.change < -self.error
 
 
-def attempt(surface: Surface, x: Tensor, y: Tensor, slack: tuple[float, float], n: int, seed: int) -> Trials:
-    """n attempts from the surface's theta on the loss over x [P, d] and y [P, C].
+def attempt(
+    problem: Problem, manifold: CuspManifold, slack: tuple[float, float], n: int, seed: int
+) -> Trials:
+    """n attempts to lower the loss of a problem, from the theta of the manifold of its cusps.
 
     slack: what round-off and the cusps' distance from zero explain, and ‖g‖.
     """
     if n == 0:
         return Trials(0, 0.0, 0.0)
-    true = _TrueLoss(surface, x, y)
-    here = true.value(surface.theta)
-    soft, stiffest = _soft(surface, seed)
+    here = problem.value(manifold.theta)
+    soft, stiffest = _soft(manifold, seed)
     worst = Trials(n, np.inf, 0.0)
     for i in range(n):
         rng = generator(seed, DESCENT_TRIALS, i)
-        kick = SIZES[i // 2 % len(SIZES)] * surface.size
+        kick = SIZES[i // 2 % len(SIZES)] * manifold.size
         if i % 2:
-            end = _random_trial(true, surface, kick, stiffest, rng)
+            end = _random_trial(problem, manifold, kick, stiffest, rng)
         else:
-            end = _soft_trial(true, surface, kick * soft, stiffest, rng)
-        error = slack[0] + slack[1] * float((end - surface.theta).norm())
-        found = Trials(n, (true.value(end) - here) / here, error / here)
+            end = _soft_trial(problem, manifold, kick * soft, stiffest, rng)
+        error = slack[0] + slack[1] * float((end - manifold.theta).norm())
+        found = Trials(n, (problem.value(end) - here) / here, error / here)
         worst = min(worst, found, key=lambda trial: (trial.change + trial.error, trial.change))
     return worst
 
 
-class _TrueLoss:
-    def __init__(self, surface: Surface, x: Tensor, y: Tensor) -> None:
-        self.arch, self.loss, self.x, self.y = surface.arch, surface.loss, x, y
-
-    def value(self, theta: Tensor) -> float:
-        return float(self.loss.value(forward(layers_of(theta, self.arch), self.x, self.arch).f, self.y))
-
-    def gradient(self, theta: Tensor) -> Tensor:
-        layers = layers_of(theta, self.arch)
-        state = forward(layers, self.x, self.arch)
-        signal = self.loss.slope(state.f, self.y)
-        active = signal.ne(0).any(1)
-        state = state.take(active)
-        return gradient(backward(layers, state, signal[active], self.arch), state)
-
-
-def _soft(surface: Surface, seed: int) -> tuple[Tensor, float]:
+def _soft(manifold: CuspManifold, seed: int) -> tuple[Tensor, float]:
     """Unit vectors [Ñ, k] of about the least curvature on M, and the largest curvature."""
-    operator = surface.curvature()
+    operator = manifold.curvature()
     k = min(SOFT, operator.dimension)
     ends = extremes(operator, k, 0, tolerance=SOFTNESS, budget=PRODUCTS, seed=seed)
     return ends.lowest.vectors, ends.norm or 1.0
@@ -108,35 +93,37 @@ def _random(rng: np.random.Generator, like: Tensor, n: int) -> Tensor:
 
 
 def _random_trial(
-    true: _TrueLoss, surface: Surface, kick: float, stiffest: float, rng: np.random.Generator
+    problem: Problem, manifold: CuspManifold, kick: float, stiffest: float, rng: np.random.Generator
 ) -> Tensor:
     """From a kick in any direction, down the gradient."""
-    start = surface.theta + kick * _random(rng, surface.theta, len(surface.theta))
-    return _descended(true, start, 1 / stiffest, lambda g: g, lambda theta: theta)
+    start = manifold.theta + kick * _random(rng, manifold.theta, len(manifold.theta))
+    return _descended(problem, start, 1 / stiffest, lambda g: g, lambda theta: theta)
 
 
 def _soft_trial(
-    true: _TrueLoss, surface: Surface, kicks: Tensor, stiffest: float, rng: np.random.Generator
+    problem: Problem, manifold: CuspManifold, kicks: Tensor, stiffest: float, rng: np.random.Generator
 ) -> Tensor:
     """From a kick among the kicks [Ñ, k], down on M."""
-    start = surface.onto(surface.theta + kicks @ _random(rng, kicks, kicks.shape[1]))
-    return _descended(true, start, 1 / stiffest, lambda g: surface.project(g[:, None])[:, 0], surface.onto)
+    start = manifold.onto(manifold.theta + kicks @ _random(rng, kicks, kicks.shape[1]))
+    return _descended(
+        problem, start, 1 / stiffest, lambda g: manifold.project(g[:, None])[:, 0], manifold.onto
+    )
 
 
 def _descended(
-    true: _TrueLoss,
+    problem: Problem,
     theta: Tensor,
     step: float,
     project: Callable[[Tensor], Tensor],
     onto: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """Steepest descent with backtracking: a step that lowers L is twice as long the next time."""
-    value = true.value(theta)
+    value = problem.value(theta)
     for _ in range(STEPS):
-        g = project(true.gradient(theta))
+        g = project(problem.value_and_gradient(theta)[1])
         for _ in range(HALVINGS):
             trial = onto(theta - step * g)
-            lower = true.value(trial)
+            lower = problem.value(trial)
             if lower < value:
                 break
             step /= 2

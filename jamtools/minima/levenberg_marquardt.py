@@ -25,9 +25,8 @@ from torch import Tensor
 
 from jamtools.hessian.assembly import Passes, convex_part, h0
 from jamtools.network.activations import Activation
-from jamtools.network.architecture import Architecture
-from jamtools.network.loss import Loss
 from jamtools.network.passes import State, backward, forward, gradient, gradient_rows, layers_of
+from jamtools.network.problem import Problem
 
 #: µ to begin with, its least (the round-off of a factorisation), and where no step is left to try.
 FIRST, LEAST, MOST = 1e-2, 1e-15, 1e12
@@ -104,13 +103,13 @@ def _solved(matrix: Tensor, b: Tensor) -> Tensor | None:
 
 
 class Levenberg:
-    """Damped steps over x [P, d], y [P, C], with a ρ that may be changed between them.
+    """Damped steps of a problem, with a ρ that may be changed between them.
 
     rho: the smoothed activation of each hidden layer, None for the architecture's own; mu, nu: the damping.
     """
 
-    def __init__(self, x: Tensor, y: Tensor, arch: Architecture, loss: Loss) -> None:
-        self.x, self.y, self.arch, self.loss = x, y, arch, loss
+    def __init__(self, problem: Problem) -> None:
+        self.problem, self.arch, self.loss, self.y = problem, problem.arch, problem.loss, problem.y
         self.rho: Sequence[Activation] | None = None
         self.mu, self.nu = FIRST, 2.0
 
@@ -119,7 +118,7 @@ class Levenberg:
         return self.loss.value(self._forward(theta).f, self.y).item()
 
     def _forward(self, theta: Tensor) -> State:
-        return forward(layers_of(theta, self.arch), self.x, self.arch, self.rho)
+        return forward(layers_of(theta, self.arch), self.problem.x, self.arch, self.rho)
 
     def iterate(self, theta: Tensor) -> float | None:
         """One step, taken in place: the new L; None when no damping gives a step that lowers it."""
@@ -152,7 +151,7 @@ class Levenberg:
         slope = gradient(backward(layers, few, signal, self.arch), few)
         if self.rho is None and int(unsatisfied.sum()) < self.arch.n_parameters:
             return self._dual(theta, state, unsatisfied, slope)
-        passes = Passes(layers, self.x, self.y, self.arch, self.loss, rho=self.rho)
+        passes = Passes(theta, self.problem, rho=self.rho)
         B = h0(passes, unsatisfied)
         return Primal(slope, B if self.rho is None else B.add_(convex_part(passes, unsatisfied)))
 

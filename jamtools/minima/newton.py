@@ -30,7 +30,7 @@ from jamtools.minima.softplus_path import Path
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import layers_of
-from jamtools.network.problem import Objective
+from jamtools.network.problem import Problem
 
 #: Levenberg–Marquardt on the exact loss ends once so many steps lowered it by less than this part.
 STALL, LITTLE = 5, 1e-2
@@ -73,8 +73,8 @@ class Stage(Protocol):
 class Damped:
     """Levenberg–Marquardt on the exact loss of a smooth ρ."""
 
-    def __init__(self, x: Tensor, y: Tensor, arch: Architecture, loss: Loss) -> None:
-        self.levenberg = Levenberg(x, y, arch, loss)
+    def __init__(self, problem: Problem) -> None:
+        self.levenberg = Levenberg(problem)
         self.values: list[float] = []
 
     def iterate(self, theta: Tensor) -> bool:
@@ -100,15 +100,15 @@ class Damped:
 class Exact:
     """L and ∇L by the compiled kernel where it can, on the CPU with one output, else by torch."""
 
-    def __init__(self, objective: Objective, theta: Tensor) -> None:
-        self.objective, self.call = objective, None
-        if theta.device.type == "cpu" and objective.arch.outputs == 1:
-            arrays = objective.x.numpy(), objective.y.numpy()
-            self.call = KernelProblem(*arrays, objective.arch, objective.loss, theta.numpy())
+    def __init__(self, problem: Problem, theta: Tensor) -> None:
+        self.problem, self.call = problem, None
+        if theta.device.type == "cpu" and problem.arch.outputs == 1:
+            arrays = problem.x.numpy(), problem.y.numpy()
+            self.call = KernelProblem(*arrays, problem.arch, problem.loss, theta.numpy())
 
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
         if self.call is None:
-            return self.objective.value_and_gradient(theta)
+            return self.problem.value_and_gradient(theta)
         value, gradient = self.call.value_and_gradient(theta.numpy())
         return value, torch.from_numpy(gradient)
 
@@ -129,8 +129,8 @@ class Exact:
 class Descent:
     """BFGS on the exact loss, and Newton's method from time to time; `outcome` says how it ended."""
 
-    def __init__(self, theta: Tensor, objective: Objective) -> None:
-        self.objective, self.exact = objective, Exact(objective, theta)
+    def __init__(self, theta: Tensor, problem: Problem) -> None:
+        self.problem, self.exact = problem, Exact(problem, theta)
         self.bfgs = Bfgs(theta, self.exact)
         self.every = max(LOOK, len(theta))
         self.outcome = ""
@@ -151,8 +151,7 @@ class Descent:
 
     def _arrive(self, theta: Tensor, moved: bool) -> bool:
         """Newton's method; False where it arrived at a minimum, or nothing is left to try."""
-        problem = self.objective
-        found = polish(theta, problem.x, problem.y, problem.arch, problem.loss)
+        found = polish(theta, self.problem)
         if found is not None and found.downward is None:
             theta.copy_(found.theta)
             self.outcome = "stationary"
@@ -206,18 +205,17 @@ class NewtonEngine:
 
     n_missed: int | None = None
 
-    def __init__(self, objective: Objective, theta: Tensor, finish: bool) -> None:
-        require(objective.arch, objective.loss, theta.dtype)
-        self.objective, self.theta = objective, theta
+    def __init__(self, problem: Problem, theta: Tensor, finish: bool) -> None:
+        require(problem.arch, problem.loss, theta.dtype)
+        self.problem, self.theta = problem, theta
         self.stage: Stage = self._first(finish)
 
     def _first(self, finish: bool) -> Stage:
-        o = self.objective
         if finish:
-            return Descent(self.theta, o)
-        if o.arch.activation == "relu":
-            return Path(self.theta, o.x, o.y, o.arch, o.loss)
-        return Damped(o.x, o.y, o.arch, o.loss)
+            return Descent(self.theta, self.problem)
+        return (
+            Path(self.theta, self.problem) if self.problem.arch.activation == "relu" else Damped(self.problem)
+        )
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
         """See Engine."""
@@ -230,7 +228,7 @@ class NewtonEngine:
             going = self.stage.iterate(self.theta)
             outcome = self._outcome(going)
             if not going and not outcome:
-                self.stage = Descent(self.theta, self.objective)
+                self.stage = Descent(self.theta, self.problem)
         return step, outcome
 
     def _outcome(self, going: bool) -> str:
@@ -238,9 +236,9 @@ class NewtonEngine:
         descent = self.stage if isinstance(self.stage, Descent) else None
         if descent and not math.isfinite(descent.bfgs.value):
             return "diverged"
-        epsilon = self.objective.loss.epsilon
+        epsilon = self.problem.loss.epsilon
         if not going or (descent and descent.bfgs.value <= TINY * epsilon**2):
-            top = self.objective.largest_gap(self.theta)
+            top = self.problem.largest_gap(self.theta)
             if not math.isfinite(top):
                 return "diverged"
             if top <= SMALL * epsilon:
@@ -250,12 +248,12 @@ class NewtonEngine:
 
     def _satisfy(self, top: float) -> None:
         """What is left of Δ goes: the output layer times a little more than one, and y f with it."""
-        output = layers_of(self.theta, self.objective.arch)[-1]
-        excess = 2 * max(top, 0.0) / self.objective.loss.epsilon
+        output = layers_of(self.theta, self.problem.arch)[-1]
+        excess = 2 * max(top, 0.0) / self.problem.loss.epsilon
         while top > 0:
             for part in output:
                 part.mul_(1 + excess)
-            top, excess = self.objective.largest_gap(self.theta), 2 * excess
+            top, excess = self.problem.largest_gap(self.theta), 2 * excess
 
     def state(self) -> dict[str, np.ndarray]:
         """See Engine."""
@@ -265,7 +263,7 @@ class NewtonEngine:
         """See Engine; theta is where it stood already."""
         kind = _KINDS[int(state["kind"][0])]
         if kind is Descent and not isinstance(self.stage, Descent):
-            self.stage = Descent(self.theta, self.objective)
+            self.stage = Descent(self.theta, self.problem)
         self.stage.restore(state)
 
 

@@ -27,15 +27,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jamtools.cusps.counting import CuspCount
-from jamtools.cusps.subgradient import Clarke, Kinks
+from jamtools.cusps.subgradient import CuspGradient, SmallestSubgradient
 from jamtools.errors import InputError
 from jamtools.hessian.assembly import hessian
 from jamtools.linalg.eigenvalues import eigenvalues
 from jamtools.linalg.subspace import project_out
 from jamtools.network.architecture import Architecture
-from jamtools.network.loss import Loss, column
-from jamtools.network.passes import layers_of
 from jamtools.network.symmetry import scale_generators
 
 #: Up to this many parameters the command looks at the curvature unasked: 7 s on one core.
@@ -95,29 +92,25 @@ class Lagrangian:
         return None if self.free.n_negative else True
 
 
-def lagrangian(
-    theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss, cusps: CuspCount, end: Clarke
-) -> Lagrangian:
-    """The curvature at theta [Ñ] over x [P, d], y [P] or [P, C], on the cusps counted, with their multipliers.
+def lagrangian(cusps: CuspGradient, smallest: SmallestSubgradient) -> Lagrangian:
+    """The curvature on the tangent space of cusps, with the multipliers of their smallest subgradient.
 
-    `end` is what clarke() found for these cusps. O(Ñ²) memory, O(Ñ³) time. Raises InputError above LARGEST
-    parameters and for another loss than the hinge.
+    O(Ñ²) memory, O(Ñ³) time. Raises InputError above LARGEST parameters and for another loss than the hinge.
     """
-    require_room(arch)
-    kinks = Kinks(layers_of(theta, arch), x, column(y), arch, loss, cusps)
-    inside = torch.from_numpy(end.inside).to(theta.device)
-    multipliers = torch.from_numpy(end.multipliers).to(theta)
+    require_room(cusps.arch)
+    inside = torch.from_numpy(smallest.inside).to(cusps.theta.device)
+    multipliers = torch.from_numpy(smallest.multipliers).to(cusps.theta)
     multipliers = torch.where(inside, multipliers, multipliers.round())
-    force = torch.cat(kinks.forces(multipliers))
-    normals = kinks.jacobian(multipliers).T
-    matrix, units = in_units(theta, kinks, multipliers, loss)
-    symmetries = scale_generators(theta, arch) / units[:, None]
+    force = cusps.forces(multipliers)
+    normals = cusps.jacobian(multipliers).T
+    matrix, units = in_units(cusps, multipliers)
+    symmetries = scale_generators(cusps.theta, cusps.arch) / units[:, None]
     normals *= units[:, None]
     kink = force != 0
     held = _curvature(matrix, [normals[:, kink], symmetries])
     n_at_bound = int((kink & ~inside).sum())
     free = _curvature(matrix, [normals[:, kink & inside], symmetries]) if n_at_bound else held
-    concave = (force < 0) & ~_beside(kinks, multipliers, cusps)
+    concave = (force < 0) & ~_beside(cusps, multipliers)
     return Lagrangian(held, free, n_at_bound, int((~kink).sum()), int(concave.sum()))
 
 
@@ -131,25 +124,24 @@ def require_room(arch: Architecture) -> None:
         )
 
 
-def _beside(kinks: Kinks, multipliers: Tensor, cusps: CuspCount) -> Tensor:
+def _beside(cusps: CuspGradient, multipliers: Tensor) -> Tensor:
     """Which cusps [n] are off zero by more than round-off, with the slope of that side for a multiplier.
 
     The tolerance takes in some smooth pre-activations by chance. One that u pulls away from zero is no saddle: L is
     smooth there, and a minimum a minimum, if a narrow one.
     """
-    eps, state = torch.finfo(multipliers.dtype).eps, kinks.state
+    eps, state = torch.finfo(multipliers.dtype).eps, cusps.state
     off = [
-        z[at].abs() > (a.shape[1] + 1) * eps * layer.scale
-        for z, at, a, layer in zip(state.z, kinks.at, state.inputs, cusps.per_layer)
+        z[at].abs() > (a.shape[1] + 1) * eps * scale
+        for z, at, a, scale in zip(state.z, cusps.at, state.inputs, cusps.scales)
     ]
-    return torch.cat(off) & (multipliers == kinks.signs)
+    return torch.cat(off) & (multipliers == cusps.signs)
 
 
-def in_units(theta: Tensor, kinks: Kinks, multipliers: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+def in_units(cusps: CuspGradient, multipliers: Tensor) -> tuple[Tensor, Tensor]:
     """D ∇²𝓛 D [Ñ, Ñ], and the units D [Ñ] of the parameters: its signs are those of ∇²𝓛."""
-    state = kinks.moved(multipliers)
-    parts = hessian(theta, state.inputs[0], kinks.y, kinks.arch, loss, state.slopes)
-    groups = [size for out, fan_in in kinks.arch.shapes for size in (out * fan_in, out)]
+    parts = hessian(cusps.theta, cusps.active, cusps.with_multipliers(multipliers).slopes)
+    groups = [size for out, fan_in in cusps.arch.shapes for size in (out * fan_in, out)]
     mean = torch.cat([part.mean().expand(len(part)) for part in parts.H0.diagonal().split(groups)])
     units = torch.where(mean > 0, mean, 1.0).rsqrt()
     return parts.H.mul_(units[:, None]).mul_(units), units

@@ -18,9 +18,7 @@ from torch.nn.functional import softplus
 
 from jamtools.minima.levenberg_marquardt import Levenberg
 from jamtools.network.activations import Activation
-from jamtools.network.architecture import Architecture
-from jamtools.network.loss import Loss
-from jamtools.network.passes import forward, layers_of
+from jamtools.network.problem import Problem
 
 #: β where the path begins and where it ends: BFGS then goes on faster, from a loss that is the exact one to some per cent.
 FIRST, LAST = 2.5, 100.0
@@ -51,19 +49,19 @@ def softened(beta: float) -> Activation:
     return Activation(lambda z: softplus(z, beta, LINEAR), lambda z: torch.sigmoid(beta * z), curvature)
 
 
-def scales(theta: Tensor, x: Tensor, arch: Architecture) -> list[float]:
-    """s_j, the rms of the pre-activations of each hidden layer; 1 where all are zero."""
-    z = forward(layers_of(theta, arch), x, arch).z[:-1]
+def scales(theta: Tensor, problem: Problem) -> list[float]:
+    """s_j, the rms of the pre-activations of each hidden layer at theta [Ñ]; 1 where all are zero."""
+    z = problem.forward(theta).z[:-1]
     return [v.square().mean().sqrt().item() or 1.0 for v in z]
 
 
 class Path:
     """The path from FIRST to LAST, step by step."""
 
-    def __init__(self, theta: Tensor, x: Tensor, y: Tensor, arch: Architecture, loss: Loss) -> None:
-        self.levenberg = Levenberg(x, y, arch, loss)
-        self.scales = scales(theta, x, arch)
-        self.floor = FLOOR * loss.epsilon**2
+    def __init__(self, theta: Tensor, problem: Problem) -> None:
+        self.levenberg = Levenberg(problem)
+        self.scales = scales(theta, problem)
+        self.floor = FLOOR * problem.loss.epsilon**2
         self.values: list[float] = []  # L after each step at this β
         self._sharpen(FIRST)
 

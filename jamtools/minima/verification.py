@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from jamtools.cusps.counting import count
 from jamtools.errors import InputError
 from jamtools.minima.certificate import TOLERANCE, TRIALS, Certificate, certify
-from jamtools.minima.first_order import STATIONARY, Point, active_cusps, gradient_scale
+from jamtools.minima.first_order import STATIONARY, BalancedPoint, cusp_places, gradient_scale
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
+from jamtools.network.problem import Problem
 from jamtools.network.roundoff import gap_errors, loss_error
 from jamtools.records import CERTIFICATE_ARRAYS, CONTACT_TOLERANCE, Array, Dataset, Run
 
@@ -60,11 +60,12 @@ def verify(run: Run, data: Dataset, seed: int = 0, trials: int = TRIALS) -> Veri
             f"got {data.P} patterns in {data.d} dimensions with {data.outputs} outputs, the run has {loss.P}, {arch.d} and "
             f"{arch.outputs}; give the data it was trained on"
         )
-    theta, x, y = (torch.from_numpy(np.asarray(array)) for array in (run.theta, data.x, data.y))
-    fresh = certify(theta, x, y, arch, loss, seed, trials)
+    problem = Problem.of(run, data)
+    theta = problem.tensor(run.theta)
+    fresh = certify(theta, problem, seed, trials)
     findings = _claim(run, fresh)
     if fresh.kind != "diverged":
-        point = Point.at(theta, x, y, arch, loss)
+        point = BalancedPoint.of(theta, problem)
         findings += _gaps(run, point) + _arrays(run, point, fresh)
     return Verification(not findings, tuple(findings), fresh)
 
@@ -85,10 +86,10 @@ def _kind(run: Run) -> str | None:
     return stored.get("kind") if isinstance(stored, dict) else None
 
 
-def _gaps(run: Run, point: Point) -> list[str]:
+def _gaps(run: Run, point: BalancedPoint) -> list[str]:
     """Δ, N_Δ, contacts and L against those of now."""
     stored = torch.from_numpy(run.gaps).reshape(point.gaps.shape) / point.unit
-    errors = gap_errors(point.theta, point.x, point.arch, point.loss, _eps(run.gaps))
+    errors = gap_errors(point.theta, point.problem, _eps(run.gaps))
     off = ((stored - point.gaps).abs() > 2 * errors) | stored.isnan()
     found = []
     if bool(off.any()):
@@ -99,14 +100,17 @@ def _gaps(run: Run, point: Point) -> list[str]:
             f"{worst // point.gaps.shape[1]}: {point.unit * float(stored.flatten()[worst]):.6g}, "
             f"expected {point.unit * float(point.gaps.flatten()[worst]):.6g}"
         )
-    contact = CONTACT_TOLERANCE * point.loss.epsilon
+    contact = CONTACT_TOLERANCE * point.problem.loss.epsilon
     low, high = int((point.gaps > errors).sum()), int((point.gaps > -errors).sum())
     found += _outside(run, "n_unsatisfied", low, high)
     size = point.gaps.abs()
     found += _outside(
         run, "n_contacts", int((size + errors <= contact).sum()), int((size - errors <= contact).sum())
     )
-    slack, value = 2 * point.unit**2 * loss_error(point.gaps, errors, point.loss), run.info["final_loss"]
+    slack, value = (
+        2 * point.unit**2 * loss_error(point.gaps, errors, point.problem.loss),
+        run.info["final_loss"],
+    )
     if value is None or not abs(value - point.value) <= slack:
         found.append(f"final_loss {value}, expected {point.value!r} to within {slack:.1e}")
     return found
@@ -125,7 +129,7 @@ def _outside(run: Run, name: str, low: int, high: int) -> list[str]:
     return [] if isinstance(value, int) and low <= value <= high else [f"{name} {value}, expected {expected}"]
 
 
-def _arrays(run: Run, point: Point, fresh: Certificate) -> list[str]:
+def _arrays(run: Run, point: BalancedPoint, fresh: Certificate) -> list[str]:
     """The stored cusps, multipliers and forces."""
     if not run.certificate:
         asked = run.info["certified"] and fresh.kind == "jammed"
@@ -159,22 +163,22 @@ def _multipliers(multipliers: Array) -> list[str]:
     return [f"{int(outside.sum())} multipliers outside [0, 1], the first {multipliers[outside][0]:.6g}"]
 
 
-def _subgradient(point: Point, at: np.ndarray, multipliers: Array, forces: Array) -> list[str]:
+def _subgradient(point: BalancedPoint, at: np.ndarray, multipliers: Array, forces: Array) -> list[str]:
     """‖g(λ)‖ and u with the stored λ."""
-    kinks = point.kinks(count(point.theta, point.x, point.y, point.arch, point.loss, TOLERANCE))
-    place = {row: i for i, row in enumerate(map(tuple, active_cusps(kinks, point.with_gradient).tolist()))}
+    cusps = point.cusps(TOLERANCE)
+    place = {row: i for i, row in enumerate(map(tuple, cusp_places(cusps).tolist()))}
     index = [place[row] for row in map(tuple, at.tolist())]
     all_of_them = torch.full_like(
-        kinks.signs, 0.5
+        cusps.signs, 0.5
     )  # those beyond the stored ones are idle: any slope will do
     all_of_them[index] = torch.from_numpy(multipliers).to(all_of_them)
-    ratio = float(kinks.gradient(all_of_them).norm()) / gradient_scale(kinks, all_of_them)
+    ratio = float(cusps.gradient(all_of_them).norm()) / gradient_scale(cusps, all_of_them)
     found = []
     if not ratio <= STATIONARY:
         found.append(
             f"with the stored multipliers the subgradient is {ratio:.1e} of its terms, expected at most {STATIONARY:.0e}"
         )
-    u = torch.cat(kinks.forces(all_of_them)).cpu().numpy()[index] * point.force_units(at)
+    u = cusps.forces(all_of_them).cpu().numpy()[index] * point.force_units(at)
     wrong = ~((forces > 0) & (np.abs(forces - u) <= FORCES * np.abs(u).max(initial=0.0)))
     if wrong.any():
         i = int(np.argmax(wrong))

@@ -8,6 +8,7 @@ from torch import Tensor
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import Layers, layers_of
+from jamtools.network.problem import Problem
 
 
 def operations(arch: Architecture) -> int:
@@ -15,12 +16,13 @@ def operations(arch: Architecture) -> int:
     return sum(fan_in + 2 for _, fan_in in arch.shapes)
 
 
-def gap_errors(theta: Tensor, x: Tensor, arch: Architecture, loss: Loss, eps: float | None = None) -> Tensor:
-    """Bounds of the round-off in Δ [P, C], at theta [Ñ] and x [P, d]; eps: by default that of theta's own type."""
-    size = x.abs()
-    for weight, bias in _sizes(layers_of(theta, arch)):
+def gap_errors(theta: Tensor, problem: Problem, eps: float | None = None) -> Tensor:
+    """Bounds of the round-off in Δ [P, C] at theta [Ñ]; eps: of the arithmetic, by default of theta's own dtype."""
+    size = problem.x.abs()
+    for weight, bias in absolute(layers_of(theta, problem.arch)):
         size = torch.addmm(bias, size, weight.T)
-    return operations(arch) * (eps or torch.finfo(theta.dtype).eps) * (loss.epsilon + size)
+    eps = eps or torch.finfo(theta.dtype).eps
+    return operations(problem.arch) * eps * (problem.loss.epsilon + size)
 
 
 def loss_error(gaps: Tensor, errors: Tensor, loss: Loss) -> float:
@@ -32,5 +34,6 @@ def loss_error(gaps: Tensor, errors: Tensor, loss: Loss) -> float:
     )
 
 
-def _sizes(layers: Layers) -> Layers:
+def absolute(layers: Layers) -> Layers:
+    """|W| and |b| of each layer."""
     return [(weight.abs(), bias.abs()) for weight, bias in layers]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from jamtools.network.problem import Evaluation, Objective
+from jamtools.network.problem import Evaluation, Problem
 
 #: Columns of int64; the others are float64.
 COUNTS = ("step", "n_unsatisfied", "n_misclassified")
@@ -21,14 +21,14 @@ class History:
     """Columns over the measured steps."""
 
     def __init__(
-        self, objective: Objective, test: Objective | None, theta0: Tensor, snapshots: bool = False
+        self, problem: Problem, test: Problem | None, theta0: Tensor, snapshots: bool = False
     ) -> None:
-        self.objective, self.test, self.theta0, self.snapshots = objective, test, theta0, snapshots
+        self.problem, self.test, self.theta0, self.snapshots = problem, test, theta0, snapshots
         self.rows: list[dict[str, Any]] = []
 
     def measure(self, step: int, theta: Tensor) -> Evaluation:
         """Adds a row; gives the evaluation it was read from."""
-        here = self.objective.evaluate(theta)
+        here = self.problem.evaluate(theta)
         row: dict[str, Any] = {
             "step": step,
             "loss": here.value,
@@ -38,7 +38,7 @@ class History:
             "distance": (theta - self.theta0).norm().item(),
         }
         if self.test is not None:
-            value, _, wrong = self.test.look(theta)
+            value, _, wrong = self.test.loss_gaps_and_errors(theta)
             row["test_error"], row["test_loss"] = wrong.double().mean().item(), value
         if self.snapshots:
             row["theta"] = theta.double().cpu().numpy().copy()

@@ -27,8 +27,7 @@ from jamtools.minima.certificate import certify
 from jamtools.minima.newton import NewtonEngine
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
-from jamtools.network.loss import column
-from jamtools.network.problem import Objective
+from jamtools.network.problem import Problem
 from jamtools.network.symmetry import balanced
 from jamtools.protocols import Settings, measured_steps
 from jamtools.random_streams import MINI_BATCHES, run_generator
@@ -63,14 +62,16 @@ class Training:
         self.optimizer = make_optimizer(settings.optimizer, self.theta, settings.momentum)
         self.rng = run_generator(job.seed, MINI_BATCHES)
         self.slot: Slot | None = None
-        objective = self._objective(data.x, data.y, place, {})
+        problem = self._problem(data.x, data.y, place, {})
         self.engine_name = engine_name(job, settings, place)
-        self._engine = self._start(objective, place, threads, batch)
+        self._engine = self._start(problem, place, threads, batch)
+        if isinstance(self._engine, Slot):
+            self.theta, problem = self._engine.theta, replace(problem, x=self._engine.x, y=self._engine.y)
         test = None
         if data.x_test is not None and data.y_test is not None:
-            test = self._objective(data.x_test, data.y_test, place, batch.test_sets if batch else {})
-            test.training = objective.x
-        self.history = History(objective, test, start, settings.snapshots)
+            test = self._problem(data.x_test, data.y_test, place, batch.test_sets if batch else {})
+            test = replace(test, statistics_of=problem.x)
+        self.history = History(problem, test, start, settings.snapshots)
         self.status = ""
         self.step = self.first = job.start.info["steps"] if job.start else 0
         if job.start:
@@ -79,9 +80,9 @@ class Training:
         self._events = [self.first + event for event in events]
         self._burst = 1
 
-    def _objective(
+    def _problem(
         self, x: np.ndarray, y: np.ndarray, place: Place, shared: dict[tuple[int, ...], Tensor]
-    ) -> Objective:
+    ) -> Problem:
         """Of some patterns; what is `shared` is on the device once."""
         tensors = []
         for array in (x, y):
@@ -90,22 +91,21 @@ class Training:
                 shared[key] = torch.as_tensor(array, dtype=place.dtype, device=place.device)
             tensors.append(shared[key])
         loss = replace(self.loss, P=len(x))  # the mean is over this set's own patterns
-        return Objective(tensors[0], column(tensors[1]), self.job.arch, loss)
+        return Problem(tensors[0], tensors[1], self.job.arch, loss)
 
-    def _start(self, objective: Objective, place: Place, threads: int, batch: BatchEngine | None) -> Engine:
+    def _start(self, problem: Problem, place: Place, threads: int, batch: BatchEngine | None) -> Engine:
         if self.engine_name == "newton":
-            return NewtonEngine(objective, self.theta, self.job.start is not None)
+            return NewtonEngine(problem, self.theta, self.job.start is not None)
         if self.engine_name == "batch":
             engine = batch or batch_engine(self.job, self.settings, place)
-            self.slot = engine.take_slot(objective.x, objective.y, self.theta, self.optimizer)
-            self.theta, objective.x, objective.y = self.slot.theta, self.slot.x, self.slot.y
+            self.slot = engine.take_slot(problem.x, problem.y, self.theta, self.optimizer)
             return self.slot
         if self.engine_name == "compiled":
             return CompiledEngine(
-                objective.x.numpy(), objective.y.numpy(), self.theta, self.optimizer, self.settings,
+                problem.x.numpy(), problem.y.numpy(), self.theta, self.optimizer, self.settings,
                 self.job.arch, self.loss, threads,
             )  # fmt: skip
-        return TorchEngine(objective, self.theta, self.optimizer, self.settings, self.rng)
+        return TorchEngine(problem, self.theta, self.optimizer, self.settings, self.rng)
 
     @property
     def seen(self) -> tuple[int, float, int]:
@@ -183,7 +183,7 @@ class Training:
 
     def record(self) -> Run:
         """The run as it stands."""
-        here = self.history.objective.evaluate(self.theta)
+        here = self.history.problem.evaluate(self.theta)
         arch, loss = self.job.arch, self.loss
         gaps = here.gaps[:, 0] if arch.outputs == 1 else here.gaps
         info: dict[str, Any] = {
@@ -212,8 +212,8 @@ class Training:
 
     def _certified(self, run: Run) -> Run:
         """With its certificate; a finished run remains one of the dynamics that it began with."""
-        problem, start = self.history.objective, self.job.start
-        found = certify(self.theta, problem.x, problem.y, problem.arch, problem.loss)
+        problem, start = self.history.problem, self.job.start
+        found = certify(self.theta, problem)
         if self.status == "budget" and not found.certified:
             begun = torch.from_numpy(start.theta if start else self.theta0)
             sizes = [balanced_norm(theta, problem.arch) for theta in (begun, self.theta)]

@@ -17,14 +17,15 @@ import jamtools.cusps.counting
 import jamtools.cusps.preactivations
 import jamtools.cusps.subgradient
 import jamtools.linalg.bounded_least_squares
-from jamtools.cusps.counting import OUTSIDE, count
+from jamtools.cusps.counting import OUTSIDE, CuspCount, count
 from jamtools.cusps.preactivations import EDGES, fresh_patterns, profile
-from jamtools.cusps.subgradient import clarke
+from jamtools.cusps.subgradient import CuspGradient, SmallestSubgradient, smallest_subgradient
 from jamtools.errors import InputError
 from jamtools.io.write import dataset_bytes, runs_bytes
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
+from jamtools.network.problem import Problem
 from jamtools.records import Runs
 from tests.support import artefacts, oracle
 from tests.support.commands import jam, refusal
@@ -75,7 +76,7 @@ def counts_by_loop(arch, theta, x, y, loss, tolerance) -> list[tuple[int, int, i
 @pytest.mark.parametrize(("depth", "outputs"), [(1, 1), (2, 1), (4, 1), (2, 3)])
 def test_counts_equal_a_plain_loop_layer_by_layer(depth, outputs, tolerance):
     arch, theta, x, y, loss = network(depth, outputs=outputs)
-    found = count(theta, x, y, arch, loss, tolerance)
+    found = count(theta, Problem(x, y, arch, loss), tolerance)
     layers = [(c.n_cusps, c.n_with_gradient, c.n_convex, c.background) for c in found.per_layer]
     assert np.array(layers) == pytest.approx(np.array(counts_by_loop(arch, theta, x, y, loss, tolerance)))
     assert [c.layer for c in found.per_layer] == list(range(1, depth + 1))
@@ -85,11 +86,11 @@ def test_counts_equal_a_plain_loop_layer_by_layer(depth, outputs, tolerance):
 
 def test_blocks_of_patterns_add_up(monkeypatch):
     arch, theta, x, y, loss = network()
-    whole = count(theta, x, y, arch, loss)
+    whole = count(theta, Problem(x, y, arch, loss))
     both = profile(theta, x, arch, whole)
     monkeypatch.setattr(jamtools.cusps.counting, "PATTERNS", 7)
     monkeypatch.setattr(jamtools.cusps.preactivations, "PATTERNS", 7)
-    parts = count(theta, x, y[:, 0], arch, loss)
+    parts = count(theta, Problem(x, y[:, 0], arch, loss))
     assert parts.per_layer == tuple(
         replace(a, scale=pytest.approx(a.scale), limit=pytest.approx(a.limit)) for a in whole.per_layer
     )
@@ -100,7 +101,7 @@ def test_blocks_of_patterns_add_up(monkeypatch):
 def test_a_planted_zero_is_found_in_its_layer(layer):
     arch, theta, x, y, loss = network(3)
     plant(theta, arch, x, layer, 7, 2)
-    found = count(theta, x, y, arch, loss, 1e-12)
+    found = count(theta, Problem(x, y, arch, loss), 1e-12)
     assert [c.n_cusps for c in found.per_layer] == [int(j == layer) for j in (1, 2, 3)]
     assert profile(theta, x, arch, found).mass.tolist() == [(j == layer) / 300 for j in (1, 2, 3)]
 
@@ -109,12 +110,12 @@ def test_a_planted_zero_is_found_in_its_layer(layer):
 def test_counts_do_not_depend_on_the_scale_of_a_layer(factor):
     arch, theta, x, y, loss = network(2)
     plant(theta, arch, x, 1, 3, 1)
-    before = count(theta, x, y, arch, loss)
+    before = count(theta, Problem(x, y, arch, loss))
     layers = layers_of(theta, arch)
     for tensor in layers[0]:
         tensor *= factor
     layers[1][0].div_(factor)
-    after = count(theta, x, y, arch, loss)
+    after = count(theta, Problem(x, y, arch, loss))
     assert after.tolerance == before.tolerance
     assert after.per_layer[0].limit == pytest.approx(factor * before.per_layer[0].limit, rel=1e-9)
     assert [(c.n_cusps, c.n_convex) for c in after.per_layer] == [
@@ -125,7 +126,7 @@ def test_counts_do_not_depend_on_the_scale_of_a_layer(factor):
 def test_a_smooth_activation_has_no_cusps_but_keeps_its_zeros():
     arch, theta, x, y, loss = network(2, "tanh")
     plant(theta, arch, x, 2, 7, 2)
-    found = count(theta, x, y, arch, loss, 1e-12)
+    found = count(theta, Problem(x, y, arch, loss), 1e-12)
     assert (found.n_cusps, found.n_with_gradient, found.n_convex, found.background) == (0, 0, 0, 0)
     assert [c.n_at_zero for c in found.per_layer] == [0, 1]
 
@@ -138,7 +139,9 @@ def test_the_default_tolerance_tells_planted_cusps_from_the_rest(width):
     planted = rng.random(z.shape) < 0.05
     z[planted] = width * rng.uniform(-1, 1, planted.sum())
     theta = torch.cat([torch.eye(10).flatten(), torch.zeros(10), torch.ones(11)]).double()
-    found = count(theta, torch.from_numpy(z), torch.ones(2000).double(), arch, Loss("hinge", 0.5, 2000))
+    found = count(
+        theta, Problem(torch.from_numpy(z), torch.ones(2000).double(), arch, Loss("hinge", 0.5, 2000))
+    )
     assert width < found.per_layer[0].limit
     smooth = found.per_layer[0].limit * (~planted).sum()
     assert smooth < 0.02 * planted.sum()
@@ -151,7 +154,7 @@ def test_the_default_tolerance_tells_planted_cusps_from_the_rest(width):
 
 def test_the_density_equals_numpys_histogram():
     arch, theta, x, y, loss = network(2, P=400)
-    found = count(theta, x, y, arch, loss, 0.01)
+    found = count(theta, Problem(x, y, arch, loss), 0.01)
     fresh = oracle.sphere(300, 4, 99)[0]
     got = profile(theta, fresh, arch, found)
     for j, z in enumerate(forward(layers_of(theta, arch), fresh, arch).z[:-1]):
@@ -192,6 +195,10 @@ class Given:
         return y
 
 
+def smallest(theta: Tensor, problem: Problem, counted: CuspCount) -> SmallestSubgradient:
+    return smallest_subgradient(CuspGradient(theta, problem, counted))
+
+
 def gradient_by_autograd(arch, theta, x, slopes, kinks, multipliers) -> Tensor:
     """Σ_µ s_µ ∇f(x_µ) with ρ(z) = λ z at the cusps `kinks` [L][P, h], filled layer after layer."""
 
@@ -219,7 +226,9 @@ def test_one_neuron_whose_subdifferential_contains_zero():
     theta = torch.tensor([1.0, 0.0, 1.0, 0.0], dtype=torch.float64)
     x = torch.tensor([[0.0], [1.0], [2.0], [-1.0]], dtype=torch.float64)
     slopes = torch.tensor([[-1.0], [0.5], [-0.25], [0.75]], dtype=torch.float64)
-    end = clarke(theta, x, slopes, arch, Given(), count(theta, x, slopes, arch, Given(), 1e-9))
+    end = smallest(
+        theta, Problem(x, slopes, arch, Given()), count(theta, Problem(x, slopes, arch, Given()), 1e-9)
+    )
     assert end.multipliers == pytest.approx([0.25])
     assert end.norm == pytest.approx(0, abs=1e-15) and end.gradient_norm == pytest.approx(0.25)
     assert end.n_inside == 1 and end.converged
@@ -230,14 +239,14 @@ def test_planted_multipliers_are_recovered():
     arch, theta, x, _, _ = network(2, P=80)
     for layer, pattern, neuron in [(1, 3, 0), (1, 8, 1), (1, 8, 2), (2, 20, 0), (2, 21, 3)]:
         plant(theta, arch, x, layer, pattern, neuron)
-    found = count(theta, x, torch.ones(80, 1).double(), arch, Given(), 1e-9)
+    found = count(theta, Problem(x, torch.ones(80, 1).double(), arch, Given()), 1e-9)
     planted = torch.tensor([0.3, 0.6, 0.0, 0.9, 0.45], dtype=torch.float64)
     kinks = kinks_of(theta, x, arch, found)
     rows = jacrev(lambda s: gradient_by_autograd(arch, theta, x, s, kinks, planted))(x.new_ones(80, 1))[
         ..., 0
     ]
     slopes = torch.linalg.svd(rows).Vh[-1:].T  # [P, 1]
-    end = clarke(theta, x, slopes, arch, Given(), found)
+    end = smallest(theta, Problem(x, slopes, arch, Given()), found)
     assert end.norm < 1e-13 < 1e-4 < end.gradient_norm
     assert end.multipliers == pytest.approx(planted.numpy(), abs=1e-10)
     assert end.n_inside == 4 and end.converged
@@ -251,7 +260,7 @@ def test_smallest_element_with_cusps_in_several_layers_equals_brute_force(seed):
     slopes = torch.from_numpy(np.random.default_rng(seed).standard_normal((6, 1)))
     for layer, pattern in itertools.product((1, 2), range(3)):
         plant(theta, arch, x, layer, pattern, pattern)
-    found = count(theta, x, slopes, arch, Given(), 1e-9)
+    found = count(theta, Problem(x, slopes, arch, Given()), 1e-9)
     kinks = kinks_of(theta, x, arch, found)
     n = sum(int(k.sum()) for k in kinks)
     assert all(k.any(1)[:3].all() for k in kinks)
@@ -267,7 +276,7 @@ def test_smallest_element_with_cusps_in_several_layers_equals_brute_force(seed):
         return end.fun**0.5
 
     rng = np.random.default_rng(seed)
-    got = clarke(theta, x, slopes, arch, Given(), found)
+    got = smallest(theta, Problem(x, slopes, arch, Given()), found)
     assert got.norm == pytest.approx(min(descended(rng.random(n)) for _ in range(12)), rel=1e-4)
     assert got.norm == pytest.approx(descended(got.multipliers), rel=1e-5)
     assert square(got.multipliers)[0] ** 0.5 == pytest.approx(got.norm, rel=1e-9)
@@ -277,7 +286,7 @@ def test_smallest_element_with_cusps_in_several_layers_equals_brute_force(seed):
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_without_cusps_it_is_the_gradient(activation):
     arch, theta, x, y, loss = network(2, activation, outputs=3)
-    end = clarke(theta, x, y, arch, loss, count(theta, x, y, arch, loss, 1e-12))
+    end = smallest(theta, Problem(x, y, arch, loss), count(theta, Problem(x, y, arch, loss), 1e-12))
     exact = torch.func.grad(lambda t: oracle.hinge(oracle.f(arch, t, x), y))(theta).norm()
     assert end.norm == end.gradient_norm == pytest.approx(float(exact), rel=1e-12)
 
@@ -285,14 +294,14 @@ def test_without_cusps_it_is_the_gradient(activation):
 def test_many_cusps_at_a_large_scale_or_a_tiny_one(monkeypatch):
     """The other solver, for more multipliers than ACTIVE_SET, and no absolute tolerance in either."""
     arch, theta, x, y, loss = network(1, P=200, width=6)
-    found = count(theta, x, y, arch, loss, 0.1)
-    end = clarke(theta, x, y, arch, loss, found)
+    found = count(theta, Problem(x, y, arch, loss), 0.1)
+    end = smallest(theta, Problem(x, y, arch, loss), found)
     assert len(end.multipliers) == found.n_with_gradient > 10
     slopes = loss.slope(oracle.f(arch, theta, x), y)
     for active_set in (0, 1000):
         monkeypatch.setattr(jamtools.linalg.bounded_least_squares, "ACTIVE_SET", active_set)
         for scale in (1e-20, 1e20):
-            scaled = clarke(theta, x, scale * slopes, arch, Given(), found)
+            scaled = smallest(theta, Problem(x, scale * slopes, arch, Given()), found)
             assert scaled.norm == pytest.approx(scale * end.norm, rel=1e-7)
 
 
@@ -300,7 +309,7 @@ def test_too_many_cusps_are_refused(monkeypatch):
     arch, theta, x, y, loss = network()
     monkeypatch.setattr(jamtools.cusps.subgradient, "LARGEST", 100)
     with pytest.raises(InputError, match=r"cusps times 61 parameters, expected at most"):
-        clarke(theta, x, y, arch, loss, count(theta, x, y, arch, loss, 0.3))
+        smallest(theta, Problem(x, y, arch, loss), count(theta, Problem(x, y, arch, loss), 0.3))
 
 
 # --- the command ----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from jamtools.linalg.eigenvalues import eigenvalues
 from jamtools.linalg.subspace import project_out
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
+from jamtools.network.problem import Problem
 from jamtools.network.symmetry import ScaleGenerators, scale_generators
 from tests.support import oracle
 
@@ -39,7 +41,7 @@ def case(request):
 def make(d, h, L, C=1, activation="relu", P=40):
     arch = Architecture(d, h, L, activation, C)
     x, y = oracle.sphere(P, d, outputs=C)
-    return oracle.random_theta(arch), x, y, arch, Loss("hinge", 0.5, P, C)
+    return oracle.random_theta(arch), Problem(x, y, arch, Loss("hinge", 0.5, P, C))
 
 
 def vectors(n, k):
@@ -47,7 +49,7 @@ def vectors(n, k):
 
 
 def test_products_are_those_of_the_dense_matrices(case):
-    exact, V = hessian(*case), vectors(case[3].n_parameters, 11)  # more than one group of vectors
+    exact, V = hessian(*case), vectors(case[1].arch.n_parameters, 11)  # more than one group of vectors
     for name in NAMES:
         want = getattr(exact, name) @ V
         got = Products(*case).product(name, V)
@@ -55,7 +57,7 @@ def test_products_are_those_of_the_dense_matrices(case):
 
 
 def test_products_with_h_are_the_derivative_of_the_gradient(case):
-    theta, x, y, arch, _ = case
+    theta, (x, y, arch) = case[0], (case[1].x, case[1].y, case[1].arch)
     v = vectors(arch.n_parameters, 1)
     gradient = torch.func.grad(lambda t: oracle.hinge(oracle.f(arch, t, x), y))
     _, want = torch.func.jvp(gradient, (theta,), (v[:, 0],))
@@ -64,51 +66,55 @@ def test_products_with_h_are_the_derivative_of_the_gradient(case):
 
 
 def test_blocks_of_patterns_change_nothing_but_round_off(case, monkeypatch):
-    V = vectors(case[3].n_parameters, 3)
+    V = vectors(case[1].arch.n_parameters, 3)
     whole = {name: Products(*case).product(name, V) for name in NAMES}
     per_pattern = (
-        3 * (jamtools.hessian.products.GROUP + 1) * sum(out + fan_in for out, fan_in in case[3].shapes)
+        3 * (jamtools.hessian.products.GROUP + 1) * sum(out + fan_in for out, fan_in in case[1].arch.shapes)
     )
     monkeypatch.setattr(jamtools.hessian.products, "BLOCK_NUMBERS", 7 * per_pattern)
     parts = Products(*case)
-    assert parts.n_unsatisfied == int((case[4].gaps(oracle.f(case[3], case[0], case[1]), case[2]) > 0).sum())
+    theta, problem = case
+    gaps = problem.loss.gaps(oracle.f(problem.arch, theta, problem.x), problem.y)
+    assert parts.n_unsatisfied == int((gaps > 0).sum())
     for name in NAMES:
         assert (parts.product(name, V) - whole[name]).abs().max() <= 1e-12 * whole["H"].abs().max()
 
 
 def test_the_block_of_a_layer_is_the_diagonal_block_of_the_matrix(case):
     exact, products, start = hessian(*case), Products(*case), 0
-    for layer, (out, fan_in) in enumerate(case[3].shapes):
+    for layer, (out, fan_in) in enumerate(case[1].arch.shapes):
         here = slice(start, start := start + out * (fan_in + 1))
         for name in NAMES:
             operator = products.operator(name, layer)
             got, want = operator(torch.eye(operator.n, dtype=torch.float64)), getattr(exact, name)[here, here]
             assert (got - want).abs().max() <= ROUNDING * exact.H.abs().max()
     with pytest.raises(InputError, match=r"expected 0 to \d"):
-        products.operator("H", len(case[3].shapes))
+        products.operator("H", len(case[1].arch.shapes))
 
 
 def test_the_trace_of_h0_is_exact_layer_by_layer(case):
     diagonal, traces = hessian(*case).H0.diagonal(), Products(*case).traces_h0()
-    sizes = [out * (fan_in + 1) for out, fan_in in case[3].shapes]
+    sizes = [out * (fan_in + 1) for out, fan_in in case[1].arch.shapes]
     for part, trace in zip(diagonal.split(sizes), traces, strict=True):
         assert trace == pytest.approx(part.sum().item(), rel=ROUNDING)
 
 
 def test_float32_products_stay_float32_and_agree():
     case = make(5, 6, 2)
-    theta, x, y = (t.float() for t in case[:3])
-    V = vectors(case[3].n_parameters, 2)
-    got = Products(theta, x, y, *case[3:]).operator("H")(V.float())
+    theta, problem = case
+    single = replace(problem, x=problem.x.float(), y=problem.y.float())
+    V = vectors(case[1].arch.n_parameters, 2)
+    got = Products(theta.float(), single).operator("H")(V.float())
     want = Products(*case).product("H", V)
     assert got.dtype == torch.float32
     assert (got.double() - want).abs().max() < 1e-5 * want.abs().max()
 
 
 def test_a_satisfied_network_has_vanishing_products():
-    theta, x, _, arch, _ = make(3, 4, 2)
+    theta, problem = make(3, 4, 2)
+    x, arch = problem.x, problem.arch
     y = torch.sign(oracle.f(arch, theta, x))
-    products = Products(theta, x, y, arch, Loss("hinge", 1e-9, 40))
+    products = Products(theta, Problem(x, y, arch, Loss("hinge", 1e-9, 40)))
     assert products.n_unsatisfied == 0 and sum(products.traces_h0()) == 0
     assert (products.product("H", vectors(arch.n_parameters, 2)) == 0).all()
 
@@ -116,7 +122,7 @@ def test_a_satisfied_network_has_vanishing_products():
 @pytest.mark.parametrize("L", [1, 3])
 def test_scale_generators_projected_out_leave_the_dense_projection_s_spectrum(L):
     case = make(4, 5, L)
-    theta, arch = case[0], case[3]
+    theta, arch = case[0], case[1].arch
     generators = ScaleGenerators(theta, arch)
     operator = Products(*case).operator("Hp", generators=generators)
     assert operator.dimension == arch.n_parameters - arch.n_hidden
@@ -141,14 +147,14 @@ def test_dead_neurons_have_no_generator_and_smooth_networks_none():
 
 
 def test_what_cannot_be_multiplied_is_refused():
-    theta, x, y, arch, loss = make(3, 4, 1)
+    theta, problem = make(3, 4, 1)
     with pytest.raises(InputError, match="hinge loss"):
-        Products(theta, x, y, arch, Loss("cross-entropy", 0.0, 40))
-    products = Products(theta, x, y, arch, loss)
+        Products(theta, replace(problem, loss=Loss("cross-entropy", 0.0, 40)))
+    products = Products(theta, problem)
     with pytest.raises(InputError, match="matrix 'H1'"):
         products.product("H1", theta[:, None])
     with pytest.raises(InputError, match="one layer"):
-        products.operator("H", 0, ScaleGenerators(theta, arch))
+        products.operator("H", 0, ScaleGenerators(theta, problem.arch))
 
 
 class Hinge(nn.Module):
@@ -166,7 +172,7 @@ def test_curvlinops_agrees_on_h_and_the_gauss_newton_matrix(activation, outputs)
     from curvlinops import GGNLinearOperator, HessianLinearOperator
 
     case = make(5, 6, 3, outputs, activation)
-    theta, x, y, arch, _ = case
+    theta, (x, y, arch) = case[0], (case[1].x, case[1].y, case[1].arch)
     net = oracle.module(arch, theta)
     V = vectors(arch.n_parameters, 4)
     for name, theirs in (("H", HessianLinearOperator), ("H0", GGNLinearOperator)):
@@ -178,16 +184,17 @@ def test_curvlinops_agrees_on_h_and_the_gauss_newton_matrix(activation, outputs)
 #: Resident memory, in bytes, after a quadrature with two probes over few and over many patterns; Ñ = 30 401.
 MEMORY = """
 from pathlib import Path
-from jamtools.linalg.lanczos import probe
-from jamtools.network.loss import Loss
-from jamtools.network.architecture import Architecture
 from jamtools.hessian.products import Products
+from jamtools.linalg.lanczos import probe
+from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
+from jamtools.network.problem import Problem
 from tests.support import oracle
 arch = Architecture(100, 100, 3)
 theta = oracle.random_theta(arch)
 def peak(P, steps):
     x, y = oracle.sphere(P, 100)
-    probe(Products(theta, x, y, arch, Loss("hinge", 0.5, P)).operator("H"), 2, steps)
+    probe(Products(theta, Problem(x, y, arch, Loss("hinge", 0.5, P))).operator("H"), 2, steps)
     lines = Path("/proc/self/status").read_text().splitlines()
     # VmHWM: ru_maxrss begins at the peak of the process that started this one
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

@@ -96,7 +96,7 @@ def test_whole_small_spectra_and_the_zero_matrix():
 
 def test_ends_without_the_scale_generators_stay_in_their_complement():
     case, _ = network("relu")
-    generators = ScaleGenerators(case[0], case[3])
+    generators = ScaleGenerators(case[0], case[1].arch)
     found = extremes(Products(*case).operator("Hp", generators=generators), 2, 2)
     V = found.lowest.vectors
     assert (generators.project(V) - V).abs().max() < 1e-12

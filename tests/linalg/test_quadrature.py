@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,6 @@ from jamtools.linalg.operator import Operator, dense
 from jamtools.linalg.subspace import project_out
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
-from jamtools.network.loss import Loss
 from jamtools.network.symmetry import ScaleGenerators, scale_generators
 from tests.support import oracle
 from tests.support.spectra import network, planted
@@ -104,15 +105,15 @@ def test_a_gap_that_the_steps_do_not_resolve_is_said_to_be_so_and_bounded_from_a
 
 def test_negative_modes_are_counted_without_the_scale_generators():
     case, exact = network("relu")
-    operator = Products(*case).operator("Hp", generators=ScaleGenerators(case[0], case[3]))
+    operator = Products(*case).operator("Hp", generators=ScaleGenerators(case[0], case[1].arch))
     found = probe(operator, 8, 60)
-    assert found.dimension == len(exact["Hp"]) - case[3].n_hidden
+    assert found.dimension == len(exact["Hp"]) - case[1].arch.n_hidden
     assert found.counts(1.0 + 2 * found.norm).value == pytest.approx(found.dimension)
     assert_counts_hold(found, np.linalg.eigvalsh(_projected(case)))
 
 
 def _projected(case):
-    return project_out(hessian(*case).Hp, scale_generators(case[0], case[3])).numpy()
+    return project_out(hessian(*case).Hp, scale_generators(case[0], case[1].arch)).numpy()
 
 
 def test_the_trace_checks_hold_and_a_wrong_trace_is_an_error():
@@ -131,9 +132,10 @@ def test_the_trace_checks_hold_and_a_wrong_trace_is_an_error():
 
 
 def test_a_satisfied_network_has_all_its_mass_at_zero():
-    theta, x, _, arch, _ = network("relu")[0]
-    y = torch.sign(oracle.f(arch, theta, x))
-    found = probe(Products(theta, x, y, arch, Loss("hinge", 1e-9, len(x))).operator("H"), 2, 10)
+    theta, problem = network("relu")[0]
+    y = torch.sign(oracle.f(problem.arch, theta, problem.x))
+    satisfied = replace(problem, y=y, loss=replace(problem.loss, epsilon=1e-9))
+    found = probe(Products(theta, satisfied).operator("H"), 2, 10)
     mass = found.zero(at_least=found.dimension)
     assert (mass.value, mass.low, mass.high, mass.resolved) == (*[found.dimension] * 3, True)
     assert len(found.density().x) == 0
@@ -294,6 +296,7 @@ def test_bad_numbers_and_products_are_refused():
 @pytest.mark.gpu
 def test_the_gpu_gives_the_cpu_s_counts():
     case, exact = network("relu")
-    theta, x, y = (t.cuda() for t in case[:3])
-    found = probe(Products(theta, x, y, *case[3:]).operator("Hp"), 8, 60)
+    theta, problem = case
+    there = replace(problem, x=problem.x.cuda(), y=problem.y.cuda())
+    found = probe(Products(theta.cuda(), there).operator("Hp"), 8, 60)
     assert_counts_hold(found, exact["Hp"])

@@ -12,8 +12,7 @@ from torch import Tensor
 
 import jamtools.minima.certificate
 import jamtools.minima.first_order
-from jamtools.cusps.counting import CuspCount
-from jamtools.cusps.subgradient import Clarke
+from jamtools.cusps.subgradient import CuspGradient, SmallestSubgradient
 from jamtools.errors import InputError
 from jamtools.io.checkpoint import pack, read
 from jamtools.io.read import read_runs
@@ -24,6 +23,7 @@ from jamtools.minima.verification import Verification, verify
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
+from jamtools.network.problem import Problem
 from jamtools.network.roundoff import gap_errors, loss_error
 from jamtools.network.symmetry import balanced
 from jamtools.records import CONTACT_TOLERANCE, Dataset, Run, Runs
@@ -50,8 +50,8 @@ def deep() -> tuple[Point, np.ndarray]:
 
 
 def test_one_neuron_on_a_cusp_is_certified_with_its_multiplier():
-    """λ = ½ and P ∂L/∂f = 4, by hand (test_tangent.minimum)."""
-    found = certify(*reordered(minimum()))
+    """λ = ½ and P ∂L/∂f = 4, by hand (tests/support/one_neuron.py)."""
+    found = certify(*minimum())
     assert found.certified and found.kind == "jammed" and found.obstacle is None
     assert found.cusps.tolist() == [[0, 1, 0]] and found.cusps.dtype == np.int64
     assert found.multipliers == pytest.approx([0.5]) and found.forces == pytest.approx([4 / 7])
@@ -59,20 +59,15 @@ def test_one_neuron_on_a_cusp_is_certified_with_its_multiplier():
     assert found.gradient < 1e-14 and found.loss == pytest.approx(true_loss(minimum()))
 
 
-def reordered(point: Point) -> tuple[Tensor, Tensor, Tensor, Architecture, Loss]:
-    arch, theta, x, y, loss = point
-    return theta, x, y, arch, loss
-
-
 def true_loss(point: Point) -> float:
-    arch, theta, x, y, loss = point
-    return float(oracle.hinge(oracle.f(arch, theta, x), y, loss.epsilon))
+    theta, problem = point
+    return float(oracle.hinge(oracle.f(problem.arch, theta, problem.x), problem.y, problem.loss.epsilon))
 
 
 @pytest.mark.parametrize("seed", [3, 10])
 def test_planted_multipliers_of_one_layer(seed):
     point, planted = stationary(seed, LAYER_1, 1)
-    assert_planted(certify(*reordered(point)), planted)
+    assert_planted(certify(*point), planted)
 
 
 def assert_planted(found: Certificate, planted: np.ndarray) -> None:
@@ -86,7 +81,7 @@ def assert_planted(found: Certificate, planted: np.ndarray) -> None:
 
 def test_planted_multipliers_where_a_pattern_has_cusps_in_both_layers(deep):
     point, planted = deep
-    found = certify(*reordered(point))
+    found = certify(*point)
     assert_planted(found, planted)
     patterns = {layer: set(found.cusps[found.cusps[:, 1] == layer, 0]) for layer in (1, 2)}
     assert len(patterns[1] & patterns[2]) == 6, "the copies of pattern 0"
@@ -98,7 +93,7 @@ def test_an_adam_free_teacher_is_satisfied():
     x, _ = oracle.sphere(50, 4)
     f = oracle.f(arch, theta, x)
     loss = Loss("hinge", 0.9 * float(f.abs().min()), 50)
-    found = certify(theta, x, torch.sign(f), arch, loss)
+    found = certify(theta, Problem(x, torch.sign(f), arch, loss))
     assert (found.kind, found.certified, found.n_unsatisfied, found.loss) == ("satisfied", True, 0, 0.0)
     assert found.n_trials is None and found.cusps.shape == (0, 3)
 
@@ -107,29 +102,29 @@ def test_an_adam_free_teacher_is_satisfied():
 def test_a_contact_is_satisfied_and_a_gap_above_it_is_not(part, kind):
     """f = 0 but for the output's bias c, and Δ = ε - c."""
     arch, loss = Architecture(1, 1, 1), Loss("hinge", 0.5, 1)
-    found = certify(
-        column(0, 0, 0, 0.5 - part * CONTACT_TOLERANCE * 0.5)[:, 0], column(1.0), column(1.0), arch, loss
-    )
+    theta = column(0, 0, 0, 0.5 - part * CONTACT_TOLERANCE * 0.5)[:, 0]
+    found = certify(theta, Problem(column(1.0), column(1.0), arch, loss))
     assert found.kind == kind and found.n_unsatisfied == 1 and found.n_contacts == int(part < 1)
 
 
 def test_a_smooth_minimum_by_hand():
     """tanh, one neuron, f = a tanh(w x + b) + c over x = 0 with both labels: f = 0 is the least L = ε²/2, and flat."""
     arch, loss = Architecture(1, 1, 1, "tanh"), Loss("hinge", 0.5, 2)
-    found = certify(column(0.3, 0.0, 0.7, 0.0)[:, 0], column(0, 0), column(1, -1), arch, loss)
+    problem = Problem(column(0, 0), column(1, -1), arch, loss)
+    found = certify(column(0.3, 0.0, 0.7, 0.0)[:, 0], problem)
     assert found.certified and found.loss == pytest.approx(0.125)
     assert (found.n_cusps, found.n_zero, found.n_flat) == (0, 3, 3)
-    found = certify(column(0.3, 0.0, 0.7, 1e-3)[:, 0], column(0, 0), column(1, -1), arch, loss)
+    found = certify(column(0.3, 0.0, 0.7, 1e-3)[:, 0], problem)
     assert not found.certified and "the smallest subgradient is" in found.obstacle
 
 
 def test_a_gap_that_round_off_cannot_tell_from_zero_gives_no_curvature():
     """One more pattern, at x = 2 where f = 1 + ρ(x) = ε, moved by the last digit."""
-    theta, x, y, arch, loss = reordered(minimum())
-    x, y = torch.cat([x, column(2 - 4e-16)]), torch.cat([y, column(1)])
-    found = certify(theta, x, y, arch, replace(loss, P=8))
+    theta, seven = minimum()
+    x, y = torch.cat([seven.x, column(2 - 4e-16)]), torch.cat([seven.y, column(1)])
+    found = certify(theta, Problem(x, y, seven.arch, replace(seven.loss, P=8)))
     assert found.certified and (found.n_undecided, found.n_contacts, found.n_unsatisfied) == (1, 1, 8)
-    bare = certify(*reordered(minimum()))
+    bare = certify(*minimum())
     assert found.smallest_curvature == pytest.approx(bare.smallest_curvature, rel=1e-9)
 
 
@@ -137,7 +132,7 @@ def test_a_gap_that_round_off_cannot_tell_from_zero_gives_no_curvature():
 
 
 def test_a_saddle_on_a_cusp_is_refused_with_its_number():
-    found = certify(*reordered(saddle()))
+    found = certify(*saddle())
     assert not found.certified and found.n_negative == 1
     assert found.obstacle.startswith("1 negative direction of the Lagrangian, -")
     assert found.gradient < 1e-14 * found.scale
@@ -147,7 +142,7 @@ def test_a_concave_cusp_is_refused():
     """w = b = 0, a = 1: Clarke's subdifferential contains zero, and L falls with |w|."""
     arch, loss = Architecture(1, 1, 1), Loss("hinge", 0.5, 4)
     x, y = column(1, -1, 0.5, -0.5), column(1, 1, -1, -1)
-    found = certify(column(0, 0, 1, 0)[:, 0], x, y, arch, loss)
+    found = certify(column(0, 0, 1, 0)[:, 0], Problem(x, y, arch, loss))
     assert not found.certified and found.gradient < 1e-15
     assert found.obstacle == "2 concave cusps, the largest force -1.2e-01"
 
@@ -158,7 +153,8 @@ def test_no_weights_at_all_is_no_minimum(activation, depth):
     """f = c = 0 with as many labels of either sign: ∇L = 0, and from depth 2 on all second derivatives of the weights."""
     arch, (x, _) = Architecture(4, 3, depth, activation), oracle.sphere(20, 4)
     y = column(*[1, -1] * 10)
-    found = certify(torch.zeros(arch.n_parameters, dtype=torch.float64), x, y, arch, Loss("hinge", 0.5, 20))
+    theta = torch.zeros(arch.n_parameters, dtype=torch.float64)
+    found = certify(theta, Problem(x, y, arch, Loss("hinge", 0.5, 20)))
     assert not found.certified and found.obstacle is not None
     assert found.gradient < 1e-15
     if depth > 1 and activation != "relu":
@@ -167,17 +163,12 @@ def test_no_weights_at_all_is_no_minimum(activation, depth):
 
 def test_a_linear_saddle_is_refused():
     """f = a (w x + b) + c at a = w = b = c = 0 with labels along x: a and w lower L together."""
-    found = certify(
-        column(0, 0, 0, 0)[:, 0],
-        column(1, -1),
-        column(1, -1),
-        Architecture(1, 1, 1, "linear"),
-        Loss("hinge", 0.5, 2),
-    )
+    arch, loss = Architecture(1, 1, 1, "linear"), Loss("hinge", 0.5, 2)
+    found = certify(column(0, 0, 0, 0)[:, 0], Problem(column(1, -1), column(1, -1), arch, loss))
     assert found.obstacle.startswith("1 negative direction of the Lagrangian") and not found.certified
 
 
-def blind(theta, x, y, arch, loss, cusps: CuspCount, end: Clarke) -> Lagrangian:
+def blind(cusps: CuspGradient, smallest: SmallestSubgradient) -> Lagrangian:
     """Sees no curvature but a good one."""
     space = Curvature(1, 0, 0, 1.0, 1.0)
     return Lagrangian(space, space, 0, 0, 0)
@@ -187,34 +178,33 @@ def blind(theta, x, y, arch, loss, cusps: CuspCount, end: Clarke) -> Lagrangian:
     "point", [saddle(), stationary(440, BOTH, 2)[0]], ids=["by hand", "-1e-4 of the largest curvature"]
 )
 def test_trials_find_a_saddle_that_second_order_overlooks(point, monkeypatch):
-    theta, x, y, arch, loss = reordered(point)
-    assert certify(theta, x, y, arch, loss).n_negative == 1
+    assert certify(*point).n_negative == 1
     monkeypatch.setattr(jamtools.minima.certificate, "lagrangian", blind)
-    found = certify(theta, x, y, arch, loss)
+    found = certify(*point)
     assert not found.certified and found.obstacle.startswith("a trial found a loss lower by")
     assert found.lowest_change < -found.trial_error < 0
 
 
 def test_a_point_near_a_minimum_is_not_one():
-    theta, x, y, arch, loss = reordered(minimum())
-    found = certify(theta + 1e-6, x, y, arch, loss)
+    theta, problem = minimum()
+    found = certify(theta + 1e-6, problem)
     assert not found.certified and found.n_cusps == 0 and "of its terms" in found.obstacle
 
 
 def test_what_cannot_be_taken(monkeypatch):
-    theta, x, y, arch, loss = reordered(minimum())
-    found = certify(theta * torch.nan, x, y, arch, loss)
+    theta, problem = minimum()
+    found = certify(theta * torch.nan, problem)
     assert (found.kind, found.certified, found.obstacle) == (
         "diverged",
         False,
         "its parameters are not finite",
     )
     with pytest.raises(InputError, match="cross-entropy"):
-        certify(theta, x, y, arch, Loss("cross-entropy", 0.0, 7))
+        certify(theta, replace(problem, loss=Loss("cross-entropy", 0.0, 7)))
     with pytest.raises(InputError, match="batch normalisation"):
-        certify(theta, x, y, replace(arch, batch_norm=True), loss)
+        certify(theta, replace(problem, arch=replace(problem.arch, batch_norm=True)))
     monkeypatch.setattr(jamtools.minima.second_order, "LARGEST", 3)
-    found = certify(theta, x, y, arch, loss)
+    found = certify(theta, problem)
     assert not found.certified and "4 parameters, 5 matrices of" in found.obstacle
 
 
@@ -223,14 +213,14 @@ def test_what_cannot_be_taken(monkeypatch):
 
 @pytest.mark.parametrize("factor", [2.0**-40, 0.37, 1e12])
 def test_the_scale_of_a_neuron_changes_nothing(deep, factor):
-    theta, x, y, arch, loss = reordered(deep[0])
-    before = certify(theta, x, y, arch, loss)
+    theta, problem = deep[0]
+    before = certify(theta, problem)
     scaled = theta.clone()
-    layers = layers_of(scaled, arch)
+    layers = layers_of(scaled, problem.arch)
     layers[0][0][1] *= factor
     layers[0][1][1] *= factor
     layers[1][0][:, 1] /= factor
-    after = certify(scaled, x, y, arch, loss)
+    after = certify(scaled, problem)
     assert after.certified and (after.cusps == before.cusps).all()
     assert after.multipliers == pytest.approx(before.multipliers, abs=1e-9)
     moved = (before.cusps[:, 1] == 1) & (before.cusps[:, 2] == 1)
@@ -239,10 +229,11 @@ def test_the_scale_of_a_neuron_changes_nothing(deep, factor):
 
 @pytest.mark.parametrize("factor", [1e-9, 1e9])
 def test_the_scale_of_the_loss_changes_nothing(factor):
-    theta, x, y, arch, loss = reordered(minimum())
-    for tensor in layers_of(theta, arch)[-1]:
+    theta, problem = minimum()
+    for tensor in layers_of(theta, problem.arch)[-1]:
         tensor *= factor
-    found = certify(theta, x, y, arch, replace(loss, epsilon=factor * loss.epsilon))
+    loss = replace(problem.loss, epsilon=factor * problem.loss.epsilon)
+    found = certify(theta, replace(problem, loss=loss))
     assert found.certified and found.multipliers == pytest.approx([0.5])
 
 
@@ -272,7 +263,7 @@ def test_round_off_stays_within_its_bounds():
         loss.gaps(forward(layers_of(t, arch), some, arch).f, y.to(t))
         for t, some in ((theta, x), (theta.double(), x.double()))
     )
-    errors = gap_errors(theta, x, arch, loss)
+    errors = gap_errors(theta, Problem(x, y.float(), arch, loss))
     assert (rough != exact).any() and ((rough - exact).abs() <= errors).all()
     values = [float(0.5 / 200 * gaps.clamp(min=0).square().sum()) for gaps in (rough, exact)]
     assert 0 < abs(values[0] - values[1]) <= loss_error(rough, errors, loss)
@@ -283,8 +274,9 @@ def test_round_off_stays_within_its_bounds():
 
 def stored(point: Point, **fields) -> tuple[Run, Dataset]:
     """A run as a minimiser would leave it."""
-    theta, x, y, arch, loss = reordered(point)
-    found = certify(theta, x, y, arch, loss)
+    theta, problem = point
+    x, y, arch, loss = problem.x, problem.y, problem.arch, problem.loss
+    found = certify(theta, problem)
     data = Dataset(x.numpy(), y[:, 0].numpy(), info={"source": "arrays"})
     gaps = (loss.epsilon - y * oracle.f(arch, theta, x))[:, 0].numpy()
     sizes = {

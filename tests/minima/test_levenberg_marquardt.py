@@ -12,31 +12,33 @@ from jamtools.minima.softplus_path import FIRST, LAST, Path, scales, softened
 from jamtools.network.activations import Activation
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
-from jamtools.network.loss import Loss, column
+from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
+from jamtools.network.problem import Problem
 
 
-def problem(activation, P, width=4, depth=2, seed=0):
+def case(activation, P, width=4, depth=2, seed=0):
     arch, data = Architecture(3, width, depth, activation), random_sphere(P, 3, seed)
-    x, y = torch.from_numpy(data.x), column(torch.from_numpy(data.y))
+    x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
     theta = torch.from_numpy(initial_parameters(arch, "torch", seed))
-    return theta, x, y, arch, Loss("hinge", 0.5, P)
+    return theta, Problem(x, y, arch, Loss("hinge", 0.5, P))
 
 
 def outputs(theta, x, arch, rho):
     return forward(layers_of(theta, arch), x, arch, rho).f[:, 0]
 
 
-def model_at(theta, x, y, arch, loss, rho):
-    levenberg = Levenberg(x, y, arch, loss)
+def model_at(theta, problem, rho):
+    levenberg = Levenberg(problem)
     levenberg.rho = rho
-    return levenberg.model(theta, forward(layers_of(theta, arch), x, arch, rho))
+    return levenberg.model(theta, forward(layers_of(theta, problem.arch), problem.x, problem.arch, rho))
 
 
 @pytest.mark.parametrize("P", [6, 80])  # fewer and more patterns than parameters
 def test_a_damped_step_solves_the_normal_equations_of_autograd(P):
-    theta, x, y, arch, loss = problem("tanh", P)
-    model = model_at(theta, x, y, arch, loss, None)
+    theta, problem = case("tanh", P)
+    x, y, arch = problem.x, problem.y, problem.arch
+    model = model_at(theta, problem, None)
     assert isinstance(model, Dual if P == 6 else Primal)
     gaps = 0.5 - y[:, 0] * outputs(theta, x, arch, None)
     J = torch.func.jacrev(lambda t: 0.5 - y[:, 0] * outputs(t, x, arch, None))(theta)[gaps > 0]
@@ -50,9 +52,10 @@ def test_a_damped_step_solves_the_normal_equations_of_autograd(P):
 
 
 def test_a_smoothed_network_adds_the_positive_curvature_of_its_kinks():
-    theta, x, y, arch, loss = problem("relu", 40)
+    theta, problem = case("relu", 40)
+    x, y, arch, loss = problem.x, problem.y, problem.arch, problem.loss
     rho = [softened(3.0), softened(5.0)]
-    model = model_at(theta, x, y, arch, loss, rho)
+    model = model_at(theta, problem, rho)
     value = lambda t: loss.value(forward(layers_of(t, arch), x, arch, rho).f, y)
     g = torch.func.grad(value)(theta)
     assert torch.allclose(model.gradient, g, rtol=1e-10, atol=1e-13)
@@ -79,15 +82,15 @@ def test_a_smoothed_network_adds_the_positive_curvature_of_its_kinks():
 
 
 def test_the_loss_never_rises_and_a_teacher_is_met_to_round_off():
-    theta, x, _, arch, loss = problem("tanh", 60, seed=1)
+    theta, problem = case("tanh", 60, seed=1)
+    x, arch = problem.x, problem.arch
     teacher = torch.from_numpy(initial_parameters(arch, "orthogonal", 9))
     f = outputs(teacher, x, arch, None)
     x, y = (
         x[f.abs() > 0.05],
         f[f.abs() > 0.05].sign()[:, None],
     )  # a margin, so that scaled up it is a solution
-    loss = Loss("hinge", 0.5, len(x))
-    levenberg, values = Levenberg(x, y, arch, loss), []
+    levenberg, values = Levenberg(Problem(x, y, arch, Loss("hinge", 0.5, len(x)))), []
     for _ in range(300):
         value = levenberg.iterate(theta)
         if value is None:
@@ -111,26 +114,25 @@ def test_softplus_and_its_derivatives_agree_with_autograd_and_tend_to_relu():
 
 
 def test_the_path_ends_at_its_last_sharpness_near_the_exact_loss():
-    theta, x, y, arch, loss = problem("relu", 120, width=5)
-    start = loss.value(forward(layers_of(theta, arch), x, arch).f, y)
-    path = Path(theta, x, y, arch, loss)
+    theta, problem = case("relu", 120, width=5)
+    start = problem.value(theta)
+    path = Path(theta, problem)
     assert path.beta == FIRST
     betas = [path.beta]
     while path.iterate(theta):
         betas.append(path.beta)
     assert betas == sorted(betas) and betas[-1] == LAST
-    end = loss.value(forward(layers_of(theta, arch), x, arch).f, y)
-    assert end < 0.5 * start
+    assert problem.value(theta) < 0.5 * start
 
 
 def test_the_path_does_not_know_the_scale_of_a_neuron():
-    theta, x, y, arch, loss = problem("relu", 50)
+    theta, problem = case("relu", 50)
     bigger = theta.clone()
-    layers = layers_of(bigger, arch)
+    layers = layers_of(bigger, problem.arch)
     layers[0][0].mul_(4)
     layers[0][1].mul_(4)
     layers[1][0].div_(4)
-    one, two = scales(theta, x, arch), scales(bigger, x, arch)
+    one, two = scales(theta, problem), scales(bigger, problem)
     assert two[0] == pytest.approx(4 * one[0], rel=1e-14) and two[1] == pytest.approx(one[1], rel=1e-14)
-    values = [Path(t, x, y, arch, loss).levenberg.value(t) for t in (theta, bigger)]
+    values = [Path(t, problem).levenberg.value(t) for t in (theta, bigger)]
     assert values[1] == pytest.approx(values[0], rel=1e-13)

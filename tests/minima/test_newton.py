@@ -16,8 +16,8 @@ from jamtools.minima.newton import NewtonEngine
 from jamtools.minima.verification import verify
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
-from jamtools.network.loss import Loss, column
-from jamtools.network.problem import Objective
+from jamtools.network.loss import Loss
+from jamtools.network.problem import Problem
 from jamtools.protocols import NEWTON_STEPS, Settings, with_options
 from jamtools.records import CONTACT_TOLERANCE, Dataset
 from jamtools.training.ensemble import train, train_many
@@ -32,8 +32,8 @@ def newton(**options):
 
 
 def problem_of(data, arch):
-    x, y = torch.from_numpy(data.x), column(torch.from_numpy(data.y))
-    return x, y, Loss("hinge", 0.5, data.P, arch.outputs)
+    x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
+    return Problem(x, y, arch, Loss("hinge", 0.5, data.P, arch.outputs))
 
 
 @functools.cache
@@ -58,27 +58,24 @@ def test_a_jammed_run_is_stationary_certified_and_verified_from_its_arrays_alone
 def test_no_point_nearby_is_lower():
     """Kicks of all sizes in all directions: L is at least that of the minimum, but for its round-off, P eps max Δ²."""
     run, data = jammed()
-    x, y, loss = problem_of(data, ARCH)
-    objective, theta = Objective(x, y, ARCH, loss), torch.from_numpy(run.theta)
-    here = objective.value_and_gradient(theta)[0]
+    problem, theta = problem_of(data, ARCH), torch.from_numpy(run.theta)
+    here = problem.value_and_gradient(theta)[0]
     rng = np.random.default_rng(5)
     for size in (1e-7, 1e-6, 1e-5, 1e-4, 1e-3):
         for _ in range(100):
             kick = torch.from_numpy(rng.standard_normal(len(theta)))
-            there = objective.value_and_gradient(theta + size * kick)[0]
+            there = problem.value_and_gradient(theta + size * kick)[0]
             assert there >= here * (1 - 1e-12)
 
 
 @pytest.mark.parametrize("size", [1e-7, 1e-6])
 def test_newton_on_the_cusps_returns_to_the_minimum_it_was_pushed_from(size):
     run, data = jammed()
-    x, y, loss = problem_of(data, ARCH)
-    theta = torch.from_numpy(run.theta)
+    problem, theta = problem_of(data, ARCH), torch.from_numpy(run.theta)
     kick = torch.from_numpy(np.random.default_rng(1).standard_normal(len(theta)))
-    found = polish(theta + size * kick, x, y, ARCH, loss)
+    found = polish(theta + size * kick, problem)
     assert found is not None and found.downward is None
-    objective = Objective(x, y, ARCH, loss)
-    value, before = (objective.value_and_gradient(t)[0] for t in (found.theta, theta))
+    value, before = (problem.value_and_gradient(t)[0] for t in (found.theta, theta))
     assert value == pytest.approx(before, rel=1e-12)
 
 
@@ -88,7 +85,7 @@ def test_newton_on_the_cusps_of_a_smooth_network_knows_a_saddle_and_which_way_is
     x = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
     y = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
     theta = torch.zeros(4, dtype=torch.float64)
-    found = polish(theta, x, y, arch, Loss("hinge", 0.5, 2))
+    found = polish(theta, Problem(x, y, arch, Loss("hinge", 0.5, 2)))
     assert found is not None and found.downward is not None
     w, b, a, c = found.downward.tolist()  # L = ⅛(1 - 2 a tanh w)² to this order: lower where a w > 0
     assert w * a > 0 and abs(b) < 1e-12 and abs(c) < 1e-12
@@ -96,8 +93,8 @@ def test_newton_on_the_cusps_of_a_smooth_network_knows_a_saddle_and_which_way_is
 
 def test_far_from_any_minimum_newton_on_the_cusps_says_so():
     data = random_sphere(170, 4, 0)
-    x, y, loss = problem_of(data, ARCH)
-    assert polish(torch.from_numpy(initial_parameters(ARCH, "torch", 0)), x, y, ARCH, loss) is None
+    theta = torch.from_numpy(initial_parameters(ARCH, "torch", 0))
+    assert polish(theta, problem_of(data, ARCH)) is None
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "linear"])
@@ -130,18 +127,17 @@ def test_contacts_are_satisfied_by_the_output_layer_alone():
     """A theta whose largest Δ is a little above zero, as round-off leaves it."""
     data = random_sphere(30, 4, 3)
     solved = train(data, ARCH, newton(), 3)
-    x, y, loss = problem_of(data, ARCH)
+    problem = problem_of(data, ARCH)
     theta = torch.from_numpy(solved.theta.copy())
     f = 0.5 - torch.from_numpy(solved.gaps)  # y f
     theta[-5:] *= float(
         0.5 * (1 - 0.1 * CONTACT_TOLERANCE) / f.min()
     )  # the least y f is now ε less a tenth of a contact
-    objective = Objective(x, y, ARCH, loss)
-    assert 0 < objective.largest_gap(theta) < CONTACT_TOLERANCE * 0.5
+    assert 0 < problem.largest_gap(theta) < CONTACT_TOLERANCE * 0.5
     before = theta.clone()
-    engine = NewtonEngine(objective, theta, finish=True)
+    engine = NewtonEngine(problem, theta, finish=True)
     assert engine.advance(0, 10)[1] == "satisfied"
-    assert objective.largest_gap(theta) <= 0
+    assert problem.largest_gap(theta) <= 0
     assert (theta / before - 1).abs().max() < CONTACT_TOLERANCE
 
 
@@ -151,8 +147,7 @@ def test_a_run_left_with_contacts_is_finished_by_a_factor_alone():
     solved = train(data, ARCH, newton(), 3)
     theta = solved.theta.copy()
     theta[-5:] *= 0.5 * (1 - 1e-14) / (0.5 - solved.gaps).min()
-    x, y, loss = problem_of(data, ARCH)
-    here = Objective(x, y, ARCH, loss).evaluate(torch.from_numpy(theta))
+    here = problem_of(data, ARCH).evaluate(torch.from_numpy(theta))
     assert here.n_unsatisfied > 0, "the planted state"
     history = {name: column.copy() for name, column in solved.history.items()}
     history["n_unsatisfied"][-1] = here.n_unsatisfied

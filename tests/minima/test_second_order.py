@@ -14,7 +14,7 @@ from torch.func import grad, jacrev
 
 import jamtools.minima.second_order
 from jamtools.cusps.counting import count
-from jamtools.cusps.subgradient import Clarke, Kinks, clarke
+from jamtools.cusps.subgradient import CuspGradient, SmallestSubgradient, smallest_subgradient
 from jamtools.errors import InputError
 from jamtools.hessian.assembly import hessian
 from jamtools.io.write import runs_bytes
@@ -22,6 +22,7 @@ from jamtools.minima.second_order import Lagrangian, lagrangian
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
+from jamtools.network.problem import Problem
 from jamtools.network.symmetry import scale_generators
 from jamtools.records import Dataset, Runs
 from tests.support import artefacts, oracle
@@ -39,8 +40,16 @@ def one_neuron(y: float, multiplier: float) -> Lagrangian:
     """f = a ρ(w x + b) + c at w = a = 1, b = c = 0, ε = 3: a cusp at x = 0 of label -1, and x = 1 of label y."""
     arch, loss = Architecture(1, 1, 1), Loss("hinge", 3.0, 2)
     theta, x, labels = column(1, 0, 1, 0)[:, 0], column(0, 1), column(-1, y)
-    cusps = count(theta, x, labels, arch, loss, TIGHT)
-    return lagrangian(theta, x, labels, arch, loss, cusps, Clarke(0, 0, np.array([multiplier]), True))
+    cusps = cusps_of(theta, Problem(x, labels, arch, loss))
+    return lagrangian(cusps, with_multiplier(multiplier))
+
+
+def cusps_of(theta: Tensor, problem: Problem, tolerance: float = TIGHT) -> CuspGradient:
+    return CuspGradient(theta, problem, count(theta, problem, tolerance))
+
+
+def with_multiplier(multiplier: float) -> SmallestSubgradient:
+    return SmallestSubgradient(0, 0, np.array([multiplier]), True)
 
 
 @pytest.mark.parametrize(
@@ -71,21 +80,21 @@ def test_a_multiplier_at_its_bound_frees_its_direction():
     assert found.stable is None
 
 
-def curvature_of(arch, theta, x, y, loss, tolerance=TIGHT) -> tuple[Clarke, Lagrangian]:
-    cusps = count(theta, x, y, arch, loss, tolerance)
-    end = clarke(theta, x, y, arch, loss, cusps)
-    return end, lagrangian(theta, x, y, arch, loss, cusps, end)
+def curvature_of(theta, problem, tolerance=TIGHT) -> tuple[SmallestSubgradient, Lagrangian]:
+    cusps = cusps_of(theta, problem, tolerance)
+    end = smallest_subgradient(cusps)
+    return end, lagrangian(cusps, end)
 
 
-def true_loss(arch: Architecture, theta: Tensor, x: Tensor, y: Tensor, loss: Loss) -> Tensor:
-    return oracle.hinge(oracle.f(arch, theta, x), y, loss.epsilon)
+def true_loss(theta: Tensor, problem: Problem) -> Tensor:
+    return oracle.hinge(oracle.f(problem.arch, theta, problem.x), problem.y, problem.loss.epsilon)
 
 
 def rises(point, directions: Tensor) -> Tensor:
     """L at theta + direction less L at theta, for each row."""
-    arch, theta, x, y, loss = point
-    here = true_loss(arch, theta, x, y, loss)
-    return torch.stack([true_loss(arch, theta + step, x, y, loss) for step in directions]) - here
+    theta, problem = point
+    here = true_loss(theta, problem)
+    return torch.stack([true_loss(theta + step, problem) for step in directions]) - here
 
 
 def test_a_minimum_on_a_cusp_is_one_by_descent_trials_as_well():
@@ -112,11 +121,12 @@ def test_a_saddle_on_a_cusp_is_told_from_a_minimum():
 @pytest.mark.parametrize("make", [minimum, saddle])
 def test_signs_do_not_depend_on_the_scale_of_the_loss(make):
     """(ε, last layer) × 10⁻¹² takes L × 10⁻²⁴ and leaves the point what it is."""
-    arch, theta, x, y, loss = make()
-    end, before = curvature_of(arch, theta, x, y, loss)
-    for tensor in layers_of(theta, arch)[-1]:
+    theta, problem = make()
+    end, before = curvature_of(theta, problem)
+    for tensor in layers_of(theta, problem.arch)[-1]:
         tensor *= 1e-12
-    scaled, after = curvature_of(arch, theta, x, y, replace(loss, epsilon=1e-12 * loss.epsilon))
+    small = replace(problem.loss, epsilon=1e-12 * problem.loss.epsilon)
+    scaled, after = curvature_of(theta, replace(problem, loss=small))
     assert scaled.multipliers == pytest.approx(end.multipliers)
     assert_same_signs(before, after)
 
@@ -133,13 +143,14 @@ def test_a_concave_cusp_is_no_minimum():
     """w = b = 0, a = 1: all patterns sit on the cusp, g = 0 with every multiplier at 0, and L falls with |w|."""
     arch, theta, loss = Architecture(1, 1, 1), column(0, 0, 1, 0)[:, 0], Loss("hinge", 0.5, 4)
     x, y = column(1, -1, 0.5, -0.5), column(1, 1, -1, -1)
-    cusps = count(theta, x, y, arch, loss, TIGHT)
+    problem = Problem(x, y, arch, loss)
+    cusps = count(theta, problem, TIGHT)
     assert cusps.n_with_gradient == 4 and cusps.n_convex == 2
-    end, found = curvature_of(arch, theta, x, y, loss)
+    end, found = curvature_of(theta, problem)
     assert end.norm < 1e-15
     assert found.n_concave == 2 and found.stable is False
     lower = theta + column(1e-3, 0, 0, 0)[:, 0]
-    assert true_loss(arch, lower, x, y, loss) < true_loss(arch, theta, x, y, loss)
+    assert true_loss(lower, problem) < true_loss(theta, problem)
 
 
 @pytest.mark.parametrize(
@@ -150,9 +161,9 @@ def test_a_smooth_pre_activation_near_zero_is_no_concave_cusp(z, multiplier, n_c
     """Of label +1, so that u < 0. Off zero with the slope of its own side it was taken in by the tolerance."""
     arch, loss, theta = Architecture(1, 1, 1), Loss("hinge", 3.0, 2), column(1, 0, 1, 0)[:, 0]
     x, y = column(z, 1), column(1, 1)
-    cusps = count(theta, x, y, arch, loss, 1e-5)
-    assert cusps.n_with_gradient == 1 and cusps.n_convex == 0
-    found = lagrangian(theta, x, y, arch, loss, cusps, Clarke(0, 0, np.array([multiplier]), True))
+    cusps = cusps_of(theta, Problem(x, y, arch, loss), 1e-5)
+    assert cusps.counted.n_with_gradient == 1 and cusps.counted.n_convex == 0
+    found = lagrangian(cusps, with_multiplier(multiplier))
     assert found.n_concave == n_concave
 
 
@@ -160,8 +171,7 @@ def test_a_cusp_nothing_looks_at_is_no_constraint():
     """The second layer is off at the pattern: L does not change with the first layer's pre-activation there."""
     arch, loss = Architecture(1, 1, 2), Loss("hinge", 3.0, 2)
     theta = column(1, 0, 1, -0.5, 1, 0)[:, 0]
-    x, y = column(0, 1), column(1, 1)
-    _, found = curvature_of(arch, theta, x, y, loss)
+    _, found = curvature_of(theta, Problem(column(0, 1), column(1, 1), arch, loss))
     assert (found.n_without_force, found.n_at_bound, found.n_concave) == (1, 0, 0)
     assert found.held.dimension == arch.n_parameters - arch.n_hidden
 
@@ -172,9 +182,7 @@ def test_a_cusp_nothing_looks_at_is_no_constraint():
 CASES = [(1, 1), (2, 1), (3, 1), (2, 3)]
 
 
-def planted(
-    depth: int, outputs: int = 1, together: bool = True
-) -> tuple[Architecture, Tensor, Tensor, Tensor, Loss]:
+def planted(depth: int, outputs: int = 1, together: bool = True) -> tuple[Tensor, Problem]:
     """A random network with two cusps in the first layer at pattern 1, one in each layer at a pattern of its own, and
     `together` one in each at pattern 0.
     """
@@ -187,7 +195,7 @@ def planted(
         plant(theta, arch, x, layer, 2 + layer, 1)
         if together:
             plant(theta, arch, x, layer, 0, 0)
-    return arch, theta, x, y, Loss("hinge", 3.0, 40, outputs)
+    return theta, Problem(x, y, arch, Loss("hinge", 3.0, 40, outputs))
 
 
 def passes(arch: Architecture, theta: Tensor, x: Tensor, slopes: list[Tensor]) -> list[Tensor]:
@@ -203,7 +211,8 @@ def passes(arch: Architecture, theta: Tensor, x: Tensor, slopes: list[Tensor]) -
 class Smooth:
     """The Lagrangian of a point with the multipliers given, its gradients and its cusps' normals, by autograd."""
 
-    def __init__(self, arch, theta, x, y, loss, multipliers: np.ndarray) -> None:
+    def __init__(self, theta: Tensor, problem: Problem, multipliers: np.ndarray) -> None:
+        arch, x, y, loss = problem.arch, problem.x, problem.y, problem.loss
         z = forward(layers_of(theta, arch), x, arch).z[:-1]
         self.at = [layer.abs() < 1e-11 for layer in z]
         parts = torch.from_numpy(multipliers).split([int(at.sum()) for at in self.at])
@@ -246,16 +255,14 @@ def tangents(smooth: Smooth, theta: Tensor, n: int) -> Tensor:
 @pytest.mark.parametrize(("depth", "outputs"), CASES)
 def test_the_second_difference_of_the_loss_along_the_cusps(depth, outputs):
     """Whatever λ: d²L/dt² = vᵀ∇²𝓛 v + g·w, with L the true loss and w the curve's own acceleration."""
-    arch, theta, x, y, loss = planted(depth, outputs)
-    cusps = count(theta, x, y, arch, loss, TIGHT)
-    kinks = Kinks(layers_of(theta, arch), x, y, arch, loss, cusps)
-    assert cusps.n_with_gradient == cusps.n_cusps == 2 * depth + 2
-    multipliers = np.random.default_rng(depth).random(cusps.n_cusps)
-    smooth = Smooth(arch, theta, x, y, loss, multipliers)
-    slopes = kinks.moved(torch.from_numpy(multipliers)).slopes
-    H = hessian(theta, kinks.state.inputs[0], kinks.y, arch, loss, slopes).H
+    theta, problem = planted(depth, outputs)
+    cusps = cusps_of(theta, problem)
+    assert cusps.counted.n_with_gradient == cusps.counted.n_cusps == 2 * depth + 2
+    multipliers = np.random.default_rng(depth).random(len(cusps.signs))
+    smooth = Smooth(theta, problem, multipliers)
+    H = hessian(theta, cusps.active, cusps.with_multipliers(torch.from_numpy(multipliers)).slopes).H
     for v in tangents(smooth, theta, 4):
-        second, w = second_difference(smooth, v, theta, lambda t: true_loss(arch, t, x, y, loss))
+        second, w = second_difference(smooth, v, theta, lambda t: true_loss(t, problem))
         bent = float(grad(smooth.value)(theta) @ w)
         assert depth == 1 or abs(bent) > 1e-3 * abs(second), "a flat manifold tests less"
         assert float(v @ H @ v) + bent == pytest.approx(second, rel=1e-5, abs=2e-6)
@@ -264,27 +271,28 @@ def test_the_second_difference_of_the_loss_along_the_cusps(depth, outputs):
 @pytest.mark.parametrize(("depth", "outputs"), CASES)
 def test_with_the_best_multipliers_the_bending_drops_out(depth, outputs):
     """λ not bounded: g is tangent to the manifold, and the curve of nearest points bends across it."""
-    arch, theta, x, y, loss = planted(depth, outputs, together=False)
-    kinks = Kinks(layers_of(theta, arch), x, y, arch, loss, count(theta, x, y, arch, loss, TIGHT))
-    assert kinks.linear and len(kinks.signs) == depth + 2
-    rows, none = kinks.jacobian(kinks.signs), torch.zeros_like(kinks.signs)
-    best = torch.linalg.lstsq(rows.T, -kinks.gradient(none)[:, None]).solution[:, 0]
-    smooth = Smooth(arch, theta, x, y, loss, best.numpy())
-    H = hessian(theta, kinks.state.inputs[0], kinks.y, arch, loss, kinks.moved(best).slopes).H
-    assert kinks.gradient(best).norm() > 1e-3, "not stationary, and it does not matter"
+    theta, problem = planted(depth, outputs, together=False)
+    cusps = cusps_of(theta, problem)
+    assert cusps.linear and len(cusps.signs) == depth + 2
+    rows, none = cusps.jacobian(cusps.signs), torch.zeros_like(cusps.signs)
+    best = torch.linalg.lstsq(rows.T, -cusps.gradient(none)[:, None]).solution[:, 0]
+    smooth = Smooth(theta, problem, best.numpy())
+    H = hessian(theta, cusps.active, cusps.with_multipliers(best).slopes).H
+    assert cusps.gradient(best).norm() > 1e-3, "not stationary, and it does not matter"
     for v in tangents(smooth, theta, 4):
-        second, _ = second_difference(smooth, v, theta, lambda t: true_loss(arch, t, x, y, loss))
+        second, _ = second_difference(smooth, v, theta, lambda t: true_loss(t, problem))
         assert float(v @ H @ v) == pytest.approx(second, rel=1e-4, abs=2e-6)
 
 
 @pytest.mark.parametrize(("depth", "outputs"), CASES)
 def test_the_signs_are_those_of_autograd_on_the_null_space(depth, outputs):
     """The spectrum in H0's units as well, which the signs away from a stationary point depend on."""
-    arch, theta, x, y, loss = planted(depth, outputs)
-    end, found = curvature_of(arch, theta, x, y, loss)
-    smooth = Smooth(arch, theta, x, y, loss, np.where(end.inside, end.multipliers, end.multipliers.round()))
+    theta, problem = planted(depth, outputs)
+    arch = problem.arch
+    end, found = curvature_of(theta, problem)
+    smooth = Smooth(theta, problem, np.where(end.inside, end.multipliers, end.multipliers.round()))
     H = torch.func.hessian(smooth.value)(theta).numpy()
-    units = units_of(smooth, theta, y, loss)
+    units = units_of(smooth, theta, problem)
     normals, generators = jacrev(smooth.cusps)(theta).numpy(), scale_generators(theta, arch).numpy().T
     for curvature, kept in ((found.held, np.full(len(normals), True)), (found.free, end.inside)):
         Z = scipy.linalg.null_space(np.concatenate([normals[kept] * units, generators / units]))
@@ -295,11 +303,11 @@ def test_the_signs_are_those_of_autograd_on_the_null_space(depth, outputs):
     assert found.n_at_bound == (~end.inside).sum()
 
 
-def units_of(smooth: Smooth, theta: Tensor, y: Tensor, loss: Loss) -> np.ndarray:
+def units_of(smooth: Smooth, theta: Tensor, problem: Problem) -> np.ndarray:
     """1/√(mean diagonal of H0) over each layer's weights and over its biases, for each parameter."""
     f = lambda t: passes(smooth.arch, t, smooth.x, smooth.slopes)[-1]
-    rows = jacrev(f)(theta)[loss.gaps(f(theta), y) > 0]
-    diagonal, units = loss.hinge_curvature * rows.square().sum(0), []
+    rows = jacrev(f)(theta)[problem.loss.gaps(f(theta), problem.y) > 0]
+    diagonal, units = problem.loss.hinge_curvature * rows.square().sum(0), []
     for weight, bias in layers_of(diagonal, smooth.arch):
         units += [weight.mean().expand(weight.numel()), bias.mean().expand(len(bias))]
     return torch.cat(units).rsqrt().numpy()
@@ -307,15 +315,13 @@ def units_of(smooth: Smooth, theta: Tensor, y: Tensor, loss: Loss) -> np.ndarray
 
 @pytest.mark.parametrize("factor", [1e-12, 1e12])
 def test_signs_do_not_depend_on_the_scale_of_a_layer(factor):
-    arch, theta, x, y, loss = planted(2)
-    cusps = count(theta, x, y, arch, loss, TIGHT)
-    end = clarke(theta, x, y, arch, loss, cusps)
-    before = lagrangian(theta, x, y, arch, loss, cusps, end)
-    layers = layers_of(theta, arch)
+    theta, problem = planted(2)
+    end, before = curvature_of(theta, problem)
+    layers = layers_of(theta, problem.arch)
     for tensor in layers[0]:
         tensor *= factor
     layers[1][0].div_(factor)
-    after = lagrangian(theta, x, y, arch, loss, count(theta, x, y, arch, loss, TIGHT), end)
+    after = lagrangian(cusps_of(theta, problem), end)
     assert before.n_at_bound > 0 and before.held.n_negative > 0
     assert_same_signs(before, after)
 
@@ -323,16 +329,15 @@ def test_signs_do_not_depend_on_the_scale_of_a_layer(factor):
 def test_without_cusps_it_is_the_hessian():
     arch = Architecture(4, 5, 2, "tanh")
     x, y = oracle.sphere(40, 4)
-    theta, loss = oracle.random_theta(arch), Loss("hinge", 0.5, 40)
-    _, found = curvature_of(arch, theta, x, y, loss)
-    values = torch.linalg.eigvalsh(hessian(theta, x, y, arch, loss).H)
+    theta, problem = oracle.random_theta(arch), Problem(x, y, arch, Loss("hinge", 0.5, 40))
+    _, found = curvature_of(theta, problem)
+    values = torch.linalg.eigvalsh(hessian(theta, problem).H)
     assert found.held.dimension == arch.n_parameters and found.free is found.held
     assert found.held.n_negative == int((values < -1e-13 * values[-1]).sum())
 
 
 def test_more_cusps_than_parameters_leave_the_output_s_bias():
-    arch, theta, x, y, loss = planted(1)
-    _, found = curvature_of(arch, theta, x, y, loss, tolerance=5.0)
+    _, found = curvature_of(*planted(1), tolerance=5.0)
     assert (found.held.dimension, found.held.smallest, found.held.relative) == (1, pytest.approx(1), 1)
 
 
@@ -349,8 +354,8 @@ def test_too_many_parameters_are_refused_with_numbers(monkeypatch):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> str:
     """A run on planted cusps, a smooth one, a satisfied one, and one of more parameters than are looked at unasked."""
-    arch, theta, x, y, _ = planted(2)
-    data = Dataset(x.numpy(), y[:, 0].numpy(), info={"source": "arrays"})
+    theta, problem = planted(2)
+    arch, data = problem.arch, Dataset(problem.x.numpy(), problem.y[:, 0].numpy(), info={"source": "arrays"})
     smooth, wide = Architecture(4, 5, 2, "tanh"), Architecture(4, 53, 2)
     members = (
         made_run(arch, theta, data, epsilon=3.0, n_unsatisfied=40),
@@ -370,8 +375,7 @@ def lines(*args: object) -> tuple[list[dict], str]:
 
 def test_the_command_gives_the_curvature_of_jammed_runs(runs):
     (cusped, smooth, satisfied, wide), table = lines(runs)
-    arch, theta, x, y, loss = planted(2)
-    _, expected = curvature_of(arch, theta, x, y, loss)
+    _, expected = curvature_of(*planted(2))
     found = cusped["lagrangian"]
     for got, space in ((found, expected.held), (found["free"], expected.free)):
         assert (got["dimension"], got["n_negative"], got["n_zero"]) == (
@@ -388,8 +392,8 @@ def test_the_command_gives_the_curvature_of_jammed_runs(runs):
 
 
 def test_the_command_takes_networks_of_several_outputs(tmp_path):
-    arch, theta, x, y, loss = planted(2, outputs=3)
-    data = Dataset(x.numpy(), y.numpy(), info={"source": "arrays"})
+    theta, problem = planted(2, outputs=3)
+    arch, data = problem.arch, Dataset(problem.x.numpy(), problem.y.numpy(), info={"source": "arrays"})
     sizes = {
         name: getattr(arch, name) for name in ("d", "width", "depth", "outputs", "n_parameters", "n_hidden")
     }
@@ -398,7 +402,7 @@ def test_the_command_takes_networks_of_several_outputs(tmp_path):
     file = tmp_path / "runs.safetensors"
     file.write_bytes(runs_bytes(Runs(data, (run,)), []))
     (line,), _ = lines(file)
-    end, expected = curvature_of(arch, theta, x, y, loss)
+    end, expected = curvature_of(theta, problem)
     assert line["n_cusps"] == 6 and line["clarke_norm"] == pytest.approx(end.norm)
     assert line["lagrangian"]["n_negative"] == expected.held.n_negative
     assert line["lagrangian"]["smallest"] == pytest.approx(expected.held.smallest)

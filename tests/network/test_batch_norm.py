@@ -18,7 +18,7 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
-from jamtools.network.problem import Objective
+from jamtools.network.problem import Problem
 from jamtools.protocols import Settings, with_options
 from jamtools.training.ensemble import train
 from jamtools.training.job import Place
@@ -95,14 +95,14 @@ def test_gradient_of_the_loss_equals_autograd(case, name):
     net = module(arch, theta)
     loss.value(net(x), y).backward()
     exact = torch.cat([p.grad.flatten() for p in net.parameters()])
-    ours = Objective(x, y, arch, loss).evaluate(theta)
+    ours = Problem(x, y, arch, loss).evaluate(theta)
     assert 0 < ours.n_unsatisfied < y.numel(), "the planted state"
     assert torch.allclose(ours.gradient, exact, rtol=ROUNDING, atol=ROUNDING)
 
 
 def test_the_gradient_of_a_normalised_bias_is_exactly_zero(case):
     arch, theta, x, y = case
-    g = Objective(x, y, arch, Loss("hinge", 0.5, len(x), arch.outputs)).evaluate(theta).gradient
+    g = Problem(x, y, arch, Loss("hinge", 0.5, len(x), arch.outputs)).evaluate(theta).gradient
     for _, bias in layers_of(g, arch)[:-1]:
         assert (bias == 0).all()
 
@@ -120,9 +120,10 @@ def test_a_test_set_is_normalised_by_the_training_set_s_statistics(case):
     ours = batch_norm.forward(theta, x_test, arch, statistics).f
     assert torch.allclose(ours, net(x_test), rtol=ROUNDING, atol=ROUNDING)
     loss = Loss("hinge", 0.5, len(x_test), arch.outputs)
-    objective = Objective(x_test, y_test, arch, loss, training=x)
+    problem = Problem(x_test, y_test, arch, loss, statistics_of=x)
     if arch.outputs == 1:
-        assert objective.look(theta)[2].double().mean().item() == (y_test * ours < 0).double().mean().item()
+        misclassified = problem.loss_gaps_and_errors(theta)[2]
+        assert torch.equal(misclassified, (y_test * ours < 0)[:, 0])
 
 
 def test_a_batch_has_its_own_statistics():
@@ -132,7 +133,7 @@ def test_a_batch_has_its_own_statistics():
     net = module(arch, theta)
     oracle.hinge(net(x[chosen]), y[chosen]).backward()
     exact = torch.cat([p.grad.flatten() for p in net.parameters()])
-    ours = Objective(x, y, arch, Loss("hinge", 0.5, 40)).batch_gradient(theta, chosen)
+    ours = Problem(x, y, arch, Loss("hinge", 0.5, 40)).batch_gradient(theta, chosen)
     assert torch.allclose(ours, exact, rtol=ROUNDING, atol=ROUNDING)
 
 
@@ -185,13 +186,13 @@ def test_the_record_says_what_theta_says():
 def test_what_needs_patterns_apart_is_refused():
     data, arch = oracle.dataset(20, 4), Architecture(4, 5, 2, batch_norm=True)
     run = train(data, arch, with_options(Settings(), steps=2), seed=0)
-    theta, x, y = (torch.from_numpy(a) for a in (run.theta, data.x, data.y[:, None]))
-    loss = Loss("hinge", 0.5, 20)
+    problem = Problem.of(run, data)
+    theta, x = problem.tensor(run.theta), problem.x
     for refused in (
         lambda: spectrum_of(run, data),
-        lambda: hessian(theta, x, y, arch, loss),
+        lambda: hessian(theta, problem),
         lambda: effective.effective_parameters(theta, x, arch),
-        lambda: count(theta, x, y, arch, loss),
+        lambda: count(theta, problem),
         lambda: forward(layers_of(theta, arch), x, arch),
     ):
         with pytest.raises(InputError, match="--no-batch-norm"):

@@ -16,6 +16,7 @@ from torch.func import grad, jacrev
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import State, backward, forward, gradient_rows, layers_of
+from jamtools.network.problem import Problem
 from tests.support import oracle
 from tests.support.cusps import plant
 
@@ -23,7 +24,8 @@ from tests.support.cusps import plant
 COPIES, ON_CUSP = 60, 6
 EPSILON = 3.0
 
-Point = tuple[Architecture, Tensor, Tensor, Tensor, Loss]
+#: theta [Ñ] and the problem that it is a stationary point of.
+Point = tuple[Tensor, Problem]
 
 
 def fixed(arch: Architecture, theta: Tensor, x: Tensor, slopes: list[Tensor]) -> list[Tensor]:
@@ -36,7 +38,7 @@ def fixed(arch: Architecture, theta: Tensor, x: Tensor, slopes: list[Tensor]) ->
 
 
 def stationary(seed: int, places: list[tuple[int, int, int]], depth: int) -> tuple[Point, np.ndarray]:
-    """arch, theta, x, y, loss and the multipliers of its cusps, layer after layer and pattern after pattern.
+    """theta, its problem, and the multipliers of its cusps, layer after layer and pattern after pattern.
 
     places: (layer from 1, pattern, neuron) of the cusps; a pattern comes in ON_CUSP copies.
     """
@@ -57,7 +59,7 @@ def stationary(seed: int, places: list[tuple[int, int, int]], depth: int) -> tup
     x, y = x.repeat_interleave(copies, 0), y.repeat_interleave(copies, 0)
     kinks = [slope.repeat_interleave(copies, 0) for slope in slopes]
     multipliers = torch.cat([slope[(slope != 0) & (slope != 1)] for slope in kinks])
-    return (arch, theta, x, y, Loss("hinge", EPSILON, len(x))), multipliers.numpy()
+    return (theta, Problem(x, y, arch, Loss("hinge", EPSILON, len(x)))), multipliers.numpy()
 
 
 def _network(

@@ -10,6 +10,7 @@ import torch
 from jamtools.hessian.assembly import hessian
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
+from jamtools.network.problem import Problem
 from tests.support import oracle
 
 
@@ -27,6 +28,6 @@ def network(activation="relu", depth=3, width=14, P_per_parameter=1.0):
     arch = Architecture(12, width, depth, activation)
     P = round(P_per_parameter * arch.n_parameters)
     x, y = oracle.sphere(P, 12)
-    case = oracle.random_theta(arch), x, y, arch, Loss("hinge", 0.5, P)
+    case = oracle.random_theta(arch), Problem(x, y, arch, Loss("hinge", 0.5, P))
     parts = hessian(*case)
     return case, {name: torch.linalg.eigvalsh(getattr(parts, name)).numpy() for name in ("H0", "Hp", "H")}

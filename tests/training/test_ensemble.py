@@ -14,7 +14,7 @@ from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
-from jamtools.network.problem import Objective, measure
+from jamtools.network.problem import Problem, measure
 from jamtools.protocols import PROTOCOLS, Schedule, Settings, measured_steps, with_options
 from jamtools.records import Dataset
 from jamtools.training.ensemble import train
@@ -82,12 +82,12 @@ def test_a_batch_gradient_is_an_unbiased_estimate_of_the_whole_one():
 def _one_step(data, arch, theta0, seed):
     """The step that stream `seed` of batches takes from one and the same start."""
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)[:, None]
-    objective = Objective(x, y, arch, Loss("hinge", 0.5, 40))
+    problem = Problem(x, y, arch, Loss("hinge", 0.5, 40))
     settings = with_options(Settings(), optimizer="sgd", batch=8, lr=1.0, stop=False)
     theta = torch.from_numpy(theta0.copy())
-    TorchEngine(
-        objective, theta, make_optimizer("sgd", theta), settings, np.random.default_rng(seed)
-    ).advance(0, 1)
+    TorchEngine(problem, theta, make_optimizer("sgd", theta), settings, np.random.default_rng(seed)).advance(
+        0, 1
+    )
     return theta.numpy() - theta0
 
 

@@ -16,7 +16,7 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
-from jamtools.network.problem import Objective
+from jamtools.network.problem import Problem
 from jamtools.protocols import Settings, with_options
 from jamtools.training.ensemble import train
 from jamtools.training.job import Job, Place
@@ -80,7 +80,7 @@ def test_nor_when_all_is_done_to_drive_it_there(activation):
     for pattern in range(0, P, 25):
         moved = theta.copy()
         for _ in range(20):
-            alone = Objective(x[pattern : pattern + 1], y[pattern : pattern + 1], arch, Loss("hinge", 1e3, 1))
+            alone = Problem(x[pattern : pattern + 1], y[pattern : pattern + 1], arch, Loss("hinge", 1e3, 1))
             _, g = alone.step(torch.from_numpy(moved))
             moved -= 0.01 * g.numpy() / np.linalg.norm(g)
         went = np.abs(gaps(arch, moved, x, y) - gaps(arch, theta, x, y))
@@ -216,7 +216,7 @@ def test_satisfied_is_said_after_a_look_at_every_pattern():
 
 
 def pair(training):
-    return training.history.objective.x, training.history.objective.y
+    return training.history.problem.x, training.history.problem.y
 
 
 @pytest.mark.parametrize(

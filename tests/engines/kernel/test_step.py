@@ -16,7 +16,7 @@ from jamtools.engines.optimizers import Adam
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
-from jamtools.network.problem import Objective
+from jamtools.network.problem import Problem
 from jamtools.protocols import Settings, with_options
 from jamtools.training import ensemble
 from jamtools.training.ensemble import train, train_many
@@ -52,7 +52,7 @@ def compiled(arch, theta, x, y, loss, threads=1):
 
 
 def assert_same_gradient(arch, theta, x, y, loss):
-    top, g = Objective(x, y, arch, loss).step(theta)
+    top, g = Problem(x, y, arch, loss).largest_gap_and_gradient(theta)
     ours_top, ours = compiled(arch, theta, x, y, loss)
     assert ours_top == pytest.approx(top, rel=1e-13, abs=1e-14)
     # P terms of depth L + 1, each product of a few factors: P·eps of the largest sum is generous
