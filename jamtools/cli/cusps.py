@@ -9,6 +9,7 @@ import typer
 from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.groups import Arithmetic, Streams, grouped
 from jamtools.cli.common.options import Seed, Sources, integer_option, real_option
+from jamtools.cli.common.remedies import in_shell_words
 from jamtools.cli.common.session import Session
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def _clarke(
         cusps = CuspGradient(theta, problem, found)
         end = smallest_subgradient(cusps)
     except InputError as error:
-        session.note(f"{member.name}: no Clarke norm: {error}")
+        session.note(f"{member.name}: no Clarke norm: {in_shell_words(error)}")
         return {"gradient_norm": info["grad_norm"], **NO_SUBGRADIENT}
     return {
         "gradient_norm": end.gradient_norm,
@@ -201,7 +202,7 @@ def _lagrangian(
     try:
         found = second_order.lagrangian(cusps, end)
     except InputError as error:
-        session.note(f"{member.name}: no curvature: {error}")
+        session.note(f"{member.name}: no curvature: {in_shell_words(error)}")
         return None
     held, free = (
         {name: getattr(space, name) for name in CURVATURE_FIELDS} for space in (found.held, found.free)

@@ -153,7 +153,7 @@ def train(
     verify: Verify = None,
     require: Require = None,
     engine: Engine = "auto",
-    checkpoint: CheckpointGroup,
+    kept: CheckpointGroup,
     arithmetic: Arithmetic,
     streams: Streams,
 ) -> int:
@@ -190,7 +190,7 @@ def train(
         return evaluate_runs(Session(NAME, streams), dataset, evaluate)
     if verify is not None:
         return verify_runs(Session(NAME, streams), verify, arithmetic.threads, require)
-    keeping = Keeping(NAME, *vars(checkpoint).values())
+    keeping = Keeping(NAME, kept.checkpoint, kept.checkpoint_every, kept.resume, kept.time_limit)
     session = Session(NAME, streams, binary=True)
     keeping.listen(streams.output)
     if finish is not None:

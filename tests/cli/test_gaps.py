@@ -100,7 +100,7 @@ def test_a_field_that_some_runs_have_not_is_null_for_them(files: Path) -> None:
 
 def test_a_file_given_twice_counts_once_and_that_is_said(files: Path) -> None:
     done = jam("gaps", "a.safetensors", "a.safetensors", cwd=files, check=True)
-    assert "8 of the runs are there more than once and count once" in done.stderr
+    assert "8 of the runs were given more than once and count once" in done.stderr
     assert json.loads(done.stdout)["overlaps"] == record("a.safetensors", "-q", cwd=files)["overlaps"]
 
 

@@ -1,0 +1,92 @@
+"""The tables of records: every column has a value, and jam-show and the commands take theirs from one list."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from jamtools.cli.common import tables
+
+
+@pytest.mark.parametrize("kind", [*tables.IN_SHOW, *tables.IN_COMMAND])
+def test_a_selection_names_columns_of_its_kind(kind):
+    for selection in (tables.IN_SHOW, tables.IN_COMMAND):
+        assert set(selection.get(kind, ())) <= set(tables.COLUMNS[kind])
+
+
+def test_the_words_for_spectra_name_columns_of_spectra():
+    assert set(tables.SPECTRA_IN_WORDS) <= set(tables.COLUMNS["spectra"])
+
+
+def test_a_field_inside_an_object_is_found_and_an_absent_one_is_none():
+    labels = ("tangent", "stable")
+    assert tables.cells("cusps", labels, {"lagrangian": {"dimension": 3}}) == [3, None]
+    assert tables.cells("cusps", labels, {"lagrangian": None}) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("record", "ratio"),
+    [
+        ({"n_unsatisfied": 3, "n_effective_expected": 12}, 0.25),
+        ({"n_unsatisfied": None, "n_effective_expected": 12}, None),
+        ({"n_unsatisfied": 3, "n_effective_expected": 0}, None),
+        ({}, None),
+    ],
+)
+def test_a_quotient_is_none_where_it_has_no_meaning(record, ratio):
+    assert tables.cells("runs", ["N_Δ/N"], record) == [ratio]
+
+
+@pytest.mark.parametrize(
+    ("neurons", "cell"),
+    [
+        ([], 0),
+        (None, None),
+        ([[1, 0], [2, 3]], "2: 1.0 2.3"),
+        ([[1, i] for i in range(6)], "6: 1.0 1.1 1.2 1.3 …"),
+    ],
+)
+def test_a_list_of_neurons_is_its_length_and_the_first_four(neurons, cell):
+    assert tables.cells("neff", ["dead"], {"dead": neurons}) == [cell]
+
+
+def test_a_finished_run_shows_its_loss_before_and_after():
+    record = {"finish": {"final_loss_before": 0.25}, "final_loss": 1e-9}
+    assert tables.cells("finished runs", ["loss"], record) == ["0.25 → 1e-09"]
+
+
+@pytest.mark.parametrize(
+    ("vary", "ratio"), [("width", 200 / 50), ("patterns", 50 / 40)], ids=["N* of a P", "P* of a width"]
+)
+def test_the_ratio_of_a_search_is_that_at_its_median(vary, ratio):
+    record = {"vary": vary, "P": 200, "N": 40, "median": 50, "n_star": 55}
+    assert tables.cells("nstar", ["P/N"], record) == [ratio]
+
+
+def test_an_open_interval_of_a_search_is_told_by_its_ends():
+    assert tables.cells("nstar", ["from", "to"], {"median_interval": [None, None]}) == [0, "beyond"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (True, "yes"), (False, "no"), (0.123456, "0.1235"), (12, "12"), ([1.5, None], "[1.5,-]")],
+)
+def test_a_value_is_shown_with_four_digits(value, text):
+    assert tables.shown(value) == text
+
+
+def test_a_wide_table_keeps_every_row_on_one_line():
+    stream = io.StringIO()
+    table = tables.make_table([f"column {i}" for i in range(20)], [["x" * 20] * 20])
+    tables.print_table(stream, table)
+    assert any(line.count("x" * 20) == 20 for line in stream.getvalue().splitlines())
+
+
+def test_plain_text_is_aligned_to_the_right():
+    assert tables.aligned_text([["a", "bcd"], ["12", "3"]]) == " a  bcd\n12    3\n"
+
+
+def test_only_short_lists_fit_a_cell():
+    record = {"a": 1, "b": {"c": True}, "d": [1, 2], "e": [1, 2, 3, 4], "f": [{"x": 1}]}
+    assert dict(tables.flattened(record)) == {"a": "1", "b.c": "yes", "d": "[1,2]"}
