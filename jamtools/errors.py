@@ -28,6 +28,9 @@ class Remedy(Enum):
     LABEL_RULE = "pass labels='parity' for 0 and 1, or labels='classes' for class numbers"
     # network
     # linalg
+    EIGENVALUES_INSTEAD_OF_SIGNS = "compute the eigenvalues instead of their signs"
+    FEWER_EIGENVALUES = "ask for fewer"
+    FLOAT64_OR_LEAVE_OUT = "use dtype float64, or leave the run out"
     # engines
     # cusps
     # hessian

@@ -25,8 +25,8 @@ from jamtools.errors import CheckError
 from jamtools.hessian.assembly import hessian
 from jamtools.hessian.assembly import needed as assembly
 from jamtools.hessian.summary import findings_of
-from jamtools.linalg.eigenvalues import Eigenvalues, eigenvalues
-from jamtools.linalg.inertia import Inertia, inertia, n_below
+from jamtools.linalg.eigenvalues import Eigenvalues, symmetric_eigenvalues
+from jamtools.linalg.inertia import Inertia, inertia_of, n_below
 from jamtools.network.architecture import Architecture
 from jamtools.network.problem import Problem
 from jamtools.network.symmetry import scale_generators
@@ -66,7 +66,7 @@ def spectrum_of(
     n_negative: dict[str, int] = {}
     for name, matrix in parts.each():
         if wanted.signs_only:
-            signs[name] = inertia(matrix, constraints=None if name == "H0" else generators)
+            signs[name] = inertia_of(matrix, constraints=None if name == "H0" else generators)
             n_negative[name] = signs[name].n_negative
             continue
         found[name] = _eigenvalues(matrix, name, wanted.vectors)
@@ -107,14 +107,14 @@ class _Parts:
 def _eigenvalues(matrix: Tensor, name: str, vectors: int) -> Eigenvalues:
     """Checked; on a card that fails the check, by the CPU, and a warning says so."""
     try:
-        return eigenvalues(matrix, name, vectors)
+        return symmetric_eigenvalues(matrix, name, vectors)
     except (CheckError, RuntimeError) as error:
         if matrix.device.type == "cpu":
             raise
         warnings.warn(
             f"the eigensolver of {matrix.device} failed ({error}); the CPU takes over", stacklevel=2
         )
-        return eigenvalues(matrix.cpu(), name, vectors)
+        return symmetric_eigenvalues(matrix.cpu(), name, vectors)
 
 
 def _numbers(tensor: Tensor) -> Array:

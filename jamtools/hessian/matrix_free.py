@@ -19,10 +19,12 @@ import torch
 
 from jamtools.cusps.counting import count
 from jamtools.hessian.products import Products
-from jamtools.linalg.extreme_eigenvalues import Ritz, extremes
+from jamtools.linalg.extreme_eigenvalues import RitzPairs, extremes
 from jamtools.linalg.lanczos import probe
 from jamtools.linalg.operator import Operator
-from jamtools.linalg.quadrature import Density, Quadrature
+from jamtools.linalg.quadrature import Quadrature
+from jamtools.linalg.spectral_density import Density, smeared_density
+from jamtools.linalg.spectral_mass import zero_mass
 from jamtools.network.problem import Problem
 from jamtools.network.symmetry import ScaleGenerators
 from jamtools.records import HESSIAN_PARTS, SPECTRUM_FIELDS, Array, Dataset, Run, Spectrum, check_finite
@@ -117,8 +119,8 @@ def _read(quadrature: Quadrature, part: str, known: _Known) -> tuple[Density, di
     """The density, and the numbers beside it; checked."""
     if known.trace is not None:
         quadrature.check_trace(known.trace, part, nonnegative=part == "H0")
-    zero = quadrature.zero(at_least=known.kernel)
-    density = quadrature.density(zero=zero)
+    zero = zero_mass(quadrature, at_least=known.kernel)
+    density = smeared_density(quadrature, zero=zero)
     below = quadrature.counts(-quadrature.round_off)
     trace, trace_error = quadrature.trace()
     return density, {
@@ -148,7 +150,7 @@ def _ends(operator: Operator, sampling: Sampling) -> tuple[dict[str, Any], Array
     return {"lowest": _listed(found.lowest), "highest": _listed(found.highest)}, rows.double().cpu().numpy()
 
 
-def _listed(ritz: Ritz) -> list[dict[str, Any]]:
+def _listed(ritz: RitzPairs) -> list[dict[str, Any]]:
     return [
         {"value": float(value), "residual": float(residual), "converged": bool(converged)}
         for value, residual, converged in zip(ritz.values, ritz.residuals, ritz.converged)

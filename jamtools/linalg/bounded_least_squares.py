@@ -1,10 +1,12 @@
-"""Least squares in a box: the multipliers of cusps.
+"""Least squares with bounds 0 and 1: the multipliers of cusps.
 
     min_λ ‖A λ - b‖²,      0 ≤ λ_i ≤ 1,      A [m, n]
 
-At a minimum of a network the multipliers lie inside, and then they are those of the problem without bounds: one QR
-factorisation of A, whatever the rest costs. Source of the rest: Stark, Parker, Computational Statistics 10, 129 (1995);
-Branch, Coleman, Li, SIAM J. Sci. Comput. 21, 1 (1999).
+At a minimum of a network the multipliers lie within the bounds, and they solve the problem without bounds: then one QR
+factorisation of A is enough.
+
+Source: Stark, Parker, Computational Statistics 10, 129 (1995), the active-set method; Branch, Coleman, Li, SIAM J. Sci.
+Comput. 21, 1 (1999), the trust-region method.
 """
 
 from __future__ import annotations
@@ -16,32 +18,35 @@ from scipy.linalg import lstsq
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
-#: Up to this many multipliers the exact active-set method is the faster one.
-ACTIVE_SET = 300
+#: The exact active-set method is faster for up to this many multipliers, the trust-region method for more.
+ACTIVE_SET_MAX_MULTIPLIERS = 300
 
 
 def box_least_squares(rows: Tensor, target: Tensor) -> Tensor:
-    """argmin ‖rowsᵀ λ - target‖ over λ [n] in [0, 1], for rows [n, m] and a target [m], of any scale."""
-    matrix, b = rows.T.cpu().numpy(), target.cpu().numpy()
-    scale = np.linalg.norm(matrix, axis=0).max()
+    """The λ [n] in [0, 1] that minimises ‖rowsᵀ λ - target‖, for rows [n, m] and a target [m] of any scale."""
+    A, b = rows.T.cpu().numpy(), target.cpu().numpy()
+    scale = np.linalg.norm(A, axis=0).max()
     if scale == 0:
         return torch.full_like(rows[:, 0], 0.5)
-    q, r = np.linalg.qr(matrix / scale)  # lsq_linear's tolerances are absolute: bring the problem to size 1
-    inside = _unbounded(r, q.T @ (b / scale))
-    if ((inside >= 0) & (inside <= 1)).all():
-        return torch.from_numpy(inside).to(rows)
-    method = "bvls" if len(rows) <= ACTIVE_SET else "trf"
-    found = lsq_linear(r, q.T @ (b / scale), (0.0, 1.0), method=method, tol=1e-14, max_iter=10 * len(rows))
-    return torch.from_numpy(np.clip(found.x, 0.0, 1.0)).to(rows)
+    q, r = np.linalg.qr(
+        A / scale
+    )  # the tolerances of lsq_linear are absolute, so the problem is brought to size 1
+    without_bounds = _least_squares(r, q.T @ (b / scale))
+    if ((without_bounds >= 0) & (without_bounds <= 1)).all():
+        return torch.from_numpy(without_bounds).to(rows)
+    method = "bvls" if len(rows) <= ACTIVE_SET_MAX_MULTIPLIERS else "trf"
+    solution = lsq_linear(r, q.T @ (b / scale), (0.0, 1.0), method=method, tol=1e-14, max_iter=10 * len(rows))
+    return torch.from_numpy(np.clip(solution.x, 0.0, 1.0)).to(rows)
 
 
-def _unbounded(matrix: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """argmin ‖matrix λ - b‖ over all λ, the one nearest ½ where columns depend on each other, whatever their norms."""
-    norms = np.linalg.norm(matrix, axis=0)
+def _least_squares(A: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The λ [n] that minimises ‖A λ - b‖, with A [m, n] and b [m]; where columns depend on each other, the one nearest ½.
+
+    The columns are scaled to norm 1 first, so that a short column is not taken for a dependent one.
+    """
+    norms = np.linalg.norm(A, axis=0)
     norms = np.where(norms > 0, norms, 1.0)
-    middle = np.full(len(norms), 0.5)
-    least = len(norms) * np.finfo(np.float64).eps
-    found = lstsq(matrix / norms, b - matrix @ middle, cond=least, lapack_driver="gelsy", check_finite=False)[
-        0
-    ]
-    return middle + found / norms
+    half = np.full(len(norms), 0.5)
+    rank_tolerance = len(norms) * np.finfo(np.float64).eps
+    step = lstsq(A / norms, b - A @ half, cond=rank_tolerance, lapack_driver="gelsy", check_finite=False)[0]
+    return half + step / norms

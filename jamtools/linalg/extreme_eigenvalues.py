@@ -2,11 +2,12 @@
 
     Q_{j+1} R_j = (1 - Q Qᵀ) A Q_j,      Qᵀ A Q y = θ y,      residual ‖A v - θ v‖ with v = Q y
 
-Each block is orthogonalised against the whole basis by two passes of block Gram–Schmidt: one pass leaves components of
-size eps·‖A‖/‖R‖ which grow into spurious copies, two leave eps. When the basis is full, the Ritz vectors nearest to both
-ends are kept, with the block that would have come next, and it grows again. A block finds degenerate eigenvalues up to its
-own size. Some eigenvalue lies within the residual of each θ (and within residual²/gap); that none farther out was
-missed is the rule for a random start, and no theorem.
+Each block is orthogonalised against the whole basis by two passes of block Gram-Schmidt: one pass leaves components of size
+eps·‖A‖/‖R‖, which grow into spurious copies; two passes leave eps. When the basis is full, the Ritz vectors nearest to
+both ends are kept together with the next block, and the basis grows again.
+
+A block finds degenerate eigenvalues up to its own size. Some eigenvalue lies within the residual of each θ (and within
+residual²/gap). That no eigenvalue farther out was missed is what happens with a random start, not a theorem.
 
 Source: Wu, Simon, SIAM J. Matrix Anal. 22, 602 (2000); Giraud, Langou, Rozložník, van den Eshof, Numer. Math. 101, 87
 (2005).
@@ -14,7 +15,6 @@ Source: Wu, Simon, SIAM J. Matrix Anal. 22, 602 (2000); Giraud, Langou, Rozložn
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,18 +22,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jamtools.errors import InputError
+from jamtools.errors import InputError, Remedy
 from jamtools.linalg.operator import Operator, power_of_two
 
-#: Vectors are numbered from here on in a seed: apart from all the probes of a quadrature.
-FIRST = 1 << 31
+#: The number of the first start vector within a seed: above the numbers of all probes of a quadrature.
+START_VECTORS = 1 << 31
 
-#: A residual of this many ‖A‖₂ ends the search.
-TOLERANCE = 1e-8
+#: In units of ‖A‖₂: the search ends when all residuals are below it.
+RESIDUAL_TOLERANCE = 1e-8
+
+#: In units of the column's norm before the orthogonalisation: a column that keeps less after two passes was round-off.
+DEPENDENT_COLUMN = 0.5
 
 
 @dataclass(frozen=True)
-class Ritz:
+class RitzPairs:
     """Approximate eigenvalues at one end, ascending [K], with residuals ‖A v - θ v‖ [K] and unit vectors v [n, K].
 
     converged [K]: whether the residual is at most tolerance·‖A‖₂.
@@ -47,10 +50,10 @@ class Ritz:
 
 @dataclass(frozen=True)
 class Extremes:
-    """Both ends of a spectrum; norm: max |θ|; products: vectors that were multiplied by A to find them."""
+    """Both ends of a spectrum. norm: max |θ|. products: the number of vectors that were multiplied by A."""
 
-    lowest: Ritz
-    highest: Ritz
+    lowest: RitzPairs
+    highest: RitzPairs
     norm: float
     products: int
 
@@ -60,77 +63,73 @@ def extremes(
     lowest: int,
     highest: int,
     *,
-    tolerance: float = TOLERANCE,
+    tolerance: float = RESIDUAL_TOLERANCE,
     budget: int = 2000,
     basis: int | None = None,
     seed: int = 0,
 ) -> Extremes:
-    """The `lowest` and `highest` eigenvalues (numbers of them), until the residuals are below tolerance·‖A‖₂.
+    """The numbers `lowest` and `highest` of eigenvalues at the two ends, with residuals below tolerance·‖A‖₂.
 
-    basis: vectors [n] that are kept, by default four times what is asked for and two blocks; memory is three times that.
-    budget: products with single vectors; what has not converged by then says so. The residuals are computed from a
-    last product with the vectors that are returned. Raises InputError for numbers out of range.
+    basis: vectors [n] in memory, by default four per eigenvalue and two blocks; the memory is three times that.
+    budget: the largest number of vectors that are multiplied by A, after which some pairs may not have converged. The
+    residuals come from a last product with the vectors that are returned. Raises InputError for numbers out of range.
     """
-    _require(lowest, highest, operator.dimension, basis)
+    _check_numbers(lowest, highest, operator.dimension, basis)
     block = min(max(lowest, highest, 1), operator.dimension)
     basis = min(4 * (lowest + highest) + 2 * block if basis is None else basis, operator.dimension)
-    search = _Search(operator, block, basis, seed)
-    wanted = lowest + highest
+    space = KrylovSpace(operator, block, basis, seed)
     while True:
-        search.grow()
-        values, vectors = search.ritz()
-        ends = _ends(values, lowest, highest)
-        residuals = search.residuals(values[ends], vectors[:, ends])
+        space.fill()
+        values, vectors = space.ritz_pairs()
+        ends = _both_ends(values, lowest, highest)
+        residuals = space.residuals(values[ends], vectors[:, ends])
         norm = values.abs().max()
-        done = bool((residuals <= tolerance * norm).all()) or search.Q.shape[1] == operator.dimension
-        if done or search.products + block > budget:
+        converged = bool((residuals <= tolerance * norm).all())
+        complete = space.Q.shape[1] == operator.dimension
+        if converged or complete or space.products + block > budget:
             break
-        kept = _ends(values, *_split(lowest, highest, max(wanted, (basis - block) // 2)))
-        search.restart(vectors[:, kept])
-    return _result(search, vectors[:, ends], lowest, tolerance, norm.item())
+        n_kept = max(lowest + highest, (basis - block) // 2)
+        n_low = round(n_kept * lowest / (lowest + highest))
+        space.restart(vectors[:, _both_ends(values, n_low, n_kept - n_low)])
+    return _result(space, vectors[:, ends], lowest, tolerance, norm.item())
 
 
-def _require(lowest: int, highest: int, dimension: int, basis: int | None) -> None:
-    wanted = lowest + highest
-    if min(lowest, highest) < 0 or wanted < 1 or max(lowest, highest) > dimension:
+def _check_numbers(lowest: int, highest: int, dimension: int, basis: int | None) -> None:
+    total = lowest + highest
+    if min(lowest, highest) < 0 or total < 1 or max(lowest, highest) > dimension:
         raise InputError(
             f"got {lowest} lowest and {highest} highest eigenvalues, expected 0 to {dimension} of each, and one at least"
         )
-    least = min(wanted + 2 * max(lowest, highest), dimension)
-    if basis is not None and basis < least:
+    smallest_basis = min(total + 2 * max(lowest, highest), dimension)
+    if basis is not None and basis < smallest_basis:
         raise InputError(
-            f"got a basis of {basis} vectors, expected at least {least} for {wanted} eigenvalues; ask for fewer"
+            f"got a basis of {basis} vectors, expected at least {smallest_basis} for {total} eigenvalues",
+            Remedy.FEWER_EIGENVALUES,
         )
 
 
-def _split(lowest: int, highest: int, number: int) -> tuple[int, int]:
-    """`number` vectors divided between the ends as the wanted ones are."""
-    low = round(number * lowest / (lowest + highest))
-    return low, number - low
-
-
-def _ends(values: Tensor, lowest: int, highest: int) -> Tensor:
+def _both_ends(values: Tensor, lowest: int, highest: int) -> Tensor:
+    """The positions of the first `lowest` and the last `highest` of the values [j]."""
     n = len(values)
-    places = [*range(min(lowest, n)), *range(max(n - highest, 0), n)]
-    return torch.tensor(places, device=values.device)
+    positions = [*range(min(lowest, n)), *range(max(n - highest, 0), n)]
+    return torch.tensor(positions, device=values.device)
 
 
-class _Search:
-    """An orthonormal basis Q [n, j] of a Krylov space with A Q, and the block that comes next; A in units of `unit`."""
+class KrylovSpace:
+    """An orthonormal basis Q [n, j] of a Krylov space, with A Q [n, j] / unit and the next block [n, block].
+
+    basis: the largest j. products: the number of vectors that were multiplied by A.
+    """
 
     def __init__(self, operator: Operator, block: int, basis: int, seed: int) -> None:
         self.operator, self.basis, self.seed = operator, basis, seed
-        self.drawn = self.products = 0
+        self.products = self._n_drawn = 0
         self.unit = 1.0
         self.Q = self.AQ = torch.empty(operator.n, 0, dtype=operator.dtype, device=operator.device)
-        self.next = self.orthonormal(self.draw(block))
+        self.next = self._orthonormal(self._draw(block))
 
-    def draw(self, count: int) -> Tensor:
-        self.drawn += count
-        return self.operator.draw(self.seed, FIRST + self.drawn - count, count)
-
-    def grow(self) -> None:
-        """Blocks are added until the basis is full."""
+    def fill(self) -> None:
+        """Adds blocks until the basis is full or the space is complete."""
         while self.next.shape[1]:
             image = self.operator(self.next)
             if self.products == 0:
@@ -139,47 +138,54 @@ class _Search:
             self.products += image.shape[1]
             self.Q, self.AQ = torch.cat([self.Q, self.next], 1), torch.cat([self.AQ, image], 1)
             room = self.operator.dimension - self.Q.shape[1]
-            self.next = self.orthonormal(image[:, :room])
+            self.next = self._orthonormal(image[:, :room])
             if self.Q.shape[1] + self.next.shape[1] > self.basis:
                 break
 
-    def orthonormal(self, W: Tensor) -> Tensor:
-        """W made orthonormal, and to Q, by two passes; a column that depends on those before gives way to a random one."""
-        for _ in range(2):
-            W, R = torch.linalg.qr(W - self.Q @ (self.Q.T @ W))
-        while True:  # after two passes a column is short only if it was noise along the others
-            short = R.diagonal().abs() < 0.5
-            if not short.any():
-                return W
-            W = W.clone()
-            W[:, short] = self.draw(int(short.sum()))
-            for _ in range(2):
-                W, R = torch.linalg.qr(W - self.Q @ (self.Q.T @ W))
-
-    def ritz(self) -> tuple[Tensor, Tensor]:
-        """θ ascending and y [j, j]."""
+    def ritz_pairs(self) -> tuple[Tensor, Tensor]:
+        """θ / unit [j] ascending, and y [j, j] in columns."""
         projected = self.Q.T @ self.AQ
         values, vectors = torch.linalg.eigh((projected + projected.T) / 2)
         return values, vectors
 
     def residuals(self, values: Tensor, vectors: Tensor) -> Tensor:
+        """‖A v - θ v‖ / unit [k] of the Ritz values θ / unit [k] and the vectors y [j, k]."""
         return torch.linalg.vector_norm(self.AQ @ vectors - (self.Q @ vectors) * values, dim=0)
 
     def restart(self, vectors: Tensor) -> None:
+        """Reduces the basis to the Ritz vectors Q y of y [j, k]; the next block stays."""
         self.Q, self.AQ = self.Q @ vectors, self.AQ @ vectors
 
+    def _draw(self, count: int) -> Tensor:
+        """The next `count` start vectors [n, count] of the seed."""
+        first = START_VECTORS + self._n_drawn
+        self._n_drawn += count
+        return self.operator.draw(self.seed, first, count)
 
-def _result(search: _Search, vectors: Tensor, lowest: int, tolerance: float, norm: float) -> Extremes:
-    """Values and residuals once more, from a product with the very vectors that are returned."""
-    V = search.Q @ vectors
+    def _orthonormal(self, W: Tensor) -> Tensor:
+        """An orthonormal basis [n, k] of the columns W [n, k], orthogonal to Q; random vectors replace dependent columns."""
+        for _ in range(2):
+            W, R = torch.linalg.qr(W - self.Q @ (self.Q.T @ W))
+        while True:
+            dependent = R.diagonal().abs() < DEPENDENT_COLUMN
+            if not dependent.any():
+                return W
+            W = W.clone()
+            W[:, dependent] = self._draw(int(dependent.sum()))
+            for _ in range(2):
+                W, R = torch.linalg.qr(W - self.Q @ (self.Q.T @ W))
+
+
+def _result(space: KrylovSpace, vectors: Tensor, lowest: int, tolerance: float, norm: float) -> Extremes:
+    """The values and residuals from a last product with the vectors that are returned, Q y of y [j, K]."""
+    V = space.Q @ vectors
     V = V / torch.linalg.vector_norm(V, dim=0)
-    image = search.operator(V) / search.unit
+    image = space.operator(V) / space.unit
     values = (V * image).sum(0)
     residuals = torch.linalg.vector_norm(image - V * values, dim=0)
-    order: Callable[[Tensor], NDArray[np.float64]] = lambda t: t.double().cpu().numpy()
-    theta, r = order(values), order(residuals)
+    theta, r = (t.double().cpu().numpy() for t in (values, residuals))
     ends = [
-        Ritz(theta[part] * search.unit, r[part] * search.unit, r[part] <= tolerance * norm, V[:, part])
+        RitzPairs(theta[part] * space.unit, r[part] * space.unit, r[part] <= tolerance * norm, V[:, part])
         for part in (slice(0, lowest), slice(lowest, None))
     ]
-    return Extremes(ends[0], ends[1], norm * search.unit, search.products + V.shape[1])
+    return Extremes(ends[0], ends[1], norm * space.unit, space.products + V.shape[1])

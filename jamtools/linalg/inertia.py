@@ -1,11 +1,11 @@
-"""How many eigenvalues of a symmetric matrix are negative, zero and positive, without computing one of them.
+"""The numbers of negative, zero and positive eigenvalues of a symmetric matrix (its inertia), without the eigenvalues.
 
     #{λ(A) < σ} = #{negative pivots of L D Lᵀ = A - σ}                       (Sylvester)
     #{λ(Zᵀ A Z) < σ} = #{λ([[A - σ, s G], [s Gᵀ, 0]]) < 0} - r               (Haynsworth)
 
-with r independent columns G, Z an orthonormal basis of their complement, and any s > 0. Taken at σ = -τ and at τ the counts
-leave the eigenvalues within ±τ out as zero; at σ = 0 the signs of a singular matrix would be those of round-off.
-A factorisation is some five times cheaper than the eigenvalues.
+G are r independent columns, Z is an orthonormal basis of their complement, and s > 0 is arbitrary. The counts at σ = -τ and
+σ = τ leave the eigenvalues within ±τ as zero. At σ = 0 the signs of a singular matrix would be those of round-off.
+A factorisation is about five times cheaper than the eigenvalues.
 
 Source: J. R. Bunch and L. Kaufman, Math. Comp. 31, 163 (1977); E. V. Haynsworth, Linear Algebra Appl. 1, 73 (1968).
 """
@@ -19,17 +19,17 @@ import torch
 from scipy.linalg import lapack
 from torch import Tensor
 
-from jamtools.errors import CheckError
+from jamtools.errors import CheckError, Remedy
 from jamtools.linalg.subspace import orthonormal_basis
 from jamtools.records import Array
 
-#: Matrix-vector products of the estimate of ‖A‖₂; as a factor of the tolerance it needs no more than a digit.
-PRODUCTS = 30
+#: Matrix-vector products of the estimate of ‖A‖₂, which is needed to one digit only: it is a factor of the tolerance.
+NORM_ITERATIONS = 30
 
 
 @dataclass(frozen=True)
 class Inertia:
-    """Eigenvalues by sign: below -tolerance, within it, above it."""
+    """The numbers of eigenvalues below -tolerance, within ±tolerance, and above tolerance."""
 
     n_negative: int
     n_zero: int
@@ -37,11 +37,12 @@ class Inertia:
     tolerance: float
 
 
-def inertia(matrix: Tensor, tolerance: float | None = None, constraints: Tensor | None = None) -> Inertia:
-    """The inertia of a symmetric matrix [n, n], or of its restriction to what is orthogonal to `constraints` [n, k].
+def inertia_of(matrix: Tensor, tolerance: float | None = None, constraints: Tensor | None = None) -> Inertia:
+    """The inertia of a symmetric matrix [n, n], or of its restriction to the complement of the columns `constraints` [n, k].
 
-    tolerance: what counts as zero, by default n·eps·‖A‖₂ with ‖A‖₂ from power iteration. Raises CheckError when a
-    factorisation fails. The work is done in float64 on the CPU and takes one matrix beside the given one.
+    tolerance: the largest |λ| that counts as zero, by default n·eps·‖A‖₂ with ‖A‖₂ from power iteration. The work is done
+    in float64 on the CPU and needs one more matrix in memory. Raises CheckError when a factorisation fails, or when the
+    two counts contradict each other.
     """
     A = matrix.detach().cpu()
     eps = torch.finfo(A.dtype).eps
@@ -52,33 +53,36 @@ def inertia(matrix: Tensor, tolerance: float | None = None, constraints: Tensor 
     n = len(A) - G.shape[1]
     if not bool(A.any()):
         return Inertia(0, n, 0, tolerance)
-    below, up_to = (_n_below(A, shift, G) for shift in (-tolerance, tolerance))
-    if not 0 <= below <= up_to <= n:
+    n_negative, n_not_positive = (_n_below(A, shift, G) for shift in (-tolerance, tolerance))
+    if not 0 <= n_negative <= n_not_positive <= n:
         raise CheckError(
-            f"{below} eigenvalues below -{tolerance:.1e} and {up_to} below {tolerance:.1e} of {n}; "
-            "use jam-hessian without --inertia"
+            f"{n_negative} eigenvalues below -{tolerance:.1e} and {n_not_positive} below {tolerance:.1e} of {n}",
+            Remedy.EIGENVALUES_INSTEAD_OF_SIGNS,
         )
-    return Inertia(below, up_to - below, n - up_to, tolerance)
+    return Inertia(n_negative, n_not_positive - n_negative, n - n_not_positive, tolerance)
 
 
 def n_below(matrix: Tensor, threshold: float, constraints: Tensor) -> int:
-    """How many eigenvalues of the matrix, restricted to what is orthogonal to `constraints` [n, k], are below it."""
+    """The number of eigenvalues below the threshold, of a matrix [n, n] on the complement of `constraints` [n, k].
+
+    Raises CheckError when the factorisation fails.
+    """
     return _n_below(matrix.detach().cpu().double(), threshold, _columns(constraints))
 
 
 def norm2(A: Tensor) -> float:
-    """‖A‖₂ of a symmetric matrix, from below: by power iteration from a fixed start."""
+    """An estimate from below of ‖A‖₂ of a symmetric matrix [n, n], by power iteration from a fixed start."""
     if not bool(A.any()):
         return 0.0
     scale = A.abs().max()  # a matrix of size 1e-200 must not underflow
     v = torch.from_numpy(np.random.default_rng(0).standard_normal(len(A))).to(A)
-    size = 0.0
-    for _ in range(PRODUCTS):
+    growth = 0.0
+    for _ in range(NORM_ITERATIONS):
         v = A @ (v / (v.norm() * scale))
-        size = v.norm().item()
-        if size == 0:  # the start happened to lie in the kernel
+        growth = v.norm().item()
+        if growth == 0:  # the start lay in the kernel
             v = torch.ones_like(v)
-    return max(size, 1.0) * scale.item()  # ‖A‖₂ is at least its largest entry
+    return max(growth, 1.0) * scale.item()  # ‖A‖₂ is at least the largest entry
 
 
 def _columns(constraints: Tensor) -> Tensor:
@@ -86,26 +90,26 @@ def _columns(constraints: Tensor) -> Tensor:
 
 
 def _n_below(A: Tensor, shift: float, G: Tensor) -> int:
-    """#{λ < shift} of A on the complement of G's orthonormal columns."""
+    """#{λ < shift} of A [n, n] on the complement of the orthonormal columns G [n, r]."""
     n, r = G.shape
     bordered = np.zeros((n + r, n + r))
     bordered[:n, :n] = A.numpy()
     bordered[np.arange(n), np.arange(n)] -= shift
     scale = float(A.abs().max()) or 1.0
-    bordered[n:, :n] = scale * G.numpy().T  # the lower triangle is read
+    bordered[n:, :n] = scale * G.numpy().T  # only the lower triangle is read
     return _n_negative_pivots(bordered) - r
 
 
 def _n_negative_pivots(A: Array) -> int:
-    """Of L D Lᵀ, whose D has blocks of one or two rows; A is overwritten."""
+    """The number of negative eigenvalues of D in A = L D Lᵀ, whose blocks have one or two rows; overwrites A [n, n]."""
     if len(A) == 0:
         return 0
     work, _ = lapack.dsytrf_lwork(len(A), lower=0)
-    # what is the lower triangle in rows is the upper one in columns
+    # LAPACK stores by columns: the lower triangle of A is the upper triangle of A.T.
     factor, pivots, info = lapack.dsytrf(A.T, lwork=int(work), lower=0, overwrite_a=1)
     if info < 0:
-        raise CheckError(f"the factorisation of a matrix [{len(A)}, {len(A)}] failed, LAPACK says {info}")
+        raise CheckError(f"the factorisation of a matrix [{len(A)}, {len(A)}] failed, LAPACK returned {info}")
     diagonal = factor.diagonal()
     single = pivots > 0
-    # a block of two rows is there only where a single pivot would be too small: it has one eigenvalue of each sign
+    # A block of two rows is used only where a single pivot would be too small. It has one eigenvalue of each sign.
     return int((diagonal[single] < 0).sum()) + int((~single).sum()) // 2

@@ -1,17 +1,17 @@
-"""What stochastic Lanczos quadrature says of a spectrum: counts, the mass at zero, the density, moments.
+"""Stochastic Lanczos quadrature of a spectrum: counts of eigenvalues and traces of functions, with their errors.
 
     N(x) = Σ_i θ(x - λ_i) = n E[μ_v(x)],     μ_v(x) = vᵀ θ(x - A) v / vᵀv,     v Gaussian in n dimensions
 
-m Lanczos steps from v (lanczos.py) give a tridiagonal T; its eigenvalues θ_i, with the squared first components of its
-eigenvectors w_i, are the Gauss quadrature of μ_v: G(x) = Σ_{θ_i<x} w_i. What that leaves open is bounded
-(Chebyshev, Markov, Stieltjes), since both measures have the same 2m - 2 moments:
+m Lanczos steps from v (lanczos.py) give a tridiagonal T. Its eigenvalues θ_i, with the squared first components w_i of its
+eigenvectors, are the Gauss quadrature of μ_v: G(x) = Σ_{θ_i<x} w_i. Both measures have the same 2m - 2 moments, which bounds
+the error of G (Chebyshev, Markov, Stieltjes):
 
     |μ_v(x) - G(x)| ≤ ρ(x) = 1 / Σ_{j<m} p_j(x)²,         β_j p_{j+1} = (x - α_j) p_j - β_{j-1} p_{j-1},   p_0 = 1
 
-ρ falls exponentially with m in a gap and like 1/m in a continuum. What k probes leave open follows from an exact law:
-pooled, Σ vᵀEv / Σ vᵀv of a projector E of rank r is Beta(k r/2, k (n-r)/2), and for any g the estimate n Σ w g(θ)
-of tr g(A) has the variance 2 n² (⟨g²⟩ - ⟨g⟩²) / (n k + 2). So one probe has an error bar, and few have a good one.
-Every tolerance is relative to the matrix: one of size 1e-12 has the same counts.
+ρ falls exponentially with m in a gap and like 1/m in a continuum. The error that comes from the finite number k of probes
+follows an exact law: Σ vᵀEv / Σ vᵀv over k probes, with a projector E of rank r, has the law Beta(k r/2, k (n-r)/2); and for
+any g the estimate n Σ w g(θ) of tr g(A) has the variance 2 n² (⟨g²⟩ - ⟨g⟩²) / (n k + 2). So even one probe has an error bar.
+All tolerances are relative to the matrix: the counts of A and of 1e-12 A are equal.
 
 Source: Lin, Saad, Yang, SIAM Review 58, 34 (2016); Ubaru, Chen, Saad, SIAM J. Matrix Anal. 38, 1075 (2017); Golub,
 Meurant, Matrices, Moments and Quadrature (2010).
@@ -23,29 +23,29 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import eigh_tridiagonal
 from scipy.special import betainc
 
-from jamtools.errors import CheckError, InputError
+from jamtools.errors import CheckError, Remedy
+from jamtools.records import Array
 
-Array = NDArray[np.float64]
+#: The probability that a correct result fails a check: that of six standard errors of a normal variable.
+CHECK_FAILURE_PROBABILITY = 2e-9
 
-#: A check that fails by chance does so this seldom: that of six standard errors of a normal variable.
-RARE = 2e-9
-
-#: The grid of a density reaches this many widths beyond the outermost eigenvalues: all but 6e-7 of what is smeared.
-TAIL = 5.0
-
-#: Thresholds that are tried for the mass at zero, per factor of ten.
-PER_DECADE = 8
+#: Σ p_j² from which 1/Σ p_j² counts as 0, before the recurrence overflows.
+CHRISTOFFEL_OVERFLOW = 1e200
 
 
 @dataclass(frozen=True)
 class Counts:
-    """N(λ < x) at each x: the estimate, its standard error over probes, and the interval that holds the steps' share too."""
+    """N(λ < x) at the points x [points]: estimate, standard error over probes, and an interval [low, high], all [points].
+
+    The interval contains the error of the finite number of steps too.
+    """
 
     x: Array
     value: Array
@@ -54,41 +54,21 @@ class Counts:
     high: Array
 
 
-@dataclass(frozen=True)
-class Mass:
-    """The number of eigenvalues |λ| ≤ threshold: estimate, standard error over probes and interval.
+class CountEstimate(NamedTuple):
+    """Numbers of eigenvalues [points]: estimate, standard error over probes, and the ends of the interval."""
 
-    resolved: whether what the steps leave open is within that standard error. If not, the threshold is round-off and
-    the value an upper bound, the largest mass at zero that the moments allow; more steps lower it.
-    """
-
-    value: float
-    error: float
-    low: float
-    high: float
-    threshold: float
-    resolved: bool
-
-
-@dataclass(frozen=True)
-class Density:
-    """Eigenvalues per unit of λ, smeared by a Gaussian of standard deviation `width`, without a resolved mass at zero.
-
-    x, y and the standard error of y over probes [points]; empty when there is nothing but the mass at zero.
-    """
-
-    x: Array
-    y: Array
+    value: Array
     error: Array
-    width: float
+    low: Array
+    high: Array
 
 
 @dataclass(frozen=True)
 class Quadrature:
-    """What the Lanczos recurrences of k probes know of the spectrum of an operator.
+    """The Gauss rules of the Lanczos recurrences of k probes, in units of `unit`.
 
-    alpha, beta: per probe the diagonal [m] and the off-diagonal [m - 1] of T, in units of `unit`; exhausted [k]: the
-    recurrence ended of itself, so that the rule is exact; squares [k]: vᵀv; dimension: n; eps: of the products.
+    alpha, beta: per probe the diagonal [m] and the off-diagonal [m - 1] of T. exhausted: per probe, whether the Krylov space
+    ended before the last step, so that the rule is exact. squares [k]: vᵀv. dimension: n. eps: of the products.
     """
 
     alpha: tuple[Array, ...]
@@ -101,221 +81,144 @@ class Quadrature:
 
     @property
     def probes(self) -> int:
+        """k."""
         return len(self.squares)
 
     @property
     def steps(self) -> int:
-        """Of the probe that has the fewest."""
+        """m of the probe with the fewest steps."""
         return min(map(len, self.alpha))
 
     @cached_property
-    def _rules(self) -> list[tuple[Array, Array]]:
-        """Per probe θ in units of `unit` and its weights; the weights of all probes sum to 1."""
-        rules = []
-        for alpha, beta, share in zip(self.alpha, self.beta, self._shares):
-            nodes, vectors = eigh_tridiagonal(alpha, beta)
-            rules.append((nodes, share * vectors[0] ** 2))
-        return rules
-
-    @cached_property
-    def _shares(self) -> Array:
+    def probe_weights(self) -> Array:
+        """The weight of each probe [k], proportional to vᵀv; the sum is 1."""
         return self.squares / self.squares.sum()
 
     @cached_property
-    def _nodes(self) -> Array:
-        return np.concatenate([nodes for nodes, _ in self._rules])
+    def rules(self) -> list[tuple[Array, Array]]:
+        """Per probe θ / unit [m] and weights [m]; the weights of all probes sum to 1."""
+        rules = []
+        for alpha, beta, weight in zip(self.alpha, self.beta, self.probe_weights):
+            nodes, vectors = eigh_tridiagonal(alpha, beta)
+            rules.append((nodes, weight * vectors[0] ** 2))
+        return rules
 
     @cached_property
-    def _weights(self) -> Array:
-        return np.concatenate([weights for _, weights in self._rules])
+    def scaled_nodes(self) -> Array:
+        """θ / unit of all probes [nodes], one probe after the other."""
+        return np.concatenate([nodes for nodes, _ in self.rules])
+
+    @cached_property
+    def weights(self) -> Array:
+        """The share of all eigenvalues that each node stands for [nodes]; the sum is 1."""
+        return np.concatenate([weights for _, weights in self.rules])
 
     @property
     def nodes(self) -> Array:
-        """θ of all probes, one probe after the other."""
-        return self._nodes * self.unit
-
-    @property
-    def weights(self) -> Array:
-        """The part of all eigenvalues that each node stands for; they sum to 1."""
-        return self._weights
+        """θ of all probes [nodes], one probe after the other."""
+        return self.scaled_nodes * self.unit
 
     @property
     def norm(self) -> float:
-        """max |θ|, which ‖A‖₂ exceeds by little."""
-        return float(np.abs(self._nodes).max()) * self.unit
+        """max |θ|, slightly below ‖A‖₂."""
+        return float(np.abs(self.scaled_nodes).max()) * self.unit
+
+    @property
+    def round_off(self) -> float:
+        """n·eps·‖A‖₂: an eigenvalue counts as zero if |λ| does not exceed it."""
+        return self.dimension * self.eps * self.norm
+
+    # --- counts -------------------------------------------------------------------------------------
 
     def counts(self, x: ArrayLike, confidence: float = 0.95) -> Counts:
         """N(λ < x) at every x [points]."""
         points = np.atleast_1d(np.asarray(x, dtype=float))
         scaled = points / self.unit
-        part = np.array([self._weights[self._nodes < one].sum() for one in scaled])
-        unknown = self._unknown(scaled)
-        return Counts(points, *self._interval(part, part - unknown, part + unknown, confidence))
+        share = np.array([self.weights[self.scaled_nodes < s].sum() for s in scaled])
+        rho = self.step_error(scaled)
+        return Counts(points, *self.count_estimate(share, share - rho, share + rho, confidence))
 
-    def _interval(
-        self, part: Array, least: Array, most: Array, confidence: float
-    ) -> tuple[Array, Array, Array, Array]:
-        """Value, standard error, low and high of a count whose measured part lies between least and most."""
+    def count_estimate(self, share: Array, lower: Array, upper: Array, confidence: float) -> CountEstimate:
+        """The count from the share of the spectrum [points] that the probes have, which lies between lower and upper."""
         n, k, tail = self.dimension, self.probes, (1 - confidence) / 2
-        round_off = max(map(len, self.alpha)) * self.eps  # in sums of weights
-        low = _beta_limit(least - round_off, n, k, tail, upper=False)
-        high = _beta_limit(most + round_off, n, k, tail, upper=True)
-        part = np.clip(part, 0, 1)
-        return n * part, n * self._deviation(part, part), n * low, n * high
+        round_off = max(map(len, self.alpha)) * self.eps  # of a sum of weights
+        low = _beta_limit(lower - round_off, n, k, tail, upper=False)
+        high = _beta_limit(upper + round_off, n, k, tail, upper=True)
+        share = np.clip(share, 0, 1)
+        return CountEstimate(n * share, n * self.probe_error(share, share), n * low, n * high)
 
-    def _deviation(self, mean: Array, square: Array) -> Array:
-        """The standard deviation of ⟨g⟩ over k probes, from ⟨g⟩ and ⟨g²⟩."""
-        variance = 2 * np.clip(square - mean**2, 0, None) / (self.dimension * self.probes + 2)
+    def probe_error(self, mean: Array, mean_square: Array) -> Array:
+        """The standard error over k probes of ⟨g⟩ [points], from ⟨g⟩ and ⟨g²⟩ [points]."""
+        variance = 2 * np.clip(mean_square - mean**2, 0, None) / (self.dimension * self.probes + 2)
         return np.sqrt(variance)
 
-    def _unknown(self, x: Array) -> Array:
-        """ρ(x), the mean over the probes."""
-        each = [
-            share * _christoffel(alpha, beta, x, exhausted)
-            for alpha, beta, exhausted, share in zip(self.alpha, self.beta, self.exhausted, self._shares)
+    def step_error(self, scaled: Array) -> Array:
+        """ρ [points], the bound on the error of G, at x / unit [points]; the mean over the probes."""
+        parts = [
+            weight * _christoffel(alpha, beta, scaled, exhausted)
+            for alpha, beta, exhausted, weight in zip(
+                self.alpha, self.beta, self.exhausted, self.probe_weights
+            )
         ]
-        return np.sum(each, axis=0)
+        return np.sum(parts, axis=0)
 
-    # --- the mass at zero ---------------------------------------------------------------------------
-
-    @property
-    def round_off(self) -> float:
-        """|λ| up to n·eps·‖A‖₂ is zero."""
-        return self.dimension * self.eps * self.norm
-
-    def zero(self, confidence: float = 0.95, at_least: int = 0) -> Mass:
-        """The mass at zero, which is not smeared: a number of eigenvalues with its interval.
-
-        The threshold is the smallest at which the steps leave less open than the probes do: with a kernel and a gap it
-        lies in the gap. at_least: what is known, such as n - N_Δ for H0. Raises CheckError where that is contradicted.
-        """
-        thresholds = self._thresholds()
-        part = np.array([self._weights[np.abs(self._nodes) <= t].sum() for t in thresholds])
-        unknown = self._unknown(thresholds) + self._unknown(-thresholds)
-        most = np.clip(part + unknown, 0, 1)
-        resolved = unknown <= self._deviation(most, most)
-        pick = int(resolved.argmax())  # the first that is, else round-off
-        here = slice(pick, pick + 1)
-        if resolved[pick]:
-            found = part[here], part[here] - unknown[here], most[here]
-        else:
-            largest = np.maximum(self._unknown(np.zeros(1)), part[here])
-            found = largest, np.zeros(1), largest
-        self._check_at_least(found[2], at_least)
-        value, error, low, high = (float(a[0]) for a in self._interval(*found, confidence))
-        threshold = float(thresholds[pick]) * self.unit
-        return Mass(
-            max(value, at_least),
-            error,
-            max(low, at_least),
-            max(high, at_least),
-            threshold,
-            bool(resolved[pick]),
-        )
-
-    def _thresholds(self) -> Array:
-        """From round-off to the second node beyond it: only one node may still be on its way to zero."""
-        start = self.round_off / self.unit
-        beyond = [np.sort(np.abs(nodes)[np.abs(nodes) > start]) for nodes, _ in self._rules]
-        edge = min((b[min(1, len(b) - 1)] for b in beyond if len(b)), default=start)
-        if not edge > start > 0:
-            return np.array([start])
-        number = math.ceil(PER_DECADE * math.log10(edge / start))
-        return np.geomspace(start, edge, number + 1)[:-1]
-
-    def _check_at_least(self, part: Array, at_least: int) -> None:
-        most = self.dimension * _beta_limit(part, self.dimension, self.probes, RARE, upper=True)[0]
-        if not most >= at_least * (1 - self.dimension * self.eps):
-            raise CheckError(
-                f"the probes find at most {most:.0f} eigenvalues at zero, at least {at_least} are known to be there; "
-                "run it on another --device"
-            )
-
-    # --- the density --------------------------------------------------------------------------------
-
-    @property
-    def resolution(self) -> float:
-        """(largest - smallest θ, zero among them) / m.
-
-        The Chebyshev coefficients of a Gaussian of this width are below e⁻⁸ beyond the degree 2m to which the rule
-        is exact: a narrower one shows the nodes, not the spectrum.
-        """
-        return (max(self._nodes.max(), 0.0) - min(self._nodes.min(), 0.0)) / self.steps * self.unit
-
-    def density(self, points: int = 512, width: float | None = None, zero: Mass | None = None) -> Density:
-        """The smeared density on a grid, without the mass `zero` (by default `self.zero()`) if that is resolved.
-
-        Its integral is n - zero.value then, and n if the mass at zero could not be told from what lies around it.
-        """
-        zero = self.zero() if zero is None else zero
-        width = self.resolution if width is None else width
-        if points < 2 or width < 0:
-            raise InputError(
-                f"got {points} points and a width of {width}, expected at least 2 and a positive one"
-            )
-        away = np.abs(self._nodes) > (zero.threshold / self.unit if zero.resolved else -1.0)
-        nodes, weights = self._nodes[away], self._weights[away]
-        if not away.any():
-            return Density(np.empty(0), np.empty(0), np.empty(0), width)
-        sigma = width / self.unit
-        x = np.linspace(nodes.min() - TAIL * sigma, nodes.max() + TAIL * sigma, points)
-        mean, square = np.empty(points), np.empty(points)
-        for i, one in enumerate(x):
-            kernel = np.exp(-0.5 * ((one - nodes) / sigma) ** 2) / (sigma * math.sqrt(2 * math.pi))
-            mean[i], square[i] = weights @ kernel, weights @ kernel**2
-        factor = self.dimension / self.unit
-        return Density(x * self.unit, mean * factor, self._deviation(mean, square) * factor, width)
-
-    # --- moments ------------------------------------------------------------------------------------
+    # --- traces -------------------------------------------------------------------------------------
 
     def trace(self, g: Callable[[Array], Array] = lambda t: t) -> tuple[float, float]:
-        """tr g(A) and its standard error over probes; g is the identity unless told otherwise."""
+        """tr g(A) and its standard error over probes, for an elementwise g [nodes] -> [nodes]; by default tr A."""
         values = g(self.nodes)
-        mean, square = np.array(self._weights @ values), np.array(self._weights @ values**2)
-        return float(self.dimension * mean), float(self.dimension * self._deviation(mean, square))
+        mean, mean_square = np.array(self.weights @ values), np.array(self.weights @ values**2)
+        return float(self.dimension * mean), float(self.dimension * self.probe_error(mean, mean_square))
 
     def check_trace(self, exact: float, name: str = "the matrix", nonnegative: bool = False) -> None:
-        """Raises CheckError when tr A is farther from its exact value than Gaussian probes allow, but for RARE.
+        """Raises CheckError when the estimate of tr A is farther from `exact` than Gaussian probes allow.
 
-        |vᵀAv/k - tr A| ≤ 2 ‖A‖_F √(s/k) + 2 ‖A‖₂ s/k but for a chance of 2e⁻ˢ (Laurent, Massart, Ann. Stat. 28, 1302
-        (2000)); ‖A‖_F² ≤ tr A ‖A‖₂ for a matrix without negative eigenvalues, else it is estimated.
+        |vᵀAv/k - tr A| ≤ 2 ‖A‖_F √(s/k) + 2 ‖A‖₂ s/k except with probability 2e⁻ˢ = CHECK_FAILURE_PROBABILITY (Laurent,
+        Massart, Ann. Stat. 28, 1302 (2000)). ‖A‖_F² ≤ tr A ‖A‖₂ for a matrix without negative eigenvalues
+        (`nonnegative`); otherwise it is estimated.
         """
-        nodes, n = self._nodes, self.dimension
+        nodes, n = self.scaled_nodes, self.dimension
         exact /= self.unit
         total = self.squares.sum() / self.probes
-        estimate, largest = total * float(self._weights @ nodes), float(np.abs(nodes).max())
-        square = abs(exact) * largest if nonnegative else total * float(self._weights @ nodes**2)
-        s = math.log(2 / RARE)
-        allowed = 2 * math.sqrt(square * s / self.probes) + 2 * largest * s / self.probes
+        estimate, largest = total * float(self.weights @ nodes), float(np.abs(nodes).max())
+        frobenius = abs(exact) * largest if nonnegative else total * float(self.weights @ nodes**2)
+        s = math.log(2 / CHECK_FAILURE_PROBABILITY)
+        allowed = 2 * math.sqrt(frobenius * s / self.probes) + 2 * largest * s / self.probes
         allowed += n * self.eps * (n * largest)
         if not abs(estimate - exact) <= allowed:
             raise CheckError(
                 f"the trace of {name} is {estimate * self.unit:.6g} by {self.probes} probes, expected "
-                f"{exact * self.unit:.6g} within {allowed * self.unit:.1g}; run it on another --device"
+                f"{exact * self.unit:.6g} within {allowed * self.unit:.1g}",
+                Remedy.OTHER_DEVICE,
             )
+
+    def largest_count(self, share: Array) -> float:
+        """The number of eigenvalues that `share` [1] of the spectrum exceeds with CHECK_FAILURE_PROBABILITY only."""
+        limit = _beta_limit(share, self.dimension, self.probes, CHECK_FAILURE_PROBABILITY, upper=True)
+        return float(self.dimension * limit[0])
 
 
 def _christoffel(alpha: Array, beta: Array, x: Array, exhausted: bool) -> Array:
-    """ρ(x) = 1 / Σ_{j<m} p_j(x)², and 0 where the recurrence has exhausted the measure."""
+    """ρ(x) = 1 / Σ_{j<m} p_j(x)² [points], and 0 where the rule is exact; alpha [m], beta [m - 1], x [points]."""
     if exhausted:
         return np.zeros_like(x)
-    last, here, total = np.zeros_like(x), np.ones_like(x), np.ones_like(x)
+    previous, current, total = np.zeros_like(x), np.ones_like(x), np.ones_like(x)
     for j in range(len(beta)):
-        back = beta[j - 1] if j else 0.0
-        last, here = here, ((x - alpha[j]) * here - back * last) / beta[j]
-        total += here**2
-        large = total > 1e200  # 1/ρ of no more interest, and before it overflows
-        last[large], here[large] = 0.0, 0.0
-    return np.where(total > 1e200, 0.0, 1 / total)
+        coefficient = beta[j - 1] if j else 0.0
+        previous, current = current, ((x - alpha[j]) * current - coefficient * previous) / beta[j]
+        total += current**2
+        large = total > CHRISTOFFEL_OVERFLOW
+        previous[large], current[large] = 0.0, 0.0
+    return np.where(total > CHRISTOFFEL_OVERFLOW, 0.0, 1 / total)
 
 
-def _beta_limit(part: Array, n: int, k: int, tail: float, upper: bool) -> Array:
-    """The p = r/n at which a share as far out as `part` is met with chance `tail`: Beta(k r/2, k (n-r)/2) inverted."""
-    part = np.clip(part, 0, 1)
-    low, high = np.zeros_like(part), np.ones_like(part)
+def _beta_limit(share: Array, n: int, k: int, tail: float, upper: bool) -> Array:
+    """The p = r/n [points] at which Beta(k r/2, k (n-r)/2) is beyond `share` [points] with probability `tail`."""
+    share = np.clip(share, 0, 1)
+    low, high = np.zeros_like(share), np.ones_like(share)
     while (high - low > np.finfo(float).eps).any():
         p = (low + high) / 2
-        below = betainc(n * k * p / 2, n * k * (1 - p) / 2, part)
-        more = (below > tail) if upper else (1 - below < tail)
-        low, high = np.where(more, p, low), np.where(more, high, p)
-    return np.where(part >= 1, 1.0, high) if upper else np.where(part <= 0, 0.0, low)
+        below = betainc(n * k * p / 2, n * k * (1 - p) / 2, share)
+        too_small = (below > tail) if upper else (1 - below < tail)
+        low, high = np.where(too_small, p, low), np.where(too_small, high, p)
+    return np.where(share >= 1, 1.0, high) if upper else np.where(share <= 0, 0.0, low)

@@ -1,4 +1,11 @@
-"""Subspaces given by their columns: rank, orthonormal basis, projection, pseudo-inverse."""
+"""Subspaces given by vectors that may depend on each other: rank, orthonormal basis, projection, pseudo-inverse.
+
+    G = U S Vᵀ,   rank: #{s_i > max(shape)·eps·s_1},   basis: the columns of U with these s_i,   G⁺ = V S⁻¹ Uᵀ
+
+All vectors are scaled to norm 1 first, so that the result does not depend on their norms; null vectors count for nothing.
+
+Source: Golub, Van Loan, Matrix Computations, chapter 5 (Householder reflections, rank, pseudo-inverse).
+"""
 
 from __future__ import annotations
 
@@ -7,34 +14,34 @@ from torch import Tensor
 
 
 def project_out(matrix: Tensor, directions: Tensor) -> Tensor:
-    """The matrix on the orthogonal complement of the columns of `directions` [n, k]: [n - r, n - r], r their rank.
+    """A symmetric matrix [n, n] on the complement of the columns `directions` [n, k] of rank r: Zᵀ A Z [n - r, n - r].
 
-    Zᵀ A Z with Z an orthonormal basis of the complement, by Householder reflections: Qᵀ A Q without its first
-    r rows and columns, where Q R is a basis of the columns.
+    Z is an orthonormal basis of the complement, from Householder reflections: the result is Qᵀ A Q without its first r
+    rows and columns, where Q R is a basis of the columns.
     """
     basis = orthonormal_basis(directions)
     r = basis.shape[1]
     if r == 0:
         return matrix
     reflectors, tau = torch.geqrf(basis)
-    turned = torch.ormqr(reflectors, tau, matrix, left=True, transpose=True)
-    turned = torch.ormqr(reflectors, tau, turned, left=False, transpose=False)
-    return turned[r:, r:]
+    rotated = torch.ormqr(reflectors, tau, matrix, left=True, transpose=True)
+    rotated = torch.ormqr(reflectors, tau, rotated, left=False, transpose=False)
+    return rotated[r:, r:]
 
 
 def orthonormal_basis(directions: Tensor) -> Tensor:
-    """An orthonormal basis [n, r] of the columns, which count alike whatever their norms; null ones not at all."""
+    """An orthonormal basis [n, r] of the columns `directions` [n, k], whatever their norms."""
     norms = directions.norm(dim=0)
-    kept = directions[:, norms > 0] / norms[norms > 0]
-    if kept.shape[1] == 0:
-        return kept
-    # not by the diagonal of R: without pivoting a column that depends on others hides columns after it
-    u, s, _ = torch.linalg.svd(kept, full_matrices=False)
-    return u[:, s > max(kept.shape) * torch.finfo(kept.dtype).eps * s[0]]
+    units = directions[:, norms > 0] / norms[norms > 0]
+    if units.shape[1] == 0:
+        return units
+    # The diagonal of R would not do: without pivoting, a column that depends on others hides columns after it.
+    u, s, _ = torch.linalg.svd(units, full_matrices=False)
+    return u[:, s > max(units.shape) * torch.finfo(units.dtype).eps * s[0]]
 
 
 def rank(rows: Tensor) -> int:
-    """The rank of rows [k, n], which count alike whatever their norms; overwrites them. k may be many times n."""
+    """The rank of rows [k, n], whatever their norms; overwrites them. k may be many times n."""
     norms = rows.norm(dim=1)
     rows /= torch.where(norms > 0, norms, 1.0)[:, None]
     s = torch.linalg.svdvals(torch.linalg.qr(rows, mode="r")[1])
@@ -42,9 +49,9 @@ def rank(rows: Tensor) -> int:
 
 
 def pseudo_inverse(rows: Tensor) -> Tensor:
-    """R⁺ [n, k] of rows R [k, n] that may depend on each other and count alike whatever their norms; null ones not at all.
+    """The pseudo-inverse R⁺ [n, k] of rows R [k, n] that may depend on each other, with R scaled to rows of norm 1.
 
-    R⁺ b is the shortest of all v with R v = b, where there is one; (R⁺)ᵀ g the λ of argmin ‖Rᵀ λ - g‖.
+    R⁺ b is the shortest v with R v = b, if there is any; (R⁺)ᵀ g is a λ that minimises ‖Rᵀ λ - g‖.
     """
     norms = rows.norm(dim=1)
     norms = torch.where(norms > 0, norms, 1.0)

@@ -30,7 +30,7 @@ from torch import Tensor
 from jamtools.cusps.subgradient import CuspGradient, SmallestSubgradient
 from jamtools.errors import InputError
 from jamtools.hessian.assembly import hessian
-from jamtools.linalg.eigenvalues import eigenvalues
+from jamtools.linalg.eigenvalues import symmetric_eigenvalues
 from jamtools.linalg.subspace import project_out
 from jamtools.network.architecture import Architecture
 from jamtools.network.symmetry import scale_generators
@@ -150,6 +150,6 @@ def in_units(cusps: CuspGradient, multipliers: Tensor) -> tuple[Tensor, Tensor]:
 def _curvature(matrix: Tensor, directions: list[Tensor]) -> Curvature:
     """Signs of a symmetric matrix on the complement of the columns of `directions`."""
     rest = project_out(matrix, torch.cat(directions, 1))
-    found = eigenvalues(rest, "the Lagrangian")
+    found = symmetric_eigenvalues(rest, "the Lagrangian")
     smallest, largest = float(found.values[0]), float(found.values[-1])
     return Curvature(len(rest), found.n_negative, found.n_zero, smallest, largest)

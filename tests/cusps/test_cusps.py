@@ -292,14 +292,14 @@ def test_without_cusps_it_is_the_gradient(activation):
 
 
 def test_many_cusps_at_a_large_scale_or_a_tiny_one(monkeypatch):
-    """The other solver, for more multipliers than ACTIVE_SET, and no absolute tolerance in either."""
+    """The other solver, for more multipliers than ACTIVE_SET_MAX_MULTIPLIERS, and no absolute tolerance in either."""
     arch, theta, x, y, loss = network(1, P=200, width=6)
     found = count(theta, Problem(x, y, arch, loss), 0.1)
     end = smallest(theta, Problem(x, y, arch, loss), found)
     assert len(end.multipliers) == found.n_with_gradient > 10
     slopes = loss.slope(oracle.f(arch, theta, x), y)
     for active_set in (0, 1000):
-        monkeypatch.setattr(jamtools.linalg.bounded_least_squares, "ACTIVE_SET", active_set)
+        monkeypatch.setattr(jamtools.linalg.bounded_least_squares, "ACTIVE_SET_MAX_MULTIPLIERS", active_set)
         for scale in (1e-20, 1e20):
             scaled = smallest(theta, Problem(x, scale * slopes, arch, Given()), found)
             assert scaled.norm == pytest.approx(scale * end.norm, rel=1e-7)

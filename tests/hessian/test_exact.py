@@ -11,7 +11,7 @@ import torch
 from jamtools.errors import CheckError, InputError
 from jamtools.hessian import exact, summary
 from jamtools.hessian.exact import Wanted, spectrum_of
-from jamtools.linalg.eigenvalues import eigenvalues
+from jamtools.linalg.eigenvalues import symmetric_eigenvalues
 from jamtools.network.architecture import Architecture
 from jamtools.network.symmetry import scale_generators
 from jamtools.protocols import Settings, with_options
@@ -129,7 +129,9 @@ def test_a_scaled_matrix_has_the_same_counts(scale):
     run, data = jammed()
     matrices = spectrum_of(run, data, wanted=Wanted(matrices=True)).matrices
     for name, matrix in matrices.items():
-        small, large = (eigenvalues(torch.from_numpy(matrix * factor), name) for factor in (scale, 1.0))
+        small, large = (
+            symmetric_eigenvalues(torch.from_numpy(matrix * factor), name) for factor in (scale, 1.0)
+        )
         assert (small.n_zero, small.n_negative) == (large.n_zero, large.n_negative)
         moments = [summary._of_Hp(found, {"final_loss": 0.0}) for found in (small, large)]
         for field in ("asymmetry_Hp", "odd_moment_3_Hp", "odd_moment_5_Hp"):
@@ -219,7 +221,7 @@ def test_a_card_whose_solver_fails_hands_over_to_the_cpu():
         return matrix.sum()
 
     with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning, match="the CPU takes over"):
-        patch.setattr(exact, "eigenvalues", solver)
+        patch.setattr(exact, "symmetric_eigenvalues", solver)
         assert exact._eigenvalues(Elsewhere(), "H", 0) == 3
 
 

@@ -20,6 +20,9 @@ SHELL_WORDS = {
     Remedy.LABEL_RULE: "for 0 and 1 add --labels parity, for class numbers --labels classes",
     # network
     # linalg
+    Remedy.EIGENVALUES_INSTEAD_OF_SIGNS: "use jam-hessian without --inertia",
+    Remedy.FEWER_EIGENVALUES: "ask for fewer",
+    Remedy.FLOAT64_OR_LEAVE_OUT: "use --dtype float64, or leave the run out",
     # engines
     # cusps
     # hessian
