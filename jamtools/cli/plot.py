@@ -20,6 +20,7 @@ from jamtools.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from jamtools.figures.registry import FigureKind
     from jamtools.io.artefact import Artefact
 
 NAME = "jam-plot"
@@ -165,11 +166,9 @@ def _records(opened: Artefact | list[dict[str, Any]]) -> list[Any]:
     return []
 
 
-def _figure_of(
-    known: Mapping[str, tuple[str, Callable[..., Figure]]], figure: str | None, kind: str
-) -> Callable[..., Figure]:
+def _figure_of(known: Mapping[str, FigureKind], figure: str | None, kind: str) -> Callable[..., Figure]:
     """The function that draws this kind: the figure asked for, or the first. Raises InputError where there is none."""
-    possible = [name for name, (drawn_kind, _) in known.items() if drawn_kind == kind]
+    possible = [name for name, known_figure in known.items() if known_figure.kind == kind]
     if kind == "nstar-jump":
         raise InputError(
             "got nstar-jump, which jam-show --table lays out; jam-plot --figure jump draws its runs"
@@ -181,9 +180,9 @@ def _figure_of(
         )
     if figure and figure not in possible:
         raise InputError(
-            f"got {kind}, expected {known[figure][0]} for --figure {figure}; --figure {possible[0]} takes it"
+            f"got {kind}, expected {known[figure].kind} for --figure {figure}; --figure {possible[0]} takes it"
         )
-    return known[figure or possible[0]][1]
+    return known[figure or possible[0]].draw
 
 
 def main() -> None:

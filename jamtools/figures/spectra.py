@@ -1,4 +1,11 @@
-"""Eigenvalues of H0, Hp and H = H0 + Hp at the end of runs."""
+"""Eigenvalues of H0, Hp and H = H0 + Hp at the end of runs.
+
+    H0    density of log₁₀ λ, beside the mass at λ = 0
+    Hp    density of λ/√L, beside its mirror image
+    H     share of the modes in bins that are even in asinh(λ/λ₀), λ₀ the median size of the negative ones
+
+Source: arXiv:1809.09349, fig. 7.
+"""
 
 from __future__ import annotations
 
@@ -15,36 +22,48 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from jamtools.figures.style import GREY, PALETTE, colours_of, labels_of, legend, new_figure, note, styled
 from jamtools.records import Array, Spectrum
 
-MOST_OVERLAID = 4
+#: With more groups of runs than this, all runs are drawn as one group.
+MAX_OVERLAID_GROUPS = 4
+
+MIN_BINS, MAX_BINS = 12, 60
+
+#: λ₀ of the axis of H is at least this fraction of the largest eigenvalue.
+MIN_LINEAR_WIDTH_RATIO = 1e-6
+
+#: The least distance between two labelled ticks of H, as a fraction of the axis.
+MIN_TICK_DISTANCE = 0.09
+
+#: The axis of an estimated density ends at this fraction of its maximum.
+MIN_DENSITY_RATIO = 1e-6
+
+PART_SYMBOLS = {"H": r"$\mathcal{H}$", "H0": r"$\mathcal{H}_0$", "Hp": r"$\mathcal{H}_p$"}
 
 
 @dataclass(frozen=True)
 class Group:
-    """Spectra drawn as one histogram."""
+    """Spectra that are drawn as one histogram."""
 
     label: str
     colour: Any
     members: list[Spectrum]
 
     def pool(self, values: Callable[[Spectrum], Array]) -> Array:
-        """One array of the values of all members."""
+        """The values [n] of each member in one array."""
         return np.concatenate([values(member) for member in self.members])
 
 
 @styled
-def spectrum(spectra: Sequence[Spectrum]) -> Figure:
-    """Eigenvalues of H0, Hp and H, pooled over runs; up to four kinds of run overlaid."""
+def draw_spectrum(spectra: Sequence[Spectrum]) -> Figure:
+    """Eigenvalues of H0, Hp and H, pooled over runs; up to MAX_OVERLAID_GROUPS kinds of run are overlaid."""
     figure, axes = new_figure(3)
-    jammed = [one for one in spectra if any(np.any(values) for values in one.eigenvalues.values())]
-    for part, axis in zip(("H0", "Hp", "H"), axes):
-        draw = DRAW[part]
-        if spectra and all(part in one.densities for one in spectra):
-            _draw_density(axis, _groups(spectra), part)
-            continue
-        if not all(part in one.eigenvalues for one in jammed):
+    jammed = [s for s in spectra if any(np.any(values) for values in s.eigenvalues.values())]
+    for (part, plot_eigenvalues), axis in zip(PLOT_EIGENVALUES.items(), axes):
+        if spectra and all(part in spectrum.densities for spectrum in spectra):
+            _plot_density(axis, _groups(spectra), part)
+        elif not all(part in spectrum.eigenvalues for spectrum in jammed):
             note(axis, f"no eigenvalues of {part}\nin every spectrum")
         elif jammed:
-            draw(axis, _groups(jammed))
+            plot_eigenvalues(axis, _groups(jammed))
             legend(axis)
         else:
             note(axis, "no pattern is unsatisfied:\nevery eigenvalue is 0")
@@ -52,146 +71,159 @@ def spectrum(spectra: Sequence[Spectrum]) -> Figure:
 
 
 def _groups(spectra: Sequence[Spectrum]) -> list[Group]:
-    """Runs that differ in their seed only go together; all of them where that leaves too many groups."""
-    labels = labels_of([one.info for one in spectra], but=("seed",))
+    """Groups of runs that differ in their seed alone; a single group of all runs where these would be too many."""
+    labels = labels_of([spectrum.info for spectrum in spectra], but=("seed",))
     colours = colours_of(labels)
-    if len(colours) > MOST_OVERLAID:
+    if len(colours) > MAX_OVERLAID_GROUPS:
         return [Group("", PALETTE[0], list(spectra))]
     return [
-        Group(label, colour, [one for one, its in zip(spectra, labels) if its == label])
+        Group(label, colour, [spectrum for spectrum, of in zip(spectra, labels) if of == label])
         for label, colour in colours.items()
     ]
 
 
 def _n_bins(parts: Sequence[Array]) -> int:
-    """As many bins as the smallest histogram bears."""
-    return int(np.clip(2 * min(map(len, parts)) ** 0.5, 12, 60))
+    """The number of bins that the smallest of the samples [n] can fill."""
+    return int(np.clip(2 * min(map(len, parts)) ** 0.5, MIN_BINS, MAX_BINS))
 
 
-def _fill(axis: Axes, heights: Array, edges: Array, group: Group, label: str = "") -> None:
-    """A histogram, outlined and lightly filled."""
+def _plot_histogram(axis: Axes, heights: Array, edges: Array, group: Group, label: str = "") -> None:
+    """A histogram of heights [b] and edges [b+1], outlined and lightly filled."""
     axis.stairs(heights, edges, color=group.colour, fill=True, alpha=0.15, linewidth=0)
     axis.stairs(heights, edges, color=group.colour, label=label or group.label)
 
 
-def _draw_H0(axis: Axes, groups: Sequence[Group]) -> None:
-    """Density of log₁₀ λ; what has no logarithm is a delta at 0, and its mass is given: the two make 1."""
-    parts = [group.pool(lambda one: one["H0"][len(one["H0"]) - one.info["rank_H0"] :]) for group in groups]
-    every = np.concatenate(parts)
-    edges = np.geomspace(every.min() * 0.999, every.max() * 1.001, _n_bins(parts) + 1)
+def _plot_H0(axis: Axes, groups: Sequence[Group]) -> None:
+    """Density of log₁₀ λ. The eigenvalues 0 are a delta, whose mass is in the legend; with it, the total is 1."""
+    parts = [group.pool(lambda s: s["H0"][len(s["H0"]) - s.info["rank_H0"] :]) for group in groups]
+    pooled = np.concatenate(parts)
+    edges = np.geomspace(pooled.min() * 0.999, pooled.max() * 1.001, _n_bins(parts) + 1)
     for group, part in zip(groups, parts):
-        total = sum(len(one["H0"]) for one in group.members)
+        total = sum(len(member["H0"]) for member in group.members)
         density = np.histogram(part, edges)[0] / (total * np.diff(np.log10(edges)))
         mass = rf"{1 - len(part) / total:.2f} at $\lambda = 0$"
-        _fill(axis, density, edges, group, f"{group.label}: {mass}" if group.label else mass)
+        _plot_histogram(axis, density, edges, group, f"{group.label}: {mass}" if group.label else mass)
     axis.set(xscale="log", xlabel=r"$\lambda$", ylabel=r"density of $\log_{10}\lambda$")
     axis.set_ylim(top=(1 + 0.17 * len(groups)) * axis.dataLim.y1)  # room for the legend
-    axis.set_title(r"$\mathcal{H}_0$")
+    axis.set_title(PART_SYMBOLS["H0"])
 
 
-def _draw_Hp(axis: Axes, groups: Sequence[Group]) -> None:
-    """Density of λ/√L, on which runs of all losses fall together, and its mirror image."""
-    parts = [group.pool(lambda one: one["Hp"] / _root_of_loss(one)) for group in groups]
+def _plot_Hp(axis: Axes, groups: Sequence[Group]) -> None:
+    """Density of λ/√L, which is the same at all losses near the transition, and its mirror image."""
+    parts = [group.pool(lambda s: s["Hp"] / _root_of_loss(s)) for group in groups]
     if not any(map(np.any, parts)):
         return note(axis, r"$\mathcal{H}_p = 0$")
     reach = max(float(np.abs(part).max()) for part in parts)
     edges = np.linspace(-reach, reach, 2 * _n_bins(parts) + 2)  # an odd number of bins: one is centred on 0
     for group, part in zip(groups, parts):
         density = np.histogram(part, edges)[0] / (len(part) * np.diff(edges))
-        _fill(axis, density, edges, group)
+        _plot_histogram(axis, density, edges, group)
         if len(groups) == 1:
             axis.stairs(density[::-1], edges, color="black", linestyle=":", label=r"$-\lambda$")
-    hinge = all(one.info["loss"] == "hinge" for group in groups for one in group.members)
+    hinge = all(member.info["loss"] == "hinge" for group in groups for member in group.members)
     axis.set(
         yscale="log", xlabel=r"$\lambda/\sqrt{\mathcal{L}}$" if hinge else r"$\lambda$", ylabel="density"
     )
-    axis.set_title(r"$\mathcal{H}_p$" + _c0(groups))
+    axis.set_title(PART_SYMBOLS["Hp"] + _c0_in_words(groups))
 
 
-def _root_of_loss(one: Spectrum) -> float:
-    """√L of the hinge loss; a run trained on another loss does not record it, and keeps its λ."""
-    return math.sqrt(one.info["final_loss"]) if one.info["loss"] == "hinge" else 1.0
+def _root_of_loss(spectrum: Spectrum) -> float:
+    """√L of the hinge loss; 1 for a run trained on another loss, which does not record its hinge loss."""
+    return math.sqrt(spectrum.info["final_loss"]) if spectrum.info["loss"] == "hinge" else 1.0
 
 
-def _c0(groups: Sequence[Group]) -> str:
-    """Between which values C0 = N_-/N lies."""
-    values = [one.info["c0"] for group in groups for one in group.members if one.info["c0"] is not None]
+def _c0_in_words(groups: Sequence[Group]) -> str:
+    """The range of C0 = N_-/N over all runs, as a part of a title."""
+    values = [member.info["c0"] for group in groups for member in group.members]
+    values = [value for value in values if value is not None]
     ends = sorted({f"{end:.3f}" for end in (min(values), max(values))}) if values else []
     return f",  $C_0$ = {' to '.join(ends)}" if ends else ""
 
 
-def _draw_H(axis: Axes, groups: Sequence[Group]) -> None:
-    """Share of the modes in bins even in asinh(λ/λ₀), with λ₀ the typical size of the negative ones."""
-    parts = [group.pool(lambda one: one["H"]) for group in groups]
-    every = np.concatenate(parts)
-    negative = np.concatenate(
-        [group.pool(lambda one: one["H"][: one.info["n_negative_H"]]) for group in groups]
-    )
-    scale = max(float(np.median(-negative)) if len(negative) else 0.0, 1e-6 * float(every.max()))
-    low, high = np.arcsinh(np.array([every.min(), every.max()]) / scale)
-    step = (high - low) / _n_bins(parts)
-    middles = np.arange(math.floor(low / step), math.ceil(high / step) + 2)  # one bin is centred on 0
-    edges = scale * np.sinh(step * (middles - 0.5))
+def _plot_H(axis: Axes, groups: Sequence[Group]) -> None:
+    """Share of the modes in bins even in asinh(λ/λ₀), with λ₀ the median size of the negative eigenvalues."""
+    parts = [group.pool(lambda s: s["H"]) for group in groups]
+    pooled = np.concatenate(parts)
+    negative = np.concatenate([group.pool(lambda s: s["H"][: s.info["n_negative_H"]]) for group in groups])
+    typical = float(np.median(-negative)) if len(negative) else 0.0
+    scale = max(typical, MIN_LINEAR_WIDTH_RATIO * float(pooled.max()))
+    edges = _asinh_edges(pooled, scale, _n_bins(parts))
     for group, part in zip(groups, parts):
-        _fill(axis, np.histogram(part, edges)[0] / len(part), edges, group)
+        _plot_histogram(axis, np.histogram(part, edges)[0] / len(part), edges, group)
     axis.axvline(0, color=GREY, linewidth=0.6)
     axis.set_xscale("asinh", linear_width=scale)
     axis.set_xlim(edges[0], edges[-1])
     _label_decades(axis, scale, edges)
     axis.set(yscale="log", xlabel=r"$\lambda$", ylabel="share of modes per bin")
-    axis.set_title(rf"$\mathcal{{H}}$,  {_negative_modes(groups)}")
+    axis.set_title(rf"{PART_SYMBOLS['H']},  {_negative_modes_in_words(groups)}")
+
+
+def _asinh_edges(values: Array, scale: float, n_bins: int) -> Array:
+    """Edges [b+1] of bins that are even in asinh(λ/scale), cover all values [n], and have one bin centred on 0."""
+    low, high = np.arcsinh(np.array([values.min(), values.max()]) / scale)
+    step = (high - low) / n_bins
+    middles = np.arange(math.floor(low / step), math.ceil(high / step) + 2)
+    return scale * np.sinh(step * (middles - 0.5))
 
 
 def _label_decades(axis: Axes, scale: float, edges: Array) -> None:
-    """0 and powers of ten at readable distances; matplotlib's own crowd around 0."""
+    """Ticks at 0 and at powers of ten, at readable distances: those of matplotlib are too close to each other around 0."""
     powers = 10.0 ** np.arange(np.floor(np.log10(scale)), np.log10(np.abs(edges).max()) + 1)
-    room = 0.09 * np.ptp(np.arcsinh(edges / scale))
+    room = MIN_TICK_DISTANCE * np.ptp(np.arcsinh(edges / scale))
     kept = [0.0]
     for tick in [*powers, *-powers]:
-        if (
-            edges[0] <= tick <= edges[-1]
-            and np.abs(np.arcsinh(tick / scale) - np.arcsinh(np.array(kept) / scale)).min() > room
-        ):
+        distances = np.abs(np.arcsinh(tick / scale) - np.arcsinh(np.array(kept) / scale))
+        if edges[0] <= tick <= edges[-1] and distances.min() > room:
             kept.append(float(tick))
     axis.xaxis.set_major_locator(FixedLocator(sorted(kept)))
-    axis.xaxis.set_major_formatter(FuncFormatter(_power))
+    axis.xaxis.set_major_formatter(FuncFormatter(_power_of_ten))
     axis.xaxis.set_minor_locator(NullLocator())
 
 
-def _power(tick: float, _: int | None = None) -> str:
-    """$-10^{-3}$"""
+def _power_of_ten(tick: float, _: int | None = None) -> str:
+    """'0', or '$-10^{-3}$' for -1e-3."""
     if tick == 0:
         return "0"
     return f"${'-' if tick < 0 else ''}10^{{{round(math.log10(abs(tick)))}}}$"
 
 
-def _negative_modes(groups: Sequence[Group]) -> str:
-    counts = [one.info["n_negative_H"] for group in groups for one in group.members]
+def _negative_modes_in_words(groups: Sequence[Group]) -> str:
+    """The range of the number of negative modes over all runs, as a part of a title."""
+    counts = [member.info["n_negative_H"] for group in groups for member in group.members]
     ends = [str(end) for end in sorted({min(counts), max(counts)})]
     return f"{' to '.join(ends)} negative mode{'s' * (ends != ['1'])}"
 
 
-def _draw_density(axis: Axes, groups: Sequence[Group], part: str) -> None:
-    """An estimated density, with a band of one standard error; the mass at zero that is no part of it is written out."""
+def _plot_density(axis: Axes, groups: Sequence[Group], part: str) -> None:
+    """The estimated density of each run in a band of one standard error; the mass at 0, apart from it, is in the legend."""
     for group in groups:
-        for one in group.members:
-            density, estimate = one.densities[part], one.info["estimates"][part]
+        for member in group.members:
+            density, estimate = member.densities[part], member.info["estimates"][part]
             n, x, y, error = estimate["dimension"], density["x"], density["y"], density["error"]
-            zero = estimate["zero"]
-            label = (
-                rf"{zero['value'] / n:.2f} at $\lambda = 0$" if zero["resolved"] and zero["value"] > 0 else ""
-            )
-            axis.plot(x, y / n, color=group.colour, label=f"{group.label} {label}".strip() or None)
+            label = f"{group.label} {_mass_at_zero(estimate['zero'], n)}".strip()
+            axis.plot(x, y / n, color=group.colour, label=label or None)
             axis.fill_between(
                 x, np.maximum(y - error, 0) / n, (y + error) / n, color=group.colour, alpha=0.2, linewidth=0
             )
     axis.set(yscale="log", xlabel=r"$\lambda$", ylabel="density")
     top = axis.dataLim.y1
     if top > 0:
-        axis.set_ylim(1e-6 * top, 3 * top)
-    axis.set_title({"H": r"$\mathcal{H}$", "H0": r"$\mathcal{H}_0$", "Hp": r"$\mathcal{H}_p$"}[part])
+        axis.set_ylim(MIN_DENSITY_RATIO * top, 3 * top)
+    axis.set_title(PART_SYMBOLS[part])
     if axis.get_legend_handles_labels()[0]:
         legend(axis)
 
 
-DRAW = {"H0": _draw_H0, "Hp": _draw_Hp, "H": _draw_H}
+def _mass_at_zero(zero: dict[str, Any], dimension: int) -> str:
+    """The share of the eigenvalues at 0, where the estimate resolves it."""
+    if not zero["resolved"] or not zero["value"] > 0:
+        return ""
+    return rf"{zero['value'] / dimension:.2f} at $\lambda = 0$"
+
+
+#: The panels from left to right, each with the function that plots the eigenvalues of that matrix.
+PLOT_EIGENVALUES: dict[str, Callable[[Axes, Sequence[Group]], None]] = {
+    "H0": _plot_H0,
+    "Hp": _plot_Hp,
+    "H": _plot_H,
+}

@@ -1,4 +1,7 @@
-"""N* against P: of each depth, of each time, and with the fit."""
+"""N* against P: of each depth, at each time, and with the fit.
+
+Source: arXiv:1809.09349, figs. 5, 10.
+"""
 
 from __future__ import annotations
 
@@ -20,26 +23,33 @@ from jamtools.figures.style import (
     plain_ticks,
     styled,
 )
+from jamtools.records import Array
+
+TRANSITION_WIDTH = 4.6  # inches, of the panel without its legend
+
+#: How far the lines reach beyond a single P, as factors of it.
+LINE_REACH = np.array([0.8, 1.25])
 
 
 @styled
-def transition(records: Sequence[Record]) -> Figure:
-    """N* against P, a colour per depth and time, with the lines N* = P and N* = 4P and the fits given.
+def draw_transition(records: Sequence[Record]) -> Figure:
+    """N* against P, one colour per depth and time, with the lines N* = P and N* = 4P and the fits given.
 
-    The median is drawn where a search tells it, else n_star; searches in which patterns varied have their bars along P.
+    The median is drawn where a search has one, else n_star. Searches in which patterns varied have their bars along P.
+    Fits without searches are drawn with the points that they hold.
     """
     fits = [record for record in records if record.get("kind") == "nstar-fit"]
-    found = [record for record in records if record.get("kind") != "nstar-fit"]
-    found = found or [point for one in fits for point in one["points"]]
-    found = [reading for record in found for reading in _readings(record)]
-    figure, (axis,) = new_figure(width=4.6)
-    labels = _searches(found)
-    for label, colour in colours_of(sorted(labels, key=_natural)).items():
-        mine = [record for record, its in zip(found, labels) if its == label]
-        _draw_nstar(axis, mine, label or "$N^*$", colour)
-    P = np.array(sorted(float(record["P"]) for record in found))[[0, -1]]
-    P = P if P[0] < P[1] else P * np.array([0.8, 1.25])
-    _draw_lines(axis, P, fits)
+    searches = [record for record in records if record.get("kind") != "nstar-fit"]
+    searches = searches or [point for fit in fits for point in fit["points"]]
+    searches = [at_time for search in searches for at_time in _at_each_time(search)]
+    figure, (axis,) = new_figure(width=TRANSITION_WIDTH)
+    labels = _labels(searches)
+    for label, colour in colours_of(sorted(labels, key=_natural_order)).items():
+        same = [search for search, of in zip(searches, labels) if of == label]
+        _plot_medians(axis, same, label or "$N^*$", colour)
+        _plot_limits(axis, same, label or "$N^*$", colour)
+    ends = np.array(sorted(float(search["P"]) for search in searches))[[0, -1]]
+    _plot_lines(axis, ends if ends[0] < ends[1] else ends * LINE_REACH, fits)
     axis.set(xscale="log", yscale="log", xlabel="$P$", ylabel="$N^*$")
     for side in (axis.xaxis, axis.yaxis):
         plain_ticks(side)
@@ -47,95 +57,85 @@ def transition(records: Sequence[Record]) -> Figure:
     return figure
 
 
-def _readings(record: Record) -> list[dict[str, Any]]:
-    """A search at each of its times before the last step, and as it is, which is what a fit is of."""
-    earlier = [found for found in record.get("at_times") or [] if found["steps"] < record["steps"]]
-    last = {"steps": record["steps"] if record.get("at_times") else None}
-    return [{**record, **found, "time": found["steps"]} for found in (*earlier, last)]
+def _at_each_time(search: Record) -> list[dict[str, Any]]:
+    """One record per learning time before the last step, and the final one, which is that of a fit."""
+    earlier = [result for result in search.get("at_times") or [] if result["steps"] < search["steps"]]
+    final = {"steps": search["steps"] if search.get("at_times") else None}
+    return [{**search, **result, "time": result["steps"]} for result in (*earlier, final)]
 
 
-def _searches(records: Sequence[Record]) -> list[str]:
-    """The depth of each search, and what else tells searches apart."""
-    others = labels_of([{**record, "depth": 0} for record in records], but=("width", "P", "seed"))
-    success = [record.get("success", "") for record in records]
-    certify = ["certified" if record.get("certify") else "" for record in records]
-    time = [f"$t$ = {record['time']}" if record["time"] else "" for record in records]
+def _labels(searches: Sequence[Record]) -> list[str]:
+    """The depth of each search and the fields that distinguish searches."""
+    others = labels_of([{**search, "depth": 0} for search in searches], but=("width", "P", "seed"))
+    success = [search.get("success", "") for search in searches]
+    certify = ["certified" if search.get("certify") else "" for search in searches]
     parts = zip(
-        (f"$L$ = {record['depth']}" if "depth" in record else "" for record in records),
+        (f"$L$ = {search['depth']}" if "depth" in search else "" for search in searches),
         others,
-        success if len(set(success)) > 1 else [""] * len(records),
-        certify if len(set(certify)) > 1 else [""] * len(records),
-        time,
+        success if len(set(success)) > 1 else [""] * len(searches),
+        certify if len(set(certify)) > 1 else [""] * len(searches),
+        (f"$t$ = {search['time']}" if search["time"] else "" for search in searches),
     )
     return [", ".join(filter(None, part)) for part in parts]
 
 
-def _natural(label: str) -> list[tuple[int, float, str]]:
+def _natural_order(label: str) -> list[tuple[int, float, str]]:
     """A key that sorts 900 before 1000 in a label."""
     return [
         (0, float(word), "") if word.isdigit() else (1, 0.0, word) for word in label.replace(",", "").split()
     ]
 
 
-def _draw_nstar(axis: Axes, records: Sequence[Record], label: str, colour: Any) -> None:
-    known = sorted((r for r in records if r["n_star"] is not None), key=lambda r: r["P"])
-    for patterns in (False, True):
-        some = [r for r in known if (r.get("vary") == "patterns") is patterns]
-        if not some:
-            continue
-        name = "n_star" if patterns else "median"
-        other = np.array([r[name] if r.get(name) else r["n_star"] for r in some], dtype=float)
-        centre = np.array([r.get("median") or r["n_star"] for r in some], dtype=float) if patterns else other
-        P = centre if patterns else np.array([r["P"] for r in some], dtype=float)
-        bars = np.nan_to_num(np.abs(_ends(some) - centre[:, None]).T)  # an open end has no bar
-        side = {"xerr": bars} if patterns else {"yerr": bars}
-        axis.errorbar(
-            P,
-            other,
-            fmt="s" if patterns else "o",
-            color=colour,
-            label=label,
-            capsize=2,
-            linewidth=0.8,
-            **side,
-        )
-    _draw_limits(
-        axis, [r for r in records if r["n_star"] is None and r.get("vary") != "patterns"], label, colour
-    )
+def _plot_medians(axis: Axes, searches: Sequence[Record], label: str, colour: Any) -> None:
+    """N* of the searches that found it: round with bars along N, and square with bars along P where P varied."""
+    known = sorted((s for s in searches if s["n_star"] is not None), key=lambda s: s["P"])
+    widths = [s for s in known if s.get("vary") != "patterns"]
+    patterns = [s for s in known if s.get("vary") == "patterns"]
+    style = {"color": colour, "label": label, "capsize": 2, "linewidth": 0.8}
+    if widths:
+        P = np.array([s["P"] for s in widths], dtype=float)
+        N = np.array([s["median"] if s.get("median") else s["n_star"] for s in widths], dtype=float)
+        axis.errorbar(P, N, yerr=_bars(widths, N), fmt="o", **style)
+    if patterns:
+        P = np.array([s.get("median") or s["n_star"] for s in patterns], dtype=float)
+        N = np.array([s["n_star"] for s in patterns], dtype=float)
+        axis.errorbar(P, N, xerr=_bars(patterns, P), fmt="s", **style)
 
 
-def _ends(records: Sequence[Record]) -> np.ndarray:
-    """The interval of each [n, 2]: of the median where there is one."""
-    ends = [
-        (r.get("median_interval") if r.get("median") else r.get("interval")) or (None, None) for r in records
+def _bars(searches: Sequence[Record], centres: Array) -> Array:
+    """Lengths [2, n] of the error bars around `centres` [n]; an open end of an interval has no bar."""
+    intervals = [
+        (s.get("median_interval") if s.get("median") else s.get("interval")) or (None, None) for s in searches
     ]
-    return np.array([[number(end) for end in pair] for pair in ends]).reshape(-1, 2)
+    ends = np.array([[number(end) for end in interval] for interval in intervals]).reshape(-1, 2)
+    return np.nan_to_num(np.abs(ends - centres[:, None]).T)
 
 
-def _draw_limits(axis: Axes, records: Sequence[Record], label: str, colour: Any) -> None:
-    """N* that are larger than what was tried."""
-    limits = [(r["P"], _limit(r)) for r in records]
-    limits = [(at, limit) for at, limit in limits if limit]
+def _plot_limits(axis: Axes, searches: Sequence[Record], label: str, colour: Any) -> None:
+    """Lower limits of N*, of searches in which no width succeeded."""
+    failed = [s for s in searches if s["n_star"] is None and s.get("vary") != "patterns"]
+    limits = [(search["P"], _largest_tried(search)) for search in failed]
+    limits = [(P, limit) for P, limit in limits if limit]
     if limits:
         axis.plot(*zip(*limits), "^", color=colour, mfc="white", label=f"{label}, larger than tried")
 
 
-def _limit(record: Record) -> float | None:
-    """The largest N tried, where no width succeeded; without trials the lower end of the interval."""
-    low = (record.get("interval") or (None, None))[0]
-    return max((trial["N"] for trial in record.get("trials") or []), default=low)
+def _largest_tried(search: Record) -> float | None:
+    """The largest N tried; without trials the lower end of the interval."""
+    low = (search.get("interval") or (None, None))[0]
+    return max((trial["N"] for trial in search.get("trials") or []), default=low)
 
 
-def _draw_lines(axis: Axes, P: Any, fits: Sequence[Record]) -> None:
-    """What is fitted by heart, the bound of stability, that as measured, and the fits."""
+def _plot_lines(axis: Axes, P: Array, fits: Sequence[Record]) -> None:
+    """Lines over P [2]: one parameter per pattern, the bound of stability, the bound as measured, and the fits."""
     axis.plot(P, P, "-", color=GREY, linewidth=0.8, zorder=0, label="$N^* = P$")
     axis.plot(P, 4 * P, "--", color=GREY, linewidth=0.8, zorder=0, label="$N^* = 4P$")
-    for one in fits:
-        bound = one.get("bound") or {}
+    for fit in fits:
+        bound = fit.get("bound") or {}
         if (bound.get("P_over_N") or 0) > 0:
             label = f"$P/N^* = C_0 - N_c/N = {bound['P_over_N']:.2f}$"
             axis.plot(P, P / bound["P_over_N"], "-.", color=GREY, linewidth=0.8, zorder=0, label=label)
-        if one.get("slope") is not None:
-            line = one["prefactor"] * P ** one["slope"]
-            when = f", $t$ = {one['time']}" if one.get("time") else ""
-            axis.plot(P, line, ":", color="black", label=rf"$N^* \sim P^{{\,{one['slope']:.2f}}}${when}")
+        if fit.get("slope") is not None:
+            line = fit["prefactor"] * P ** fit["slope"]
+            when = f", $t$ = {fit['time']}" if fit.get("time") else ""
+            axis.plot(P, line, ":", color="black", label=rf"$N^* \sim P^{{\,{fit['slope']:.2f}}}${when}")

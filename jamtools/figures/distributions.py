@@ -1,0 +1,82 @@
+"""P₊ of the overlaps and P₋ of the gaps, with the fitted curves.
+
+Source: arXiv:1809.09349, fig. 8.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jamtools.figures.style import PALETTE, Record, legend, new_figure, note, styled
+
+
+class Notation(NamedTuple):
+    """How a distribution is written: its density, its argument, its exponent, and the sign: x^t or x^-γ."""
+
+    density: str
+    argument: str
+    exponent: str
+    sign: int
+
+
+DISTRIBUTION_NOTATIONS = {
+    "overlaps": Notation(r"$P_+$", r"$\Delta/\sqrt{\mathcal{L}}$", r"\theta", 1),
+    "gaps": Notation(r"$P_-$", r"$-\Delta$", r"\gamma", -1),
+}
+PLAIN_VALUES_NOTATION = Notation("density", "$x$", "t", 1)
+
+#: Values are shown down to the smallest value fitted over this: what lies below is an effect of finite size.
+MAX_RATIO_BELOW_RANGE = 30
+
+REASON_WIDTH = 36  # columns
+
+
+@styled
+def draw_distributions(records: Sequence[Record]) -> Figure:
+    """P₊ and P₋ with the fitted curves and exponents, from records of `jamtools.exponents`.
+
+    Records of plain values have a single distribution.
+    """
+    plain = all("exponent" in record for record in records)
+    panels = {"": PLAIN_VALUES_NOTATION} if plain else DISTRIBUTION_NOTATIONS
+    figure, axes = new_figure(len(panels))
+    for (name, notation), axis in zip(panels.items(), axes):
+        halves = [record if plain else record.get(name) or {} for record in records]
+        fitted = [half for half in halves if half.get("exponent") is not None]
+        for half, colour in zip(fitted, PALETTE * len(fitted)):
+            _draw_histogram(axis, half, colour)
+            _draw_fit(axis, half, colour, notation)
+        axis.set(xlabel=notation.argument, ylabel=notation.density, xscale="log", yscale="log")
+        legend(axis)
+        if not fitted:
+            note(axis, textwrap.fill(str(halves[0].get("refused", "not measured")), REASON_WIDTH))
+    return figure
+
+
+def _draw_histogram(axis: Axes, half: Record, colour: str) -> None:
+    """The density in bins that are not empty, with the error of a count."""
+    edges, counts, density = (np.array(half["histogram"][name]) for name in ("edges", "counts", "density"))
+    centre = np.sqrt(edges[1:] * edges[:-1])
+    shown = (counts > 0) & (centre > half["range"][0] / MAX_RATIO_BELOW_RANGE)
+    bars = density[shown] * np.expm1(np.array([[-1], [1]]) / np.sqrt(counts[shown]))  # even on a log axis
+    axis.errorbar(
+        centre[shown], density[shown], np.abs(bars), fmt="o", color=colour, mfc="white", linewidth=0.8
+    )
+
+
+def _draw_fit(axis: Axes, half: Record, colour: str, notation: Notation) -> None:
+    """The fitted density and, dashed, its power law without the tilt."""
+    x, fitted = (np.array(half["curve"][name]) for name in ("x", "density"))
+    low, high = half["interval"]
+    label = f"${notation.exponent} = {half['exponent']:.2f}$  $[{low:.2f}, {high:.2f}]$"
+    axis.plot(x, fitted, color=colour, label=label)
+    tilt = sum(c * x[0] ** k for k, c in enumerate(half["coefficients"], start=1))
+    power = fitted[0] / math.exp(tilt) * (x / x[0]) ** (notation.sign * half["exponent"])
+    axis.plot(x, power, "--", color=colour, linewidth=0.8)

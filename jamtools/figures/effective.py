@@ -1,0 +1,41 @@
+"""N_eff against the number of parameters less the scale symmetries.
+
+Source: arXiv:1809.09349, fig. 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from jamtools.errors import InputError
+from jamtools.figures.style import GREY, Record, colours_of, labels_of, legend, new_figure, styled
+
+#: The axes are logarithmic where their range exceeds this ratio.
+MIN_RATIO_OF_LOG_AXES = 20
+
+
+@styled
+def draw_effective_parameters(records: Sequence[Record]) -> Figure:
+    """N_eff against Ñ less the hidden neurons: on the diagonal where N_eff lacks the scale symmetries alone.
+
+    Raises InputError where N_eff is known for no record.
+    """
+    known = [record for record in records if record.get("n_effective") is not None]
+    if not known:
+        raise InputError("got no run of known N_eff, expected at least one; the runs diverged")
+    figure, (axis,) = new_figure()
+    labels = np.array(labels_of(known, but=("width", "P", "seed")))
+    x = np.array([record["n_parameters"] - record["n_hidden"] for record in known])
+    y = np.array([record["n_effective"] for record in known])
+    for label, colour in colours_of(labels.tolist()).items():
+        same = labels == label
+        axis.plot(x[same], y[same], "o", color=colour, mfc="white", label=label)
+    ends = np.array([0.9 * min(x.min(), y.min()), 1.1 * max(x.max(), y.max())])
+    scale = "log" if ends[1] > MIN_RATIO_OF_LOG_AXES * ends[0] > 0 else "linear"
+    axis.plot(ends, ends, color=GREY, linewidth=0.8, zorder=0)
+    axis.set(xlabel=r"$\tilde N -$ hidden neurons", ylabel=r"$N_\mathrm{eff}$", xscale=scale, yscale=scale)
+    legend(axis)
+    return figure

@@ -1,0 +1,40 @@
+"""Figures of the distributions of Δ show histogram, fit and exponent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jamtools.figures.distributions import draw_distributions
+from tests.support.figures import GAPS, fitted_half, legend_texts, points, texts
+
+
+def test_the_distributions_show_histogram_fit_and_exponent():
+    for axis, name, sign in zip(draw_distributions([GAPS]).axes, ("overlaps", "gaps"), (1, -1)):
+        exponent, edges = GAPS[name]["exponent"], np.array(GAPS[name]["histogram"]["edges"])
+        x, density = np.array(points(axis, "o")).T
+        assert x == pytest.approx(np.sqrt(edges[1:] * edges[:-1])[:-1]), "empty bins have no logarithm"
+        assert density == pytest.approx(x ** (sign * exponent))
+        bare = next(line for line in axis.lines if line.get_linestyle() == "--")
+        assert bare.get_ydata() == pytest.approx(bare.get_xdata() ** (sign * exponent))
+        assert f"= {exponent}" in legend_texts(axis)[0]
+        assert (axis.get_xscale(), axis.get_yscale()) == ("log", "log")
+
+
+def test_the_dashed_power_law_is_the_fit_without_its_tilt():
+    half = fitted_half(0.3, 1)
+    x = np.array(half["curve"]["x"])
+    half |= {"coefficients": [-2.0, 0.5]}
+    half["curve"]["density"] = (x**0.3 * np.exp(-2 * x + 0.5 * x**2)).tolist()
+    axis = draw_distributions([{**half, "kind": "exponent"}]).axes[0]
+    bare = next(line for line in axis.lines if line.get_linestyle() == "--")
+    assert bare.get_ydata() == pytest.approx(x**0.3)
+
+
+def test_a_refused_distribution_shows_its_reason():
+    record = {
+        "overlaps": {"exponent": None, "refused": "7 values, expected 50", "n": 7},
+        "gaps": GAPS["gaps"],
+    }
+    assert "7 values, expected 50" in texts(draw_distributions([record]))
+    assert "not measured" in texts(draw_distributions([{"overlaps": GAPS["overlaps"]}]))

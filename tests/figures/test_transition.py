@@ -1,0 +1,120 @@
+"""Figures of N* against P show searches, limits, times and fits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jamtools.figures.transition import draw_transition
+from jamtools.network.architecture import Architecture
+from jamtools.transition import scaling
+from tests.support.figures import legend_texts, points, texts
+
+
+def search(P: int, n_star: int | None, interval: tuple, **fields: object) -> dict:
+    record = {"kind": "nstar", "P": P, "n_star": n_star, "interval": list(interval), "success": "satisfied",
+              "depth": 3, "d": 10, "loss": "hinge", "width": 5, "trials": [{"N": 77}]}  # fmt: skip
+    return record | fields
+
+
+def test_the_transition_shows_N_star_with_its_interval_and_both_lines():
+    figure = draw_transition(
+        [search(200, 70, (60, 90)), search(100, 40, (35, 40)), search(100, 30, (20, None), depth=5)]
+    )
+    (axis,) = figure.axes
+    assert sorted(points(axis, "o")) == [(100, 30), (100, 40), (200, 70)]
+    bars = [segment for bar in axis.collections for segment in bar.get_segments()]
+    assert sorted(tuple(segment[:, 1]) for segment in bars) == [(20, 30), (35, 40), (60, 90)]
+    straight = {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
+    assert straight["$N^* = P$"] == [[100, 100], [200, 200]]
+    assert straight["$N^* = 4P$"] == [[100, 400], [200, 800]]
+    assert {"$L$ = 3", "$L$ = 5"} <= set(legend_texts(axis))
+
+
+def test_an_N_star_larger_than_tried_is_drawn_as_a_limit():
+    (axis,) = draw_transition([search(100, None, (None, None)), search(200, None, (50, None))]).axes
+    assert points(axis, "^") == [(100, 77), (200, 77)]
+
+
+def test_a_fit_is_drawn_over_its_points():
+    fit = {
+        "kind": "nstar-fit",
+        "slope": 0.9,
+        "prefactor": 0.5,
+        "points": [{"P": 100, "n_star": 30}, {"P": 400, "n_star": 110}],
+    }
+    for given in ([fit], [search(100, 30, (20, 40)), search(400, 110, (90, 120)), fit]):
+        (axis,) = draw_transition(given).axes
+        line = next(line for line in axis.lines if line.get_linestyle() == ":")
+        assert line.get_ydata() == pytest.approx(0.5 * np.array([100, 400]) ** 0.9)
+        assert points(axis, "o") == [(100, 30), (400, 110)]
+
+
+def test_a_fit_alone_shows_one_merged_search_for_all_seeds():
+    """Each seed has 8 failures at one width and 8 successes at the next: the median is between their N."""
+    N = [Architecture(10, width, 1).n_effective for width in (4, 5)]
+    asked = {"depth": 1, "max_width": 9, "vary": "width", "activation": "relu", "batch_norm": False, "precision": 0.2,
+             "level": 0.95, "outputs": 1}  # fmt: skip
+    cells = [search(P, None, (None, None), **asked, seeds=[seed],
+                   trials=[{"seed": seed, "P": P, "width": width, "N": N[width - 4], "outcome": outcome, "steps": 9}
+                           for width, outcome in ((4, "unsatisfied"), (5, "success"))] * 8)
+             for P in (100, 200) for seed in (0, 1, 2)]  # fmt: skip
+    (axis,) = draw_transition([scaling.fit(cells)]).axes
+    (first, low), (second, high) = sorted(points(axis, "o"))
+    assert (first, second) == (100, 200) and N[0] < low == high < N[1]
+    bars = [segment[:, 1] for bar in axis.collections for segment in bar.get_segments()]
+    assert len(bars) == 2 and all(N[0] < bottom < low < top < N[1] for bottom, top in bars)
+
+
+def test_each_learning_time_is_a_curve():
+    times = [
+        {"steps": t, "n_star": n, "median": n - 1.0, "median_interval": [n - 5.0, n + 5.0]}
+        for t, n in ((900, 60), (10000, 40))
+    ]
+    timed = search(100, 42, (30, 50), at_times=times, steps=10000, median=41.0, median_interval=[33.0, 49.0])
+    (axis,) = draw_transition([timed]).axes
+    assert sorted(points(axis, "o")) == [(100, 41), (100, 59)], (
+        "the final record is drawn unchanged, with its undecided trials"
+    )
+    in_legend = legend_texts(axis)
+    assert in_legend[:2] == ["$L$ = 3, $t$ = 900", "$L$ = 3, $t$ = 10000"]
+
+
+def test_where_patterns_varied_the_bars_lie_along_P():
+    record = search(180, 50, (40, 60), vary="patterns", median=181.0, median_interval=[150.0, 220.0])
+    (axis,) = draw_transition([record]).axes
+    assert points(axis, "s") == [(181, 50)]
+    (segment,) = (segment for bar in axis.collections for segment in bar.get_segments())
+    assert segment.tolist() == [[150, 50], [220, 50]]
+
+
+def test_the_measured_bound_is_a_line():
+    fit = {
+        "kind": "nstar-fit",
+        "slope": None,
+        "points": [{"P": 100, "n_star": 30}],
+        "bound": {"P_over_N": 0.2},
+    }
+    (axis,) = draw_transition([fit]).axes
+    line = next(line for line in axis.lines if line.get_linestyle() == "-.")
+    assert line.get_ydata() == pytest.approx(line.get_xdata() / 0.2)
+
+
+def test_searches_of_different_dynamics_are_different_curves():
+    records = [search(P, P // 3, (20, 40), optimizer=optimizer, certify=certify) for P in (100, 200)
+               for optimizer, certify in (("newton", False), ("adam", False), ("adam", True))]  # fmt: skip
+    (axis,) = draw_transition(records).axes
+    legend = set(legend_texts(axis))
+    assert {"$L$ = 3, newton", "$L$ = 3, adam", "$L$ = 3, adam, certified"} <= legend
+
+
+def test_differing_losses_and_readings_are_in_the_legend():
+    records = [search(100, 30, (20, 40), success=success, loss=loss) for success, loss in
+               (("satisfied", "hinge"), ("classified", "hinge"), ("classified", "cross-entropy"))]  # fmt: skip
+    text = texts(draw_transition(records))
+    for label in (
+        "$L$ = 3, hinge, satisfied",
+        "$L$ = 3, hinge, classified",
+        "$L$ = 3, cross-entropy, classified",
+    ):
+        assert label in text
