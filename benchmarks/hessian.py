@@ -167,7 +167,7 @@ def case(arch: Architecture, seconds: float, n_rows: int) -> None:
     line("H0 and Hp; eigenvalues of H", ours, values)
     line("H0 and Hp; eigenvectors as well", ours, vectors)
     peak, one = in_child(beyond, arch, P) / 2**20, 8 * n * n / 2**20
-    block = assembly.needed(arch) / 2**20 - 3 * one
+    block = assembly.bytes_needed(arch) / 2**20 - 3 * one
     print(
         f"    beyond: {peak:.0f} MiB; announced: {one:.0f} (a third matrix) + {block:.0f} (a block)",
         flush=True,

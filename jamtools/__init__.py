@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from jamtools.errors import JamError as JamError
     from jamtools.exponents.distributions import fit_distributions as fit_distributions
     from jamtools.hessian.assembly import Hessian as Hessian
-    from jamtools.hessian.exact import spectrum_of as spectrum_of
-    from jamtools.hessian.matrix_free import estimate as estimate
+    from jamtools.hessian.exact import exact_spectrum as exact_spectrum
+    from jamtools.hessian.matrix_free import estimate_density as estimate_density
     from jamtools.io.read import read_dataset as read_dataset
     from jamtools.io.read import read_runs as read_runs
     from jamtools.io.read import read_spectra as read_spectra
@@ -41,8 +41,8 @@ _OWNERS = {
     "Settings": "protocols",
     "train": "training.ensemble",
     "Hessian": "hessian.assembly",
-    "spectrum_of": "hessian.exact",
-    "estimate": "hessian.matrix_free",
+    "exact_spectrum": "hessian.exact",
+    "estimate_density": "hessian.matrix_free",
     "certify": "minima.certificate",
     "verify": "minima.verification",
     "fit_distributions": "exponents.distributions",

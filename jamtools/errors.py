@@ -27,14 +27,19 @@ class Remedy(Enum):
     FEWER_PATTERNS = "ask for fewer patterns"
     LABEL_RULE = "pass labels='parity' for 0 and 1, or labels='classes' for class numbers"
     # network
+    PLAIN_NETWORK = "train with batch_norm=False"
+    ON_CPU = "compute it on the CPU"
     # linalg
     EIGENVALUES_INSTEAD_OF_SIGNS = "compute the eigenvalues instead of their signs"
     FEWER_EIGENVALUES = "ask for fewer"
     FLOAT64_OR_LEAVE_OUT = "use dtype float64, or leave the run out"
     # engines
     # cusps
+    LOWER_TOLERANCE = "lower the tolerance"
     # hessian
     # minima
+    WITHOUT_CURVATURE = "leave the curvature out"
+    ADAM = "use optimizer='adam'"
     # training
     # exponents
     FINISH_DESCENT = "train the runs longer, finish them with the newton optimiser, or pass lower_cut"

@@ -193,11 +193,10 @@ def _lagrangian(
     from jamtools.minima import second_order
 
     n = member.run.info["n_parameters"]
-    if curvature is None and n > second_order.AUTOMATIC:
-        session.note(
-            f"{member.name}: {n} parameters, and above {second_order.AUTOMATIC} the curvature needs --curvature"
-        )
-    if not (n <= second_order.AUTOMATIC if curvature is None else curvature):
+    most = second_order.CURVATURE_AUTOMATIC_PARAMETERS
+    if curvature is None and n > most:
+        session.note(f"{member.name}: {n} parameters, and above {most} the curvature needs --curvature")
+    if not (n <= most if curvature is None else curvature):
         return None
     try:
         found = second_order.lagrangian(cusps, end)
@@ -213,7 +212,7 @@ def _lagrangian(
 
 def _layer(found: CuspCount, profiles: list[Profile | None], j: int) -> dict[str, Any]:
     """Counts, masses and histograms of a layer; densities are per rms of z, over training or fresh patterns."""
-    from jamtools.cusps.preactivations import EDGES
+    from jamtools.cusps.preactivations import PREACTIVATION_EDGES
 
     layer = found.per_layer[j]
     train, fresh = ((None, None) if p is None else (p.mass[j], _six_digits(p.density[j])) for p in profiles)
@@ -224,7 +223,7 @@ def _layer(found: CuspCount, profiles: list[Profile | None], j: int) -> dict[str
         "mass_fresh": fresh[0],
         "scale": layer.scale,
         "tolerance": layer.limit,
-        "histogram": {"edges": EDGES, "train": train[1], "fresh": fresh[1]},
+        "histogram": {"edges": PREACTIVATION_EDGES, "train": train[1], "fresh": fresh[1]},
     }
 
 

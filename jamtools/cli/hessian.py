@@ -193,10 +193,10 @@ def _exact_work(
     from jamtools.hessian import exact
     from jamtools.records import HESSIAN_PARTS
 
-    wanted = exact.Wanted(only or HESSIAN_PARTS, options.matrices, vectors, options.inertia)
+    wanted = exact.ExactOptions(only or HESSIAN_PARTS, options.matrices, vectors, options.inertia)
     return Work(
-        lambda member: exact.spectrum_of(member.run, member.data, *where, wanted=wanted),
-        lambda info: exact.needed(info, wanted),
+        lambda member: exact.exact_spectrum(member.run, member.data, *where, options=wanted),
+        lambda info: exact.bytes_needed(info, wanted),
     )
 
 
@@ -207,7 +207,7 @@ def _lanczos_work(
     from jamtools.hessian import matrix_free
     from jamtools.records import HESSIAN_PARTS
 
-    sampling = matrix_free.Sampling(
+    sampling = matrix_free.LanczosOptions(
         only or HESSIAN_PARTS,
         options.probes or 10,
         options.steps or 100,
@@ -217,8 +217,8 @@ def _lanczos_work(
         vectors > 0,
     )
     return Work(
-        lambda member: matrix_free.estimate(member.run, member.data, *where, sampling=sampling),
-        matrix_free.needed,
+        lambda member: matrix_free.estimate_density(member.run, member.data, *where, options=sampling),
+        matrix_free.bytes_needed,
     )
 
 

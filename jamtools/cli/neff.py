@@ -95,7 +95,7 @@ def _record(
         rank = effective.effective_parameters(
             theta, x, arch, whole, tolerance, lambda done: update(done, f"{done} columns")
         )
-    if rank.rank_gap < effective.CLEAR_GAP:
+    if rank.rank_gap < effective.CLEAR_RANK_GAP:
         session.note(
             f"{member.name}: rank_gap {rank.rank_gap:.2g}, expected above 1000: the rank is not well defined; "
             "try --all or another --tolerance"

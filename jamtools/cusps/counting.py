@@ -14,20 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.network.passes import State, backward, forward, layers_of
+from jamtools.network.passes import ForwardPass, backward, forward, layers_of
 from jamtools.network.problem import Problem
 
 #: The tolerances to choose from, in rms of the layer, when the user names none. A first-order run leaves its cusps
 #: within a few learning rates of zero (Adam at 10⁻⁴: 10⁻⁵ to 3·10⁻⁴ rms; brought down to 10⁻⁷: 10⁻⁹ to 10⁻⁶), so no
 #: single value holds them all and little of the smooth rest.
-TOLERANCES = 10.0 ** (np.arange(-24, -11) / 4)
+CUSP_TOLERANCE_CHOICES = 10.0 ** (np.arange(-24, -11) / 4)
 
 #: The smooth background within the tolerance is read off |z| between these many tolerances. Not further out: the
 #: last layers of deep networks have a density that bends at 10⁻² rms.
-OUTSIDE = (10**0.5, 10.0)
+BACKGROUND_TOLERANCES = (10**0.5, 10.0)
 
 #: Patterns in one pass: it bounds the memory.
-PATTERNS = 4096
+CUSP_BLOCK_PATTERNS = 4096
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,13 @@ class CuspCount:
 
 
 def count(
-    theta: Tensor, problem: Problem, tolerance: float | None = None, state: State | None = None
+    theta: Tensor, problem: Problem, tolerance: float | None = None, state: ForwardPass | None = None
 ) -> CuspCount:
     """The cusps of the network theta [Ñ] at the patterns of a problem.
 
-    tolerance: in rms of each layer. By default it is the one of TOLERANCES that holds most cusps above the smooth
+    tolerance: in rms of each layer. By default it is the one of CUSP_TOLERANCE_CHOICES with most cusps above the smooth
     background. state: the forward pass of all patterns at theta, where the caller has it. A smooth ρ has no cusps, but its
-    pre-activations at zero are counted as well (n_at_zero). Raises InputError with batch normalisation.
+    pre-activations at zero are counted too (n_at_zero). Raises InputError with batch normalisation.
     """
     arch = problem.arch
     arch.require_plain()
@@ -103,7 +103,7 @@ def count(
         tally += _tally(passes, block, y, limits)
     per_layer = []
     for j, (at_zero, outside, with_gradient, convex) in enumerate(tally.tolist()):
-        background = outside / (OUTSIDE[1] - OUTSIDE[0])
+        background = outside / (BACKGROUND_TOLERANCES[1] - BACKGROUND_TOLERANCES[0])
         kinks = (at_zero, with_gradient, convex) if arch.activation == "relu" else (0, 0, 0)
         sizes = (len(problem.x) * arch.width, float(scales[j]), float(limits[j]))
         per_layer.append(LayerCount(j + 1, *sizes, at_zero, background, *kinks))
@@ -116,18 +116,20 @@ class _Blocks:
     A single block is computed once, or is the given pass; several are computed again each time, to bound the memory.
     """
 
-    def __init__(self, theta: Tensor, problem: Problem, state: State | None) -> None:
+    def __init__(self, theta: Tensor, problem: Problem, state: ForwardPass | None) -> None:
         self.problem, self.layers = problem, layers_of(theta, problem.arch)
         self._single = None
-        if len(problem.x) <= PATTERNS:
+        if len(problem.x) <= CUSP_BLOCK_PATTERNS:
             self._single = state or forward(self.layers, problem.x, problem.arch)
 
-    def __iter__(self) -> Iterator[tuple[State, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[ForwardPass, Tensor]]:
         problem = self.problem
         if self._single is not None:
             yield self._single, problem.y
             return
-        for x, y in zip(problem.x.split(PATTERNS), problem.y.split(PATTERNS), strict=True):
+        for x, y in zip(
+            problem.x.split(CUSP_BLOCK_PATTERNS), problem.y.split(CUSP_BLOCK_PATTERNS), strict=True
+        ):
             yield forward(self.layers, x, problem.arch), y
 
 
@@ -142,18 +144,18 @@ def _scales(passes: _Blocks) -> Tensor:
 
 def _best_tolerance(passes: _Blocks, scales: Tensor) -> float:
     """The tolerance of the most cusps n - b less the smooth background b taken for cusps."""
-    edges = np.outer([1.0, *OUTSIDE], TOLERANCES).ravel()
+    edges = np.outer([1.0, *BACKGROUND_TOLERANCES], CUSP_TOLERANCE_CHOICES).ravel()
     within = torch.zeros(len(edges), dtype=torch.long, device=scales.device)
     for block, _ in passes:
         size = torch.stack(block.z[:-1]).abs()  # [L, p, h]
         within += torch.stack([(size <= edge * scales[:, None, None]).sum() for edge in edges])
     n, low, high = within.cpu().numpy().reshape(3, -1)
-    background = (high - low) / (OUTSIDE[1] - OUTSIDE[0])
-    return float(TOLERANCES[np.argmax(n - 2 * background)])
+    background = (high - low) / (BACKGROUND_TOLERANCES[1] - BACKGROUND_TOLERANCES[0])
+    return float(CUSP_TOLERANCE_CHOICES[np.argmax(n - 2 * background)])
 
 
-def _tally(passes: _Blocks, block: State, y: Tensor, limits: Tensor) -> Tensor:
-    """[L, 4]: pre-activations at zero, between the OUTSIDE limits, at zero with gradient, and convex ones."""
+def _tally(passes: _Blocks, block: ForwardPass, y: Tensor, limits: Tensor) -> Tensor:
+    """[L, 4]: pre-activations at zero, between the BACKGROUND_TOLERANCES limits, at zero with gradient, and convex ones."""
     layers, problem = passes.layers, passes.problem
     signal = problem.loss.slope(block.f, y)
     has_gradient = signal.ne(0).any(1, keepdim=True)
@@ -162,7 +164,7 @@ def _tally(passes: _Blocks, block: State, y: Tensor, limits: Tensor) -> Tensor:
     for j, limit in enumerate(limits):
         size = block.z[j].abs()
         at_zero = size <= limit
-        outside = (size > OUTSIDE[0] * limit) & (size <= OUTSIDE[1] * limit)
+        outside = (size > BACKGROUND_TOLERANCES[0] * limit) & (size <= BACKGROUND_TOLERANCES[1] * limit)
         convex = beta[j + 1] @ layers[j + 1][0] >= 0
         kinds = (at_zero, outside, at_zero & has_gradient, at_zero & has_gradient & convex)
         rows.append(torch.stack([kind.sum() for kind in kinds]))

@@ -23,22 +23,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jamtools.cusps.counting import CuspCount
-from jamtools.errors import InputError
+from jamtools.errors import InputError, Remedy
 from jamtools.linalg.bounded_least_squares import box_least_squares
-from jamtools.network.passes import Layers, State, backward, gradient, gradient_rows, layers_of
+from jamtools.network.passes import ForwardPass, Layers, backward, gradient, gradient_rows, layers_of
 from jamtools.network.problem import Problem
 
 #: Cusps times parameters, the size of a dense least-squares problem that is still solved: 1.6 GB.
-LARGEST = 2e8
+LEAST_SQUARES_MAX_NUMBERS = 2e8
 
 #: Linearisations of g(λ) at most; one is exact while a pattern has cusps in one layer only.
-LINEARISATIONS = 50
+SUBGRADIENT_MAX_LINEARISATIONS = 50
 
 #: A linearisation that shortens g by less than this part of it was the last.
-LITTLE = 1e-6
+SUBGRADIENT_MIN_DECREASE = 1e-6
 
 #: A multiplier this close to 0 or 1 has reached it.
-AT_BOUND = 1e-6
+MULTIPLIER_BOUND_DISTANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ class SmallestSubgradient:
     @property
     def inside(self) -> NDArray[np.bool_]:
         """Which multipliers [n] lie strictly between 0 and 1: their cusps hold a direction with force to spare."""
-        return (self.multipliers > AT_BOUND) & (self.multipliers < 1 - AT_BOUND)
+        return (self.multipliers > MULTIPLIER_BOUND_DISTANCE) & (
+            self.multipliers < 1 - MULTIPLIER_BOUND_DISTANCE
+        )
 
     @property
     def n_inside(self) -> int:
@@ -71,10 +73,11 @@ def smallest_subgradient(cusps: CuspGradient) -> SmallestSubgradient:
     smooth ρ it is the norm of the gradient. Raises InputError when there are too many cusps for it.
     """
     n_parameters = len(cusps.theta)
-    if len(cusps.signs) * n_parameters > LARGEST:
+    if len(cusps.signs) * n_parameters > LEAST_SQUARES_MAX_NUMBERS:
         raise InputError(
-            f"{len(cusps.signs)} cusps times {n_parameters} parameters, expected at most {LARGEST:.0e} in all; "
-            "lower --tolerance"
+            f"{len(cusps.signs)} cusps times {n_parameters} parameters, "
+            f"expected at most {LEAST_SQUARES_MAX_NUMBERS:.0e} in all",
+            Remedy.LOWER_TOLERANCE,
         )
     plain = float(cusps.gradient(cusps.signs).norm())
     if not len(cusps.signs):
@@ -98,7 +101,7 @@ class CuspGradient:
     """
 
     def __init__(
-        self, theta: Tensor, problem: Problem, counted: CuspCount, state: State | None = None
+        self, theta: Tensor, problem: Problem, counted: CuspCount, state: ForwardPass | None = None
     ) -> None:
         """The cusps that `counted` found; state: the forward pass of all patterns, where the caller has it."""
         state = state or problem.forward(theta)
@@ -130,7 +133,7 @@ class CuspGradient:
         fewer.signs = self.signs[keep]
         return fewer
 
-    def moved_to(self, theta: Tensor, state: State) -> CuspGradient:
+    def moved_to(self, theta: Tensor, state: ForwardPass) -> CuspGradient:
         """The same cusps at another theta [Ñ], where the pass of the patterns with gradient is `state`."""
         there = copy(self)
         there.theta, there.layers, there.state = theta, layers_of(theta, self.arch), state
@@ -142,7 +145,7 @@ class CuspGradient:
         layers = torch.cat([patterns.unique() for patterns, _ in self.at])
         return len(layers.unique()) == len(layers)
 
-    def with_multipliers(self, multipliers: Tensor) -> State:
+    def with_multipliers(self, multipliers: Tensor) -> ForwardPass:
         """The forward pass with the slopes σ: the multipliers [n] on the cusps, θ(z) off them."""
         parts = multipliers.split([len(at[0]) for at in self.at])
         slopes = [slope.index_put(*put) for slope, *put in zip(self.slopes, self.at, parts, strict=True)]
@@ -175,7 +178,7 @@ class CuspGradient:
             signal = u.new_zeros(len(u), self.arch.width).scatter(1, neurons[:, None], u[:, None])
             here = state.take(patterns)
             below = backward(self.layers[: j + 1], here, signal, self.arch)
-            part = gradient_rows(below, State(here.inputs[: j + 1], []))
+            part = gradient_rows(below, ForwardPass(here.inputs[: j + 1], []))
             rows.append(torch.nn.functional.pad(part, (0, self.arch.n_parameters - part.shape[1])))
         return torch.cat(rows)
 
@@ -183,7 +186,7 @@ class CuspGradient:
 def _descend(cusps: CuspGradient, multipliers: Tensor) -> tuple[float, Tensor, bool]:
     """‖g‖, λ and whether it converged, from one start: box-constrained least squares on g's linearisation."""
     g = cusps.gradient(multipliers)
-    for _ in range(LINEARISATIONS):
+    for _ in range(SUBGRADIENT_MAX_LINEARISATIONS):
         jacobian = cusps.jacobian(multipliers)
         step = box_least_squares(jacobian, jacobian.T @ multipliers - g) - multipliers
         for halving in range(30):
@@ -195,6 +198,6 @@ def _descend(cusps: CuspGradient, multipliers: Tensor) -> tuple[float, Tensor, b
             return float(g.norm()), multipliers, True
         gain = 1 - float(g_trial.norm() / g.norm())
         multipliers, g = trial, g_trial
-        if gain < LITTLE or cusps.linear:
+        if gain < SUBGRADIENT_MIN_DECREASE or cusps.linear:
             return float(g.norm()), multipliers, True
     return float(g.norm()), multipliers, False

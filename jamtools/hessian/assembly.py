@@ -31,17 +31,17 @@ from torch import Tensor
 
 from jamtools.network.activations import Activation
 from jamtools.network.architecture import Architecture
-from jamtools.network.passes import Layers, State, backward, forward, layers_of
+from jamtools.network.passes import ForwardPass, Layers, backward, forward, layers_of
 from jamtools.network.problem import Problem
 
 #: Patterns are taken in blocks whose intermediate arrays stay below this many numbers (64 MB in float64),
-BLOCK_NUMBERS = 1 << 23
+ASSEMBLY_BLOCK_NUMBERS = 1 << 23
 
 #: and of no more patterns than this: the arrays had better stay in the cache.
-BLOCK_PATTERNS = 1024
+ASSEMBLY_BLOCK_PATTERNS = 1024
 
 #: Rows of a panel of H0: of the panels on the diagonal half is computed in vain.
-PANEL = 128
+H0_PANEL_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,18 @@ class Hessian:
         return self.H0 + self.Hp
 
 
-def needed(arch: Architecture, dtype: torch.dtype = torch.float64) -> int:
+def bytes_needed(arch: Architecture, dtype: torch.dtype = torch.float64) -> int:
     """Bytes of hessian() at its peak, or of its result with H: 3 Ñ² numbers and a block of patterns.
 
     The third Ñ² bounds the sums that are not sorted into Hp yet: Σ_{j<k} Ñ_j Ñ_k for M, the same for T, and
-    half or less of Ñ_j² for each layer j. A block is BLOCK_NUMBERS at most, unless one pattern takes more.
+    half or less of Ñ_j² for each layer j. A block is ASSEMBLY_BLOCK_NUMBERS at most, unless one pattern takes more.
     """
-    block = max(_size(numbers) * numbers for numbers in (_h0_numbers(arch), _hp_numbers(arch)))
+    block = max(_block_patterns(numbers) * numbers for numbers in (_h0_numbers(arch), _hp_numbers(arch)))
     return (3 * arch.n_parameters**2 + block) * dtype.itemsize
 
 
 def hessian(theta: Tensor, problem: Problem, slopes: Sequence[Tensor] | None = None) -> Hessian:
-    """H0 and Hp of the hinge loss at theta [Ñ], in the memory that `needed` gives.
+    """H0 and Hp of the hinge loss at theta [Ñ], in the memory that `bytes_needed` gives.
 
     slopes [L][P, h] stand for ρ'(z) where they are given: on a cusp, its multiplier.
     Raises InputError for another loss or with batch normalisation.
@@ -100,7 +100,7 @@ class Passes:
         """The weights and biases of each layer, views of theta."""
         return layers_of(self.theta, self.arch)
 
-    def of(self, chosen: Tensor) -> State:
+    def of(self, chosen: Tensor) -> ForwardPass:
         """The pass of the patterns with these indices."""
         state = forward(self.layers, self.problem.x[chosen], self.arch, self.rho)
         return (
@@ -109,7 +109,7 @@ class Passes:
 
     def unsatisfied(self) -> Tensor:
         """[P, C] booleans: Δ > 0."""
-        size = _size(_h0_numbers(self.arch))
+        size = _block_patterns(_h0_numbers(self.arch))
         unsatisfied = []
         for x, y in zip(self.problem.x.split(size), self.problem.y.split(size), strict=True):
             f = forward(self.layers, x, self.arch, self.rho).f
@@ -134,9 +134,9 @@ def _hp_numbers(arch: Architecture) -> int:
     return arch.n_parameters + (2 * arch.depth + 4) * widest**2
 
 
-def _size(numbers: int) -> int:
+def _block_patterns(numbers: int) -> int:
     """Patterns of a block, at so many numbers each."""
-    return max(1, min(BLOCK_PATTERNS, BLOCK_NUMBERS // numbers))
+    return max(1, min(ASSEMBLY_BLOCK_PATTERNS, ASSEMBLY_BLOCK_NUMBERS // numbers))
 
 
 def h0(passes: Passes, unsatisfied: Tensor) -> Tensor:
@@ -144,14 +144,14 @@ def h0(passes: Passes, unsatisfied: Tensor) -> Tensor:
     arch, loss = passes.arch, passes.problem.loss
     n = arch.n_parameters
     H0 = passes.theta.new_zeros(n, n)
-    for pairs in unsatisfied.nonzero().split(_size(_h0_numbers(arch))):
+    for pairs in unsatisfied.nonzero().split(_block_patterns(_h0_numbers(arch))):
         state = passes.of(pairs[:, 0])
         signal = torch.nn.functional.one_hot(pairs[:, 1], arch.outputs).to(H0)
         J = H0.new_empty(n, len(pairs))
         _fill_gradients(J, backward(passes.layers, state, signal, arch), state.inputs)
-        for start in range(0, n, PANEL):
-            panel = H0[start : start + PANEL, start:]
-            panel.addmm_(J[start : start + PANEL], J[start:].T, alpha=loss.hinge_curvature)
+        for start in range(0, n, H0_PANEL_ROWS):
+            panel = H0[start : start + H0_PANEL_ROWS, start:]
+            panel.addmm_(J[start : start + H0_PANEL_ROWS], J[start:].T, alpha=loss.hinge_curvature)
     return _mirrored(H0)
 
 
@@ -168,8 +168,8 @@ def _fill_gradients(J: Tensor, beta: list[Tensor], inputs: list[Tensor]) -> None
 
 def _mirrored(matrix: Tensor) -> Tensor:
     """The matrix with its upper triangle copied to the lower one, in place."""
-    for start in range(0, len(matrix), PANEL):
-        end = start + PANEL
+    for start in range(0, len(matrix), H0_PANEL_ROWS):
+        end = start + H0_PANEL_ROWS
         matrix[end:, start:end] = matrix[start:end, end:].T
         corner = matrix[start:end, start:end]
         corner.copy_(corner.triu() + corner.triu(1).T)
@@ -177,7 +177,7 @@ def _mirrored(matrix: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Point:
+class _BlockPass:
     """Patterns last: a [in + 1, m] with the 1 of the bias, β and ρ'(z) [out, m], ρ''(z) Wᵀβ; a tensor for each layer."""
 
     layers: Layers
@@ -187,7 +187,7 @@ class _Point:
     bend: list[Tensor]
 
     @classmethod
-    def at(cls, passes: Passes, chosen: Tensor) -> _Point:
+    def at(cls, passes: Passes, chosen: Tensor) -> _BlockPass:
         arch, layers, state = passes.arch, passes.layers, passes.of(chosen)
         signal = passes.problem.loss.slope(state.f, passes.problem.y[chosen])
         beta = backward(layers, state, signal, arch)
@@ -219,7 +219,7 @@ def convex_part(passes: Passes, unsatisfied: Tensor) -> Tensor:
     It is what of Hp, with H0, keeps a Gauss-Newton matrix positive semi-definite.
     """
 
-    def kinks(point: _Point) -> Iterator[tuple[Key, Tensor, Tensor]]:
+    def kinks(point: _BlockPass) -> Iterator[tuple[Key, Tensor, Tensor]]:
         return _curved_factors(replace(point, bend=[bend.clamp(min=0) for bend in point.bend]))
 
     return _summed(passes, unsatisfied, kinks)
@@ -228,13 +228,13 @@ def convex_part(passes: Passes, unsatisfied: Tensor) -> Tensor:
 def _summed(
     passes: Passes,
     unsatisfied: Tensor,
-    factors_of: Callable[[_Point], Iterator[tuple[Key, Tensor, Tensor]]],
+    factors_of: Callable[[_BlockPass], Iterator[tuple[Key, Tensor, Tensor]]],
 ) -> Tensor:
     """The matrix whose blocks are the sums of these products over the patterns that fail at some output."""
     arch = passes.arch
     sums: dict[Key, Tensor] = {}
-    for chosen in unsatisfied.any(1).nonzero()[:, 0].split(_size(_hp_numbers(arch))):
-        for key, left, right in factors_of(_Point.at(passes, chosen)):
+    for chosen in unsatisfied.any(1).nonzero()[:, 0].split(_block_patterns(_hp_numbers(arch))):
+        for key, left, right in factors_of(_BlockPass.at(passes, chosen)):
             if key in sums:
                 sums[key].addmm_(left, right.T)
             else:
@@ -256,7 +256,7 @@ def _times(matrix: Tensor, array: Tensor) -> Tensor:
     return (matrix @ array.flatten(1)).unflatten(1, array.shape[1:])
 
 
-def _mixed_factors(point: _Point) -> Iterator[tuple[Key, Tensor, Tensor]]:
+def _mixed_factors(point: _BlockPass) -> Iterator[tuple[Key, Tensor, Tensor]]:
     """β_k[r] a_j[q] and T_kj[s,p] for all j < k; of T_{j+1,j} the diagonal."""
     a, beta, slope = point.inputs, point.beta, point.slope
     for j, D in enumerate(slope):
@@ -269,7 +269,7 @@ def _mixed_factors(point: _Point) -> Iterator[tuple[Key, Tensor, Tensor]]:
             yield ("far", j, k), _outer(beta[k], a[j]), T.flatten(0, 1)
 
 
-def _curved_factors(point: _Point) -> Iterator[tuple[Key, Tensor, Tensor]]:
+def _curved_factors(point: _BlockPass) -> Iterator[tuple[Key, Tensor, Tensor]]:
     """M_jk[p,r] and a_j[q] a_k[s] for j ≤ k among the hidden layers; nothing when ρ'' = 0."""
     a = point.inputs
     M: dict[int, Tensor] = {}  # M_jk by k, of the last j
@@ -294,13 +294,13 @@ def _place(Hp: Tensor, total: Tensor, key: Key, arch: Architecture) -> None:
     """Adds one sum to the block (j, k) of Hp."""
     kind, j, k = key
     (out_j, in_j), (out_k, in_k) = arch.shapes[j], arch.shapes[k]
-    for block, q, s in _views(Hp, arch, j, k):
+    for block, q, s in _block_parts(Hp, arch, j, k):
         if kind == "curved":
             block += total.view(out_j, out_k, in_j + 1, in_k + 1)[:, :, q, s].transpose(1, 2)
         elif kind == "same":
             places = _symmetric_places(in_j + 1, Hp.device)[q, s]
             step = max(
-                1, BLOCK_NUMBERS // (2 * out_j * (in_j + 1) ** 2)
+                1, ASSEMBLY_BLOCK_NUMBERS // (2 * out_j * (in_j + 1) ** 2)
             )  # p at once: spread, a block at most
             rows = _symmetric_places(out_j, Hp.device).split(step)
             for some, own in zip(block.split(step), rows, strict=True):
@@ -314,15 +314,15 @@ def _place(Hp: Tensor, total: Tensor, key: Key, arch: Architecture) -> None:
             block.diagonal(0, 0, 3).add_(total.view(out_k, in_j + 1, out_j)[:, q].transpose(0, 1))
 
 
-def _views(Hp: Tensor, arch: Architecture, j: int, k: int) -> Iterator[tuple[Tensor, slice, slice]]:
+def _block_parts(Hp: Tensor, arch: Architecture, j: int, k: int) -> Iterator[tuple[Tensor, slice, slice]]:
     """The four parts of the block (j, k) as [p, q, r, s], with their q and s: weights of a layer, or its biases."""
-    for q, rows in _parts(arch, j):
-        for s, columns in _parts(arch, k):
+    for q, rows in _layer_parts(arch, j):
+        for s, columns in _layer_parts(arch, k):
             part = Hp[rows, columns].unflatten(1, (arch.shapes[k][0], -1))
             yield part.unflatten(0, (arch.shapes[j][0], -1)), q, s
 
 
-def _parts(arch: Architecture, layer: int) -> list[tuple[slice, slice]]:
+def _layer_parts(arch: Architecture, layer: int) -> list[tuple[slice, slice]]:
     """Of the weights and of the biases of a layer: which inputs they take, and their place in theta."""
     start = sum(out * (fan_in + 1) for out, fan_in in arch.shapes[:layer])
     out, fan_in = arch.shapes[layer]

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from jamtools.cusps.counting import count
-from jamtools.errors import CheckError
+from jamtools.errors import CheckError, Remedy
+from jamtools.hessian.assembly import bytes_needed as assembly
 from jamtools.hessian.assembly import hessian
-from jamtools.hessian.assembly import needed as assembly
-from jamtools.hessian.summary import findings_of
+from jamtools.hessian.summary import summarise
 from jamtools.linalg.eigenvalues import Eigenvalues, symmetric_eigenvalues
 from jamtools.linalg.inertia import Inertia, inertia_of, n_below
 from jamtools.network.architecture import Architecture
@@ -34,7 +34,7 @@ from jamtools.records import HESSIAN_PARTS, Array, Dataset, Run, Spectrum, check
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExactOptions:
     """What of a spectrum is asked for: of which parts; matrices; the lowest and highest `vectors`; signs alone."""
 
     parts: tuple[str, ...] = HESSIAN_PARTS
@@ -43,53 +43,54 @@ class Wanted:
     signs_only: bool = False
 
 
-def spectrum_of(
+def exact_spectrum(
     run: Run,
     data: Dataset,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float64,
-    wanted: Wanted | None = None,
+    options: ExactOptions | None = None,
 ) -> Spectrum:
     """The spectra of H, H0 and Hp at the end of a run, with the counts that the contract names.
 
-    `data` holds the run's own P patterns. What needs a part that is not wanted is None. Raises CheckError when trace,
-    Frobenius norm or tr Hp = 0 fail on the CPU too, InputError for a run that diverged or was not trained on the hinge loss.
+    `data` holds the run's own P patterns. Fields that need a part which `options.parts` leaves out are None. Raises
+    CheckError when trace, Frobenius norm or tr Hp = 0 fail on the CPU too, InputError for a run that diverged or was not
+    trained on the hinge loss.
     """
-    wanted = wanted or Wanted()
+    options = options or ExactOptions()
     check_finite(run)
     problem = Problem.of(run, data, device, dtype)
     theta = problem.tensor(run.theta)
-    parts = _Parts(hessian(theta, problem), wanted)
+    parts = _Parts(hessian(theta, problem), options)
     generators = scale_generators(theta, problem.arch)
     found: dict[str, Eigenvalues] = {}
     signs: dict[str, Inertia] = {}
     n_negative: dict[str, int] = {}
     for name, matrix in parts.each():
-        if wanted.signs_only:
+        if options.signs_only:
             signs[name] = inertia_of(matrix, constraints=None if name == "H0" else generators)
             n_negative[name] = signs[name].n_negative
             continue
-        found[name] = _eigenvalues(matrix, name, wanted.vectors)
+        found[name] = _eigenvalues(matrix, name, options.vectors)
         if name != "H0":
             n_negative[name] = n_below(matrix, -found[name].tolerance, generators)
     if "Hp" in found:
         check_traceless(found["Hp"], problem.arch)
-    info = {**run.info, "method": "exact", **findings_of(found, signs, n_negative, run.info)}
+    info = {**run.info, "method": "exact", **summarise(found, signs, n_negative, run.info)}
     cusps = count(theta, problem)
     info |= bounds(info, cusps.n_cusps, cusps.n_convex)
-    values = {name: _numbers(found[name].values) for name in found}
-    vectors = {name: _numbers(e.vectors) for name, e in found.items() if e.vectors is not None}
+    values = {name: _to_numpy(found[name].values) for name in found}
+    vectors = {name: _to_numpy(e.vectors) for name, e in found.items() if e.vectors is not None}
     return Spectrum(values, info, parts.kept, vectors)
 
 
 class _Parts:
     """H0, Hp and H one after the other, each dropped when its turn is over; H takes the place of H0."""
 
-    def __init__(self, pair: Any, wanted: Wanted) -> None:
-        self._H0, self._Hp, self._wanted = pair.H0, pair.Hp, wanted.parts
+    def __init__(self, pair: Any, options: ExactOptions) -> None:
+        self._H0, self._Hp, self._wanted = pair.H0, pair.Hp, options.parts
         self.kept: dict[str, Array] = {}
-        if wanted.matrices:
-            self.kept = {name: _numbers(getattr(pair, name)).copy() for name in ("H0", "Hp")}
+        if options.matrices:
+            self.kept = {name: _to_numpy(getattr(pair, name)).copy() for name in ("H0", "Hp")}
 
     def each(self) -> Any:
         """(name, matrix) of every part that is wanted."""
@@ -117,7 +118,7 @@ def _eigenvalues(matrix: Tensor, name: str, vectors: int) -> Eigenvalues:
         return symmetric_eigenvalues(matrix.cpu(), name, vectors)
 
 
-def _numbers(tensor: Tensor) -> Array:
+def _to_numpy(tensor: Tensor) -> Array:
     return tensor.detach().cpu().double().numpy()
 
 
@@ -128,7 +129,7 @@ def check_traceless(found: Eigenvalues, arch: Architecture) -> None:
     error, scale = abs(found.values.sum().item()), found.values.abs().sum().item()
     if not error <= len(found.values) ** 2 * torch.finfo(found.values.dtype).eps * scale:
         raise CheckError(
-            f"the eigenvalues of Hp sum to {error:.1e}, expected 0 for {arch.activation}; run it on another --device"
+            f"the eigenvalues of Hp sum to {error:.1e}, expected 0 for {arch.activation}", Remedy.OTHER_DEVICE
         )
 
 
@@ -147,10 +148,10 @@ def bounds(info: Mapping[str, Any], n_cusps: int, n_convex: int) -> dict[str, An
     }
 
 
-def needed(info: Mapping[str, Any], wanted: Wanted) -> int:
+def bytes_needed(info: Mapping[str, Any], options: ExactOptions) -> int:
     """Bytes in float64 for a run of this shape: three matrices [Ñ, Ñ] and a block of patterns, and what is kept beside them.
 
     Two more matrices with `matrices`, and with `vectors` the eigenvectors and the two that their solver works in.
     """
-    more = 2 * wanted.matrices + 3 * (wanted.vectors > 0)
+    more = 2 * options.matrices + 3 * (options.vectors > 0)
     return assembly(Architecture.of(info)) + 8 * more * int(info["n_parameters"]) ** 2

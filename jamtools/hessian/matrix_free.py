@@ -30,11 +30,11 @@ from jamtools.network.symmetry import ScaleGenerators
 from jamtools.records import HESSIAN_PARTS, SPECTRUM_FIELDS, Array, Dataset, Run, Spectrum, check_finite
 
 #: Of the Krylov basis of the extreme eigenvalues and of a product, in vectors [Ñ].
-VECTORS = 40
+LANCZOS_VECTORS = 40
 
 
 @dataclass(frozen=True)
-class Sampling:
+class LanczosOptions:
     """How much is spent: probes, Lanczos steps of each, extreme eigenvalues at both ends, the seed of the probes.
 
     parts: of HESSIAN_PARTS; layers: their diagonal blocks of each layer too; vectors: keep the extreme eigenvectors.
@@ -49,19 +49,19 @@ class Sampling:
     vectors: bool = False
 
 
-def estimate(
+def estimate_density(
     run: Run,
     data: Dataset,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float64,
-    sampling: Sampling | None = None,
+    options: LanczosOptions | None = None,
 ) -> Spectrum:
     """The densities of a run's spectra, with counts, masses, extreme eigenvalues and their errors as `estimates`.
 
     The counts of the exact method are None: what is estimated does not take their names. Raises CheckError when a trace or
     a known kernel is contradicted by the probes, InputError for a run that diverged or another loss.
     """
-    sampling = sampling or Sampling()
+    options = options or LanczosOptions()
     check_finite(run)
     problem = Problem.of(run, data, device, dtype)
     theta = problem.tensor(run.theta)
@@ -71,14 +71,14 @@ def estimate(
     estimates: dict[str, Any] = {}
     densities: dict[str, Mapping[str, Array]] = {}
     vectors: dict[str, Array] = {}
-    for part in sampling.parts:
-        for name, operator, known in _operators(products, generators, part, sampling.layers):
-            quadrature = probe(operator, sampling.probes, sampling.steps, sampling.seed)
+    for part in options.parts:
+        for name, operator, known in _operators(products, generators, part, options.layers):
+            quadrature = probe(operator, options.probes, options.steps, options.seed)
             density, estimates[name] = _read(quadrature, part, known)
             densities[name] = {"x": density.x, "y": density.y, "error": density.error}
-            ends, rows = _ends(operator, sampling)
+            ends, rows = _ends(operator, options)
             estimates[name] |= ends
-            if sampling.vectors and rows is not None:
+            if options.vectors and rows is not None:
                 vectors[name] = rows
     unknown = dict.fromkeys(SPECTRUM_FIELDS) | {"n_cusps": cusps.n_cusps, "n_convex_cusps": cusps.n_convex}
     info = {**unknown, **run.info, "method": "lanczos", "estimates": estimates}
@@ -140,12 +140,12 @@ def _read(quadrature: Quadrature, part: str, known: _Known) -> tuple[Density, di
     }  # fmt: skip
 
 
-def _ends(operator: Operator, sampling: Sampling) -> tuple[dict[str, Any], Array | None]:
+def _ends(operator: Operator, options: LanczosOptions) -> tuple[dict[str, Any], Array | None]:
     """The extreme eigenvalues with their residuals, and their vectors [2K, n]."""
-    K = min(sampling.extremes, operator.dimension // 2)
+    K = min(options.extremes, operator.dimension // 2)
     if K == 0:
         return {"lowest": [], "highest": []}, None
-    found = extremes(operator, K, K, seed=sampling.seed)
+    found = extremes(operator, K, K, seed=options.seed)
     rows = torch.cat([found.lowest.vectors, found.highest.vectors], 1).T
     return {"lowest": _listed(found.lowest), "highest": _listed(found.highest)}, rows.double().cpu().numpy()
 
@@ -157,6 +157,6 @@ def _listed(ritz: RitzPairs) -> list[dict[str, Any]]:
     ]
 
 
-def needed(info: Mapping[str, Any]) -> int:
+def bytes_needed(info: Mapping[str, Any]) -> int:
     """Bytes in float64 for a run of this shape, beside its data: vectors, a block of patterns, three [hidden, hidden]."""
-    return 8 * (VECTORS * info["n_parameters"] + 3 * info["n_hidden"] ** 2) + 2**28
+    return 8 * (LANCZOS_VECTORS * info["n_parameters"] + 3 * info["n_hidden"] ** 2) + 2**28

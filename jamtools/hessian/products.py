@@ -24,17 +24,17 @@ from torch import Tensor
 
 from jamtools.errors import InputError
 from jamtools.linalg.operator import Operator
-from jamtools.network.passes import State, backward, forward, layers_of
+from jamtools.network.passes import ForwardPass, backward, forward, layers_of
 from jamtools.network.problem import Problem
-from jamtools.network.symmetry import ScaleGenerators, Views, _views
+from jamtools.network.symmetry import ScaleGenerators, Views, views_of
 
 #: Patterns are taken in blocks whose intermediate arrays stay below this many numbers (128 MB in float64).
-BLOCK_NUMBERS = 1 << 24
+PRODUCT_BLOCK_NUMBERS = 1 << 24
 
 #: Vectors that go through a block of patterns together.
-GROUP = 8
+PRODUCT_GROUP_VECTORS = 8
 
-NAMES = ("H0", "Hp", "H")
+PRODUCT_NAMES = ("H0", "Hp", "H")
 
 
 class Products:
@@ -51,8 +51,8 @@ class Products:
         arch.require_plain()
         self.theta, self.problem, self.arch, self.loss = theta, problem, arch, problem.loss
         self.layers = layers_of(theta, arch)
-        per_pattern = 3 * (GROUP + 1) * sum(out + fan_in for out, fan_in in arch.shapes)
-        self._size = max(1, BLOCK_NUMBERS // per_pattern)
+        per_pattern = 3 * (PRODUCT_GROUP_VECTORS + 1) * sum(out + fan_in for out, fan_in in arch.shapes)
+        self._size = max(1, PRODUCT_BLOCK_NUMBERS // per_pattern)
         self._find_unsatisfied()
 
     def _find_unsatisfied(self) -> None:
@@ -66,10 +66,10 @@ class Products:
         self._index, self._active, self._slope = (torch.cat([part[i] for part in kept]) for i in range(3))
         self.n_unsatisfied = int(self._active.sum())
 
-    def _forward(self, patterns: slice | Tensor) -> State:
+    def _forward(self, patterns: slice | Tensor) -> ForwardPass:
         return forward(self.layers, self.problem.x[patterns], self.arch)
 
-    def _blocks(self) -> Iterator[tuple[State, Tensor, Tensor]]:
+    def _blocks(self) -> Iterator[tuple[ForwardPass, Tensor, Tensor]]:
         """(state, active, ∂L/∂f) of the unsatisfied patterns, a block at a time."""
         for start in range(0, len(self._index), self._size):
             here = slice(start, start + self._size)
@@ -77,18 +77,20 @@ class Products:
 
     def product(self, name: str, V: Tensor) -> Tensor:
         """The matrix `name` (H0, Hp or H) times V [Ñ, k]."""
-        if name not in NAMES:
-            raise InputError(f"matrix {name!r}, expected one of {', '.join(NAMES)}")
+        if name not in PRODUCT_NAMES:
+            raise InputError(f"matrix {name!r}, expected one of {', '.join(PRODUCT_NAMES)}")
         rows = V.T.contiguous()
         result = torch.zeros_like(rows)
         for state, active, slope in self._blocks():
             curvature = active.to(slope.dtype) * (self.loss.hinge_curvature if name != "Hp" else 0.0)
             beta = backward(self.layers, state, slope, self.arch) if name != "H0" else None
-            for group, out in zip(rows.split(GROUP), result.split(GROUP)):
-                self._add(_views(out, self.arch), _views(group, self.arch), state, curvature, beta)
+            for group, out in zip(rows.split(PRODUCT_GROUP_VECTORS), result.split(PRODUCT_GROUP_VECTORS)):
+                self._add(views_of(out, self.arch), views_of(group, self.arch), state, curvature, beta)
         return result.T
 
-    def _add(self, out: Views, V: Views, state: State, curvature: Tensor, beta: list[Tensor] | None) -> None:
+    def _add(
+        self, out: Views, V: Views, state: ForwardPass, curvature: Tensor, beta: list[Tensor] | None
+    ) -> None:
         """out += A V over one block; beta is None where its terms are dropped."""
         rho = self.arch.rho
         z_dot, a_dot = self._tangents(V, state)
@@ -107,7 +109,7 @@ class Products:
             if beta is not None and self.arch.activation not in ("relu", "linear"):
                 beta_dot += rho.curvature(state.z[j - 1]) * (beta[j] @ self.layers[j][0]) * z_dot[j - 1]
 
-    def _tangents(self, V: Views, state: State) -> tuple[list[Tensor], list[Tensor]]:
+    def _tangents(self, V: Views, state: ForwardPass) -> tuple[list[Tensor], list[Tensor]]:
         """ż_j [k, m, out] and ȧ_{j-1} [k, m, in] of each layer; those of the first layer's inputs are empty."""
         z_dot: list[Tensor] = []
         a_dot = [self.theta.new_empty(0)]

@@ -22,14 +22,14 @@ from jamtools.linalg.inertia import Inertia
 from jamtools.records import Array
 
 #: What only the eigenvalues of a part tell; None without them.
-OF_H0 = (
+H0_FIELDS = (
     "n_zero_H0", "rank_H0", "gap_H0", "relative_gap_H0", "delta_weight_H0", "largest_H0",
 )  # fmt: skip
 
-OF_HP = ("asymmetry_Hp", "odd_moment_3_Hp", "odd_moment_5_Hp", "scale_Hp")
+HP_FIELDS = ("asymmetry_Hp", "odd_moment_3_Hp", "odd_moment_5_Hp", "scale_Hp")
 
 
-def findings_of(
+def summarise(
     found: Mapping[str, Eigenvalues],
     signs: Mapping[str, Inertia],
     n_negative: Mapping[str, int],
@@ -60,7 +60,7 @@ def _worst(found: Mapping[str, Eigenvalues], what: str) -> float | None:
 
 
 def _of_H0(found: Eigenvalues | None, signs: Inertia | None, run: Mapping[str, Any]) -> dict[str, Any]:
-    fields: dict[str, Any] = dict.fromkeys(OF_H0)
+    fields: dict[str, Any] = dict.fromkeys(H0_FIELDS)
     n, N = run["n_parameters"], run["n_effective_expected"]
     n_zero = found.n_zero if found else signs.n_zero if signs else None
     if n_zero is not None:
@@ -84,7 +84,7 @@ def _relative_gap(values: Tensor, n_zero: int) -> float | None:
 
 
 def _of_Hp(found: Eigenvalues | None, run: Mapping[str, Any]) -> dict[str, Any]:
-    fields: dict[str, Any] = dict.fromkeys(OF_HP)
+    fields: dict[str, Any] = dict.fromkeys(HP_FIELDS)
     if found is None or not bool(found.values.any()):
         return fields
     values = found.values.double().cpu().numpy()

@@ -1,19 +1,19 @@
-"""The certificate of a minimum: that no theta nearby has a lower loss, from theta and the data alone.
+"""The certificate of a minimum: a proof, from theta and the data alone, that no theta nearby has a lower loss.
 
     satisfied    every Δ_µ ≤ CONTACT_TOLERANCE ε
     jammed       L ≥ 𝓛 near W, L = 𝓛 at W, and W is a minimum of 𝓛 on the cone that L - 𝓛 leaves:
                  u_i > 0,  0 ≤ λ_i ≤ 1,  ∇𝓛 = g(λ) = 0,  vᵀ∇²𝓛 v ≥ 0  for v with ∇z_i·v = 0
 
 𝓛 is L with the supporting line λ_i z_i in the place of ρ(z_i) = λ_i z_i + ψ_i, ψ_i ≥ 0, at every active cusp. A pattern may
-have cusps in several layers: replace the topmost first. Nothing above it has a kink, ∂L/∂ρ_i = u_i > 0 is the plain
-derivative, and L can only get lower by ψ_i u_i to first order. What is left is smooth down to the next cusp, whose u_i now
-takes the lines above for slopes, and so on down. In the end L ≥ 𝓛 + c Σ_i u_i min(λ_i, 1 - λ_i) |z_i|, c > 0: a direction
-that leaves M = {z_i = 0} costs first order, and second order counts on the tangent space of M alone. The conditions are
-sufficient, and hold up to the tolerances and the round-off that a Certificate states.
+have cusps in several layers. Replace the topmost cusp first: nothing above it has a kink, so that ∂L/∂ρ_i = u_i > 0 is the
+plain derivative, and the replacement lowers L by ψ_i u_i to first order. The rest is smooth down to the next cusp, whose u_i
+now contains the lines above as slopes, and so on downwards. The result is L ≥ 𝓛 + c Σ_i u_i min(λ_i, 1 - λ_i) |z_i|, c > 0.
+In a direction that leaves M = {z_i = 0}, L rises at first order, and second order matters on the tangent space of M alone.
+The conditions are sufficient. They hold up to the tolerances and the round-off that a Certificate contains.
 
-u_i = 0 is a kink of second order, which is not decided here, unless nothing above is on at that pattern: then L does not
-depend on z_i (idle). A gap Δ that round-off cannot tell from 0 is left out of 𝓛: its ½Δ² is never negative.
-All norms and sizes are those of the gauge of gauge.py.
+A cusp with u_i = 0 may be a kink of second order, which is not decided here. It is idle, and L does not depend on z_i, if no
+neuron of some layer above is on at that pattern. A gap Δ that round-off cannot distinguish from 0 is left out of 𝓛: its ½Δ²
+is never negative. All norms and sizes are those of the balanced gauge (network/symmetry.py).
 Source: arXiv:1809.09349, section III; R. T. Rockafellar and R. J.-B. Wets, Variational Analysis (1998), chapters 8 and 13.
 """
 
@@ -30,42 +30,50 @@ from torch import Tensor
 from jamtools.cusps.subgradient import CuspGradient, SmallestSubgradient, smallest_subgradient
 from jamtools.errors import CheckError, InputError
 from jamtools.minima.cusp_manifold import CuspManifold
-from jamtools.minima.descent_trials import attempt
+from jamtools.minima.descent_trials import try_to_descend
 from jamtools.minima.first_order import BalancedPoint, FirstOrder, cusp_places, idle
 from jamtools.minima.second_order import Lagrangian, lagrangian
 from jamtools.network.problem import Problem
 from jamtools.network.roundoff import loss_error
 from jamtools.records import CERTIFICATE_ARRAYS, CONTACT_TOLERANCE
 
-#: An active cusp: |z| up to this many rms of its layer. A minimiser leaves them at 10⁻¹³, and of 10⁶ smooth
-#: pre-activations one in ten thousand networks has one within.
-TOLERANCE = 1e-10
+#: A cusp is active when |z| is at most this, in rms of its layer. A minimiser leaves cusps at 10⁻¹³. Among 10⁶ smooth
+#: pre-activations one network in ten thousand has one within.
+ACTIVE_CUSP_TOLERANCE = 1e-10
 
-#: Attempts to find a lower loss.
-TRIALS = 12
+#: The default number of descent trials.
+DEFAULT_TRIALS = 12
 
 Integers = NDArray[np.int64]
 
 Floats = NDArray[np.float64]
 
 
-def _none(columns: int | None = None) -> Any:
+def _empty(columns: int | None = None) -> Any:
+    """An array without rows: [0, columns] of int64, or [0] of float64."""
     return np.zeros((0, columns), dtype=np.int64) if columns else np.zeros(0)
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Whether a point is a minimum of its loss, and the numbers that say so; None where it did not come to them.
+    """Whether a point is a minimum of its loss, with the numbers of the proof; None where a number was not needed.
 
-    kind: "satisfied", "jammed", or "diverged" where theta is not finite. obstacle: what stands in the way, in one line.
-    n_unsatisfied: Δ > 0; n_contacts: |Δ| ≤ CONTACT_TOLERANCE ε; n_undecided: gaps that round-off cannot tell from 0, out
-    of them 0 < Δ. cusp_distance: the largest |z| / rms of the active cusps (at most `tolerance`), and next_distance: the
-    smallest of the rest, at patterns with gradient. n_idle: pre-activations at zero that nothing above looks at, apart from
-    n_cusps. gradient: ‖g(λ)‖, scale: √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖² over the unsatisfied. smallest_force: min u_i, in units of the
-    round-off bound it must exceed. Second order, in tangent.py's units: dimension of the cone's space, negative, zero,
-    smallest and largest eigenvalues; n_flat: those zeros along which the loss is exactly constant. n_trials and
-    lowest_change: of the loss, relative, and trial_error: the part of that change which is error.
-    cusps [n, 3]: pattern, layer from 1, neuron; multipliers, forces u_i [n]. They and the loss are of theta as given.
+    kind: "satisfied", "jammed", or "diverged" where theta is not finite. obstacle: in one line, why there is no proof.
+
+    n_unsatisfied: patterns with Δ > 0; n_contacts: with |Δ| ≤ CONTACT_TOLERANCE ε; n_undecided: with 0 < Δ that round-off
+    cannot distinguish from 0. cusp_distance: the largest |z| / rms of the active cusps (at most `tolerance`); next_distance:
+    the smallest of the other pre-activations at patterns with gradient. n_idle: idle cusps, not counted in n_cusps.
+
+    First order: gradient is ‖g(λ)‖, scale is √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖² over the unsatisfied patterns, smallest_force is min u_i
+    in units of its round-off bound, which it must exceed.
+
+    Second order, in the units of second_order.py: the dimension of the space, the numbers of negative and zero eigenvalues,
+    the smallest and the largest eigenvalue; n_flat: the zero eigenvalues along which the loss is exactly constant.
+
+    Trials: n_trials, lowest_change of the loss, relative to it, and trial_error, the part of that change that is error.
+
+    cusps [n, 3]: pattern, layer from 1, neuron; multipliers λ_i [n]; forces u_i [n]. They and the loss have the units of
+    theta as it was given.
     """
 
     kind: str
@@ -95,26 +103,26 @@ class Certificate:
     n_trials: int | None = None
     lowest_change: float | None = None
     trial_error: float | None = None
-    cusps: Integers = field(default_factory=lambda: _none(3))
-    multipliers: Floats = field(default_factory=_none)
-    forces: Floats = field(default_factory=_none)
+    cusps: Integers = field(default_factory=lambda: _empty(3))
+    multipliers: Floats = field(default_factory=_empty)
+    forces: Floats = field(default_factory=_empty)
 
     def fields(self) -> dict[str, Any]:
-        """Everything but the arrays, for the metadata."""
-        return {
-            one.name: getattr(self, one.name) for one in fields(self) if one.name not in CERTIFICATE_ARRAYS
-        }
+        """All fields except the arrays, for the metadata of a run."""
+        names = (field.name for field in fields(self))
+        return {name: getattr(self, name) for name in names if name not in CERTIFICATE_ARRAYS}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays by name."""
+        """The arrays of CERTIFICATE_ARRAYS, by name."""
         return {name: getattr(self, name) for name in CERTIFICATE_ARRAYS}
 
 
-def certify(theta: Tensor, problem: Problem, seed: int = 0, trials: int = TRIALS) -> Certificate:
+def certify(theta: Tensor, problem: Problem, seed: int = 0, trials: int = DEFAULT_TRIALS) -> Certificate:
     """Whether theta [Ñ] is a minimum of the hinge loss of a problem, in float64.
 
-    seed, trials: of the attempts to find a lower loss. A point that is too large for the dense matrices, or fails a check
-    of its eigenvalues, is not certified and says so. Raises InputError for another loss and with batch normalisation.
+    seed, trials: of the descent trials. A network that is too large for the dense matrices, or whose eigenvalues fail a
+    check, is not certified, and `obstacle` gives the reason. Raises InputError for another loss and with batch
+    normalisation.
     """
     problem.arch.require_plain()
     problem.loss.require_hinge()
@@ -138,9 +146,9 @@ def certify(theta: Tensor, problem: Problem, seed: int = 0, trials: int = TRIALS
 
 
 def _jammed(point: BalancedPoint, seen: dict[str, Any], seed: int, trials: int) -> Certificate:
-    """First order; where that holds second order; where that holds as well, trials."""
+    """The conditions of first order, then those of second order, then descent trials, up to the first obstacle."""
     undecided = (point.gaps > 0) & (point.gaps <= point.errors)
-    cusps = point.cusps(TOLERANCE)
+    cusps = point.cusps(ACTIVE_CUSP_TOLERANCE)
     smallest = smallest_subgradient(cusps)
     first = FirstOrder(point, cusps, torch.from_numpy(smallest.multipliers).to(point.theta))
     found = Certificate(
@@ -149,7 +157,7 @@ def _jammed(point: BalancedPoint, seen: dict[str, Any], seed: int, trials: int) 
         first.obstacle,
         **seen,
         n_undecided=int(undecided.sum()),
-        tolerance=TOLERANCE,
+        tolerance=ACTIVE_CUSP_TOLERANCE,
         **first.fields(),
     )
     if first.obstacle:
@@ -164,7 +172,7 @@ def _jammed(point: BalancedPoint, seen: dict[str, Any], seed: int, trials: int) 
         return found
     manifold = CuspManifold(cusps, first.multipliers, first.alive)
     slack = 2 * loss_error(point.gaps, point.errors, point.problem.loss) + first.off_zero
-    trial = attempt(point.problem, manifold, (slack, first.gradient), trials, seed)
+    trial = try_to_descend(point.problem, manifold, (slack, first.gradient), trials, seed)
     found = replace(found, n_trials=trial.n, lowest_change=trial.change, trial_error=trial.error)
     if trial.found:
         return replace(found, obstacle=f"a trial found a loss lower by {-trial.change:.1e} of it")
@@ -185,7 +193,7 @@ def _without(
 def _second_order(
     found: Certificate, cusps: CuspGradient, smallest: SmallestSubgradient, seed: int
 ) -> Certificate:
-    """The certificate with the signs of the Lagrangian's curvature, and with the obstacle that they are, if any."""
+    """The certificate with the signs of the curvature of the Lagrangian, and with the obstacle of second order, if any."""
     curved = lagrangian(cusps, smallest)
     space = curved.held if curved.held.n_negative else curved.free
     n_flat = _flat(cusps, smallest, seed) if space.n_zero else 0
@@ -203,7 +211,7 @@ def _second_order(
 
 
 def _flat(cusps: CuspGradient, smallest: SmallestSubgradient, seed: int) -> int | None:
-    """Dimensions of the space of `lagrangian`'s free cone along which 𝓛 is constant; None where that is not known."""
+    """The dimension of the directions of the free space along which 𝓛 is constant; None where it is not known."""
     multipliers = np.where(smallest.inside, smallest.multipliers, smallest.multipliers.round())
     held = torch.from_numpy(smallest.inside).to(cusps.theta.device) & ~idle(cusps)
     manifold = CuspManifold(cusps, torch.from_numpy(multipliers).to(cusps.theta), held)
@@ -211,6 +219,7 @@ def _flat(cusps: CuspGradient, smallest: SmallestSubgradient, seed: int) -> int 
 
 
 def _second_obstacle(curved: Lagrangian, n_flat: int | None) -> str | None:
+    """Why second order does not prove a minimum, in one line; None where it does."""
     for space, where in (
         (curved.held, "of the Lagrangian"),
         (curved.free, "where multipliers are 0 or 1, undecided"),

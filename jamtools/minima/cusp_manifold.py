@@ -2,10 +2,12 @@
 
     M = {W: z_i(W) = 0},        F(W) = (f_µ(W) of the unsatisfied, z_i(W)) with ρ(z) = σ z, σ fixed,        𝓛 = ℓ(f)
 
-𝓛 depends on W through F alone: where the rank of F's derivative is the same all around, its fibres are manifolds of
-dimension Ñ - rank, and 𝓛 is constant along them. So a null direction of ∇F is flat for good, and no higher order has a say:
-the scale symmetries, a neuron that is off at all these patterns, or two that are always on and mix. Where the rank is
+𝓛 depends on W through F alone. Where the rank of ∇F is the same in a neighbourhood, the sets of constant F are manifolds of
+dimension Ñ - rank ∇F, and 𝓛 is constant along them. A null direction of ∇F is then flat to all orders. Examples are the
+scale symmetries, a neuron that is off at all these patterns, and two neurons that are always on and mix. Where the rank is
 greater nearby, as at W = 0, a zero of ∇²𝓛 decides nothing.
+
+Source: none, own derivation above (the constant rank theorem).
 """
 
 from __future__ import annotations
@@ -17,29 +19,29 @@ from torch import Tensor
 from jamtools.cusps.subgradient import CuspGradient
 from jamtools.linalg.operator import Operator
 from jamtools.linalg.subspace import orthonormal_basis, pseudo_inverse, rank
-from jamtools.network.passes import State, backward, forward, gradient, gradient_rows, layers_of
+from jamtools.network.passes import ForwardPass, backward, forward, gradient, gradient_rows, layers_of
 from jamtools.network.symmetry import scale_generators
 
-#: Kicks for differences of ∇𝓛, as a part of ‖W‖: the error of a central difference is its square.
-DIFFERENCE = 1e-5
+#: Displacement for central differences of ∇𝓛, in ‖W‖; their error is its square.
+DIFFERENCE_KICK = 1e-5
 
-#: The kick that shows the rank of ∇F around, as a part of ‖W‖.
-AROUND = 1e-3
+#: Displacement to the point where the rank of ∇F is computed a second time, in ‖W‖.
+RANK_KICK = 1e-3
 
-#: Newton's steps back onto M: each gains a factor of the kick.
-BACK = 6
+#: Newton steps back onto M; each reduces the distance by a factor of the size of the displacement.
+RETRACTION_STEPS = 6
 
 
 class CuspManifold:
     """M and 𝓛 at the theta [Ñ] of some cusps, and the tangent space of M.
 
-    multipliers [n] in the order of the cusps; only the cusps `held` [n] make M, which all have a force, and the others keep
-    their multiplier for slope.
+    multipliers [n] in the order of the cusps. M is made of the cusps `held` ([n] booleans), which all have a force. The
+    other cusps keep their multiplier as slope. size: ‖W‖, the unit of displacements.
     """
 
     def __init__(self, cusps: CuspGradient, multipliers: Tensor, held: Tensor) -> None:
         self.theta, self.cusps, self.held, self.arch = cusps.theta, cusps, held, cusps.arch
-        self.size = float(self.theta.norm()) or 1.0  # what kicks are measured in
+        self.size = float(self.theta.norm()) or 1.0
         self._active = cusps.signal != 0
         self._multipliers = multipliers
         self._slopes = cusps.with_multipliers(multipliers).slopes or []
@@ -49,8 +51,8 @@ class CuspManifold:
         directions = [self._across, scale_generators(self.theta, self.arch)]
         self._fixed = orthonormal_basis(torch.cat(directions, 1))
 
-    def state(self, theta: Tensor) -> State:
-        """The pass at theta with σ z for ρ(z)."""
+    def state(self, theta: Tensor) -> ForwardPass:
+        """The forward pass of the patterns with gradient at theta [Ñ], with σ z in the place of ρ(z)."""
         layers, x = layers_of(theta, self.arch), self.cusps.active.x
         if self.arch.activation != "relu":
             return forward(layers, x, self.arch)
@@ -59,36 +61,36 @@ class CuspManifold:
             z.append(torch.addmm(bias, inputs[-1], weight.T))
             if j < self.arch.depth:
                 inputs.append(slopes[j] * z[-1])
-        return State(inputs, z, slopes)
+        return ForwardPass(inputs, z, slopes)
 
     def gradient(self, theta: Tensor) -> Tensor:
-        """∇𝓛 [Ñ]."""
+        """∇𝓛 [Ñ] at theta [Ñ]."""
         state = self.state(theta)
         y, loss = self.cusps.active.y, self.cusps.active.loss
         signal = torch.where(self._active, -loss.hinge_curvature * y * loss.gaps(state.f, y), 0.0)
         return gradient(backward(layers_of(theta, self.arch), state, signal, self.arch), state)
 
     def project(self, V: Tensor) -> Tensor:
-        """V [Ñ, k] without its part across M, and along the scale symmetries."""
-        for _ in range(2):  # the second time for what round-off left
+        """V [Ñ, k] without its components normal to M and along the scale symmetries."""
+        for _ in range(2):  # the second pass removes what round-off left
             V = V - self._fixed @ (self._fixed.T @ V)
         return V
 
     def onto(self, theta: Tensor) -> Tensor:
-        """Back onto M, by Newton's steps with the normals of the first point."""
-        for _ in range(BACK if self._across.shape[1] else 0):
+        """The point [Ñ] of M next to theta [Ñ], by Newton steps along the normals at the first point."""
+        for _ in range(RETRACTION_STEPS if self._across.shape[1] else 0):
             z = self.state(theta).z
             off = torch.cat([layer[at] for layer, at in zip(z[:-1], self.cusps.at, strict=True)])
             theta = theta - self._across @ off[self.held]
         return theta
 
     def curvature(self) -> Operator:
-        """P ∇²𝓛 P by central differences of ∇𝓛."""
+        """P ∇²𝓛 P as an operator on vectors [Ñ, k], by central differences of ∇𝓛; P: `project`."""
 
         def product(V: Tensor) -> Tensor:
             columns = []
             for v in V.T:
-                step = DIFFERENCE * self.size / (float(v.norm()) or 1.0)
+                step = DIFFERENCE_KICK * self.size / (float(v.norm()) or 1.0)
                 ahead, back = self.gradient(self.theta + step * v), self.gradient(self.theta - step * v)
                 columns.append((ahead - back) / (2 * step))
             return torch.stack(columns, 1)
@@ -103,19 +105,19 @@ class CuspManifold:
         )
 
     def flat(self, rng: np.random.Generator) -> int | None:
-        """Dimension of the tangent vectors along which 𝓛 is constant for good, scale symmetries aside.
+        """The dimension of the tangent vectors along which 𝓛 is constant to all orders, without the scale symmetries.
 
-        None where the rank of ∇F changes near theta.
+        None where the rank of ∇F changes near theta; rng draws the direction of the second point.
         """
         kick = torch.from_numpy(rng.standard_normal(len(self.theta))).to(self.theta)
-        kick *= AROUND * self.size / kick.norm()
+        kick *= RANK_KICK * self.size / kick.norm()
         rank = self._rank(self.theta)
         if rank != self._rank(self.onto(self.theta + self.project(kick[:, None])[:, 0])):
             return None
         return len(self.theta) - rank - orthonormal_basis(scale_generators(self.theta, self.arch)).shape[1]
 
     def _rank(self, theta: Tensor) -> int:
-        """Of ∇F: a row a pair (µ, c) with gradient, and a row a cusp."""
+        """The rank of ∇F at theta [Ñ]: one row for each pair (µ, c) with gradient, and one for each cusp."""
         there = self.cusps.moved_to(theta, self.state(theta))
         state, rows = (
             there.with_multipliers(self._multipliers),

@@ -1,14 +1,14 @@
-"""Newton's method on the cusps: from near a minimum to the minimum, to round-off.
+"""Newton's method on the cusps: from the neighbourhood of a minimum to the minimum, to round-off.
 
     ∇𝓛(W, λ) = 0,      z_i(W) = 0  for the active cusps i ∈ A,      𝓛: L with λ_i z_i in the place of ρ(z_i)
 
     λ = argmin ‖g(λ)‖                                         (least squares, unbounded)
     δ = δ_n + Z |Zᵀ∇²𝓛 Z|⁻¹ Zᵀ(-g - ∇²𝓛 δ_n),              u_i ∇z_i·δ_n = -u_i z_i,     ∇z_i·Z = 0,     A_k W·Z = 0
 
-on the manifold of the cusps, with the scale symmetries A_k W of ReLU projected out and eigenvalues of zero left alone; a
-smooth ρ has no cusps, and Newton's method is that of the gradient. |·| takes the modulus of each eigenvalue: where one
-is negative the step goes down along it. Near a minimum with the right A the error is squared in each step. The end is one
-where g vanishes to round-off, 0 < λ < 1, u ≥ 0 and no eigenvalue is negative; else there is none, and why is said.
+The step stays on the manifold of the cusps. The scale symmetries A_k W of ReLU are projected out, and there is no step along
+eigenvectors of eigenvalue zero. |·| takes the modulus of each eigenvalue, so that the step goes down along a negative one. A
+smooth ρ has no cusps, and the method is then Newton's method on ∇L = 0. Near a minimum, with the right set A, each step
+squares the error. The method arrives where g vanishes to round-off, 0 < λ < 1 and u ≥ 0.
 Source: arXiv:1809.09349, section III; J. Nocedal and S. J. Wright, Numerical Optimization (2006), chapter 18.
 """
 
@@ -27,59 +27,59 @@ from jamtools.minima.second_order import in_units
 from jamtools.network.problem import Problem
 from jamtools.network.symmetry import scale_generators
 
-#: Tolerances for the cusps, in rms of the layer, in the order tried: what descends stops with its cusps at 10⁻⁵ to 10⁻⁹
-#: rms, and the smooth pre-activations that a tolerance takes in by chance have no multiplier inside (0, 1).
-TOLERANCES = (1e-5, 1e-4, 1e-3, 1e-6)
+#: Tolerances of the cusps, in rms of the layer, in the order in which they are tried. A descent stops with its cusps at 10⁻⁵
+#: to 10⁻⁹ rms. Smooth pre-activations that lie within a tolerance by chance have no multiplier inside (0, 1).
+POLISH_TOLERANCES = (1e-5, 1e-4, 1e-3, 1e-6)
 
-#: Steps at most, and how much each has to shorten the residual to go on.
-STEPS, SHORTER = 12, 0.5
+#: The largest number of steps, and the factor by which each has to reduce the residual.
+POLISH_MAX_STEPS, POLISH_RESIDUAL_FACTOR = 12, 0.5
 
-#: ‖g‖ of its terms, and |z| of the layer's rms, at which there is nothing left but round-off.
-ARRIVED = 1e-11
+#: The sum of ‖g‖, relative to its terms, and of |z|, in rms of the layer, at which only round-off is left.
+POLISH_ARRIVED_RESIDUAL = 1e-11
 
-#: A first ‖g‖ above this is no neighbourhood of a minimum on these cusps.
-NEAR = 0.1
+#: With a first residual above this, theta is not near a minimum on these cusps.
+POLISH_FIRST_RESIDUAL_MAX = 0.1
 
-#: Linearisations of g(λ), which is not linear where a pattern has cusps in several layers.
-LINEARISATIONS = 8
+#: The largest number of linearisations of g(λ), which is not linear where a pattern has cusps in several layers.
+POLISH_MAX_LINEARISATIONS = 8
 
 
 @dataclass(frozen=True)
 class Polished:
-    """theta [Ñ] where it arrived; downward [Ñ]: a unit direction of negative curvature there, None at a minimum."""
+    """theta [Ñ]: the stationary point; downward [Ñ]: a unit vector of negative curvature there, None at a minimum."""
 
     theta: Tensor
     downward: Tensor | None
 
 
 def polish(theta: Tensor, problem: Problem) -> Polished | None:
-    """The minimum near theta [Ñ], or None."""
-    tolerances = TOLERANCES if problem.arch.activation == "relu" else TOLERANCES[:1]
+    """The stationary point of a problem near theta [Ñ]; None where the method does not arrive at one."""
+    tolerances = POLISH_TOLERANCES if problem.arch.activation == "relu" else POLISH_TOLERANCES[:1]
     for tolerance in tolerances:
-        found = _with_cusps(theta.clone(), problem, tolerance)
-        if found is not None:
-            return found
+        polished = _with_cusps(theta.clone(), problem, tolerance)
+        if polished is not None:
+            return polished
     return None
 
 
 def _with_cusps(theta: Tensor, problem: Problem, tolerance: float) -> Polished | None:
-    """The same from the cusps within one tolerance."""
+    """The stationary point on the cusps within one tolerance, or None."""
     before, held = torch.inf, None
-    for _ in range(STEPS):
+    for _ in range(POLISH_MAX_STEPS):
         state = problem.forward(theta)
         cusps = CuspGradient(theta, problem, count(theta, problem, tolerance, state), state)
         if not len(cusps.patterns) or len(cusps.signs) >= problem.arch.n_effective:
             return None
         if held is None:
             cusps, multipliers = _active(cusps)
-            held = _names(cusps)
+            held = _cusp_numbers(cusps)
         else:
-            cusps = cusps.only(torch.isin(_names(cusps), held))
+            cusps = cusps.only(torch.isin(_cusp_numbers(cusps), held))
             multipliers = _multipliers(cusps)
         gradient = cusps.gradient(multipliers)
         residual = float(gradient.norm()) / gradient_scale(cusps, multipliers) + _distance(cusps)
-        arrived = residual <= ARRIVED
-        if not (arrived or residual <= min(NEAR, SHORTER * before)):
+        arrived = residual <= POLISH_ARRIVED_RESIDUAL
+        if not (arrived or residual <= min(POLISH_FIRST_RESIDUAL_MAX, POLISH_RESIDUAL_FACTOR * before)):
             return None
         if arrived and not _admissible(cusps, multipliers):
             return None
@@ -92,7 +92,7 @@ def _with_cusps(theta: Tensor, problem: Problem, tolerance: float) -> Polished |
 
 
 def _active(cusps: CuspGradient) -> tuple[CuspGradient, Tensor]:
-    """The cusps whose multipliers [n] lie inside (0, 1), and these: one that lies outside is pushed off its cusp."""
+    """The cusps whose multipliers [n] lie inside (0, 1), and those multipliers; the others are not held at zero."""
     multipliers = _multipliers(cusps)
     while True:
         inside = (multipliers > 0) & (multipliers < 1)
@@ -102,8 +102,8 @@ def _active(cusps: CuspGradient) -> tuple[CuspGradient, Tensor]:
         multipliers = _multipliers(cusps)
 
 
-def _names(cusps: CuspGradient) -> Tensor:
-    """A number for each cusp [n]: of its pattern, layer and neuron."""
+def _cusp_numbers(cusps: CuspGradient) -> Tensor:
+    """A number for each cusp [n], different for each pattern, layer and neuron."""
     layers = len(cusps.at)
     return torch.cat(
         [(cusps.patterns[p] * layers + j) * cusps.arch.width + n for j, (p, n) in enumerate(cusps.at)]
@@ -113,7 +113,7 @@ def _names(cusps: CuspGradient) -> Tensor:
 def _multipliers(cusps: CuspGradient) -> Tensor:
     """argmin ‖g(λ)‖ over all λ [n]."""
     multipliers = torch.full_like(cusps.signs, 0.5)
-    for _ in range(LINEARISATIONS if len(multipliers) else 0):
+    for _ in range(POLISH_MAX_LINEARISATIONS if len(multipliers) else 0):
         change = -pseudo_inverse(cusps.jacobian(multipliers)).T @ cusps.gradient(multipliers)
         multipliers = multipliers + change
         if cusps.linear or float(change.abs().max()) < 1e-12:
@@ -122,7 +122,7 @@ def _multipliers(cusps: CuspGradient) -> Tensor:
 
 
 def _distance(cusps: CuspGradient) -> float:
-    """The largest |z| of a cusp, in rms of its layer."""
+    """The largest |z| of a cusp, in rms of its layer; 0 without cusps."""
     sizes = [
         float(z[at].abs().max()) / scale
         for z, at, scale in zip(cusps.state.z, cusps.at, cusps.scales)
@@ -139,7 +139,7 @@ def _admissible(cusps: CuspGradient, multipliers: Tensor) -> bool:
 
 
 def _step(cusps: CuspGradient, multipliers: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
-    """δ [Ñ], and the direction of the lowest curvature where that is negative beyond round-off."""
+    """δ [Ñ], and the unit vector [Ñ] of the lowest curvature where it is negative beyond round-off."""
     matrix, units = in_units(cusps, multipliers)
     rows, target = _constraints(cusps, multipliers, units)
     onto, basis = pseudo_inverse(rows) @ target, _complement(rows)
@@ -155,7 +155,10 @@ def _step(cusps: CuspGradient, multipliers: Tensor, gradient: Tensor) -> tuple[T
 
 
 def _constraints(cusps: CuspGradient, multipliers: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows [k, Ñ] and what a step times them is to be [k]: u ∇z = -u z, and no way along a symmetry."""
+    """Linear constraints A δ = b of a step: A [k, Ñ], b [k].
+
+    The step must bring u z to 0 and must not move along a scale symmetry.
+    """
     normals = cusps.jacobian(multipliers) * units
     symmetries = scale_generators(cusps.theta, cusps.arch).T / units
     z = cusps.z
@@ -164,6 +167,6 @@ def _constraints(cusps: CuspGradient, multipliers: Tensor, units: Tensor) -> tup
 
 
 def _complement(rows: Tensor) -> Tensor:
-    """An orthonormal basis [Ñ, n] of what the rows leave free."""
+    """An orthonormal basis [Ñ, n] of the complement of the rows [k, Ñ]."""
     basis = orthonormal_basis(rows.T)
     return torch.linalg.qr(basis, mode="complete")[0][:, basis.shape[1] :]

@@ -2,13 +2,13 @@
 
     u_i > 0,      0 ≤ λ_i ≤ 1,      g(λ) = 0
 
-Round-off moves what a network computes by at most
+Round-off changes f by at most
 
     |δf| ≤ k eps F,     F = |W_{L+1}| (… |W_2| (|W_1| |x| + |b_1|) + |b_2| …) + |b_{L+1}|,      k = Σ_j (fan-in_j + 2)
 
-since |ρ(z)| ≤ |z| and |ρ'| ≤ 1: each sum of n products is off by n eps of the sum of their sizes, and 2 are for the bias and
-ρ. The same holds on the way back. A sign counts where the number is larger than this, and a loss is lower than another by
-more than this or not at all.
+This follows from |ρ(z)| ≤ |z| and |ρ'| ≤ 1: a sum of n products has an error of at most n eps times the sum of their sizes,
+and 2 more roundings are those of the bias and of ρ. The backward pass has the same bound. A sign is believed only where the
+number is larger than its bound.
 Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms (2002), section 3.1.
 """
 
@@ -25,28 +25,28 @@ from torch import Tensor
 
 from jamtools.cusps.counting import count
 from jamtools.cusps.subgradient import CuspGradient
-from jamtools.network.passes import State, backward
+from jamtools.network.passes import ForwardPass, backward
 from jamtools.network.problem import Problem
 from jamtools.network.roundoff import absolute, gap_errors, operations
 from jamtools.network.symmetry import balanced, normalised
 
-#: ‖g‖ below this part of √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖² is zero.
-STATIONARY = 1e-8
+#: ‖g‖ counts as zero up to this part of √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖².
+STATIONARY_RELATIVE_NORM = 1e-8
 
 
 @dataclass(frozen=True)
 class BalancedPoint:
     """theta [Ñ] and its problem in the balanced gauge, with Δ and bounds of its round-off [P, C].
 
-    All that has a unit is of that gauge: Δ in `unit`, L in unit²; neuron n of hidden layer j (from 0) was scaled by
-    scales[j, n]. state: the forward pass of all patterns.
+    Quantities are in the units of that gauge: Δ in `unit`, L in unit². scales [L, h]: the factor by which each hidden neuron
+    was scaled. state: the forward pass of all patterns.
     """
 
     theta: Tensor
     problem: Problem
     scales: Tensor
     unit: float
-    state: State
+    state: ForwardPass
     gaps: Tensor
     errors: Tensor
 
@@ -63,12 +63,12 @@ class BalancedPoint:
 
     @property
     def value(self) -> float:
-        """L, in the units that the point was given in."""
+        """L, in the units in which the point was given."""
         curvature = self.problem.loss.hinge_curvature
         return self.unit**2 * float(0.5 * curvature * self.gaps.clamp(min=0).square().sum())
 
     def force_units(self, at: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The unit [n] of the force of each cusp `at` [n, 3], in the units that the point was given in."""
+        """The unit [n] of the force of each cusp `at` [n, 3], in the units in which the point was given."""
         return self.unit**2 * self.scales.cpu().numpy()[at[:, 1] - 1, at[:, 2]]
 
     def cusps(self, tolerance: float) -> CuspGradient:
@@ -78,7 +78,11 @@ class BalancedPoint:
 
 
 class FirstOrder:
-    """The first-order conditions at a point, with the multipliers [n] of its cusps."""
+    """The first-order conditions at a point, with the multipliers [n] of its cusps.
+
+    alive [n]: cusps that are not idle; force, force_error [n]: u_i and bounds of its round-off; gradient: ‖g(λ)‖; scale: its
+    terms, with which it is compared; distances [L][m, h]: |z| in rms of its layer.
+    """
 
     def __init__(self, point: BalancedPoint, cusps: CuspGradient, multipliers: Tensor) -> None:
         self.point, self.cusps, self.multipliers = point, cusps, multipliers
@@ -91,18 +95,18 @@ class FirstOrder:
 
     @property
     def off_zero(self) -> float:
-        """Σ |u_i z_i|: the decrease of the loss at most until the cusps are at zero."""
+        """Σ |u_i z_i|: the largest decrease of the loss until the cusps are at zero."""
         return float((self.force * self.cusps.z).abs().sum())
 
     @property
     def obstacle(self) -> str | None:
-        """Why no minimum is proved to first order, in one line; None where it is."""
+        """Why the point is not proved stationary, in one line; None where it is."""
         force, error = self.force[self.alive], self.force_error[self.alive]
         if bool((force < -error).any()):
             n = int((force < -error).sum())
             return f"{n} concave cusp{'s' * (n > 1)}, the largest force {float(force.min()):.1e}"
         ratio = self.gradient / self.scale
-        if not ratio <= STATIONARY:
+        if not ratio <= STATIONARY_RELATIVE_NORM:
             return f"the smallest subgradient is {ratio:.1e} of its terms"
         if bool((force <= error).any()):
             n = int((force <= error).sum())

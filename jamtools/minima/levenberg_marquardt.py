@@ -5,12 +5,12 @@
     gain = [L(W) - L(W + δ)] / [-∇L·δ - ½ δᵀ B δ]
     gain > 0:  W ← W + δ,  µ ← µ max(1/3, 1 - (2 gain - 1)³),  ν ← 2          else:  µ ← ν µ,  ν ← 2ν
 
-w are the positive curvatures of a smoothed ρ (hessian.convex_part); for another ρ B is H0 alone, the Gauss–Newton matrix
-k Σ_{µ∈m} ∇Δ_µ ⊗ ∇Δ_µ (k = ∂²L/∂Δ²), and with fewer unsatisfied patterns than parameters
+The w are the positive curvatures of a smoothed ρ (hessian.assembly.convex_part). For any other ρ, B is H0 alone, the
+Gauss–Newton matrix k Σ_{µ∈m} ∇Δ_µ ⊗ ∇Δ_µ with k = ∂²L/∂Δ². With fewer unsatisfied patterns than parameters the step is then
 
     δ = -k Jᵀ (k J Jᵀ + µ b)⁻¹ Δ,      J [N_Δ, Ñ] the rows ∇Δ_µ
 
-B is positive semi-definite always, and a step costs its assembly and a Cholesky factorisation.
+B is always positive semi-definite. A step costs the assembly of B and a Cholesky factorisation.
 Source: H. B. Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05 (1999).
 """
 
@@ -25,15 +25,15 @@ from torch import Tensor
 
 from jamtools.hessian.assembly import Passes, convex_part, h0
 from jamtools.network.activations import Activation
-from jamtools.network.passes import State, backward, forward, gradient, gradient_rows, layers_of
+from jamtools.network.passes import ForwardPass, backward, forward, gradient, gradient_rows, layers_of
 from jamtools.network.problem import Problem
 
-#: µ to begin with, its least (the round-off of a factorisation), and where no step is left to try.
-FIRST, LEAST, MOST = 1e-2, 1e-15, 1e12
+#: µ at the start, its smallest value (the round-off of a factorisation), and the value above which no step is tried.
+DAMPING_FIRST, DAMPING_MIN, DAMPING_MAX = 1e-2, 1e-15, 1e12
 
 
 class Model(Protocol):
-    """L(W + δ) ≈ L + g·δ + ½ δᵀ B δ."""
+    """A quadratic model, L(W + δ) ≈ L + g·δ + ½ δᵀ B δ."""
 
     @property
     def gradient(self) -> Tensor:
@@ -44,15 +44,15 @@ class Model(Protocol):
         """tr B / Ñ."""
 
     def step(self, damping: float) -> Tensor | None:
-        """δ of (B + damping) δ = -g; None where that is not positive definite to round-off."""
+        """δ [Ñ] with (B + damping) δ = -g; None where B + damping is not positive definite to round-off."""
 
     def times(self, step: Tensor) -> Tensor:
-        """B δ."""
+        """B δ [Ñ]."""
 
 
 @dataclass(frozen=True)
-class Primal:
-    """With the matrix B [Ñ, Ñ]."""
+class PrimalModel:
+    """A Model with the matrix B [Ñ, Ñ] and ∇L [Ñ]."""
 
     gradient: Tensor
     B: Tensor
@@ -62,19 +62,19 @@ class Primal:
         return float(self.B.diagonal().mean())
 
     def step(self, damping: float) -> Tensor | None:
-        """See Model."""
+        """δ [Ñ] by a Cholesky factorisation of B + damping."""
         damped = self.B.clone()
         damped.diagonal().add_(damping)
-        return _solved(damped, -self.gradient)
+        return _cholesky_solution(damped, -self.gradient)
 
     def times(self, step: Tensor) -> Tensor:
-        """See Model."""
+        """B δ [Ñ]."""
         return self.B @ step
 
 
 @dataclass(frozen=True)
-class Dual:
-    """With J J ᵀ [N_Δ, N_Δ]: rows J [N_Δ, Ñ], residuals Δ [N_Δ], k = ∂²L/∂Δ²."""
+class DualModel:
+    """A Model with J Jᵀ [N_Δ, N_Δ]: gradient ∇L [Ñ], rows J [N_Δ, Ñ], residuals Δ [N_Δ], k = ∂²L/∂Δ²."""
 
     gradient: Tensor
     rows: Tensor
@@ -86,23 +86,24 @@ class Dual:
         return self.k * float(self.rows.square().sum()) / self.rows.shape[1]
 
     def step(self, damping: float) -> Tensor | None:
-        """See Model."""
+        """δ [Ñ] by a Cholesky factorisation of k J Jᵀ + damping."""
         damped = self.k * (self.rows @ self.rows.T)
         damped.diagonal().add_(damping)
-        found = _solved(damped, -self.k * self.residuals)
-        return None if found is None else self.rows.T @ found
+        coefficients = _cholesky_solution(damped, -self.k * self.residuals)
+        return None if coefficients is None else self.rows.T @ coefficients
 
     def times(self, step: Tensor) -> Tensor:
-        """See Model."""
+        """B δ [Ñ]."""
         return self.k * (self.rows.T @ (self.rows @ step))
 
 
-def _solved(matrix: Tensor, b: Tensor) -> Tensor | None:
+def _cholesky_solution(matrix: Tensor, b: Tensor) -> Tensor | None:
+    """matrix⁻¹ b [n]; None where the matrix [n, n] is not positive definite to round-off."""
     factor, failed = torch.linalg.cholesky_ex(matrix)
     return None if bool(failed) else torch.cholesky_solve(b[:, None], factor)[:, 0]
 
 
-class Levenberg:
+class LevenbergMarquardt:
     """Damped steps of a problem, with a ρ that may be changed between them.
 
     rho: the smoothed activation of each hidden layer, None for the architecture's own; mu, nu: the damping.
@@ -111,39 +112,39 @@ class Levenberg:
     def __init__(self, problem: Problem) -> None:
         self.problem, self.arch, self.loss, self.y = problem, problem.arch, problem.loss, problem.y
         self.rho: Sequence[Activation] | None = None
-        self.mu, self.nu = FIRST, 2.0
+        self.mu, self.nu = DAMPING_FIRST, 2.0
 
     def value(self, theta: Tensor) -> float:
-        """L with this ρ."""
+        """L at theta [Ñ], with this ρ."""
         return self.loss.value(self._forward(theta).f, self.y).item()
 
-    def _forward(self, theta: Tensor) -> State:
+    def _forward(self, theta: Tensor) -> ForwardPass:
         return forward(layers_of(theta, self.arch), self.problem.x, self.arch, self.rho)
 
     def iterate(self, theta: Tensor) -> float | None:
-        """One step, taken in place: the new L; None when no damping gives a step that lowers it."""
+        """One step of theta [Ñ], in place: the new L; None when no damping gives a step that lowers L."""
         state = self._forward(theta)
         before = self.loss.value(state.f, self.y).item()
         model = self.model(theta, state)
         mean = model.mean
-        while self.mu <= MOST and mean > 0:
+        while self.mu <= DAMPING_MAX and mean > 0:
             step = model.step(self.mu * mean)
             if step is not None:
                 predicted = -float(model.gradient @ step) - 0.5 * float(step @ model.times(step))
                 after = self.value(theta + step)
                 if predicted > 0 and after < before:
                     gain = (before - after) / predicted
-                    self.mu = max(LEAST, self.mu * max(1 / 3, 1 - (2 * gain - 1) ** 3))
+                    self.mu = max(DAMPING_MIN, self.mu * max(1 / 3, 1 - (2 * gain - 1) ** 3))
                     self.nu = 2.0
                     theta += step
                     return after
             self.mu *= self.nu
             self.nu *= 2
-        self.mu, self.nu = FIRST, 2.0
+        self.mu, self.nu = DAMPING_FIRST, 2.0
         return None
 
-    def model(self, theta: Tensor, state: State) -> Model:
-        """The quadratic model at theta, where `state` is the pass of all patterns."""
+    def model(self, theta: Tensor, state: ForwardPass) -> Model:
+        """The quadratic model at theta [Ñ]; state: the forward pass of all patterns there."""
         layers = layers_of(theta, self.arch)
         unsatisfied = self.loss.gaps(state.f, self.y) > 0
         active = unsatisfied.any(1).nonzero()[:, 0]
@@ -153,12 +154,12 @@ class Levenberg:
             return self._dual(theta, state, unsatisfied, slope)
         passes = Passes(theta, self.problem, rho=self.rho)
         B = h0(passes, unsatisfied)
-        return Primal(slope, B if self.rho is None else B.add_(convex_part(passes, unsatisfied)))
+        return PrimalModel(slope, B if self.rho is None else B.add_(convex_part(passes, unsatisfied)))
 
-    def _dual(self, theta: Tensor, state: State, unsatisfied: Tensor, slope: Tensor) -> Dual:
+    def _dual(self, theta: Tensor, state: ForwardPass, unsatisfied: Tensor, slope: Tensor) -> DualModel:
         patterns, outputs = unsatisfied.nonzero(as_tuple=True)
         few, labels = state.take(patterns), self.y[patterns, outputs]
         signal = torch.zeros_like(few.f).scatter(1, outputs[:, None], -labels[:, None])
         rows = gradient_rows(backward(layers_of(theta, self.arch), few, signal, self.arch), few)
         residuals = self.loss.gaps(state.f, self.y)[patterns, outputs]
-        return Dual(slope, rows, residuals, self.loss.hinge_curvature)
+        return DualModel(slope, rows, residuals, self.loss.hinge_curvature)

@@ -1,13 +1,18 @@
-"""To a minimum, not just towards one: the second-order dynamics.
+"""The second-order dynamics, from an initial W, or from the end of another run, to a minimum.
 
-    ReLU    softplus_β, β ↑ (smoothing.py)  →  BFGS at β = ∞ (bfgs.py)  ⇄  Newton on the cusps (polish.py)
-    else    Levenberg–Marquardt (levenberg.py)  →  BFGS  ⇄  Newton
-    finish  BFGS from a given W  ⇄  Newton
+    ReLU      LevenbergMarquardt on a softplus of increasing sharpness  →  BFGS on ReLU itself  ⇄  Newton on the cusps
+    other ρ   LevenbergMarquardt on the loss itself                     →  BFGS                 ⇄  Newton
+    finish    BFGS from a given W  ⇄  Newton
 
-Satisfied: every Δ ≤ SMALL ε. What is left, from there down to the contacts of 10⁻¹⁴ that round-off leaves, goes by a factor
-1 + 2 max Δ/ε of the output layer, after which N_Δ = 0 strictly: y f > 0 there. Stationary: Newton's method arrived, and no
-curvature is negative. It is tried each time the descent has slowed down tenfold. It ends on a saddle now and then, which is
-left along its downward direction. Another dynamics than Adam's, with minima and an N* of its own.
+A run is satisfied when every Δ ≤ ALMOST_SATISFIED_GAP ε. The output layer is then multiplied by 1 + 2 max Δ/ε, again where
+that is not enough, until N_Δ = 0 strictly. This works because y f > 0 there. It also removes the contacts of 10⁻¹⁴ that
+round-off leaves.
+
+A run is stationary when Newton's method has arrived at a point without negative curvature. Newton's method is tried each
+time that the descent has become ten times slower. Sometimes it arrives at a saddle, which the run then leaves along the
+direction of negative curvature.
+
+These dynamics are not those of Adam: they have their own minima and their own N*.
 Source: arXiv:1809.09349, sections II and III.
 """
 
@@ -22,83 +27,85 @@ import torch
 from torch import Tensor
 
 from jamtools.engines.kernel.problem import KernelProblem
-from jamtools.errors import InputError
+from jamtools.errors import InputError, Remedy
 from jamtools.minima.bfgs import Bfgs
 from jamtools.minima.cusp_newton import polish
-from jamtools.minima.levenberg_marquardt import Levenberg
-from jamtools.minima.softplus_path import Path
+from jamtools.minima.levenberg_marquardt import LevenbergMarquardt
+from jamtools.minima.softplus_path import SoftplusPath
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import layers_of
 from jamtools.network.problem import Problem
 
-#: Levenberg–Marquardt on the exact loss ends once so many steps lowered it by less than this part.
-STALL, LITTLE = 5, 1e-2
+#: Levenberg–Marquardt on the loss itself ends when this many steps have lowered the loss by less than this part.
+LEVENBERG_STALL_STEPS, LEVENBERG_STALL_DECREASE = 5, 1e-2
 
-#: Iterations of BFGS between two looks at its progress, at least; as many as parameters if that is more.
-LOOK = 100
+#: Iterations of BFGS between two checks of its progress; the number of parameters where that is larger.
+BFGS_MIN_ITERATIONS_PER_CHECK = 100
 
-#: The loss falls by less than this part from look to look before Newton's method is tried; a tenth of it the next time.
-SLOW, SLOWER = 1e-3, 0.1
+#: Newton's method is tried when the loss falls by less than this part from check to check, and the next time at this
+#: fraction of the last limit.
+POLISH_BELOW_DECREASE, POLISH_DECREASE_FACTOR = 1e-3, 0.1
 
-#: BFGS that comes to a stand where Newton does not arrive begins anew so many times.
-RESTARTS = 8
+#: How often BFGS is restarted where it cannot lower the loss and Newton's method does not arrive at a minimum.
+BFGS_RESTART_LIMIT = 8
 
-#: A kick along a direction of negative curvature, in norms of W.
-KICK = 1e-4
+#: Length of a step along a direction of negative curvature, in ‖W‖.
+SADDLE_KICK = 1e-4
 
-#: The same in a random direction, where the descent came to a stand without a minimum.
-SHAKE = 1e-5
+#: Length of a step in a random direction where the descent stopped without a minimum, in ‖W‖.
+STALL_KICK = 1e-5
 
-#: A shake lifts the loss by this part of it at most.
-LIFT = 1e-6
+#: The largest rise of the loss by such a random step, as a part of the loss.
+STALL_KICK_LOSS_RISE = 1e-6
 
-#: Below this part of ε² every Δ is below the part SMALL of ε, for any P below SMALL² / 2 TINY, five million.
-TINY, SMALL = 1e-17, 1e-5
+#: A loss below this, in ε², may be satisfied: it is when every Δ is below the second number, in ε. The first implies the
+#: second for any P below ALMOST_SATISFIED_GAP² / (2 ALMOST_SATISFIED_LOSS) = 5·10⁶.
+ALMOST_SATISFIED_LOSS, ALMOST_SATISFIED_GAP = 1e-17, 1e-5
 
 
 class Stage(Protocol):
-    """A part of the way."""
+    """A part of the way to a minimum."""
 
     def iterate(self, theta: Tensor) -> bool:
-        """One step, in place; False once this part is done."""
+        """One step of theta [Ñ], in place; False when this stage has ended."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """A copy of what the next step depends on, beside theta."""
+        """A copy of everything except theta that the next step depends on."""
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes on from there."""
+        """Continues from a state."""
 
 
-class Damped:
+class LevenbergStage:
     """Levenberg–Marquardt on the exact loss of a smooth ρ."""
 
     def __init__(self, problem: Problem) -> None:
-        self.levenberg = Levenberg(problem)
+        self.levenberg = LevenbergMarquardt(problem)
         self.values: list[float] = []
 
     def iterate(self, theta: Tensor) -> bool:
-        """See Stage."""
+        """One damped step of theta [Ñ], in place; False when the last steps lowered the loss too little."""
         value = self.levenberg.iterate(theta)
         if value is None:
             return False
-        self.values = [*self.values[-STALL:], value]
-        slow = self.values[0] - value < LITTLE * self.values[0]
-        return len(self.values) <= STALL or not slow
+        self.values = [*self.values[-LEVENBERG_STALL_STEPS:], value]
+        slow = self.values[0] - value < LEVENBERG_STALL_DECREASE * self.values[0]
+        return len(self.values) <= LEVENBERG_STALL_STEPS or not slow
 
     def state(self) -> dict[str, np.ndarray]:
-        """See Stage."""
+        """The damping, and the last values of the loss."""
         numbers = [self.levenberg.mu, self.levenberg.nu]
         return {"damping": np.array(numbers), "values": np.array(self.values)}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """See Stage."""
+        """Continues from a state."""
         self.levenberg.mu, self.levenberg.nu = state["damping"].tolist()
         self.values = state["values"].tolist()
 
 
-class Exact:
-    """L and ∇L by the compiled kernel where it can, on the CPU with one output, else by torch."""
+class LossFunction:
+    """L and ∇L [Ñ] at theta [Ñ]: by the compiled kernel on the CPU with one output, else by torch."""
 
     def __init__(self, problem: Problem, theta: Tensor) -> None:
         self.problem, self.call = problem, None
@@ -121,23 +128,26 @@ class Exact:
         )
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes on with that list."""
+        """Continues with that list."""
         if self.call:
             self.call.restore({name: state[f"list-{name}"] for name in self.call.neighbours.NAMES})
 
 
-class Descent:
-    """BFGS on the exact loss, and Newton's method from time to time; `outcome` says how it ended."""
+class BfgsStage:
+    """BFGS on the loss itself, with Newton's method tried from time to time.
+
+    outcome: "" until the stage has ended, then "stationary" at a minimum, or "budget" where the restarts are used up.
+    """
 
     def __init__(self, theta: Tensor, problem: Problem) -> None:
-        self.problem, self.exact = problem, Exact(problem, theta)
+        self.problem, self.exact = problem, LossFunction(problem, theta)
         self.bfgs = Bfgs(theta, self.exact)
-        self.every = max(LOOK, len(theta))
+        self.every = max(BFGS_MIN_ITERATIONS_PER_CHECK, len(theta))
         self.outcome = ""
-        self.taken, self.restarts, self.slow, self.last = 0, 0, SLOW, self.bfgs.value
+        self.taken, self.restarts, self.slow, self.last = 0, 0, POLISH_BELOW_DECREASE, self.bfgs.value
 
     def iterate(self, theta: Tensor) -> bool:
-        """See Stage; theta is the one it was made with."""
+        """One iteration of theta [Ñ], in place; False when the stage has ended. theta is the tensor of the constructor."""
         moved = self.bfgs.iterate()
         self.taken += 1
         if moved and self.taken % self.every:
@@ -146,11 +156,11 @@ class Descent:
         self.last = self.bfgs.value
         if moved and gained > self.slow:
             return True
-        self.slow *= SLOWER
+        self.slow *= POLISH_DECREASE_FACTOR
         return self._arrive(theta, moved)
 
     def _arrive(self, theta: Tensor, moved: bool) -> bool:
-        """Newton's method; False where it arrived at a minimum, or nothing is left to try."""
+        """Tries Newton's method; False when it arrived at a minimum, or when the restarts are used up."""
         found = polish(theta, self.problem)
         if found is not None and found.downward is None:
             theta.copy_(found.theta)
@@ -159,7 +169,7 @@ class Descent:
         if moved and found is None:
             return True
         self.restarts += 1
-        if self.restarts > RESTARTS:
+        if self.restarts > BFGS_RESTART_LIMIT:
             self.outcome = "budget"
             return False
         if found is not None and found.downward is not None:
@@ -168,32 +178,32 @@ class Descent:
             self._shake(theta)
         self.bfgs.value, self.bfgs.gradient = self.exact(theta)
         self.bfgs.reset()
-        self.slow, self.last = SLOW, self.bfgs.value
+        self.slow, self.last = POLISH_BELOW_DECREASE, self.bfgs.value
         return True
 
     def _kick(self, theta: Tensor, saddle: Tensor, downward: Tensor) -> None:
-        """Off a saddle, to the side where the loss is lower."""
-        kick = KICK * float(saddle.norm()) * downward
+        """Moves off a saddle, to the side where the loss is lower; downward [Ñ]: a unit vector."""
+        kick = SADDLE_KICK * float(saddle.norm()) * downward
         sides = [saddle + kick, saddle - kick]
         values = [self.exact(side)[0] for side in sides]
         theta.copy_(sides[int(np.argmin(values))])
 
     def _shake(self, theta: Tensor) -> None:
-        """Off the cusps at which the descent came to a stand, so little that the loss hardly rises."""
+        """Moves off the cusps at which the descent stopped, by so little that the loss hardly rises."""
         rng = np.random.default_rng(self.restarts)
         kick = torch.as_tensor(rng.standard_normal(len(theta))).to(theta)
-        kick *= SHAKE * theta.norm() / kick.norm()
-        while self.exact(theta + kick)[0] > (1 + LIFT) * self.bfgs.value and bool(kick.any()):
+        kick *= STALL_KICK * theta.norm() / kick.norm()
+        while self.exact(theta + kick)[0] > (1 + STALL_KICK_LOSS_RISE) * self.bfgs.value and bool(kick.any()):
             kick /= 10
         theta += kick
 
     def state(self) -> dict[str, np.ndarray]:
-        """See Stage."""
+        """A copy of everything except theta that the next step depends on."""
         numbers = [self.taken, self.restarts, self.slow, self.last]
         return {"descent": np.array(numbers), **self.bfgs.state(), **self.exact.state()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """See Stage."""
+        """Continues from a state."""
         taken, restarts, self.slow, self.last = state["descent"].tolist()
         self.taken, self.restarts = int(taken), int(restarts)
         self.bfgs.restore(state)
@@ -201,53 +211,57 @@ class Descent:
 
 
 class NewtonEngine:
-    """An Engine whose steps are iterations of the above; `finish`: from theta to the minimum of its own basin."""
+    """An Engine whose steps are the iterations of the stages, on theta [Ñ] in place.
+
+    finish: start at the descent, from theta to the minimum of its own basin. Raises InputError for a problem that is not of
+    the hinge loss in float64 without batch normalisation.
+    """
 
     n_missed: int | None = None
 
     def __init__(self, problem: Problem, theta: Tensor, finish: bool) -> None:
-        require(problem.arch, problem.loss, theta.dtype)
+        require_newton_support(problem.arch, problem.loss, theta.dtype)
         self.problem, self.theta = problem, theta
         self.stage: Stage = self._first(finish)
 
     def _first(self, finish: bool) -> Stage:
         if finish:
-            return Descent(self.theta, self.problem)
-        return (
-            Path(self.theta, self.problem) if self.problem.arch.activation == "relu" else Damped(self.problem)
-        )
+            return BfgsStage(self.theta, self.problem)
+        if self.problem.arch.activation == "relu":
+            return SoftplusPath(self.theta, self.problem)
+        return LevenbergStage(self.problem)
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
-        """See Engine."""
+        """Steps from `step` to `until`: the step where it stopped, and the outcome or ""."""
         outcome = ""
         while step < until and not outcome:
             step += 1
-            outcome = self._outcome(True)  # of a start that is satisfied but for contacts
+            outcome = self._outcome(True)  # the start may be satisfied except for contacts
             if outcome:
                 break
             going = self.stage.iterate(self.theta)
             outcome = self._outcome(going)
             if not going and not outcome:
-                self.stage = Descent(self.theta, self.problem)
+                self.stage = BfgsStage(self.theta, self.problem)
         return step, outcome
 
     def _outcome(self, going: bool) -> str:
-        """How the run has ended, if it has."""
-        descent = self.stage if isinstance(self.stage, Descent) else None
+        """The outcome of the run, or "" while it goes on; going: whether the stage can take another step."""
+        descent = self.stage if isinstance(self.stage, BfgsStage) else None
         if descent and not math.isfinite(descent.bfgs.value):
             return "diverged"
         epsilon = self.problem.loss.epsilon
-        if not going or (descent and descent.bfgs.value <= TINY * epsilon**2):
+        if not going or (descent and descent.bfgs.value <= ALMOST_SATISFIED_LOSS * epsilon**2):
             top = self.problem.largest_gap(self.theta)
             if not math.isfinite(top):
                 return "diverged"
-            if top <= SMALL * epsilon:
+            if top <= ALMOST_SATISFIED_GAP * epsilon:
                 self._satisfy(top)
                 return "satisfied"
         return descent.outcome if descent else ""
 
     def _satisfy(self, top: float) -> None:
-        """What is left of Δ goes: the output layer times a little more than one, and y f with it."""
+        """Brings the largest Δ, `top`, to at most 0: scales the output layer, and so f, by a little more than one."""
         output = layers_of(self.theta, self.problem.arch)[-1]
         excess = 2 * max(top, 0.0) / self.problem.loss.epsilon
         while top > 0:
@@ -256,27 +270,27 @@ class NewtonEngine:
             top, excess = self.problem.largest_gap(self.theta), 2 * excess
 
     def state(self) -> dict[str, np.ndarray]:
-        """See Engine."""
-        return {"kind": np.array([_KINDS.index(type(self.stage))]), **self.stage.state()}
+        """Which stage the run is in, and the state of the stage."""
+        return {"kind": np.array([_STAGES.index(type(self.stage))]), **self.stage.state()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """See Engine; theta is where it stood already."""
-        kind = _KINDS[int(state["kind"][0])]
-        if kind is Descent and not isinstance(self.stage, Descent):
-            self.stage = Descent(self.theta, self.problem)
+        """Continues from a state; theta holds the parameters of that state already."""
+        kind = _STAGES[int(state["kind"][0])]
+        if kind is BfgsStage and not isinstance(self.stage, BfgsStage):
+            self.stage = BfgsStage(self.theta, self.problem)
         self.stage.restore(state)
 
 
-_KINDS: list[type[Stage]] = [Path, Damped, Descent]
+_STAGES: list[type[Stage]] = [SoftplusPath, LevenbergStage, BfgsStage]
 
 
-def require(arch: Architecture, loss: Loss, dtype: torch.dtype) -> None:
-    """Raises InputError for what the second-order dynamics does not take."""
+def require_newton_support(arch: Architecture, loss: Loss, dtype: torch.dtype) -> None:
+    """Raises InputError unless the problem is one of the hinge loss in float64 without batch normalisation."""
     arch.require_plain()
     if loss.name != "hinge":
-        raise InputError(f"newton with the loss {loss.name}, expected hinge; use --optimizer adam")
+        raise InputError(f"newton with the loss {loss.name}, expected hinge", Remedy.ADAM)
     if dtype != torch.float64:
         raise InputError(
-            f"newton in {str(dtype).removeprefix('torch.')}, expected float64, in which a minimum can be told; "
-            "leave out --dtype"
+            f"newton in {str(dtype).removeprefix('torch.')}, expected float64: a minimum is proved to its round-off",
+            Remedy.FLOAT64,
         )

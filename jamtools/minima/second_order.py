@@ -2,21 +2,21 @@
 
     M = {W: z_i(W) = 0, i ∈ A},        𝓛(W) = L(W) with λ_i z_i in the place of ρ(z_i), i ∈ A
 
-On M the two are one, since ρ(0) = λ_i 0, and 𝓛 is smooth. So along a curve W + t v + ½ t² w + … that stays in M
+On M, L = 𝓛 because ρ(0) = λ_i 0, and 𝓛 is smooth. Along a curve W + t v + ½ t² w + … that stays in M
 
     d²L/dt² = vᵀ ∇²𝓛 v + g(λ)·w,        ∇z_i·v = 0,        ∇²𝓛 = H0 + Hp with the slopes λ_i on the cusps
 
-Between them ∇²𝓛 and the last term hold the bending of M. With λ from the smallest g = ∇𝓛, g has no part along the ∇z_i
-that bend the curve, and the first term is all of d²L/dt² along a geodesic of M, also where g is not yet zero.
+The bending of M is in ∇²𝓛 and in the last term together. With λ from the smallest g = ∇𝓛, g has no part along the ∇z_i
+that bend the curve. The first term is then all of d²L/dt² along a geodesic of M, also where g is not yet zero.
 
-A convex cusp (u_i ≥ 0) with 0 < λ_i < 1 costs first order to either side, so only its tangent space counts. One
-with λ_i at 0 or 1 costs nothing on the side of that slope: second order decides on the cone of those sides, which lies
-between the tangent space of all cusps (`held`) and that of the strict ones alone (`free`). A concave cusp (u_i < 0)
-holds nothing, −|x|: L falls at first order to one of its sides. One with u_i = 0 is no kink of L (unless it is the
-weights above that vanish).
+At a convex cusp (u_i ≥ 0) with 0 < λ_i < 1, L rises at first order to both sides, so that only the tangent space of the cusp
+matters. With λ_i at 0 or 1, L does not rise at first order to the side of that slope. Second order then decides on a cone of
+such sides. The cone lies between the tangent space of all cusps (`held`) and that of the cusps with 0 < λ_i < 1 alone
+(`free`). At a concave cusp (u_i < 0), L falls like −|x|, at first order to one of its sides. A cusp with u_i = 0 is no kink
+of L, unless u_i = 0 because the weights above vanish.
 
-Parameters are measured in units in which H0 has a mean diagonal of 1 over the weights of each layer, and over its biases:
-signs do not depend on units, but the round-off between layers of unlike scale does.
+Parameters are measured in units in which H0 has a mean diagonal of 1 over the weights of each layer, and over its biases.
+Signs do not depend on units, but the round-off between layers of different scale does.
 Source: arXiv:1809.09349, section III; R. T. Rockafellar and R. J.-B. Wets, Variational Analysis (1998), chapter 13.
 """
 
@@ -28,28 +28,28 @@ import torch
 from torch import Tensor
 
 from jamtools.cusps.subgradient import CuspGradient, SmallestSubgradient
-from jamtools.errors import InputError
+from jamtools.errors import InputError, Remedy
 from jamtools.hessian.assembly import hessian
 from jamtools.linalg.eigenvalues import symmetric_eigenvalues
 from jamtools.linalg.subspace import project_out
 from jamtools.network.architecture import Architecture
 from jamtools.network.symmetry import scale_generators
 
-#: Up to this many parameters the command looks at the curvature unasked: 7 s on one core.
-AUTOMATIC = 3000
+#: Up to this many parameters the curvature is computed by default: it takes 7 s on one core.
+CURVATURE_AUTOMATIC_PARAMETERS = 3000
 
-#: Above this many the dense matrices are refused: each takes 3.2 GB.
-LARGEST = 20_000
+#: Above this many parameters the dense matrices are refused: each takes 3.2 GB.
+CURVATURE_MAX_PARAMETERS = 20_000
 
-#: Matrices Ñ × Ñ that live at one time: H0, Hp, their sum, its projection and what the eigensolver takes.
-MATRICES = 5
+#: Matrices [Ñ, Ñ] in memory at one time: H0, Hp, their sum, its projection and the workspace of the eigensolver.
+CURVATURE_MATRICES = 5
 
 
 @dataclass(frozen=True)
 class Curvature:
-    """Signs of ∇²𝓛 on a tangent space with the scale symmetries of ReLU projected out.
+    """Signs of ∇²𝓛 on a tangent space, with the scale symmetries of ReLU projected out.
 
-    n_negative, n_zero: eigenvalues below and within ±dimension·eps·‖∇²𝓛‖; smallest, largest: of the eigenvalues,
+    n_negative, n_zero: eigenvalues below and within ±dimension·eps·‖∇²𝓛‖; smallest, largest: eigenvalues,
     in units of H0's mean diagonal. The dimension is never 0: no cusp depends on the biases of the output.
     """
 
@@ -67,12 +67,11 @@ class Curvature:
 
 @dataclass(frozen=True)
 class Lagrangian:
-    """What second order says of a point on cusps.
+    """The second-order conditions at a point on cusps.
 
-    held: on the tangent space of all cusps that are kinks of L; free: of those with a multiplier strictly inside,
-    the others keeping the slope of their own side. n_at_bound: kinks with a multiplier of 0 or 1; n_without_force:
-    cusps with u = 0; n_concave: cusps with u < 0, with the multipliers for slopes, but for those that only lie beside
-    zero (see `_beside`).
+    held: ∇²𝓛 on the tangent space of all cusps that are kinks of L; free: on that of the cusps with a multiplier strictly
+    between 0 and 1, where the other cusps keep the slope of their own side. n_at_bound: kinks with a multiplier of 0 or 1;
+    n_without_force: cusps with u = 0; n_concave: cusps with u < 0, without those that are only near zero (see `_beside`).
     """
 
     held: Curvature
@@ -83,9 +82,9 @@ class Lagrangian:
 
     @property
     def stable(self) -> bool | None:
-        """False: no minimum; True: where the smallest g vanishes a minimum, as far as second order goes.
+        """False: no minimum; True: a minimum to second order, where the smallest g vanishes.
 
-        None when the cone of the multipliers at 0 or 1 decides, which no eigenvalue does.
+        None when it depends on the cone of the multipliers at 0 or 1, which eigenvalues do not decide.
         """
         if self.n_concave or self.held.n_negative:
             return False
@@ -95,7 +94,8 @@ class Lagrangian:
 def lagrangian(cusps: CuspGradient, smallest: SmallestSubgradient) -> Lagrangian:
     """The curvature on the tangent space of cusps, with the multipliers of their smallest subgradient.
 
-    O(Ñ²) memory, O(Ñ³) time. Raises InputError above LARGEST parameters and for another loss than the hinge.
+    Memory is O(Ñ²), time O(Ñ³). Raises InputError above CURVATURE_MAX_PARAMETERS parameters and for a loss other than the
+    hinge.
     """
     require_room(cusps.arch)
     inside = torch.from_numpy(smallest.inside).to(cusps.theta.device)
@@ -115,20 +115,21 @@ def lagrangian(cusps: CuspGradient, smallest: SmallestSubgradient) -> Lagrangian
 
 
 def require_room(arch: Architecture) -> None:
-    """Raises InputError when the matrices are too large."""
+    """Raises InputError when there are more than CURVATURE_MAX_PARAMETERS parameters."""
     n = arch.n_parameters
-    if n > LARGEST:
+    if n > CURVATURE_MAX_PARAMETERS:
         raise InputError(
-            f"{n} parameters, {MATRICES} matrices of {8e-9 * n**2:.1f} GB each, expected at most {LARGEST} "
-            "parameters; leave the curvature out with --no-curvature"
+            f"{n} parameters, {CURVATURE_MATRICES} matrices of {8e-9 * n**2:.1f} GB each, "
+            f"expected at most {CURVATURE_MAX_PARAMETERS} parameters",
+            Remedy.WITHOUT_CURVATURE,
         )
 
 
 def _beside(cusps: CuspGradient, multipliers: Tensor) -> Tensor:
-    """Which cusps [n] are off zero by more than round-off, with the slope of that side for a multiplier.
+    """Which cusps [n] differ from zero by more than round-off and have the slope of their own side as multiplier.
 
-    The tolerance takes in some smooth pre-activations by chance. One that u pulls away from zero is no saddle: L is
-    smooth there, and a minimum a minimum, if a narrow one.
+    By chance some smooth pre-activations lie within the tolerance of the count. If u pulls such a one away from zero, the
+    point is no saddle for it: L is smooth there, and a minimum stays a minimum, though a narrow one.
     """
     eps, state = torch.finfo(multipliers.dtype).eps, cusps.state
     off = [
@@ -139,7 +140,7 @@ def _beside(cusps: CuspGradient, multipliers: Tensor) -> Tensor:
 
 
 def in_units(cusps: CuspGradient, multipliers: Tensor) -> tuple[Tensor, Tensor]:
-    """D ∇²𝓛 D [Ñ, Ñ], and the units D [Ñ] of the parameters: its signs are those of ∇²𝓛."""
+    """D ∇²𝓛 D [Ñ, Ñ], which has the signs of ∇²𝓛, and the units D [Ñ] of the parameters; multipliers [n]."""
     parts = hessian(cusps.theta, cusps.active, cusps.with_multipliers(multipliers).slopes)
     groups = [size for out, fan_in in cusps.arch.shapes for size in (out * fan_in, out)]
     mean = torch.cat([part.mean().expand(len(part)) for part in parts.H0.diagonal().split(groups)])
@@ -148,7 +149,7 @@ def in_units(cusps: CuspGradient, multipliers: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _curvature(matrix: Tensor, directions: list[Tensor]) -> Curvature:
-    """Signs of a symmetric matrix on the complement of the columns of `directions`."""
+    """Signs of a symmetric matrix [Ñ, Ñ] on the complement of the columns of `directions`, each [Ñ, k]."""
     rest = project_out(matrix, torch.cat(directions, 1))
     found = symmetric_eigenvalues(rest, "the Lagrangian")
     smallest, largest = float(found.values[0]), float(found.values[-1])

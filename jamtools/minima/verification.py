@@ -1,11 +1,13 @@
-"""Whether what a stored run says of its end point is so: everything again, from theta and the data alone.
+"""Verification of a stored run: its claims are computed again, from theta and the data alone.
 
-    Δ_µ, N_Δ, contacts, L       within the round-off of roundoff.py, no sign of a gap but those that round-off decides
-    certified                   the certificate holds anew
-    λ, u                        on the very cusps of theta: 0 ≤ λ_i ≤ 1, ‖g(λ)‖ vanishes with these λ, u_i as stored
+    Δ_µ, N_Δ, contacts, L       agree within round-off (network/roundoff.py); a sign may differ only where round-off decides
+    certified                   a new certificate of the same theta holds
+    λ, u                        belong to the cusps of theta: 0 ≤ λ_i ≤ 1, ‖g(λ)‖ vanishes with these λ, u_i agrees
 
-Nothing that the training or the minimiser left in the file is believed, and nothing is minimised here: the stored
-multipliers are put into g as they are.
+Nothing in the file except theta is believed. On purpose, everything is computed independently of the training and of the
+minimiser, and nothing is minimised: the stored multipliers are inserted into g.
+
+Source: none, own design.
 """
 
 from __future__ import annotations
@@ -16,26 +18,26 @@ import numpy as np
 import torch
 
 from jamtools.errors import InputError
-from jamtools.minima.certificate import TOLERANCE, TRIALS, Certificate, certify
-from jamtools.minima.first_order import STATIONARY, BalancedPoint, cusp_places, gradient_scale
+from jamtools.minima.certificate import ACTIVE_CUSP_TOLERANCE, DEFAULT_TRIALS, Certificate, certify
+from jamtools.minima.first_order import STATIONARY_RELATIVE_NORM, BalancedPoint, cusp_places, gradient_scale
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Problem
 from jamtools.network.roundoff import gap_errors, loss_error
 from jamtools.records import CERTIFICATE_ARRAYS, CONTACT_TOLERANCE, Array, Dataset, Run
 
-#: Stored forces agree to this part of the largest: they follow multipliers that are stored to the last digit.
-FORCES = 1e-9
+#: Stored forces must agree to this part of the largest; they follow from multipliers that are stored exactly.
+FORCE_TOLERANCE = 1e-9
 
-#: What a run that claims no certificate is told begins with this.
-SILENT = "claims nothing"
+#: Prefix of the finding for a run without a certificate.
+NO_CLAIM_PREFIX = "claims nothing"
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What came of checking a run: holds where it claims a certificate and nothing was found against any claim.
+    """The result of checking a run. It holds where the run claims a certificate and there is no finding.
 
-    findings: a line each, with what the file says and what was expected; certificate: the one of now.
+    findings: one line for each claim that is wrong, with the stored and the expected value; certificate: the new one.
     """
 
     holds: bool
@@ -45,14 +47,14 @@ class Verification:
     @property
     def claims(self) -> bool:
         """Whether the run claims a certificate at all."""
-        return not any(line.startswith(SILENT) for line in self.findings)
+        return not any(line.startswith(NO_CLAIM_PREFIX) for line in self.findings)
 
 
-def verify(run: Run, data: Dataset, seed: int = 0, trials: int = TRIALS) -> Verification:
-    """Checks a run of the hinge loss against its own P patterns `data`, as Runs.patterns gives them.
+def verify(run: Run, data: Dataset, seed: int = 0, trials: int = DEFAULT_TRIALS) -> Verification:
+    """Checks a run of the hinge loss; `data` holds its own P patterns, as Runs.patterns gives them.
 
-    seed, trials: of the new certificate. Raises InputError for another number of patterns, another loss, and with batch
-    normalisation.
+    seed, trials: of the descent trials of the new certificate. Raises InputError for another number of patterns, another
+    loss, and with batch normalisation.
     """
     arch, loss = Architecture.of(run.info), Loss.of(run.info)
     if data.P != loss.P or data.d != arch.d or data.outputs != arch.outputs:
@@ -74,7 +76,7 @@ def _claim(run: Run, fresh: Certificate) -> list[str]:
     claimed, kind = run.info["certified"], _kind(run)
     if not claimed:
         outcome = "one holds" if fresh.certified else f"and none holds: {fresh.obstacle}"
-        return [f"{SILENT}: certified is {'null' if claimed is None else 'false'}, {outcome}"]
+        return [f"{NO_CLAIM_PREFIX}: certified is {'null' if claimed is None else 'false'}, {outcome}"]
     found = [] if fresh.certified else [f"certified, expected a certificate that holds: {fresh.obstacle}"]
     if kind is not None and kind != fresh.kind:
         found.append(f"a certificate of kind {kind!r}, expected {fresh.kind!r}")
@@ -87,7 +89,7 @@ def _kind(run: Run) -> str | None:
 
 
 def _gaps(run: Run, point: BalancedPoint) -> list[str]:
-    """Δ, N_Δ, contacts and L against those of now."""
+    """Findings on the stored Δ, N_Δ, contacts and L."""
     stored = torch.from_numpy(run.gaps).reshape(point.gaps.shape) / point.unit
     errors = gap_errors(point.theta, point.problem, _eps(run.gaps))
     off = ((stored - point.gaps).abs() > 2 * errors) | stored.isnan()
@@ -117,7 +119,7 @@ def _gaps(run: Run, point: BalancedPoint) -> list[str]:
 
 
 def _eps(gaps: Array) -> float:
-    """Of the arithmetic that the gaps came from: a run in float32 leaves numbers of that type."""
+    """The round-off of the arithmetic that the gaps [P] came from: those of a float32 run are float32 numbers."""
     with np.errstate(over="ignore", invalid="ignore"):
         single = bool((gaps == gaps.astype(np.float32)).all())
     return float(np.finfo(np.float32 if single else np.float64).eps)
@@ -130,7 +132,7 @@ def _outside(run: Run, name: str, low: int, high: int) -> list[str]:
 
 
 def _arrays(run: Run, point: BalancedPoint, fresh: Certificate) -> list[str]:
-    """The stored cusps, multipliers and forces."""
+    """Findings on the stored cusps, multipliers and forces."""
     if not run.certificate:
         asked = run.info["certified"] and fresh.kind == "jammed"
         return (
@@ -164,22 +166,23 @@ def _multipliers(multipliers: Array) -> list[str]:
 
 
 def _subgradient(point: BalancedPoint, at: np.ndarray, multipliers: Array, forces: Array) -> list[str]:
-    """‖g(λ)‖ and u with the stored λ."""
-    cusps = point.cusps(TOLERANCE)
+    """Findings on ‖g(λ)‖ and u with the stored λ [n] and u [n] of the cusps `at` [n, 3]."""
+    cusps = point.cusps(ACTIVE_CUSP_TOLERANCE)
     place = {row: i for i, row in enumerate(map(tuple, cusp_places(cusps).tolist()))}
     index = [place[row] for row in map(tuple, at.tolist())]
     all_of_them = torch.full_like(
         cusps.signs, 0.5
-    )  # those beyond the stored ones are idle: any slope will do
+    )  # cusps without a stored multiplier are idle: their slope has no effect
     all_of_them[index] = torch.from_numpy(multipliers).to(all_of_them)
     ratio = float(cusps.gradient(all_of_them).norm()) / gradient_scale(cusps, all_of_them)
     found = []
-    if not ratio <= STATIONARY:
+    if not ratio <= STATIONARY_RELATIVE_NORM:
         found.append(
-            f"with the stored multipliers the subgradient is {ratio:.1e} of its terms, expected at most {STATIONARY:.0e}"
+            "with the stored multipliers "
+            f"the subgradient is {ratio:.1e} of its terms, expected at most {STATIONARY_RELATIVE_NORM:.0e}"
         )
     u = cusps.forces(all_of_them).cpu().numpy()[index] * point.force_units(at)
-    wrong = ~((forces > 0) & (np.abs(forces - u) <= FORCES * np.abs(u).max(initial=0.0)))
+    wrong = ~((forces > 0) & (np.abs(forces - u) <= FORCE_TOLERANCE * np.abs(u).max(initial=0.0)))
     if wrong.any():
         i = int(np.argmax(wrong))
         found.append(f"{int(wrong.sum())} forces that differ, the first {forces[i]:.6g}, expected {u[i]:.6g}")

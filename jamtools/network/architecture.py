@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jamtools.errors import InputError
+from jamtools.errors import InputError, Remedy
 
 if TYPE_CHECKING:
     from jamtools.network.activations import Activation
@@ -105,6 +105,6 @@ class Architecture:
         """Raises InputError with batch normalisation, which couples the patterns of a batch."""
         if self.batch_norm:
             raise InputError(
-                "got a run with batch normalisation, expected one whose patterns do not depend on each other; "
-                "train with --no-batch-norm"
+                "got a run with batch normalisation, expected one whose patterns do not depend on each other",
+                Remedy.PLAIN_NETWORK,
             )

@@ -22,11 +22,11 @@ from torch import Tensor
 from jamtools.network.architecture import Architecture
 from jamtools.network.passes import layers_of
 
-EPSILON = 1e-5
+VARIANCE_EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
-class Pass:
+class NormalisedPass:
     """A forward pass: inputs[j] [P, in] enters layer j; unit[j], z[j] [P, h] of the hidden layers are û_j and z_j.
 
     means[j], scales[j] [h]: ⟨u_j⟩ and s_j; f [P, C].
@@ -50,15 +50,17 @@ def norms_of(theta: Tensor, arch: Architecture) -> list[tuple[Tensor, Tensor]]:
     return norms
 
 
-def forward(theta: Tensor, x: Tensor, arch: Architecture, statistics: Pass | None = None) -> Pass:
+def forward(
+    theta: Tensor, x: Tensor, arch: Architecture, statistics: NormalisedPass | None = None
+) -> NormalisedPass:
     """x [P, d] through all layers, normalised by its own statistics or by those of another pass."""
     *hidden, (weight_out, bias_out) = layers_of(theta, arch)
-    found = Pass([x], [], [], [], [], x)
+    found = NormalisedPass([x], [], [], [], [], x)
     for j, ((weight, bias), (gain, shift)) in enumerate(zip(hidden, norms_of(theta, arch), strict=True)):
         u = torch.addmm(bias, found.inputs[-1], weight.T)
         if statistics is None:
             mean = u.mean(0)
-            scale = (u - mean).square().mean(0).add(EPSILON).sqrt()
+            scale = (u - mean).square().mean(0).add(VARIANCE_EPSILON).sqrt()
         else:
             mean, scale = statistics.means[j], statistics.scales[j]
         found.means.append(mean)
@@ -67,10 +69,10 @@ def forward(theta: Tensor, x: Tensor, arch: Architecture, statistics: Pass | Non
         found.z.append(gain * found.unit[-1] + shift)
         found.inputs.append(arch.rho.value(found.z[-1]))
     f = torch.addmm(bias_out, found.inputs[-1], weight_out.T)
-    return Pass(found.inputs, found.unit, found.z, found.means, found.scales, f)
+    return NormalisedPass(found.inputs, found.unit, found.z, found.means, found.scales, f)
 
 
-def gradient(theta: Tensor, state: Pass, signal: Tensor, arch: Architecture) -> Tensor:
+def gradient(theta: Tensor, state: NormalisedPass, signal: Tensor, arch: Architecture) -> Tensor:
     """∂g/∂theta [Ñ] from signal = ∂g/∂f [P, C], for a pass normalised by its own statistics."""
     layers, norms = layers_of(theta, arch), norms_of(theta, arch)
     back, parts = signal, [(signal.T @ state.inputs[-1]).reshape(-1), signal.sum(0)]

@@ -22,28 +22,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.errors import CheckError
+from jamtools.errors import CheckError, Remedy
 from jamtools.network.architecture import Architecture
-from jamtools.network.passes import Layers, State, forward, layers_of
+from jamtools.network.passes import ForwardPass, Layers, forward, layers_of
 
 #: A block holds at least this many columns, and at least Ñ: with 50 a fruitless block stopped 3 of 60 small
 #: networks too early.
-LEAST_BLOCK = 500
+BLOCK_MIN_COLUMNS = 500
 
 #: Blocks that must add no rank, one after the other, before the rest of the columns is taken as read.
-FRUITLESS = 2
+FRUITLESS_BLOCKS = 2
 
 #: Random vectors outside of the span: one is enough almost surely, a few make a small part along it unlikely.
-PROBES = 4
+COMPLEMENT_PROBES = 4
 
 #: Below this many columns per parameter the whole set is always used.
-ALWAYS_WHOLE = 4
+WHOLE_BELOW_COLUMNS_PER_PARAMETER = 4
 
 #: s_r/s_{r+1} of healthy networks is 10¹²; under this the rank is not well defined.
-CLEAR_GAP = 1e3
+CLEAR_RANK_GAP = 1e3
 
 #: Patterns in one pass where only activity is looked at: it bounds the memory.
-PATTERNS = 4096
+ACTIVITY_BLOCK_PATTERNS = 4096
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,13 @@ def effective_parameters(
 
     Factors every column when `whole` or P (d+1) < 4 Ñ; else stops after two or three consecutive blocks of at
     least max(500, Ñ) columns that add no rank, and looks whether any column left out has a part outside of the
-    span (see `_Stream.missed`). `tolerance`: relative to s₁, by default max(Ñ, columns)·eps. `tick` is told
+    span (see `_ColumnFactors.missed`). `tolerance`: relative to s₁, by default max(Ñ, columns)·eps. `tick` is told
     how many columns are done. Raises CheckError when the singular values do not add up to the norm of G, InputError with
     batch normalisation.
     """
     arch.require_plain()
-    stream = _Stream(theta, x, arch, tolerance, tick)
-    if whole or len(x) * (arch.d + 1) < ALWAYS_WHOLE * arch.n_parameters:
+    stream = _ColumnFactors(theta, x, arch, tolerance, tick)
+    if whole or len(x) * (arch.d + 1) < WHOLE_BELOW_COLUMNS_PER_PARAMETER * arch.n_parameters:
         for block in stream.blocks():
             stream.add(block)
         return stream.rank()
@@ -106,16 +106,16 @@ def effective_parameters(
     return rank
 
 
-def _until_fruitless(stream: _Stream) -> Rank:
-    """Blocks until FRUITLESS in a row have added no rank, or there are no more.
+def _until_fruitless(stream: _ColumnFactors) -> Rank:
+    """Blocks until FRUITLESS_BLOCKS in a row have added no rank, or there are no more.
 
-    The rank only grows, so it is looked at every FRUITLESS blocks, and not again once it cannot grow further:
+    The rank only grows, so it is looked at every FRUITLESS_BLOCKS blocks, and not again once it cannot grow further:
     singular values cost more than a block.
     """
     ranks: list[int] = []
     for i, block in enumerate(stream.blocks()):
         stream.add(block)
-        if i % FRUITLESS == 0:
+        if i % FRUITLESS_BLOCKS == 0:
             full = bool(ranks) and ranks[-1] == stream.arch.n_effective
             ranks.append(ranks[-1] if full else stream.rank().n_effective)
             if len(ranks) > 1 and ranks[-1] == ranks[-2]:
@@ -123,7 +123,7 @@ def _until_fruitless(stream: _Stream) -> Rank:
     return stream.rank()
 
 
-class _Stream:
+class _ColumnFactors:
     """The triangle R [≤Ñ, Ñ] of the columns of G met so far."""
 
     def __init__(
@@ -138,7 +138,9 @@ class _Stream:
         self.tolerance, self.tick = tolerance, tick
         self.triangle = theta.new_zeros(0, arch.n_parameters)
         self.used = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        self.block = -(-max(LEAST_BLOCK, arch.n_parameters) // ((arch.d + 1) * arch.outputs))  # in patterns
+        self.block = -(
+            -max(BLOCK_MIN_COLUMNS, arch.n_parameters) // ((arch.d + 1) * arch.outputs)
+        )  # in patterns
 
     def blocks(self) -> Iterator[Tensor]:
         """Indices of the patterns of each block, in a fixed shuffled order: data may come sorted by class."""
@@ -181,14 +183,14 @@ class _Stream:
     def missed(self, rank: Rank) -> Tensor:
         """The block of unused patterns that lie furthest outside of the span, none if all are in it.
 
-        A column outside has, almost surely, a part along a random vector of the span's complement, so PROBES
+        A column outside has, almost surely, a part along a random vector of the span's complement, so COMPLEMENT_PROBES
         of those look through all columns at O(Ñ) each, where factoring them costs O(Ñ²). It matters when a
         neuron is active on few patterns: the rule of two blocks alone gave a wrong rank in 22 of 60 small
         networks at their initialisation.
         """
         matrix, norms = self._equilibrated()
         complement = torch.linalg.svd(matrix).Vh[rank.n_effective :]
-        random = np.random.default_rng(0).standard_normal((len(complement), PROBES))
+        random = np.random.default_rng(0).standard_normal((len(complement), COMPLEMENT_PROBES))
         probes = complement.T @ torch.from_numpy(random).to(matrix)
         probes /= torch.linalg.vector_norm(probes, dim=0)
         left = (~self.used).nonzero()[:, 0]
@@ -217,7 +219,9 @@ def columns(layers: Layers, x: Tensor, arch: Architecture) -> Tensor:
     return torch.cat(parts, dim=3).flatten(0, 2)
 
 
-def _forward_tangents(layers: Layers, state: State, arch: Architecture) -> tuple[list[Tensor], list[Tensor]]:
+def _forward_tangents(
+    layers: Layers, state: ForwardPass, arch: Architecture
+) -> tuple[list[Tensor], list[Tensor]]:
     """ȧ_{j-1} [p, d+1, in] and ż_j [p, d+1, out] of every layer, along ê_0 = 0, ê_1 … ê_d at once."""
     x = state.inputs[0]
     axes = torch.cat([x.new_zeros(1, arch.d), torch.eye(arch.d, dtype=x.dtype, device=x.device)])
@@ -229,7 +233,7 @@ def _forward_tangents(layers: Layers, state: State, arch: Architecture) -> tuple
 
 
 def _backward_tangents(
-    layers: Layers, state: State, z_dot: list[Tensor], arch: Architecture
+    layers: Layers, state: ForwardPass, z_dot: list[Tensor], arch: Architecture
 ) -> tuple[list[Tensor], list[Tensor]]:
     """β_j [p, 1, C, out] and β̇_j [p, d+1, C, out] of every layer, each output's own gradient at once."""
     unit = torch.eye(arch.outputs, dtype=state.f.dtype, device=state.f.device)
@@ -249,7 +253,9 @@ def _singular_values(matrix: Tensor) -> Tensor:
     s = torch.linalg.svdvals(matrix)
     error = abs(float(torch.linalg.vector_norm(s) / torch.linalg.vector_norm(matrix)) - 1)
     if not error <= matrix.shape[1] * torch.finfo(matrix.dtype).eps:
-        raise CheckError(f"singular values off the norm of G by {error:.1e}; try --device cpu")
+        raise CheckError(
+            f"the singular values and G differ in norm by {error:.1e}, expected round-off", Remedy.ON_CPU
+        )
     return s
 
 
@@ -265,7 +271,7 @@ def stuck_neurons(theta: Tensor, x: Tensor, arch: Architecture) -> tuple[Neurons
     if arch.activation != "relu":
         return [], []
     active = torch.zeros(arch.depth, arch.width, dtype=torch.long, device=x.device)
-    for block in x.split(PATTERNS):
+    for block in x.split(ACTIVITY_BLOCK_PATTERNS):
         z = forward(layers_of(theta, arch), block, arch).z[:-1]
         active += torch.stack([(layer > 0).sum(0) for layer in z])
     return _listed(active == 0), _listed(active == len(x))

@@ -42,7 +42,7 @@ def layers_of(theta: Tensor, arch: Architecture) -> Layers:
 
 
 @dataclass(frozen=True)
-class State:
+class ForwardPass:
     """A forward pass: inputs[j] [P, in] enters layer j, z[j] [P, out] leaves it; z[-1] is f [P, C].
 
     slopes: what stands for ρ'(z) in each hidden layer [L][P, h], where that is not ρ'(z) itself.
@@ -56,17 +56,19 @@ class State:
     def f(self) -> Tensor:
         return self.z[-1]
 
-    def take(self, patterns: Tensor) -> State:
+    def take(self, patterns: Tensor) -> ForwardPass:
         """The same pass for some patterns only: `patterns` is an index or a boolean mask."""
         slopes = None if self.slopes is None else [slope[patterns] for slope in self.slopes]
-        return State([a[patterns] for a in self.inputs], [z[patterns] for z in self.z], slopes)
+        return ForwardPass([a[patterns] for a in self.inputs], [z[patterns] for z in self.z], slopes)
 
     def slope(self, j: int, arch: Architecture) -> Tensor:
         """The slope of hidden layer j (from 0) [P, h]."""
         return arch.rho.slope(self.z[j]) if self.slopes is None else self.slopes[j]
 
 
-def forward(layers: Layers, x: Tensor, arch: Architecture, rho: Sequence[Activation] | None = None) -> State:
+def forward(
+    layers: Layers, x: Tensor, arch: Architecture, rho: Sequence[Activation] | None = None
+) -> ForwardPass:
     """x [P, d] through all layers; batchnorm.forward is the one of a normalised network.
 
     rho: the activation of each hidden layer, where it is not the architecture's.
@@ -78,10 +80,10 @@ def forward(layers: Layers, x: Tensor, arch: Architecture, rho: Sequence[Activat
         if len(z) < len(layers):
             inputs.append((rho[len(z) - 1] if rho else arch.rho).value(z[-1]))
     slopes = [one.slope(v) for one, v in zip(rho, z)] if rho else None
-    return State(inputs, z, slopes)
+    return ForwardPass(inputs, z, slopes)
 
 
-def backward(layers: Layers, state: State, signal: Tensor, arch: Architecture) -> list[Tensor]:
+def backward(layers: Layers, state: ForwardPass, signal: Tensor, arch: Architecture) -> list[Tensor]:
     """β_j [P, out] of every layer, from signal = ∂g/∂f [P, C] at the output."""
     beta = [signal]
     for j in range(len(layers) - 2, -1, -1):
@@ -89,7 +91,7 @@ def backward(layers: Layers, state: State, signal: Tensor, arch: Architecture) -
     return beta[::-1]
 
 
-def gradient(beta: list[Tensor], state: State) -> Tensor:
+def gradient(beta: list[Tensor], state: ForwardPass) -> Tensor:
     """Σ_µ ∂g_µ/∂W [Ñ]."""
     parts = []
     for b, a in zip(beta, state.inputs, strict=True):
@@ -97,7 +99,7 @@ def gradient(beta: list[Tensor], state: State) -> Tensor:
     return torch.cat(parts)
 
 
-def gradient_rows(beta: list[Tensor], state: State) -> Tensor:
+def gradient_rows(beta: list[Tensor], state: ForwardPass) -> Tensor:
     """∂g_µ/∂W, one row a pattern [P, Ñ]."""
     parts = []
     for b, a in zip(beta, state.inputs, strict=True):

@@ -23,7 +23,7 @@ from jamtools.errors import InputError
 from jamtools.network import batch_norm
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss, column, misclassified
-from jamtools.network.passes import State, backward, forward, gradient, layers_of
+from jamtools.network.passes import ForwardPass, backward, forward, gradient, layers_of
 from jamtools.records import Dataset, Run
 
 
@@ -79,7 +79,7 @@ class Problem:
         """The part of the loss that some patterns have (an index or a boolean mask): still divided by all P."""
         return replace(self, x=self.x[patterns], y=self.y[patterns])
 
-    def forward(self, theta: Tensor) -> State:
+    def forward(self, theta: Tensor) -> ForwardPass:
         """The forward pass of all patterns; InputError with batch normalisation."""
         return forward(layers_of(theta, self.arch), self.x, self.arch)
 
@@ -122,18 +122,22 @@ class Problem:
         state, gaps = self._forward(theta)
         return self.loss.value(state.f, self.y).item(), gaps, misclassified(state.f, self.y)
 
-    def _forward(self, theta: Tensor) -> tuple[State | batch_norm.Pass, Tensor]:
+    def _forward(self, theta: Tensor) -> tuple[ForwardPass | batch_norm.NormalisedPass, Tensor]:
         state = self._pass(theta, self.x, self.statistics_of)
         return state, self.loss.gaps(state.f, self.y)
 
-    def _pass(self, theta: Tensor, x: Tensor, statistics_of: Tensor | None = None) -> State | batch_norm.Pass:
+    def _pass(
+        self, theta: Tensor, x: Tensor, statistics_of: Tensor | None = None
+    ) -> ForwardPass | batch_norm.NormalisedPass:
         if not self.arch.batch_norm:
             return forward(layers_of(theta, self.arch), x, self.arch)
         statistics = None if statistics_of is None else batch_norm.forward(theta, statistics_of, self.arch)
         return batch_norm.forward(theta, x, self.arch, statistics)
 
-    def _gradient(self, theta: Tensor, state: State | batch_norm.Pass, y: Tensor, gaps: Tensor) -> Tensor:
-        if isinstance(state, batch_norm.Pass):
+    def _gradient(
+        self, theta: Tensor, state: ForwardPass | batch_norm.NormalisedPass, y: Tensor, gaps: Tensor
+    ) -> Tensor:
+        if isinstance(state, batch_norm.NormalisedPass):
             return batch_norm.gradient(theta, state, self.loss.slope(state.f, y), self.arch)
         if self.loss.name == "hinge":
             unsatisfied = (gaps > 0).any(1)

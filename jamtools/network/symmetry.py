@@ -85,7 +85,7 @@ def scale_generators(theta: Tensor, arch: Architecture) -> Tensor:
 Views = list[tuple[Tensor, Tensor]]
 
 
-def _views(rows: Tensor, arch: Architecture) -> Views:
+def views_of(rows: Tensor, arch: Architecture) -> Views:
     """Views of k parameter vectors [k, Ñ] as (weights [k, out, in], biases [k, out]) per layer."""
     views, start = [], 0
     for out, fan_in in arch.shapes:
@@ -137,7 +137,7 @@ class ScaleGenerators:
         """V [Ñ, k] without its components along the generators; twice, so that none is left but round-off."""
         rows = V.T.clone(memory_format=torch.contiguous_format)
         for _ in range(2):
-            views = _views(rows, self.arch)
+            views = views_of(rows, self.arch)
             self._subtract(views, (self._overlaps(views) @ self._inverse) @ self._inverse.T)
         return rows.T
 

@@ -9,7 +9,7 @@ import torch
 from jamtools.engines.batch.engine import BatchEngine, fits_batch
 from jamtools.engines.compiled_engine import fits_compiled
 from jamtools.errors import InputError
-from jamtools.minima.newton import require
+from jamtools.minima.newton import require_newton_support
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.protocols import Settings
@@ -58,7 +58,7 @@ def engine_name(job: Job, settings: Settings, place: Place) -> str:
             raise InputError(
                 f"the {place.engine} engine with newton, expected auto: newton has one of its own"
             )
-        require(job.arch, loss_of(job, settings), place.dtype)
+        require_newton_support(job.arch, loss_of(job, settings), place.dtype)
         return "newton"
     if job.start:
         raise InputError(f"a run to finish with {settings.optimizer}, expected the optimiser newton")

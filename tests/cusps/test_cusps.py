@@ -17,8 +17,8 @@ import jamtools.cusps.counting
 import jamtools.cusps.preactivations
 import jamtools.cusps.subgradient
 import jamtools.linalg.bounded_least_squares
-from jamtools.cusps.counting import OUTSIDE, CuspCount, count
-from jamtools.cusps.preactivations import EDGES, fresh_patterns, profile
+from jamtools.cusps.counting import BACKGROUND_TOLERANCES, CuspCount, count
+from jamtools.cusps.preactivations import PREACTIVATION_EDGES, fresh_patterns, profile
 from jamtools.cusps.subgradient import CuspGradient, SmallestSubgradient, smallest_subgradient
 from jamtools.errors import InputError
 from jamtools.io.write import dataset_bytes, runs_bytes
@@ -62,13 +62,15 @@ def counts_by_loop(arch, theta, x, y, loss, tolerance) -> list[tuple[int, int, i
         for pattern in range(len(x)):
             for neuron in range(arch.width):
                 size = abs(float(z[j][pattern, neuron].detach()))
-                outside += OUTSIDE[0] * limit < size <= OUTSIDE[1] * limit
+                outside += BACKGROUND_TOLERANCES[0] * limit < size <= BACKGROUND_TOLERANCES[1] * limit
                 if size <= limit:
                     n += 1
                     unsatisfied = bool((0.5 - y[pattern] * z[-1][pattern].detach() > 0).any())
                     n_gradient += unsatisfied
                     n_convex += unsatisfied and float(force[pattern, neuron]) >= 0
-        found.append((n, n_gradient, n_convex, outside / (OUTSIDE[1] - OUTSIDE[0])))
+        found.append(
+            (n, n_gradient, n_convex, outside / (BACKGROUND_TOLERANCES[1] - BACKGROUND_TOLERANCES[0]))
+        )
     return found
 
 
@@ -88,8 +90,8 @@ def test_blocks_of_patterns_add_up(monkeypatch):
     arch, theta, x, y, loss = network()
     whole = count(theta, Problem(x, y, arch, loss))
     both = profile(theta, x, arch, whole)
-    monkeypatch.setattr(jamtools.cusps.counting, "PATTERNS", 7)
-    monkeypatch.setattr(jamtools.cusps.preactivations, "PATTERNS", 7)
+    monkeypatch.setattr(jamtools.cusps.counting, "CUSP_BLOCK_PATTERNS", 7)
+    monkeypatch.setattr(jamtools.cusps.preactivations, "CUSP_BLOCK_PATTERNS", 7)
     parts = count(theta, Problem(x, y[:, 0], arch, loss))
     assert parts.per_layer == tuple(
         replace(a, scale=pytest.approx(a.scale), limit=pytest.approx(a.limit)) for a in whole.per_layer
@@ -158,7 +160,7 @@ def test_the_density_equals_numpys_histogram():
     fresh = oracle.sphere(300, 4, 99)[0]
     got = profile(theta, fresh, arch, found)
     for j, z in enumerate(forward(layers_of(theta, arch), fresh, arch).z[:-1]):
-        counts = np.histogram(z / found.per_layer[j].scale, EDGES)[0]
+        counts = np.histogram(z / found.per_layer[j].scale, PREACTIVATION_EDGES)[0]
         assert got.density[j] == pytest.approx(counts / (300 * 5 * 0.1))
         assert got.mass[j] == (z.abs() <= found.per_layer[j].limit).double().mean()
 
@@ -307,7 +309,7 @@ def test_many_cusps_at_a_large_scale_or_a_tiny_one(monkeypatch):
 
 def test_too_many_cusps_are_refused(monkeypatch):
     arch, theta, x, y, loss = network()
-    monkeypatch.setattr(jamtools.cusps.subgradient, "LARGEST", 100)
+    monkeypatch.setattr(jamtools.cusps.subgradient, "LEAST_SQUARES_MAX_NUMBERS", 100)
     with pytest.raises(InputError, match=r"cusps times 61 parameters, expected at most"):
         smallest(theta, Problem(x, y, arch, loss), count(theta, Problem(x, y, arch, loss), 0.3))
 

@@ -57,8 +57,8 @@ def test_h0_and_hp_equal_their_definitions_by_autograd(case):
 def test_blocks_of_patterns_and_panels_change_nothing_but_round_off(case, monkeypatch):
     arch, theta, x, y, loss = case
     whole = hessian(theta, Problem(x, y, arch, loss))
-    monkeypatch.setattr(jamtools.hessian.assembly, "BLOCK_PATTERNS", 7)
-    monkeypatch.setattr(jamtools.hessian.assembly, "PANEL", 5)
+    monkeypatch.setattr(jamtools.hessian.assembly, "ASSEMBLY_BLOCK_PATTERNS", 7)
+    monkeypatch.setattr(jamtools.hessian.assembly, "H0_PANEL_ROWS", 5)
     parts = hessian(theta, Problem(x, y, arch, loss))
     for name in ("H0", "Hp"):
         a, b = getattr(whole, name), getattr(parts, name)
@@ -69,7 +69,7 @@ def test_blocks_of_patterns_and_panels_change_nothing_but_round_off(case, monkey
 PEAK = """
 import sys
 from pathlib import Path
-from jamtools.hessian.assembly import hessian, needed
+from jamtools.hessian.assembly import hessian, bytes_needed
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Problem
@@ -84,7 +84,7 @@ arch = Architecture(d, h, L, "tanh")
 assemble(Architecture(4, 5, 2, "tanh"), 2000)
 before = peak()
 assemble(arch, 6000)
-print(peak() - before, needed(arch))
+print(peak() - before, bytes_needed(arch))
 """
 
 

@@ -10,7 +10,7 @@ import torch
 
 from jamtools.errors import CheckError, InputError
 from jamtools.hessian import exact, summary
-from jamtools.hessian.exact import Wanted, spectrum_of
+from jamtools.hessian.exact import ExactOptions, exact_spectrum
 from jamtools.linalg.eigenvalues import symmetric_eigenvalues
 from jamtools.network.architecture import Architecture
 from jamtools.network.symmetry import scale_generators
@@ -30,7 +30,7 @@ def jammed(activation: str = "relu", depth: int = 2, width: int = 5):
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_the_spectrum_of_a_jammed_run_and_its_counts(activation):
     run, data = jammed(activation)
-    found = spectrum_of(run, data, wanted=Wanted(matrices=True))
+    found = exact_spectrum(run, data, options=ExactOptions(matrices=True))
     arch, y = Architecture.of(run.info), torch.from_numpy(data.y)[:, None]
     exact = torch.func.hessian(lambda t: oracle.hinge(oracle.f(arch, t, torch.from_numpy(data.x)), y))(
         torch.from_numpy(run.theta)
@@ -49,7 +49,7 @@ def test_the_spectrum_of_a_jammed_run_and_its_counts(activation):
 def test_negative_modes_are_counted_without_the_scale_generators():
     """Oracle: the signs of Zᵀ Hp Z, with Z an orthonormal basis of the complement from an SVD."""
     run, data = jammed(depth=3, width=4)
-    found = spectrum_of(run, data, wanted=Wanted(matrices=True))
+    found = exact_spectrum(run, data, options=ExactOptions(matrices=True))
     arch = Architecture.of(run.info)
     generators = scale_generators(torch.from_numpy(run.theta), arch).numpy()
     u, _, _ = np.linalg.svd(generators, full_matrices=True)
@@ -68,7 +68,7 @@ def test_a_diverged_run_is_refused():
     run = train(data, Architecture(4, 5, 3), settings, seed=0)
     assert run.info["n_unsatisfied"] > 0, "NaN is not satisfied"
     with pytest.raises(InputError, match="'diverged'"):
-        spectrum_of(run, data)
+        exact_spectrum(run, data)
 
 
 # --- parts of it ------------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def test_signs_alone_are_those_of_the_eigenvalues(activation, outputs):
     data = oracle.dataset(90, 4, outputs=outputs)
     settings = with_options(Settings(), steps=300, lr=3e-3, measurements=3)
     run = train(data, Architecture(4, 5, 2, activation, outputs), settings, seed=0)
-    whole, signs = spectrum_of(run, data), spectrum_of(run, data, wanted=Wanted(signs_only=True))
+    whole, signs = exact_spectrum(run, data), exact_spectrum(run, data, options=ExactOptions(signs_only=True))
     assert signs.eigenvalues == {}
     for name in (
         "n_negative_H",
@@ -98,7 +98,7 @@ def test_signs_alone_are_those_of_the_eigenvalues(activation, outputs):
 @pytest.mark.parametrize("parts", [("H0",), ("Hp",), ("H", "Hp"), ("H",)])
 def test_a_part_alone_is_that_of_the_whole(parts):
     run, data = jammed()
-    whole, part = spectrum_of(run, data), spectrum_of(run, data, wanted=Wanted(parts))
+    whole, part = exact_spectrum(run, data), exact_spectrum(run, data, options=ExactOptions(parts))
     assert set(part.eigenvalues) == set(parts)
     for name in parts:
         assert part[name].tobytes() == whole[name].tobytes()
@@ -111,7 +111,7 @@ def test_a_part_alone_is_that_of_the_whole(parts):
 @pytest.mark.parametrize("k", [1, 3, 1000])
 def test_vectors_are_eigenvectors_of_the_lowest_and_the_highest(k):
     run, data = jammed()
-    found = spectrum_of(run, data, wanted=Wanted(matrices=True, vectors=k))
+    found = exact_spectrum(run, data, options=ExactOptions(matrices=True, vectors=k))
     matrices = {**found.matrices, "H": found.matrices["H0"] + found.matrices["Hp"]}
     for name, rows in found.vectors.items():
         values = found[name]
@@ -127,7 +127,7 @@ def test_vectors_are_eigenvectors_of_the_lowest_and_the_highest(k):
 def test_a_scaled_matrix_has_the_same_counts(scale):
     """No absolute floors: everything is small at jamming."""
     run, data = jammed()
-    matrices = spectrum_of(run, data, wanted=Wanted(matrices=True)).matrices
+    matrices = exact_spectrum(run, data, options=ExactOptions(matrices=True)).matrices
     for name, matrix in matrices.items():
         small, large = (
             symmetric_eigenvalues(torch.from_numpy(matrix * factor), name) for factor in (scale, 1.0)
@@ -143,7 +143,7 @@ def test_a_scaled_matrix_has_the_same_counts(scale):
 
 def test_findings_of_a_jammed_run_follow_from_its_eigenvalues():
     run, data = jammed(depth=3)
-    found = spectrum_of(run, data)
+    found = exact_spectrum(run, data)
     info, H0, Hp, N = found.info, found["H0"], found["Hp"], found.info["n_effective_expected"]
     assert info["n_symmetries"] == run.info["n_hidden"]
     assert info["delta_weight_H0"] == (N - info["rank_H0"]) / N
@@ -161,7 +161,7 @@ def test_findings_of_a_jammed_run_follow_from_its_eigenvalues():
 
 def test_one_hidden_relu_layer_is_symmetric_to_the_findings():
     run, data = jammed(depth=1)
-    info = spectrum_of(run, data).info
+    info = exact_spectrum(run, data).info
     assert abs(info["odd_moment_3_Hp"]) < 1e-12
     assert abs(info["odd_moment_5_Hp"]) < 1e-12
     # the two sides have as many values, pairwise equal to round-off: no more than one step of 1/n lies between
@@ -182,7 +182,7 @@ def test_a_satisfied_run_has_nothing_to_say():
     data = oracle.dataset(10, 4)
     run = train(data, Architecture(4, 10, 2), with_options(Settings(), steps=5000, lr=1e-2), seed=0)
     assert run.info["status"] == "satisfied"
-    info = spectrum_of(run, data).info
+    info = exact_spectrum(run, data).info
     assert (info["rank_H0"], info["n_negative_Hp"], info["n_negative_H"]) == (0, 0, 0)
     assert info["gap_H0"] is info["relative_gap_H0"] is info["asymmetry_Hp"] is info["scale_Hp"] is None
     assert info["bound_holds"]
@@ -203,7 +203,7 @@ def test_a_wrong_eigenvalue_is_withheld(where, monkeypatch):
 
     monkeypatch.setattr(torch.linalg, "eigvalsh", wrong)
     with pytest.raises(CheckError, match="fail the check"):
-        spectrum_of(run, data)
+        exact_spectrum(run, data)
 
 
 def test_a_card_whose_solver_fails_hands_over_to_the_cpu():
@@ -228,7 +228,7 @@ def test_a_card_whose_solver_fails_hands_over_to_the_cpu():
 @pytest.mark.gpu
 def test_the_gpu_gives_the_cpu_s_spectrum():
     run, data = jammed()
-    here, there = spectrum_of(run, data), spectrum_of(run, data, device="cuda")
+    here, there = exact_spectrum(run, data), exact_spectrum(run, data, device="cuda")
     for name in ("H", "H0", "Hp"):
         a, b = here[name], there[name]
         assert np.abs(a - b).max() < len(a) * 1e-14 * np.abs(a).max()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jamtools.errors import CheckError
-from jamtools.hessian.exact import spectrum_of
-from jamtools.hessian.matrix_free import Sampling, estimate
+from jamtools.hessian.exact import exact_spectrum
+from jamtools.hessian.matrix_free import LanczosOptions, estimate_density
 from jamtools.hessian.products import Products
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import Settings, with_options
@@ -29,8 +29,8 @@ def test_estimates_hold_the_exact_counts(activation):
     """With as many steps as there are dimensions the only error is that of the probes; intervals of 95%, 3 of 3."""
     run, data = jammed(activation)
     exact, found = (
-        spectrum_of(run, data).info,
-        estimate(run, data, sampling=Sampling(probes=30, steps=400)).info,
+        exact_spectrum(run, data).info,
+        estimate_density(run, data, options=LanczosOptions(probes=30, steps=400)).info,
     )
     of = found["estimates"]
     for value, (low, high) in (
@@ -43,8 +43,10 @@ def test_estimates_hold_the_exact_counts(activation):
 
 def test_extremes_are_those_of_the_exact_spectrum():
     run, data = jammed("tanh")
-    exact = spectrum_of(run, data)
-    found = estimate(run, data, sampling=Sampling(probes=2, steps=20, extremes=3)).info["estimates"]
+    exact = exact_spectrum(run, data)
+    found = estimate_density(run, data, options=LanczosOptions(probes=2, steps=20, extremes=3)).info[
+        "estimates"
+    ]
     for part in ("H", "Hp"):
         scale = np.abs(exact[part]).max()
         for end, values in (("lowest", exact[part][:3]), ("highest", exact[part][-3:])):
@@ -56,7 +58,7 @@ def test_extremes_are_those_of_the_exact_spectrum():
 
 def test_exact_names_are_not_taken_by_estimates():
     run, data = jammed()
-    info = estimate(run, data, sampling=Sampling(probes=2, steps=20)).info
+    info = estimate_density(run, data, options=LanczosOptions(probes=2, steps=20)).info
     own = set(SPECTRUM_FIELDS) - set(run.info) - {"n_cusps"}
     assert all(info[name] is None for name in own)
     assert info["n_unsatisfied"] == run.info["n_unsatisfied"]
@@ -64,7 +66,9 @@ def test_exact_names_are_not_taken_by_estimates():
 
 def test_layers_have_blocks_of_their_own():
     run, data = jammed()
-    found = estimate(run, data, sampling=Sampling(("H0",), probes=2, steps=20, extremes=0, layers=True))
+    found = estimate_density(
+        run, data, options=LanczosOptions(("H0",), probes=2, steps=20, extremes=0, layers=True)
+    )
     assert set(found.densities) == {"H0", "H0/layer1", "H0/layer2", "H0/layer3"}
     sizes = [found.info["estimates"][f"H0/layer{j}"]["dimension"] for j in (1, 2, 3)]
     assert sum(sizes) == run.info["n_parameters"]
@@ -72,7 +76,7 @@ def test_layers_have_blocks_of_their_own():
 
 def test_a_density_integrates_to_what_is_not_at_zero():
     run, data = jammed()
-    found = estimate(run, data, sampling=Sampling(("H0",), probes=10, steps=400))
+    found = estimate_density(run, data, options=LanczosOptions(("H0",), probes=10, steps=400))
     one, density = found.info["estimates"]["H0"], found.densities["H0"]
     at_zero = one["zero"]["value"] if one["zero"]["resolved"] else 0.0
     area = np.trapezoid(density["y"], density["x"])
@@ -85,4 +89,4 @@ def test_a_wrong_product_is_withheld(monkeypatch):
     whole = Products.product
     monkeypatch.setattr(Products, "product", lambda self, name, V: whole(self, name, V) / 4)
     with pytest.raises(CheckError, match="trace"):
-        estimate(run, data, sampling=Sampling(("H0",), probes=100, steps=20, extremes=0))
+        estimate_density(run, data, options=LanczosOptions(("H0",), probes=100, steps=20, extremes=0))

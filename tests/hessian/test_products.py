@@ -15,7 +15,7 @@ import jamtools.hessian.products
 import jamtools.network.symmetry
 from jamtools.errors import InputError
 from jamtools.hessian.assembly import hessian
-from jamtools.hessian.products import NAMES, Products
+from jamtools.hessian.products import PRODUCT_NAMES, Products
 from jamtools.linalg.eigenvalues import symmetric_eigenvalues
 from jamtools.linalg.subspace import project_out
 from jamtools.network.architecture import Architecture
@@ -50,7 +50,7 @@ def vectors(n, k):
 
 def test_products_are_those_of_the_dense_matrices(case):
     exact, V = hessian(*case), vectors(case[1].arch.n_parameters, 11)  # more than one group of vectors
-    for name in NAMES:
+    for name in PRODUCT_NAMES:
         want = getattr(exact, name) @ V
         got = Products(*case).product(name, V)
         assert (got - want).abs().max() <= ROUNDING * exact.H0.abs().max() * V.abs().sum(0).max()
@@ -67,16 +67,18 @@ def test_products_with_h_are_the_derivative_of_the_gradient(case):
 
 def test_blocks_of_patterns_change_nothing_but_round_off(case, monkeypatch):
     V = vectors(case[1].arch.n_parameters, 3)
-    whole = {name: Products(*case).product(name, V) for name in NAMES}
+    whole = {name: Products(*case).product(name, V) for name in PRODUCT_NAMES}
     per_pattern = (
-        3 * (jamtools.hessian.products.GROUP + 1) * sum(out + fan_in for out, fan_in in case[1].arch.shapes)
+        3
+        * (jamtools.hessian.products.PRODUCT_GROUP_VECTORS + 1)
+        * sum(out + fan_in for out, fan_in in case[1].arch.shapes)
     )
-    monkeypatch.setattr(jamtools.hessian.products, "BLOCK_NUMBERS", 7 * per_pattern)
+    monkeypatch.setattr(jamtools.hessian.products, "PRODUCT_BLOCK_NUMBERS", 7 * per_pattern)
     parts = Products(*case)
     theta, problem = case
     gaps = problem.loss.gaps(oracle.f(problem.arch, theta, problem.x), problem.y)
     assert parts.n_unsatisfied == int((gaps > 0).sum())
-    for name in NAMES:
+    for name in PRODUCT_NAMES:
         assert (parts.product(name, V) - whole[name]).abs().max() <= 1e-12 * whole["H"].abs().max()
 
 
@@ -84,7 +86,7 @@ def test_the_block_of_a_layer_is_the_diagonal_block_of_the_matrix(case):
     exact, products, start = hessian(*case), Products(*case), 0
     for layer, (out, fan_in) in enumerate(case[1].arch.shapes):
         here = slice(start, start := start + out * (fan_in + 1))
-        for name in NAMES:
+        for name in PRODUCT_NAMES:
             operator = products.operator(name, layer)
             got, want = operator(torch.eye(operator.n, dtype=torch.float64)), getattr(exact, name)[here, here]
             assert (got - want).abs().max() <= ROUNDING * exact.H.abs().max()
@@ -208,5 +210,5 @@ def test_memory_grows_neither_with_the_square_of_the_parameters_nor_with_pattern
     n, few, many = map(int, done.stdout.split())
     assert many < 8 * n**2 / 10, "a tenth of one dense matrix, the interpreter and torch included"
     data = 8 * 5000 * 100 * 4  # x, and what making it takes
-    block = 8 * jamtools.hessian.products.BLOCK_NUMBERS
+    block = 8 * jamtools.hessian.products.PRODUCT_BLOCK_NUMBERS
     assert many - few < data + block

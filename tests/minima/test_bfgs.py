@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools.minima.bfgs import C1, C2, LONGEST, Bfgs
+from jamtools.minima.bfgs import BFGS_LONGEST_STEP, WOLFE_CURVATURE, WOLFE_DECREASE, Bfgs
 
 
 def quadratic(A, b):
@@ -78,9 +78,9 @@ def test_every_step_satisfies_the_weak_wolfe_conditions_or_is_the_longest():
             break
         step = w - before
         slope = float(gradient @ step)
-        assert bfgs.value <= value + C1 * slope
-        longest = step.norm() >= LONGEST * before.norm() * (1 - 1e-12)
-        assert longest or float(bfgs.gradient @ step) >= C2 * slope
+        assert bfgs.value <= value + WOLFE_DECREASE * slope
+        longest = step.norm() >= BFGS_LONGEST_STEP * before.norm() * (1 - 1e-12)
+        assert longest or float(bfgs.gradient @ step) >= WOLFE_CURVATURE * slope
 
 
 def test_a_copy_of_the_state_goes_on_to_the_same_bytes():

@@ -203,7 +203,7 @@ def test_what_cannot_be_taken(monkeypatch):
         certify(theta, replace(problem, loss=Loss("cross-entropy", 0.0, 7)))
     with pytest.raises(InputError, match="batch normalisation"):
         certify(theta, replace(problem, arch=replace(problem.arch, batch_norm=True)))
-    monkeypatch.setattr(jamtools.minima.second_order, "LARGEST", 3)
+    monkeypatch.setattr(jamtools.minima.second_order, "CURVATURE_MAX_PARAMETERS", 3)
     found = certify(theta, problem)
     assert not found.certified and "4 parameters, 5 matrices of" in found.obstacle
 

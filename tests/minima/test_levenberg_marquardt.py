@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from jamtools.data.sphere import random_sphere
-from jamtools.minima.levenberg_marquardt import Dual, Levenberg, Primal
-from jamtools.minima.softplus_path import FIRST, LAST, Path, scales, softened
+from jamtools.minima.levenberg_marquardt import DualModel, LevenbergMarquardt, PrimalModel
+from jamtools.minima.softplus_path import BETA_FIRST, BETA_LAST, SoftplusPath, layer_scales, softened
 from jamtools.network.activations import Activation
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
@@ -29,7 +29,7 @@ def outputs(theta, x, arch, rho):
 
 
 def model_at(theta, problem, rho):
-    levenberg = Levenberg(problem)
+    levenberg = LevenbergMarquardt(problem)
     levenberg.rho = rho
     return levenberg.model(theta, forward(layers_of(theta, problem.arch), problem.x, problem.arch, rho))
 
@@ -39,7 +39,7 @@ def test_a_damped_step_solves_the_normal_equations_of_autograd(P):
     theta, problem = case("tanh", P)
     x, y, arch = problem.x, problem.y, problem.arch
     model = model_at(theta, problem, None)
-    assert isinstance(model, Dual if P == 6 else Primal)
+    assert isinstance(model, DualModel if P == 6 else PrimalModel)
     gaps = 0.5 - y[:, 0] * outputs(theta, x, arch, None)
     J = torch.func.jacrev(lambda t: 0.5 - y[:, 0] * outputs(t, x, arch, None))(theta)[gaps > 0]
     H0, g = J.T @ J / P, J.T @ gaps[gaps > 0] / P
@@ -90,7 +90,7 @@ def test_the_loss_never_rises_and_a_teacher_is_met_to_round_off():
         x[f.abs() > 0.05],
         f[f.abs() > 0.05].sign()[:, None],
     )  # a margin, so that scaled up it is a solution
-    levenberg, values = Levenberg(Problem(x, y, arch, Loss("hinge", 0.5, len(x)))), []
+    levenberg, values = LevenbergMarquardt(Problem(x, y, arch, Loss("hinge", 0.5, len(x)))), []
     for _ in range(300):
         value = levenberg.iterate(theta)
         if value is None:
@@ -116,12 +116,12 @@ def test_softplus_and_its_derivatives_agree_with_autograd_and_tend_to_relu():
 def test_the_path_ends_at_its_last_sharpness_near_the_exact_loss():
     theta, problem = case("relu", 120, width=5)
     start = problem.value(theta)
-    path = Path(theta, problem)
-    assert path.beta == FIRST
+    path = SoftplusPath(theta, problem)
+    assert path.beta == BETA_FIRST
     betas = [path.beta]
     while path.iterate(theta):
         betas.append(path.beta)
-    assert betas == sorted(betas) and betas[-1] == LAST
+    assert betas == sorted(betas) and betas[-1] == BETA_LAST
     assert problem.value(theta) < 0.5 * start
 
 
@@ -132,7 +132,7 @@ def test_the_path_does_not_know_the_scale_of_a_neuron():
     layers[0][0].mul_(4)
     layers[0][1].mul_(4)
     layers[1][0].div_(4)
-    one, two = scales(theta, problem), scales(bigger, problem)
+    one, two = layer_scales(theta, problem), layer_scales(bigger, problem)
     assert two[0] == pytest.approx(4 * one[0], rel=1e-14) and two[1] == pytest.approx(one[1], rel=1e-14)
-    values = [Path(t, problem).levenberg.value(t) for t in (theta, bigger)]
+    values = [SoftplusPath(t, problem).levenberg.value(t) for t in (theta, bigger)]
     assert values[1] == pytest.approx(values[0], rel=1e-13)

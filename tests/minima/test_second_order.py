@@ -343,7 +343,7 @@ def test_more_cusps_than_parameters_leave_the_output_s_bias():
 
 def test_too_many_parameters_are_refused_with_numbers(monkeypatch):
     point = planted(1)
-    monkeypatch.setattr(jamtools.minima.second_order, "LARGEST", 30)
+    monkeypatch.setattr(jamtools.minima.second_order, "CURVATURE_MAX_PARAMETERS", 30)
     with pytest.raises(InputError, match=r"31 parameters, 5 matrices of 0\.0 GB each, expected at most 30"):
         curvature_of(*point)
 

@@ -12,7 +12,7 @@ from torch import nn
 from jamtools.cusps.counting import count
 from jamtools.errors import InputError
 from jamtools.hessian.assembly import hessian
-from jamtools.hessian.exact import spectrum_of
+from jamtools.hessian.exact import exact_spectrum
 from jamtools.network import batch_norm, effective
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
@@ -189,13 +189,13 @@ def test_what_needs_patterns_apart_is_refused():
     problem = Problem.of(run, data)
     theta, x = problem.tensor(run.theta), problem.x
     for refused in (
-        lambda: spectrum_of(run, data),
+        lambda: exact_spectrum(run, data),
         lambda: hessian(theta, problem),
         lambda: effective.effective_parameters(theta, x, arch),
         lambda: count(theta, problem),
         lambda: forward(layers_of(theta, arch), x, arch),
     ):
-        with pytest.raises(InputError, match="--no-batch-norm"):
+        with pytest.raises(InputError, match="train with batch_norm=False"):
             refused()
     with pytest.raises(InputError, match="--engine torch"):
         train(data, arch, with_options(Settings(), steps=2), 0, Place(engine="compiled"))

@@ -15,7 +15,7 @@ from torch.func import grad, jacrev
 
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
-from jamtools.network.passes import State, backward, forward, gradient_rows, layers_of
+from jamtools.network.passes import ForwardPass, backward, forward, gradient_rows, layers_of
 from jamtools.network.problem import Problem
 from tests.support import oracle
 from tests.support.cusps import plant
@@ -45,7 +45,7 @@ def stationary(seed: int, places: list[tuple[int, int, int]], depth: int) -> tup
     arch = Architecture(3, 3, depth)
     theta, slopes, x, n_on, rng = _network(arch, seed, places)
     layers, state = layers_of(theta, arch), forward(layers_of(theta, arch), x, arch)
-    state = State(state.inputs, state.z, slopes)
+    state = ForwardPass(state.inputs, state.z, slopes)
     y = _labels(layers, state, arch, places, n_on)
     pairs = np.r_[np.arange(len(x)), np.arange(n_on, len(x))]
     y = torch.cat([y, torch.ones(len(x) - n_on, 1), -torch.ones(len(x) - n_on, 1)]).double()
@@ -83,7 +83,7 @@ def _network(
     return theta, [slope[kept] for slope in slopes], x[kept], n_on, rng
 
 
-def _labels(layers, state: State, arch: Architecture, places: list, n_on: int) -> Tensor:
+def _labels(layers, state: ForwardPass, arch: Architecture, places: list, n_on: int) -> Tensor:
     """With which the cusps are convex: u = -y Δ ∂f/∂ρ > 0."""
     unit = backward(layers, state, torch.ones_like(state.f), arch)
     y = torch.zeros(n_on, 1, dtype=torch.float64)

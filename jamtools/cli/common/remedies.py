@@ -19,14 +19,19 @@ SHELL_WORDS = {
     Remedy.FEWER_PATTERNS: "lower -P",
     Remedy.LABEL_RULE: "for 0 and 1 add --labels parity, for class numbers --labels classes",
     # network
+    Remedy.PLAIN_NETWORK: "train with --no-batch-norm",
+    Remedy.ON_CPU: "try --device cpu",
     # linalg
     Remedy.EIGENVALUES_INSTEAD_OF_SIGNS: "use jam-hessian without --inertia",
     Remedy.FEWER_EIGENVALUES: "ask for fewer",
     Remedy.FLOAT64_OR_LEAVE_OUT: "use --dtype float64, or leave the run out",
     # engines
     # cusps
+    Remedy.LOWER_TOLERANCE: "lower --tolerance",
     # hessian
     # minima
+    Remedy.WITHOUT_CURVATURE: "leave the curvature out with --no-curvature",
+    Remedy.ADAM: "use --optimizer adam",
     # training
     # exponents
     Remedy.FINISH_DESCENT: "train them longer, finish them with jam-train --finish, or give --lower-cut",
