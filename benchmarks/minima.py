@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from statistics import median
 
@@ -32,10 +32,11 @@ from jamtools.minima.certificate import certify
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.problem import Problem
-from jamtools.protocols import Settings, with_options
+from jamtools.protocols import TrainingOptions, with_options
 from jamtools.records import Dataset, Run
-from jamtools.training.job import Job, Place
-from jamtools.training.run import Training
+from jamtools.training.job import Compute, Job
+from jamtools.training.record import record_of
+from jamtools.training.run import RunInProgress
 
 STEPS, LR = 40_000, 1e-3
 #: Steps of the reference that are timed.
@@ -76,12 +77,12 @@ CELLS = [
 QUICK = [Cell(activation, 5, 1, ratio) for activation in ("relu", "tanh") for ratio in (2.0, 3.2)]
 
 
-def newton(**options) -> Settings:
-    return with_options(Settings(), optimizer="newton", **options)
+def newton(**options) -> TrainingOptions:
+    return with_options(TrainingOptions(), optimizer="newton", **options)
 
 
-def adam(steps: int) -> Settings:
-    return with_options(Settings(), lr=LR, steps=steps, measurements=2)
+def adam(steps: int) -> TrainingOptions:
+    return with_options(TrainingOptions(), lr=LR, steps=steps, measurements=2)
 
 
 # --- runs -------------------------------------------------------------------------------------------
@@ -93,28 +94,33 @@ def timed(work) -> float:
     return time.perf_counter() - start
 
 
-def under_way(job: Job, settings: Settings) -> Training:
-    return Training(job, settings, Place(threads=available_cores()), available_cores())
+def job_of(data: Dataset, arch: Architecture, seed: int, start: Run | None = None) -> Job:
+    compute = Compute(threads=available_cores())
+    return Job(data, arch, seed, TrainingOptions().resolve(data.P), compute, start)
 
 
-def to_the_end(training: Training) -> None:
-    while training.go_on():
+def under_way(job: Job, options: TrainingOptions) -> RunInProgress:
+    return RunInProgress(replace(job, settings=options.resolve(job.data.P)), available_cores())
+
+
+def to_the_end(training: RunInProgress) -> None:
+    while training.advance():
         pass
 
 
-def run(job: Job, settings: Settings) -> tuple[Run, float]:
+def run(job: Job, options: TrainingOptions) -> tuple[Run, float]:
     """The record of a job, and the seconds it took."""
     start = time.perf_counter()
-    training = under_way(job, settings)
+    training = under_way(job, options)
     to_the_end(training)
-    record = training.record()
+    record = record_of(training)
     return record, time.perf_counter() - start
 
 
 def seconds_to(job: Job, loss: float, taken: int) -> float | None:
     """What newton takes until its exact loss is at most `loss`; None where it never was, in the steps it took."""
     watched = under_way(job, newton(steps=taken, measure_at=tuple(range(taken + 1))))
-    while watched.go_on() and watched.seen[1] > loss:
+    while watched.advance() and watched.progress.loss > loss:
         pass
     steps = [row["step"] for row in watched.history.rows if row["loss"] <= loss]
     if not steps:
@@ -226,12 +232,12 @@ def place_of(cell: Cell) -> tuple[object, ...]:
 
 def case(cell: Cell, seed: int, steps: int) -> tuple[dict[str, End], list[float | None]]:
     """The three ends of a cell and a seed, and newton's time to Adam's loss with the two ratios."""
-    job = Job(random_sphere(cell.P, cell.d, seed), cell.arch, seed)
+    job = job_of(random_sphere(cell.P, cell.d, seed), cell.arch, seed)
     solved, seconds = run(job, newton())
     ends = {"newton": end_of(solved, job.data, seconds)}
     stepped, seconds = run(job, adam(steps))
     ends["adam"] = end_of(stepped, job.data, seconds)
-    finished, took = run(Job(job.data, job.arch, seed, stepped), newton())
+    finished, took = run(job_of(job.data, job.arch, seed, stepped), newton())
     ends["finished"] = end_of(finished, job.data, took)
     soon = seconds_to(job, stepped.info["final_loss"], solved.info["steps"])
     plain = reference_seconds(job, stepped.info["steps"])
@@ -266,9 +272,9 @@ def summary(cell: Cell, found: list[tuple[dict[str, End], list[float | None]]]) 
 
 def warm_up() -> None:
     """Compiles, loads and sets up what the first run would pay for."""
-    job = Job(random_sphere(20, 3, 0), Architecture(3, 3, 2), 0)
-    for settings in (adam(50), newton(steps=20)):
-        run(job, settings)
+    job = job_of(random_sphere(20, 3, 0), Architecture(3, 3, 2), 0)
+    for options in (adam(50), newton(steps=20)):
+        run(job, options)
     reference_seconds(job, 10)
 
 

@@ -24,11 +24,11 @@ from torch import nn
 
 from jamtools.machine import available_cores
 from jamtools.network.architecture import Architecture
-from jamtools.protocols import Settings, with_options
+from jamtools.protocols import TrainingOptions, with_options
 from jamtools.records import Dataset
 from jamtools.training.ensemble import train_many
-from jamtools.training.job import Job, Place
-from jamtools.training.run import Training
+from jamtools.training.job import Compute, Job
+from jamtools.training.run import RunInProgress
 
 CASES = [(10, 3, 800), (15, 3, 2000), (30, 3, 8000), (25, 5, 6000)]
 SECONDS = 2.0
@@ -99,18 +99,24 @@ def begun(advance, n: int):
     return advance
 
 
+def job_of(
+    data: Dataset, arch: Architecture, options: TrainingOptions, compute: Compute | None = None
+) -> Job:
+    return Job(data, arch, 0, options.resolve(data.P), compute or Compute())
+
+
 def ours_at(data: Dataset, arch: Architecture, theta: np.ndarray, threads: int, listed: bool = False):
     """advance(n) of one run of ours that stands at theta."""
-    settings = with_options(Settings(), steps=10**9, neighbour_list=listed)
-    training = Training(Job(data, arch, 0), settings, Place(), threads)
+    options = with_options(TrainingOptions(), steps=10**9, neighbour_list=listed)
+    training = RunInProgress(job_of(data, arch, options), threads)
     training.theta.copy_(torch.from_numpy(theta))
-    return lambda n: training._engine.advance(1, 1 + n, stop=False)
+    return lambda n: training.engine.advance(1, 1 + n, stop=False)
 
 
 def late(data: Dataset, arch: Architecture, steps: int, threads: int) -> np.ndarray:
     """A point late in training: a fast rate, then the paper's."""
-    settings = with_options(Settings(), steps=steps, lr=1e-3, every=steps // 2, measurements=2)
-    return train_many([Job(data, arch, 0)], settings, Place(threads=threads))[0].theta
+    options = with_options(TrainingOptions(), steps=steps, lr=1e-3, every=steps // 2, measurements=2)
+    return train_many([job_of(data, arch, options, Compute(threads=threads))])[0].theta
 
 
 def sixteen_at(data: Dataset, arch: Architecture, theta: np.ndarray, threads: int):
@@ -145,7 +151,7 @@ def main() -> None:
 def case(d: int, L: int, P: int, steps: int, seconds: float, threads: int, peak: float) -> None:
     """All regimes of one size, the late points after so many steps."""
     arch, random = Architecture(d, d, L), dataset(P, d)
-    start = Training(Job(random, arch, 0), Settings(), Place()).theta0
+    start = RunInProgress(job_of(random, arch, TrainingOptions())).theta0
     regimes = [("start", random, start), ("jammed", random, late(random, arch, steps, threads))]
     for name, flips in (("late", 0.1), ("satisfied", 0.02)):
         data = dataset(P, d, flips)

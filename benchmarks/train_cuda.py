@@ -13,16 +13,18 @@ small case through the same code.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 import torch
 from train import Reference, dataset, rate, timed
 
 from jamtools.network.architecture import Architecture
-from jamtools.protocols import Settings, with_options
+from jamtools.network.initialisation import initial_parameters
+from jamtools.protocols import TrainingOptions, with_options
 from jamtools.records import Dataset
-from jamtools.training.job import Job, Place, batch_engine
-from jamtools.training.run import Training
+from jamtools.training.job import Compute, Job, batch_engine
+from jamtools.training.run import RunInProgress
 
 CASES = {"cuda": [(15, 15, 3, 2000), (51, 51, 3, 23_000)], "cpu": [(15, 15, 3, 2000)]}
 
@@ -51,11 +53,15 @@ class Ours:
     """`runs` runs in the slots of one engine, measured nowhere."""
 
     def __init__(self, data: Dataset, arch: Architecture, device: str, runs: int | None) -> None:
-        settings, place = with_options(Settings(), steps=10**9, stop=False), Place(device, engine="batch")
-        self.engine = batch_engine(Job(data, arch, 0), settings, place)
+        options, compute = (
+            with_options(TrainingOptions(), steps=10**9, stop=False),
+            Compute(device, engine="batch"),
+        )
+        job = Job(data, arch, 0, options.resolve(data.P), compute)
+        self.engine = batch_engine(job)
         self.runs = runs or self.engine.layout.slots
         self.trainings = [
-            Training(Job(data, arch, seed), settings, place, batch=self.engine) for seed in range(self.runs)
+            RunInProgress(replace(job, seed=seed), batch=self.engine) for seed in range(self.runs)
         ]
 
     def steps(self, n: int) -> None:
@@ -104,7 +110,7 @@ def compare(
 ) -> None:
     """A line for the reference, for one run and for all slots."""
     case = f"d=h={arch.d} L={arch.depth} P={data.P} N={arch.n_effective}"
-    theta = Training(Job(data, arch, 0), Settings(), Place()).theta0
+    theta = initial_parameters(arch, "orthogonal", 0)
     theirs = rate(OnDevice(data, arch, theta, device).steps, seconds)
     print(
         f"{case:32} {'reference':10} {theirs:10.0f} {1:7.1f} {share(theirs, arch, data.P, peaks)}", flush=True

@@ -22,8 +22,8 @@ import numpy as np
 
 from jamtools.data.sphere import random_sphere
 from jamtools.network.architecture import Architecture
-from jamtools.protocols import Settings, with_options
-from jamtools.training.job import Place
+from jamtools.protocols import TrainingOptions, with_options
+from jamtools.training.job import Compute
 from jamtools.transition.estimate import final
 from jamtools.transition.logistic import Threshold
 from jamtools.transition.sampling import LEAST, Goal, Pool, Scale, descend, located, seek
@@ -111,8 +111,8 @@ def steps(patterns: list[int], precisions: list[float], depth: int, budget: int)
     names = ("P", "asked", "way", "N*", "length", "trials", "steps", "s", "of steps", "of s")
     print("{:>5} {:>6} {:8} {:>7} {:>7} {:>7} {:>10} {:>7} {:>8} {:>6}".format(*names))
     data = random_sphere(max(patterns), 10, seed=0)
-    settings = with_options(Settings(), lr=1e-3, steps=budget, measurements=2)
-    trials = Trials(data, Question(depth, "relu", settings, (0,)), Place(threads=2))
+    settings = with_options(TrainingOptions(), lr=1e-3, steps=budget, measurements=2)
+    trials = Trials(data, Question(depth, "relu", settings, (0,)), Compute(threads=2))
     trials.make([(20, 2, 0), (20, 2, 1)])  # compiled before anything is timed
     ways: dict[str, Callable[..., Threshold]] = {"descend": by_descents, "bisect": by_bisection}
     for P in patterns:

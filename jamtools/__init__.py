@@ -39,6 +39,7 @@ _OWNERS = {
     "Architecture": "network.architecture",
     "Loss": "network.loss",
     "Settings": "protocols",
+    "TrainingOptions": "protocols",
     "train": "training.ensemble",
     "Hessian": "hessian.assembly",
     "exact_spectrum": "hessian.exact",

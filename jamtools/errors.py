@@ -41,10 +41,19 @@ class Remedy(Enum):
     WITHOUT_CURVATURE = "leave the curvature out"
     ADAM = "use optimizer='adam'"
     # training
+    TORCH_ENGINE = "use the torch engine"
+    NO_NEIGHBOUR_LIST = "leave neighbour_list off"
+    SMALLER_RUN = "take fewer patterns, a smaller width or dtype float32"
+    NO_BATCH_OR_SMALLER_RUN = (
+        "use the torch engine, one run at a time, or take fewer patterns, a smaller width or dtype float32"
+    )
     # exponents
     FINISH_DESCENT = "train the runs longer, finish them with the newton optimiser, or pass lower_cut"
     # transition
     # io
+    ANOTHER_CHECKPOINT = "remove it or give another file for the checkpoint"
+    ANOTHER_JOURNAL = "remove it or give another file for the journal"
+    ANOTHER_PLACE_FOR_CHECKPOINT = "give another file for the checkpoint"
 
 
 class JamError(Exception):

@@ -8,7 +8,7 @@ Source: arXiv:1809.09349, section II.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -43,10 +43,37 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides a trajectory besides the data, the architecture and the seed.
+    """Everything that decides a trajectory besides the data, the architecture and the seed. Nothing is left open.
 
-    batch: patterns a step, 0 for all of them; stop: end when N_Δ = 0. None for either is settled by
-    `resolved`, once the number of patterns is known.
+    `TrainingOptions.resolve` makes it for P patterns; the fields are documented there. batch: 0 for all patterns.
+    """
+
+    loss: str
+    epsilon: float
+    init: str
+    optimizer: str
+    momentum: float
+    schedule: Schedule
+    batch: int
+    steps: int
+    stop: bool
+    measurements: int
+    measure_at: tuple[int, ...]
+    snapshots: bool
+    neighbour_list: bool
+    protocol: str
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What a user asks of a training. `resolve` makes the `Settings` of a run, once its number of patterns is known.
+
+    loss: hinge or cross-entropy; epsilon: the margin ε of the hinge; init: orthogonal or torch; momentum: of sgd;
+    batch: patterns per step, 0 for all of them; steps: the budget; stop: end when N_Δ = 0; measurements: the largest
+    number of rows of the history; measure_at: further steps to measure at; snapshots: keep theta at each of them;
+    neighbour_list: estimate the drift of the patterns instead of bounding it. batch and stop may be None: `resolve`
+    then chooses. The fields and their order are those of `Settings`. Raises InputError for options that contradict
+    each other.
     """
 
     loss: str = "hinge"
@@ -76,23 +103,27 @@ class Settings:
                 f"batches of {self.batch} with {self.optimizer}, expected all patterns in every step (batch full)"
             )
 
-    def resolved(self, P: int) -> Settings:
-        """The same with nothing left open, for P patterns.
+    def resolve(self, P: int) -> Settings:
+        """The settings of a training on P patterns.
 
-        SGD takes batches of min(P/2, 1024) as the paper does, Adam and FIRE all patterns. Cross-entropy has no margin
-        (ε = 0) and goes on improving after the last pattern is classified, so that it does not stop there.
+        The default batch is min(P/2, 1024) for SGD, as in the paper, and all patterns for the other optimisers.
+        Cross-entropy has no margin (ε = 0). Its loss still falls after the last pattern is classified, so by default
+        such a run does not stop there.
         """
-        usual = min(max(P // 2, 1), 1024) if self.optimizer == "sgd" else 0
-        batch = usual if self.batch is None else self.batch
-        stop = self.loss == "hinge" if self.stop is None else self.stop
-        epsilon = self.epsilon if self.loss == "hinge" else 0.0
-        return replace(self, batch=0 if batch >= P else batch, stop=stop, epsilon=epsilon)
+        default_batch = min(max(P // 2, 1), 1024) if self.optimizer == "sgd" else 0
+        batch = default_batch if self.batch is None else self.batch
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values["measure_at"] = tuple(self.measure_at)
+        values["batch"] = 0 if batch >= P else batch
+        values["stop"] = self.loss == "hinge" if self.stop is None else self.stop
+        values["epsilon"] = self.epsilon if self.loss == "hinge" else 0.0
+        return Settings(**values)
 
 
 #: The paper's protocols by name (science.md); `steps` is the one for N*.
 PROTOCOLS = {
-    "paper-hinge": Settings(steps=2_000_000, protocol="paper-hinge"),
-    "paper-cross-entropy": Settings(
+    "paper-hinge": TrainingOptions(steps=2_000_000, protocol="paper-hinge"),
+    "paper-cross-entropy": TrainingOptions(
         loss="cross-entropy",
         init="torch",
         optimizer="sgd",
@@ -118,7 +149,7 @@ def usual_success(loss: str) -> str:
     return "satisfied" if loss == "hinge" else "classified"
 
 
-def with_options(base: Settings, **options: Any) -> Settings:
+def with_options(base: TrainingOptions, **options: Any) -> TrainingOptions:
     """`base` with every option that is not None replaced; lr, every, factor and floor go to its schedule.
 
     FIRE, whose η is a time, starts from FIRE_LR unless lr is given; newton takes NEWTON_STEPS unless steps are. A

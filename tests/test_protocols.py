@@ -30,11 +30,11 @@ ENTROPY = PROTOCOLS["paper-cross-entropy"]
 
 
 def test_paper_cross_entropy_is_the_table_of_the_paper():
-    p = ENTROPY.resolved(10_000)
+    p = ENTROPY.resolve(10_000)
     assert (p.loss, p.init, p.optimizer, p.momentum, p.steps, p.stop) == (
         "cross-entropy", "torch", "sgd", 0.0, 1_000_000, False,
     )  # fmt: skip
-    assert (p.batch, ENTROPY.resolved(600).batch) == (1024, 300)
+    assert (p.batch, ENTROPY.resolve(600).batch) == (1024, 300)
     rates = [p.schedule.rate(step) for step in (0, 499_999, 500_000, 999_999)]
     assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3], rel=1e-15)
     assert batch_norm("paper-cross-entropy")
@@ -53,8 +53,8 @@ def test_the_halves_scale_with_the_steps(steps):
 def test_an_option_beside_a_protocol_overrides_one_thing():
     assert with_options(ENTROPY, steps=1000, every=10).schedule == Schedule(1e-2, 10, 10)
     assert with_options(ENTROPY, lr=0.5).schedule == Schedule(0.5, 500_000, 10)
-    assert with_options(ENTROPY, optimizer="adam").resolved(100).batch == 0
-    assert with_options(ENTROPY, loss="hinge").resolved(100).epsilon == 0.5
+    assert with_options(ENTROPY, optimizer="adam").resolve(100).batch == 0
+    assert with_options(ENTROPY, loss="hinge").resolve(100).epsilon == 0.5
     assert not batch_norm("paper-cross-entropy", given=False)
     assert batch_norm("paper-hinge", given=True)
     assert with_options(PROTOCOLS["paper-hinge"], steps=1000).schedule == Schedule()

@@ -21,7 +21,7 @@ from jamtools.cli.nstar_plan import plan_array, plan_line, replace_process
 if TYPE_CHECKING:
     from jamtools.io.journal import Journal
     from jamtools.records import Dataset
-    from jamtools.training.job import Place
+    from jamtools.training.job import Compute
     from jamtools.transition.trial import Question
 
 NAME = "jam-nstar"
@@ -107,8 +107,8 @@ def _records(
     question = question_of(options, training)
     sizes = tuple(sorted(options.patterns or (data.P,)))
     data.first(sizes[-1])
-    place = session.place(arithmetic, array_size=int(sizes[-1] ** 1.5))
-    memory = _journal(kept, session.output, data, question, place)
+    compute = session.compute(arithmetic, array_size=int(sizes[-1] ** 1.5))
+    memory = _journal(kept, session.output, data, question, compute)
     goal = Goal(options.method, options.precision, options.trials, options.at_once, cold=options.cold)
     with session.progress(NAME, total=None) as update:
 
@@ -117,8 +117,8 @@ def _records(
 
         if options.vary == "patterns":
             widths = options.width or ()
-            return search.search_widths(data, question, widths, watch, place, memory, goal)
-        return search.search_all(data, question, sizes, watch, place, memory, goal)
+            return search.search_widths(data, question, widths, watch, compute, memory, goal)
+        return search.search_all(data, question, sizes, watch, compute, memory, goal)
 
 
 def _run_task(context: typer.Context, plan: str | None, task: int | None) -> None:
@@ -136,7 +136,7 @@ def _run_task(context: typer.Context, plan: str | None, task: int | None) -> Non
 
 
 def _journal(
-    kept: JournalGroup, output: str, data: Dataset, question: Question, place: Place
+    kept: JournalGroup, output: str, data: Dataset, question: Question, compute: Compute
 ) -> Journal | None:
     """The journal asked for, or None."""
     from jamtools.io.journal import Journal, request_of
@@ -145,7 +145,7 @@ def _journal(
         return None
     if output != "-" and os.path.realpath(output) == os.path.realpath(kept.journal):
         raise typer.BadParameter(f"got {output} for the output and the journal, expected two files")
-    where = {"device": str(place.device), "dtype": str(place.dtype).removeprefix("torch.")}
+    where = {"device": str(compute.device), "dtype": str(compute.dtype).removeprefix("torch.")}
     return Journal(kept.journal, request_of(data, question, where), kept.resume)
 
 

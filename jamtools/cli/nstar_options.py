@@ -133,13 +133,13 @@ def question_of(search: SearchGroup, training: TrialGroup) -> Question:
     from jamtools.transition.trial import Question
 
     last_time = max(search.times) if search.times and not training.protocol else None
-    settings = training.settings(steps=training.steps or last_time, measurements=2)
+    options = training.options(steps=training.steps or last_time, measurements=2)
     return Question(
         training.depth,
         training.activation,
-        settings,
+        options,
         tuple(sorted(search.seeds)),
-        search.success or protocols.usual_success(settings.loss),
+        search.success or protocols.usual_success(options.loss),
         search.max_width,
         training.normalises,
         search.certify,

@@ -14,7 +14,7 @@ from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.conflicts import check_optimizer
 from jamtools.cli.common.groups import Arithmetic, CheckpointGroup, Streams, TrainingGroup, grouped
 from jamtools.cli.common.options import Source, file_option, integer_option, list_option, real_option
-from jamtools.cli.common.resuming import Keeping
+from jamtools.cli.common.resuming import ResumableTraining
 from jamtools.cli.common.session import Session
 from jamtools.cli.common.values import Integers, naturals, positives, schedule
 from jamtools.cli.train_ends import exit_code, print_obstacles
@@ -25,9 +25,8 @@ from jamtools.cli.train_verify import verify_runs
 
 if TYPE_CHECKING:
     from jamtools.network.architecture import Architecture
-    from jamtools.protocols import Settings
+    from jamtools.protocols import TrainingOptions
     from jamtools.records import Dataset, Run
-    from jamtools.training.job import Job
 
 NAME = "jam-train"
 app = new_app()
@@ -190,45 +189,52 @@ def train(
         return evaluate_runs(Session(NAME, streams), dataset, evaluate)
     if verify is not None:
         return verify_runs(Session(NAME, streams), verify, arithmetic.threads, require)
-    keeping = Keeping(NAME, kept.checkpoint, kept.checkpoint_every, kept.resume, kept.time_limit)
+    resumable = ResumableTraining(NAME, kept.checkpoint, kept.checkpoint_every, kept.resume, kept.time_limit)
     session = Session(NAME, streams, binary=True)
-    keeping.listen(streams.output)
+    resumable.catch_signals(streams.output)
     if finish is not None:
-        options = {"steps": training.steps, "measurements": history.measurements}
-        return finish_runs(session, keeping, finish, arithmetic, options, require)
+        given = {"steps": training.steps, "measurements": history.measurements}
+        return finish_runs(session, resumable, finish, arithmetic, given, require)
     from jamtools.io.read import read_dataset
     from jamtools.io.write import runs_bytes
     from jamtools.records import Runs
+    from jamtools.training.job import Job
 
     data, provenance = read_dataset(dataset)
-    settings = _settings(training, dynamics, history)
-    jobs = _jobs(data, ensemble, training)
-    array_size = max(_array_size(job.arch, job.data.P, settings.optimizer) for job in jobs)
-    place = session.place(arithmetic, array_size, engine)
+    options = _options(training, dynamics, history)
+    shapes = _shapes(data, ensemble, training)
+    array_size = max(_array_size(arch, first.P, options.optimizer) for first, arch in shapes)
+    compute = session.compute(arithmetic, array_size, engine)
     if arithmetic.dtype == "float32":
         session.note(
             "float32 resolves Δ to about 1e-7: near the transition patterns are satisfied by less, use --dtype float64 there"
         )
-    trained = keeping.train(session, jobs, settings, place)
+    jobs = [
+        Job(first, arch, seed, options.resolve(first.P), compute)
+        for first, arch in shapes
+        for seed in sorted(ensemble.seeds)
+    ]
+    trained = resumable.train(session, jobs)
     session.write(runs_bytes(Runs(data, tuple(trained)), session.provenance(provenance)))
-    keeping.done()
+    resumable.release_signals()
     _print_runs(session, trained)
     return exit_code(trained, require)
 
 
-def _settings(training: TrainingGroup, dynamics: DynamicsGroup, history: HistoryGroup) -> Settings:
-    """The settings that the options describe."""
+def _options(training: TrainingGroup, dynamics: DynamicsGroup, history: HistoryGroup) -> TrainingOptions:
+    """The training that the options describe."""
     every, factor = dynamics.lr_schedule or (None, None)
-    return training.settings(
+    return training.options(
         epsilon=dynamics.epsilon, every=every, factor=factor, floor=dynamics.lr_floor, stop=dynamics.stop,
         neighbour_list=dynamics.neighbour_list, **vars(history),
     )  # fmt: skip
 
 
-def _jobs(data: Dataset, ensemble: EnsembleGroup, training: TrainingGroup) -> list[Job]:
-    """A job for each width, P and seed, in this order."""
+def _shapes(
+    data: Dataset, ensemble: EnsembleGroup, training: TrainingGroup
+) -> list[tuple[Dataset, Architecture]]:
+    """The first P patterns and the network, for each width and P, in this order."""
     from jamtools.network.architecture import Architecture
-    from jamtools.training.job import Job
 
     def network(width: int) -> Architecture:
         return Architecture(
@@ -236,10 +242,9 @@ def _jobs(data: Dataset, ensemble: EnsembleGroup, training: TrainingGroup) -> li
         )
 
     return [
-        Job(data.first(P), network(width), seed)
+        (data.first(P), network(width))
         for width in sorted(ensemble.width or (data.d,))
         for P in sorted(ensemble.patterns or (data.P,))
-        for seed in sorted(ensemble.seeds)
     ]
 
 

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from jamtools.cli.common.groups import Arithmetic
-from jamtools.cli.common.resuming import Keeping
+from jamtools.cli.common.resuming import ResumableTraining
 from jamtools.cli.common.session import Session
 from jamtools.cli.train_ends import exit_code, print_obstacles, run_in_words
 from jamtools.errors import InputError
 
 if TYPE_CHECKING:
+    from jamtools.protocols import TrainingOptions
     from jamtools.records import Run, Runs
-    from jamtools.training.job import Job, Place
+    from jamtools.training.job import Compute, Job
 
 
 def finish_runs(
     session: Session,
-    keeping: Keeping,
+    resumable: ResumableTraining,
     source: str,
     arithmetic: Arithmetic,
     options: dict[str, Any],
@@ -34,46 +35,52 @@ def finish_runs(
 
     runs, provenance = read_runs(source)
     array_size = max((run.info["P"] * run.info["n_parameters"] for run in runs.runs), default=0)
-    place = session.place(arithmetic, array_size)
-    finished = _finished(session, keeping, runs, place, options)
+    compute = session.compute(arithmetic, array_size)
+    finished = _finished(session, resumable, runs, compute, options)
     session.write(runs_bytes(Runs(runs.dataset, tuple(finished)), session.provenance(provenance)))
-    keeping.done()
+    resumable.release_signals()
     _print_finished(session, finished)
     return exit_code(finished, require)
 
 
 def _finished(
-    session: Session, keeping: Keeping, runs: Runs, place: Place, options: dict[str, Any]
+    session: Session, resumable: ResumableTraining, runs: Runs, compute: Compute, options: dict[str, Any]
 ) -> list[Run]:
     """The runs at their minima, in their order; a run that diverged is in no basin and stays unchanged."""
     import numpy as np
 
     from jamtools import protocols
 
-    jobs = {i: _job(runs, run) for i, run in enumerate(runs.runs) if np.isfinite(run.theta).all()}
-    if not jobs:
+    finite = [i for i, run in enumerate(runs.runs) if np.isfinite(run.theta).all()]
+    if not finite:
         raise InputError(f"got {len(runs.runs)} run(s), all of them diverged, expected one that is finite")
     for i, run in enumerate(runs.runs):
-        if i not in jobs:
+        if i not in finite:
             session.note(
                 f"r{i:04d} ({run_in_words(run)}) diverged: there is nothing to finish, it stays as it is"
             )
     snapshots = any(
         "theta" in run.history for run in runs.runs
     )  # a history with snapshots continues with them
-    settings = protocols.with_options(
-        protocols.Settings(), optimizer="newton", snapshots=snapshots, **_loss_fields(runs.runs), **options
+    newton = protocols.with_options(
+        protocols.TrainingOptions(),
+        optimizer="newton",
+        snapshots=snapshots,
+        **_loss_fields(runs.runs),
+        **options,
     )
-    minima = dict(zip(jobs, keeping.train(session, list(jobs.values()), settings, place)))
+    jobs = [_job(runs, runs.runs[i], newton, compute) for i in finite]
+    minima = dict(zip(finite, resumable.train(session, jobs)))
     return [minima.get(i, run) for i, run in enumerate(runs.runs)]
 
 
-def _job(runs: Runs, run: Run) -> Job:
+def _job(runs: Runs, run: Run, options: TrainingOptions, compute: Compute) -> Job:
     """The run as the start of another training."""
     from jamtools.network.architecture import Architecture
     from jamtools.training.job import Job
 
-    return Job(runs.patterns(run), Architecture.of(run.info), run.info["seed"], run)
+    settings = options.resolve(run.info["P"])
+    return Job(runs.patterns(run), Architecture.of(run.info), run.info["seed"], settings, compute, run)
 
 
 def _loss_fields(runs: Sequence[Run]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
-"""A call of `train_many` that may be killed at any moment, and goes on to the same bytes.
+"""A checkpoint: a file from which `train_many` continues to the same bytes after it was killed.
 
-    checkpoint = (request;  per run: nothing yet | State | Run)
+    checkpoint = (request;  per run: None | Snapshot | Run)
 
-A run's steps are a function of its own state alone, however they are cut into bursts: a copy of each run's state, taken
-between two bursts, is enough, and the copies need not be of one moment. The file is replaced in one step; `request` says
-what it is a checkpoint of, and a SHA-256 over everything tells a damaged file from a whole one.
+The steps of a run depend on its own snapshot alone, however they are divided into bursts. So a copy of each run, taken
+between two bursts, is enough, and the copies need not be of one moment. The file is replaced in one step. Its
+`request` says which runs it belongs to, and a SHA-256 over the content reveals damage.
+
+Source: none, own format.
 """
 
 from __future__ import annotations
@@ -22,33 +24,36 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save
 
-from jamtools.errors import InputError, OutputError
+from jamtools.errors import InputError, OutputError, Remedy
 from jamtools.io.artefact import VERSION, Artefact
-from jamtools.io.request import KIND, REMEDY, check_same
+from jamtools.io.request import check_same
 from jamtools.io.streams import write_file
-from jamtools.protocols import Settings
 from jamtools.records import Run, sha256
 from jamtools.training.ensemble import Watch, train_many
-from jamtools.training.job import Job, Place
-from jamtools.training.snapshot import State
+from jamtools.training.job import Job
+from jamtools.training.snapshot import Snapshot
 
-#: A checkpoint that is due waits at most this many seconds for the runs' next bursts; then older states do.
-ANSWER = 5.0
+#: The kind of artefact, and the key of the entries of its runs.
+CHECKPOINT_KIND = "checkpoint"
+
+#: Seconds that a due checkpoint waits for new snapshots of all runs. After that it holds older ones.
+SNAPSHOT_WAIT_SECONDS = 5.0
 
 Arrays = dict[str, NDArray[Any]]
 
-Kept = State | Run | None
+#: What a checkpoint holds of a run: nothing before it began, a snapshot, or its record once it has ended.
+RunState = Snapshot | Run | None
 
 
-class Stopped(Exception):
-    """The call has been told to stop, and has been kept."""
+class StopRequested(Exception):
+    """Ends a call of `train_many` whose checkpoint was asked to stop."""
 
 
 class Checkpoint:
-    """The states of all runs of a call, and the file they are written to: a Keeper for `train_many`.
+    """The states of all runs of a call, and the file that they are written to. The Checkpointer of `train_many`.
 
-    every: seconds between two writes; resume: go on from the file where there is one; stop: whether to end the call.
-    Raises InputError for a file that is damaged, of another request or no checkpoint at all.
+    interval: seconds between two writes; resume: continue from the file if it exists; stop: whether the call should end
+    now. Raises InputError for a file that is damaged, of another request, or no checkpoint.
     """
 
     def __init__(
@@ -56,66 +61,74 @@ class Checkpoint:
         path: str,
         request: Mapping[str, Any],
         runs: int,
-        every: float = 60.0,
+        interval: float = 60.0,
         resume: bool = False,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.path, self.request, self.every = path, request, every
-        check_place(path, resume)
-        self._states: list[Kept] = read(path, request) if resume and os.path.exists(path) else [None] * runs
+        self.path, self.request, self.interval = path, request, interval
+        check_may_replace(path, resume)
+        resumes = resume and os.path.exists(path)
+        self._states: list[RunState] = read(path, request) if resumes else [None] * runs
         self._stop = stop
-        self._asked = -math.inf  # when the states were last asked for
-        self._written = monotonic()
-        self._taken = [-math.inf] * runs
-        self._under_way: set[int] = set()
+        self._requested_at = -math.inf  # when snapshots were last asked for
+        self._written_at = monotonic()
+        self._saved_at = [-math.inf] * runs
+        self._in_progress: set[int] = set()
 
-    def kept(self, i: int) -> Kept:
-        """See Keeper."""
-        self._under_way.add(i)
+    def load(self, i: int) -> RunState:
+        """The state of run i in the file, None before the run began."""
+        self._in_progress.add(i)
         return self._states[i]
 
-    def wants(self, i: int) -> bool:
-        """See Keeper."""
-        return self._taken[i] < self._asked
+    def is_due(self, i: int) -> bool:
+        """Whether run i has saved nothing since snapshots were last asked for."""
+        return self._saved_at[i] < self._requested_at
 
-    def keep(self, i: int, state: State | Run) -> None:
-        """See Keeper."""
-        self._states[i], self._taken[i] = state, monotonic()
+    def save(self, i: int, state: Snapshot | Run) -> None:
+        """Keeps the state of run i for the next write."""
+        self._states[i], self._saved_at[i] = state, monotonic()
         if isinstance(state, Run):
-            self._under_way.discard(i)
+            self._in_progress.discard(i)
 
-    def tick(self) -> None:
-        """Asks for the states when they are due, and writes them once they are there; raises Stopped when told to."""
+    def poll(self) -> None:
+        """Asks for snapshots when the interval is over, and writes them once they are there.
+
+        Raises StopRequested when the call should end.
+        """
         if self._stop():
-            raise Stopped
+            raise StopRequested
         now = monotonic()
-        if self._asked < self._written:
-            if now >= self._written + self.every:
-                self._asked = now
-        elif now > self._asked + ANSWER or not any(self.wants(i) for i in tuple(self._under_way)):
+        if self._requested_at < self._written_at:
+            if now >= self._written_at + self.interval:
+                self._requested_at = now
+        elif now > self._requested_at + SNAPSHOT_WAIT_SECONDS or not self._any_due():
             self.write_or_warn()
 
+    def _any_due(self) -> bool:
+        return any(self.is_due(i) for i in tuple(self._in_progress))
+
     def write(self) -> None:
-        """The states of now, in place of the file's."""
+        """Replaces the file by the states of now. Raises OutputError when it cannot be written."""
         write_file(self.path, pack(self.request, list(self._states)))
-        self._written = monotonic()
+        self._written_at = monotonic()
 
     def write_or_warn(self) -> None:
-        """A full disk is no reason to end the runs: the former checkpoint is still there."""
+        """Writes the file. A full disk does not end the runs: the last checkpoint still exists."""
         try:
             self.write()
         except OutputError as error:
-            self._written = monotonic()
-            warnings.warn(f"{error}; the runs go on", stacklevel=2)
+            self._written_at = monotonic()
+            warnings.warn(f"{error}; the runs continue", stacklevel=2)
 
 
-def train_kept(
-    jobs: Sequence[Job], settings: Settings, place: Place, watch: Watch | None, checkpoint: Checkpoint
-) -> list[Run]:
-    """`train_many`, kept in a checkpoint whichever way it ends."""
+def train_with_checkpoint(jobs: Sequence[Job], watch: Watch | None, checkpoint: Checkpoint) -> list[Run]:
+    """`train_many` with a checkpoint that is written also when the call ends early.
+
+    Raises what `train_many` raises, StopRequested, and OutputError when the checkpoint of a stopped call cannot be written.
+    """
     try:
-        trained = train_many(jobs, settings, place, watch, checkpoint)
-    except Stopped:
+        trained = train_many(jobs, watch, checkpoint)
+    except StopRequested:
         checkpoint.write()
         raise
     except BaseException:
@@ -125,53 +138,67 @@ def train_kept(
     return trained
 
 
-def check_place(path: str, resume: bool = False) -> None:
-    """Raises InputError when something else than a checkpoint would be overwritten."""
+def check_may_replace(path: str, resume: bool = False) -> None:
+    """Raises InputError when a checkpoint at `path` would replace a file that is no checkpoint."""
     if not os.path.exists(path):
         return
     if not os.path.isfile(path):
-        raise InputError(f"{path}: is no regular file, which a checkpoint needs; give another --checkpoint")
+        raise InputError(
+            f"{path}: is no regular file, which a checkpoint needs", Remedy.ANOTHER_PLACE_FOR_CHECKPOINT
+        )
     if os.path.getsize(path) > 0 or resume:
         _open(path)
 
 
-def pack(request: Mapping[str, Any], states: Sequence[Kept]) -> bytes:
-    """The bytes of a checkpoint."""
+def pack(request: Mapping[str, Any], states: Sequence[RunState]) -> bytes:
+    """The bytes of a checkpoint of these runs."""
     tensors: Arrays = {}
     entries = []
     for i, state in enumerate(states):
-        entry, arrays = _packed(state)
+        entry, arrays = _pack_run(state)
         entries.append(entry)
         tensors |= {f"r{i:04d}/{name}": np.asarray(array, order="C") for name, array in arrays.items()}
-    metadata = {"kind": KIND, "version": VERSION, "provenance": [], "request": request, KIND: entries}
+    metadata = {
+        "kind": CHECKPOINT_KIND,
+        "version": VERSION,
+        "provenance": [],
+        "request": request,
+        CHECKPOINT_KIND: entries,
+    }
     metadata["sha256"] = _digest(metadata, tensors)
     return save(tensors, metadata={"jamtools": _json(metadata)})
 
 
-def read(path: str, request: Mapping[str, Any]) -> list[Kept]:
-    """The states of a checkpoint; InputError when it is damaged or of another request."""
+def read(path: str, request: Mapping[str, Any]) -> list[RunState]:
+    """The states of the runs in a checkpoint. Raises InputError when it is damaged or of another request."""
     artefact = _open(path)
     try:
         tensors = {name: artefact.any_tensor(name) for name in sorted(artefact.names)}
         claimed = artefact.metadata.pop("sha256", None)
     except (SafetensorError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: a damaged checkpoint ({error}); {REMEDY}") from error
+        raise InputError(f"{path}: a damaged checkpoint ({error})", Remedy.ANOTHER_CHECKPOINT) from error
     if claimed != _digest(artefact.metadata, tensors):
-        raise InputError(f"{path}: a damaged checkpoint, its SHA-256 is another; {REMEDY}")
-    asked = {name: json.loads(_json(value)) for name, value in request.items()}  # in the order of request
-    check_same(path, artefact.metadata["request"], asked)
-    return [_unpacked(entry, _under(tensors, f"r{i:04d}/")) for i, entry in enumerate(artefact.infos)]
+        raise InputError(
+            f"{path}: a damaged checkpoint, its SHA-256 is not that of its content", Remedy.ANOTHER_CHECKPOINT
+        )
+    wanted = {name: json.loads(_json(value)) for name, value in request.items()}  # in the order of request
+    check_same(path, artefact.metadata["request"], wanted, "checkpoint", Remedy.ANOTHER_CHECKPOINT)
+    return [_unpack_run(entry, _under(tensors, f"r{i:04d}/")) for i, entry in enumerate(artefact.infos)]
 
 
 def _open(path: str) -> Artefact:
+    """The artefact at `path`. Raises InputError when it is no checkpoint."""
     try:
         artefact = Artefact(path)
     except InputError as error:
         raise InputError(
-            f"{str(error).rpartition('; ')[0] or error}, expected a checkpoint; {REMEDY}"
+            f"{error.text.rpartition('; ')[0] or error.text}, expected a checkpoint",
+            Remedy.ANOTHER_CHECKPOINT,
         ) from error
-    if artefact.kind != KIND:
-        raise InputError(f"{path}: got {artefact.kind}, expected a checkpoint; give another --checkpoint")
+    if artefact.kind != CHECKPOINT_KIND:
+        raise InputError(
+            f"{path}: got {artefact.kind}, expected a checkpoint", Remedy.ANOTHER_PLACE_FOR_CHECKPOINT
+        )
     return artefact
 
 
@@ -181,12 +208,12 @@ def _digest(metadata: Mapping[str, Any], tensors: Arrays) -> str:
 
 
 def _json(value: Any) -> str:
-    """Sorted; NaN stays NaN, so that a run that diverged comes back as it was."""
+    """JSON with sorted keys. NaN stays NaN, so that a run that diverged is read as it was written."""
     return json.dumps(value, sort_keys=True, default=lambda number: number.tolist())
 
 
-def _packed(state: Kept) -> tuple[dict[str, Any], Arrays]:
-    """What of a run goes into the metadata, and its arrays."""
+def _pack_run(state: RunState) -> tuple[dict[str, Any], Arrays]:
+    """The entry of a run in the metadata, and its arrays."""
     if state is None:
         return {"stands": "waiting"}, {}
     if isinstance(state, Run):
@@ -205,7 +232,8 @@ def _packed(state: Kept) -> tuple[dict[str, Any], Arrays]:
     return {**entry, "columns": columns}, {"theta": state.theta, **history, **inner}
 
 
-def _unpacked(entry: Mapping[str, Any], arrays: Arrays) -> Kept:
+def _unpack_run(entry: Mapping[str, Any], arrays: Arrays) -> RunState:
+    """The inverse of `_pack_run`."""
     if entry["stands"] == "waiting":
         return None
     history = _under(arrays, "history/")
@@ -217,8 +245,11 @@ def _unpacked(entry: Mapping[str, Any], arrays: Arrays) -> Kept:
     rows = [dict(zip(columns, row)) for row in zip(*values)]
     optimizer = _under(arrays, "optimizer/")
     step, status, t = entry["step"], entry["status"], entry["t"]
-    return State(step, status, t, arrays["theta"], optimizer, rows, entry["rng"], _under(arrays, "engine/"))
+    return Snapshot(
+        step, status, t, arrays["theta"], optimizer, rows, entry["rng"], _under(arrays, "engine/")
+    )
 
 
 def _under(arrays: Arrays, prefix: str) -> Arrays:
+    """The arrays whose names begin with `prefix`, without it."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from jamtools import __version__
-from jamtools.errors import InputError, OutputError
+from jamtools.errors import InputError, OutputError, Remedy
 from jamtools.io.request import check_same, data_digests
 from jamtools.io.streams import check_writable, json_line, write_all
 from jamtools.records import Dataset
@@ -111,7 +111,7 @@ class Journal:
     def _read(self, lines: list[dict[str, Any]]) -> None:
         """What the lines hold; what is torn at the end of the file is cut off."""
         if lines:
-            check_same(self.path, lines[0]["request"], self._request, "journal", REMEDY)
+            check_same(self.path, lines[0]["request"], self._request, "journal", Remedy.ANOTHER_JOURNAL)
         for line in lines[1:]:
             if line.get("kind") == KIND:
                 raise InputError(f"{self.path}: a second beginning amid its lines; {REMEDY}")

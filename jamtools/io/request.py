@@ -1,4 +1,4 @@
-"""What decides the bytes of a set of runs, so that a checkpoint is resumed by the same request alone."""
+"""What decides the bytes of a set of runs: a checkpoint is resumed only by the request that it was made for."""
 
 from __future__ import annotations
 
@@ -9,30 +9,32 @@ from typing import Any
 import torch
 
 from jamtools import __version__
-from jamtools.errors import InputError
-from jamtools.protocols import Settings
+from jamtools.errors import InputError, Remedy
 from jamtools.records import Dataset, sha256
-from jamtools.training.job import Job, Place, engine_name
+from jamtools.training.job import Job
 
-KIND = "checkpoint"
+#: Hexadecimal digits of a SHA-256 that a request holds.
+DIGEST_LENGTH = 12
 
-REMEDY = "remove it or give another --checkpoint"
 
+def request_of(jobs: Sequence[Job]) -> dict[str, Any]:
+    """All that decides the bytes of the runs, by the names of the options: one value, or a list with one per run.
 
-def request_of(jobs: Sequence[Job], settings: Settings, place: Place) -> dict[str, Any]:
-    """All that decides the runs' bytes, by the names of the options: one value, or a list with one per run."""
-    rows = [_options(job, settings.resolved(job.data.P), place) for job in jobs]
-    request = {name: _joined([row[name] for row in rows]) for name in rows[0]}
-    request |= {"device": str(place.device), "dtype": str(place.dtype).removeprefix("torch.")}
-    request["engine"] = _joined([engine_name(job, settings, place) for job in jobs])
+    Raises InputError when the engine asked for cannot take the steps of a job.
+    """
+    rows = [_options(job) for job in jobs]
+    request = {name: _one_or_list([row[name] for row in rows]) for name in rows[0]}
+    request["device"] = _one_or_list([str(job.compute.device) for job in jobs])
+    request["dtype"] = _one_or_list([str(job.compute.dtype).removeprefix("torch.") for job in jobs])
+    request["engine"] = _one_or_list([job.engine for job in jobs])
     request |= data_digests([job.data for job in jobs])
-    starts = [job.start for job in jobs]
-    request["start"] = _joined([sha256([run.theta])[:12] if run else "none" for run in starts])
-    return request | {"jamtools": __version__, "torch": torch.__version__}
+    starts = [sha256([job.start.theta])[:DIGEST_LENGTH] if job.start else "none" for job in jobs]
+    return request | {"start": _one_or_list(starts), "jamtools": __version__, "torch": torch.__version__}
 
 
-def _options(job: Job, settings: Settings, place: Place) -> dict[str, Any]:
-    flat = asdict(settings)
+def _options(job: Job) -> dict[str, Any]:
+    """The architecture, seed and settings of a job by the names of the options."""
+    flat = asdict(job.settings)
     schedule = flat.pop("schedule")
     rate = {
         "lr": schedule.pop("lr"),
@@ -44,33 +46,42 @@ def _options(job: Job, settings: Settings, place: Place) -> dict[str, Any]:
     return {name.replace("_", "-"): value for name, value in options.items()}
 
 
-def _joined(values: list[Any]) -> Any:
+def _one_or_list(values: list[Any]) -> Any:
+    """The value that all runs share; otherwise the list of the values."""
     return values[0] if all(value == values[0] for value in values) else values
 
 
 def data_digests(sets: Sequence[Dataset]) -> dict[str, str]:
-    """Of each set of patterns once: runs of one P share theirs."""
+    """SHA-256 of the patterns x [P, d], y [P] or [P, C] of all sets; arrays that sets share count once."""
     distinct = {(data.x.ctypes.data, data.y.ctypes.data, data.P): data for data in sets}.values()
     training = [array for data in distinct for array in (data.x, data.y)]
     test = [array for data in distinct for array in (data.x_test, data.y_test) if array is not None]
-    return {"training set": sha256(training)[:12], "test set": sha256(test)[:12] if test else "none"}
+    return {
+        "training set": sha256(training)[:DIGEST_LENGTH],
+        "test set": sha256(test)[:DIGEST_LENGTH] if test else "none",
+    }
 
 
 def check_same(
-    path: str, theirs: Mapping[str, Any], ours: Mapping[str, Any], what: str = KIND, remedy: str = REMEDY
+    path: str, saved: Mapping[str, Any], wanted: Mapping[str, Any], what: str, remedy: Remedy
 ) -> None:
-    """Raises InputError naming the first thing that a file and this command do not have in common."""
-    for name in [*ours, *(name for name in theirs if name not in ours)]:
-        if theirs.get(name) != ours.get(name):
+    """Raises InputError with the first entry in which the request in a file differs from the request made now.
+
+    what: the name of the kind of file, such as checkpoint.
+    """
+    for name in [*wanted, *(name for name in saved if name not in wanted)]:
+        if saved.get(name) != wanted.get(name):
             raise InputError(
-                f"{path}: the {what} is of {name} {_said(theirs.get(name))}, this command asks for "
-                f"{_said(ours.get(name))}; {remedy}"
+                f"{path}: the {what} is of {name} {_in_words(saved.get(name))}, the request is for "
+                f"{_in_words(wanted.get(name))}",
+                remedy,
             )
 
 
-def _said(value: Any) -> str:
+def _in_words(value: Any) -> str:
+    """An entry of a request as an option would give it."""
     if isinstance(value, list):
-        return ",".join(dict.fromkeys(map(_said, value)))
+        return ",".join(dict.fromkeys(map(_in_words, value)))
     if isinstance(value, bool):
         return "on" if value else "off"
     return "none" if value is None else str(value)

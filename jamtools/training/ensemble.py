@@ -1,185 +1,184 @@
 """Training, from seeds to records: one run, or many at once on the cores of a machine.
 
-A run goes from event to event (a measurement, the end of its budget) by an engine's steps. Its trajectory is a function
-of its data, architecture, settings and seed, and of no other run: each run is one thread's own, or has a slot of its own in
-a batch, and its sums have an order of their own.
+    record = F(data, architecture, settings, seed; device, dtype, engine)
+
+A run continues from event to event (a measurement, the end of its budget) by the steps of an engine. Its trajectory depends
+on no other run: each run has a thread or a slot of a batch of its own, and adds its sums in an order of its own.
 
 Source: arXiv:1809.09349, section II.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Event
 
-import torch
-
 from jamtools.engines.batch.engine import BatchEngine
 from jamtools.engines.batch.scheduler import BURST_SECONDS, BatchScheduler
 from jamtools.network.architecture import Architecture
-from jamtools.protocols import Settings
+from jamtools.protocols import TrainingOptions
 from jamtools.records import Dataset, Run
-from jamtools.training.job import Job, Place, batch_engine, engine_name
-from jamtools.training.memory import affordable, needed
-from jamtools.training.run import Training
-from jamtools.training.snapshot import Keeper
+from jamtools.training.job import Compute, Job, batch_engine
+from jamtools.training.memory import bytes_needed, runs_at_once
+from jamtools.training.record import record_of
+from jamtools.training.run import Progress, RunInProgress
+from jamtools.training.snapshot import Checkpointer
 
-#: Seconds that a call which is kept waits for its threads when it has to end: batch systems kill soon after they warn.
-PATIENCE = 6.0
+#: Seconds that a call with a checkpoint waits for its threads when it has to end: a batch system kills soon after it warns.
+SHUTDOWN_SECONDS = 6.0
 
-#: Told now and then how far each run is: watch([(step, loss, N_Δ), …]).
-Watch = Callable[[list[tuple[int, float, int]]], None]
+#: Called now and then with the progress of every run, in the order of the jobs.
+Watch = Callable[[Sequence[Progress]], None]
 
 
 def train(
-    data: Dataset, arch: Architecture, settings: Settings, seed: int, place: Place | None = None
+    data: Dataset, arch: Architecture, options: TrainingOptions, seed: int, compute: Compute | None = None
 ) -> Run:
-    """Trains one network on all of `data` and returns its record."""
-    return train_many([Job(data, arch, seed)], settings, place)[0]
+    """Trains one network on all patterns of `data`, x [P, d], and returns its record.
+
+    Raises InputError when the engine asked for cannot take these steps or the memory is too small.
+    """
+    return train_many([Job(data, arch, seed, options.resolve(data.P), compute or Compute())])[0]
 
 
 def train_many(
-    jobs: Sequence[Job],
-    settings: Settings,
-    place: Place | None = None,
-    watch: Watch | None = None,
-    keeper: Keeper | None = None,
+    jobs: Sequence[Job], watch: Watch | None = None, checkpointer: Checkpointer | None = None
 ) -> list[Run]:
-    """Trains every job, as many at once as `place` has threads, or slots of a batch, and returns their records in order.
+    """Trains every job, several at once, and returns the records in the order of the jobs.
 
-    A run's bytes depend on its job, the settings, the device, dtype and engine: not on the other jobs, nor, with the
-    compiled engine, on the number of threads, nor on where `keeper` let it go on. The torch engine takes one run
-    after the other, the batch engine runs of equal architecture and P together. Raises InputError when the engine asked
-    for cannot take these steps or the memory does not suffice, and what `keeper` raises.
+    As many runs are in progress as the `compute` of the jobs has threads, or as a batch has slots. The torch engine
+    takes one run after the other; the batch engine takes runs of equal architecture and P together. The bytes of a
+    record depend on its job alone, not on the other jobs, nor on where `checkpointer` let it continue, nor, with the
+    compiled engine, on the number of threads. Raises InputError when an engine asked for cannot take the steps of its
+    job or the memory is too small, and whatever `checkpointer` raises.
     """
-    place = place or Place()
-    units = _units(jobs, settings, place)
-    at_once = _at_once(jobs, settings, place)
-    call = _Call(jobs, settings, place, max(1, place.threads // at_once), keeper)
+    if not jobs:
+        return []
+    threads = max(job.compute.threads for job in jobs)
+    at_once = _runs_at_once(jobs, threads)
+    ensemble = _Ensemble(jobs, max(1, threads // at_once), checkpointer)
     pool = ThreadPoolExecutor(at_once)
-    pending = [pool.submit(call.work, unit) for unit in units]
+    pending = [pool.submit(ensemble.train_unit, unit) for unit in _units(jobs)]
     try:
-        while wait(pending, timeout=min(BURST_SECONDS, keeper.every) if keeper else BURST_SECONDS).not_done:
+        while wait(
+            pending, min(BURST_SECONDS, checkpointer.interval) if checkpointer else BURST_SECONDS
+        ).not_done:
             if watch:
-                watch(call.seen)
+                watch(ensemble.progress)
             _raise_first(pending)
-            if keeper:
-                keeper.tick()
-        found = {i: run for future in pending for i, run in future.result().items()}
-        return [found[i] for i in range(len(jobs)) if i in found]
+            if checkpointer:
+                checkpointer.poll()
+        records = {i: run for future in pending for i, run in future.result().items()}
+        return [records[i] for i in range(len(jobs)) if i in records]
     finally:  # also on an interrupt: the threads end after their burst
-        call.enough.set()
+        ensemble.stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
-        wait([future for future in pending if not future.cancelled()], PATIENCE if keeper else None)
+        timeout = SHUTDOWN_SECONDS if checkpointer else None
+        wait([future for future in pending if not future.cancelled()], timeout)
 
 
-def _units(jobs: Sequence[Job], settings: Settings, place: Place) -> list[list[int]]:
-    """The runs that one thread takes: those of a batch, in order, or one alone."""
+def _units(jobs: Sequence[Job]) -> list[list[int]]:
+    """The runs that one thread takes: all those that can share a batch, in order, or a single run."""
     units: dict[object, list[int]] = {}
     for i, job in enumerate(jobs):
-        batched = engine_name(job, settings, place) == "batch"
-        units.setdefault((job.arch, job.data.P) if batched else i, []).append(i)
+        batch = (job.arch, job.data.P, job.settings, job.compute)
+        units.setdefault(batch if job.engine == "batch" else i, []).append(i)
     return list(units.values())
 
 
-def _at_once(jobs: Sequence[Job], settings: Settings, place: Place) -> int:
-    """How many threads take runs: on the CPU as many as the memory allows, one each; else one."""
-    names = [engine_name(job, settings, place) for job in jobs]
-    at_once = min(place.threads, len(jobs)) if set(names) == {"compiled"} else 1
-    device = torch.device(place.device)
-    for name, arch, P, P_test in {
-        (name, job.arch, job.data.P, 0 if job.data.x_test is None else len(job.data.x_test))
-        for name, job in zip(names, jobs)
-    }:
-        need = needed(name, arch, P, P_test, settings, (device.type, place.dtype))
-        what = "a batch of runs" if name == "batch" else "a run"
-        at_once = affordable(need, at_once, device, arch, P, what)
-    return at_once
+def _runs_at_once(jobs: Sequence[Job], threads: int) -> int:
+    """How many threads take runs: for compiled runs as many as the memory allows, otherwise one."""
+    wanted = min(threads, len(jobs)) if {job.engine for job in jobs} == {"compiled"} else 1
+    return runs_at_once(max(jobs, key=bytes_needed), wanted)
 
 
-class _Call:
-    """The runs of one call of `train_many`, each in a thread of its own or, in batches, in one for those of a shape."""
+class _Ensemble:
+    """The runs of one call of `train_many`. Each run has a thread of its own, or all runs of a batch have one.
 
-    def __init__(
-        self, jobs: Sequence[Job], settings: Settings, place: Place, each: int, keeper: Keeper | None
-    ) -> None:
-        self.jobs, self.settings, self.place, self.each, self.keeper = jobs, settings, place, each, keeper
-        self.seen = [(0, math.nan, 0)] * len(jobs)
-        self.enough = Event()
+    threads: of each run; progress: of every run; stop: set to end the call after the bursts in progress.
+    """
 
-    def work(self, unit: Sequence[int]) -> dict[int, Run]:
-        """The runs of a unit from their beginning, or from where they were kept, to their end or until enough."""
+    def __init__(self, jobs: Sequence[Job], threads: int, checkpointer: Checkpointer | None) -> None:
+        self.jobs, self.threads, self.checkpointer = jobs, threads, checkpointer
+        self.progress = [Progress(0)] * len(jobs)
+        self.stop = Event()
+
+    def train_unit(self, unit: Sequence[int]) -> dict[int, Run]:
+        """Trains the runs of a unit to their ends, or until `stop` is set. Returns the records of those that ended."""
         first = self.jobs[unit[0]]
-        if engine_name(first, self.settings, self.place) == "batch":
-            return self._together(unit, BatchScheduler(batch_engine(first, self.settings, self.place)))
-        run = self._alone(unit[0])
+        if first.engine == "batch":
+            return self._train_batch(unit, BatchScheduler(batch_engine(first)))
+        run = self._train_single(unit[0])
         return {unit[0]: run} if run else {}
 
-    def _alone(self, i: int) -> Run | None:
-        begun = self._begun(i)
-        if isinstance(begun, Run):
-            return begun
-        while begun.go_on():  # one burst at least: each of many short calls gets on
-            self._tell(i, begun)
-            if self.enough.is_set():
+    def _train_single(self, i: int) -> Run | None:
+        run = self._begin(i)
+        if isinstance(run, Run):
+            return run
+        while run.advance():  # takes at least one burst, so that many short calls make progress too
+            self._report(i, run)
+            if self.stop.is_set():
                 break
-        return self._ended(i, begun)
+        return self._close(i, run)
 
-    def _together(self, unit: Sequence[int], scheduler: BatchScheduler[Training]) -> dict[int, Run]:
-        """A batch: whoever ends makes room for the next."""
-        waiting, found = deque(unit), dict[int, Run]()
-        enough = False
-        while (waiting or scheduler.runs) and not enough:
+    def _train_batch(self, unit: Sequence[int], scheduler: BatchScheduler[RunInProgress]) -> dict[int, Run]:
+        """Trains the runs of a batch. When a run ends, the next one that waits takes its slot."""
+        waiting, records = deque(unit), dict[int, Run]()
+        stopped = False
+        while (waiting or scheduler.runs) and not stopped:
             while waiting and not scheduler.full:
                 i = waiting.popleft()
-                begun = self._begun(i, scheduler.engine)
-                if isinstance(begun, Run):
-                    found[i] = begun
+                run = self._begin(i, scheduler.engine)
+                if isinstance(run, Run):
+                    records[i] = run
                 else:
-                    scheduler.add(i, begun)
-            ended = scheduler.advance()  # once at least: each of many short calls gets on
-            enough = self.enough.is_set()
-            found |= self._dismissed(scheduler, list(scheduler.runs) if enough else ended)
-            for i, training in scheduler.runs.items():
-                self._tell(i, training)
-        return found
+                    scheduler.add(i, run)
+            ended = (
+                scheduler.advance()
+            )  # takes at least one burst, so that many short calls make progress too
+            stopped = self.stop.is_set()
+            records |= self._remove(scheduler, list(scheduler.runs) if stopped else ended)
+            for i, run in scheduler.runs.items():
+                self._report(i, run)
+        return records
 
-    def _dismissed(self, scheduler: BatchScheduler[Training], members: Sequence[int]) -> dict[int, Run]:
-        """The records of those that have ended; the others are kept as they stand."""
-        runs = {i: self._ended(i, scheduler.runs[i]) for i in members}
+    def _remove(self, scheduler: BatchScheduler[RunInProgress], members: Sequence[int]) -> dict[int, Run]:
+        """Takes runs out of the batch. Returns the records of those that ended; of the others a snapshot is saved."""
+        records = {i: self._close(i, scheduler.runs[i]) for i in members}
         for i in members:
             scheduler.remove(i)
-        return {i: run for i, run in runs.items() if run}
+        return {i: run for i, run in records.items() if run}
 
-    def _begun(self, i: int, batch: BatchEngine | None = None) -> Training | Run:
-        """Run i as it was kept, if it has ended; else under way."""
-        kept = self.keeper.kept(i) if self.keeper else None
-        if isinstance(kept, Run):
-            self.seen[i] = kept.info["steps"], math.nan, 0
-            return kept
-        training = Training(self.jobs[i], self.settings, self.place, self.each, batch)
-        if kept:
-            training.restore(kept)
-        return training
-
-    def _tell(self, i: int, training: Training) -> None:
-        self.seen[i] = training.seen
-        if self.keeper and self.keeper.wants(i):
-            self.keeper.keep(i, training.state())
-
-    def _ended(self, i: int, training: Training) -> Run | None:
-        self.seen[i] = training.seen
-        run = training.record() if training.status else None
-        if self.keeper:
-            self.keeper.keep(i, run or training.state())
+    def _begin(self, i: int, batch: BatchEngine | None = None) -> RunInProgress | Run:
+        """Run i at its beginning or at its last snapshot; its record if it has ended."""
+        saved = self.checkpointer.load(i) if self.checkpointer else None
+        if isinstance(saved, Run):
+            self.progress[i] = Progress(saved.info["steps"])
+            return saved
+        run = RunInProgress(self.jobs[i], self.threads, batch)
+        if saved:
+            run.restore(saved)
         return run
+
+    def _report(self, i: int, run: RunInProgress) -> None:
+        """Between two bursts: notes the progress of run i, and saves a snapshot if one is due."""
+        self.progress[i] = run.progress
+        if self.checkpointer and self.checkpointer.is_due(i):
+            self.checkpointer.save(i, run.snapshot())
+
+    def _close(self, i: int, run: RunInProgress) -> Run | None:
+        """After the last burst: saves the record of run i, or a snapshot if it has not ended. Returns the record."""
+        self.progress[i] = run.progress
+        record = record_of(run) if run.status else None
+        if self.checkpointer:
+            self.checkpointer.save(i, record or run.snapshot())
+        return record
 
 
 def _raise_first(pending: Sequence[Future[dict[int, Run]]]) -> None:
-    """Raises what a finished run raised, at once rather than when all others are through."""
+    """Raises the error of a thread that failed, at once instead of when all others have ended."""
     for future in pending:
         if future.done():
             future.result()

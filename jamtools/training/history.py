@@ -1,4 +1,4 @@
-"""What is measured of a run on its way.
+"""The history of a run: what was measured, and at which steps.
 
 step,  L,  N_Δ,  misclassified,  ‖∇L‖,  ‖W - W₀‖,  and on a test set its loss and error
 """
@@ -6,54 +6,73 @@ step,  L,  N_Δ,  misclassified,  ‖∇L‖,  ‖W - W₀‖,  and on a test se
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from jamtools.network.problem import Evaluation, Problem
+from jamtools.network.problem import Evaluation
 
-#: Columns of int64; the others are float64.
-COUNTS = ("step", "n_unsatisfied", "n_misclassified")
+#: The columns of int64; all others are float64.
+INTEGER_COLUMNS = ("step", "n_unsatisfied", "n_misclassified")
+
+
+class HeldOutMeasurement(NamedTuple):
+    """A test set at one point: the share of its patterns that are misclassified, and its loss."""
+
+    error: float
+    loss: float
 
 
 class History:
-    """Columns over the measured steps."""
+    """The measurements of a run, one row per measured step.
 
-    def __init__(
-        self, problem: Problem, test: Problem | None, theta0: Tensor, snapshots: bool = False
-    ) -> None:
-        self.problem, self.test, self.theta0, self.snapshots = problem, test, theta0, snapshots
+    theta0 [Ñ]: where the run began; snapshots: keep theta in every row.
+    """
+
+    def __init__(self, theta0: Tensor, snapshots: bool = False) -> None:
+        self.theta0, self.snapshots = theta0, snapshots
         self.rows: list[dict[str, Any]] = []
 
-    def measure(self, step: int, theta: Tensor) -> Evaluation:
-        """Adds a row; gives the evaluation it was read from."""
-        here = self.problem.evaluate(theta)
+    def record(
+        self, step: int, evaluation: Evaluation, theta: Tensor, test: HeldOutMeasurement | None = None
+    ) -> None:
+        """Appends a row for theta [Ñ] at `step`; `evaluation` is the training set's at this theta."""
         row: dict[str, Any] = {
             "step": step,
-            "loss": here.value,
-            "n_unsatisfied": here.n_unsatisfied,
-            "n_misclassified": here.n_misclassified,
-            "grad_norm": here.gradient.norm().item(),
+            "loss": evaluation.value,
+            "n_unsatisfied": evaluation.n_unsatisfied,
+            "n_misclassified": evaluation.n_misclassified,
+            "grad_norm": evaluation.gradient.norm().item(),
             "distance": (theta - self.theta0).norm().item(),
         }
-        if self.test is not None:
-            value, _, wrong = self.test.loss_gaps_and_errors(theta)
-            row["test_error"], row["test_loss"] = wrong.double().mean().item(), value
+        if test is not None:
+            row["test_error"], row["test_loss"] = test.error, test.loss
         if self.snapshots:
             row["theta"] = theta.double().cpu().numpy().copy()
         self.rows.append(row)
-        return here
+
+    @property
+    def last_step(self) -> int:
+        """The step of the last measurement, -1 before the first."""
+        return int(self.rows[-1]["step"]) if self.rows else -1
+
+    @property
+    def last_n_unsatisfied(self) -> int:
+        """N_Δ at the last measurement."""
+        return int(self.rows[-1]["n_unsatisfied"])
 
     def columns(self) -> dict[str, np.ndarray]:
-        """[T] each: step and counts as int64, the rest as float64; snapshots theta [T, Ñ]."""
+        """Every column [T]: step and counts as int64, the others as float64; snapshots as theta [T, Ñ]."""
         return {
-            name: np.array([row[name] for row in self.rows], dtype=np.int64 if name in COUNTS else np.float64)
+            name: np.array(
+                [row[name] for row in self.rows], dtype=np.int64 if name in INTEGER_COLUMNS else np.float64
+            )
             for name in self.rows[0]
         }
 
 
 def rows_of(columns: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """The rows of a history [T], to go on with."""
+    """The rows of a recorded history, from its columns [T] or [T, Ñ]: a resumed run appends to them."""
     values = [column if column.ndim > 1 else column.tolist() for column in columns.values()]
     return [dict(zip(columns, row)) for row in zip(*values)]

@@ -1,37 +1,37 @@
-"""What is to be trained and where: a job, the place of its arithmetic, and the engine that follows from both."""
+"""What is to be trained and where: a job, and the engine that takes its steps.
+
+A job holds all that decides the bytes of a run. What follows from it (the loss, the engine) is worked out once and kept.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import torch
 
 from jamtools.engines.batch.engine import BatchEngine, fits_batch
 from jamtools.engines.compiled_engine import fits_compiled
-from jamtools.errors import InputError
+from jamtools.errors import InputError, Remedy
 from jamtools.minima.newton import require_newton_support
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.protocols import Settings
 from jamtools.records import Dataset, Run
 
+EngineName = Literal["compiled", "batch", "torch", "newton"]
 
-@dataclass(frozen=True)
-class Job:
-    """A run to be: its own patterns, its architecture, its seed.
-
-    start: the run to finish, from where it ended to the minimum of its basin, by the optimiser newton.
-    """
-
-    data: Dataset
-    arch: Architecture
-    seed: int
-    start: Run | None = None
+#: What each first-order engine requires, for the message that refuses other steps.
+ENGINE_REQUIREMENTS = {
+    "compiled": "full batches in float64 on the CPU, without batch normalisation",
+    "batch": "full batches, without batch normalisation",
+}
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where and how the arithmetic is done; `engine`: auto, compiled, batch or torch."""
+class Compute:
+    """Where and how the arithmetic is done. engine: auto, compiled, batch or torch; threads do not change any byte."""
 
     device: torch.device | str = "cpu"
     dtype: torch.dtype = torch.float64
@@ -39,47 +39,72 @@ class Place:
     engine: str = "auto"
 
 
-def loss_of(job: Job, settings: Settings) -> Loss:
-    """The loss of a job's training."""
-    return Loss(settings.loss, settings.resolved(job.data.P).epsilon, job.data.P, job.arch.outputs)
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run to make: its patterns, architecture, seed and settings, and where to compute it.
 
+    settings: resolved for the P patterns of `data`. start: a finished run; the optimiser newton then continues from its
+    theta to the minimum of its basin.
+    """
 
-def batch_engine(job: Job, settings: Settings, place: Place) -> BatchEngine:
-    """An engine for runs of this shape."""
-    resolved, device = settings.resolved(job.data.P), torch.device(place.device)
-    return BatchEngine(job.arch, loss_of(job, settings), resolved, device, place.dtype)
+    data: Dataset
+    arch: Architecture
+    seed: int
+    settings: Settings
+    compute: Compute = Compute()
+    start: Run | None = None
 
+    @cached_property
+    def loss(self) -> Loss:
+        """The loss that the training minimises."""
+        return Loss(self.settings.loss, self.settings.epsilon, self.data.P, self.arch.outputs)
 
-def engine_name(job: Job, settings: Settings, place: Place) -> str:
-    """What takes a job's steps: compiled, batch, torch or newton. InputError when the one asked for cannot."""
-    resolved = settings.resolved(job.data.P)
-    if settings.optimizer == "newton":
-        if place.engine != "auto":
+    @cached_property
+    def engine(self) -> EngineName:
+        """The engine that takes the steps. Raises InputError when the engine asked for cannot take them."""
+        if self.settings.optimizer == "newton":
+            return self._newton()
+        if self.start:
+            raise InputError(f"a run to finish with {self.settings.optimizer}, expected the optimiser newton")
+        name = self._first_order()
+        if self.settings.neighbour_list and (name, self.settings.loss) != ("compiled", "hinge"):
             raise InputError(
-                f"the {place.engine} engine with newton, expected auto: newton has one of its own"
+                f"a neighbour list with the {name} engine and {self.settings.loss}, expected hinge and the compiled "
+                f"engine, which takes {ENGINE_REQUIREMENTS['compiled']}",
+                Remedy.NO_NEIGHBOUR_LIST,
             )
-        require_newton_support(job.arch, loss_of(job, settings), place.dtype)
+        return name
+
+    def _newton(self) -> EngineName:
+        """The name of the minimiser's own engine. Raises InputError where it cannot be used."""
+        if self.compute.engine != "auto":
+            raise InputError(
+                f"the {self.compute.engine} engine with newton, expected auto: newton has its own"
+            )
+        require_newton_support(self.arch, self.loss, self.compute.dtype)
         return "newton"
-    if job.start:
-        raise InputError(f"a run to finish with {settings.optimizer}, expected the optimiser newton")
-    fits = {
-        "compiled": fits_compiled(job.arch, resolved, place.device, place.dtype),
-        "batch": fits_batch(job.arch, resolved),
-        "torch": True,
-    }
-    usual = "compiled" if torch.device(place.device).type == "cpu" else "batch"
-    name = place.engine if place.engine != "auto" else usual if fits[usual] else "torch"
-    if not fits[name]:
-        raise InputError(
-            f"the {name} engine takes full batches{ONLY[name]}, without batch normalisation; use --engine torch"
-        )
-    if settings.neighbour_list and (name, settings.loss) != ("compiled", "hinge"):
-        raise InputError(
-            f"a neighbour list with the {name} engine and {settings.loss}, expected the compiled engine (full batches in "
-            "float64 on the CPU, without batch normalisation) and hinge; leave out --neighbour-list"
-        )
-    return name
+
+    def _first_order(self) -> EngineName:
+        """The engine asked for; for "auto" the fastest that fits the device."""
+        fits: dict[EngineName, bool] = {
+            "compiled": fits_compiled(self.arch, self.settings, self.compute.device, self.compute.dtype),
+            "batch": fits_batch(self.arch, self.settings),
+            "torch": True,
+        }
+        on_cpu = torch.device(self.compute.device).type == "cpu"
+        fastest: EngineName = "compiled" if on_cpu else "batch"
+        if self.compute.engine == "auto":
+            return fastest if fits[fastest] else "torch"
+        name = next(name for name in fits if name == self.compute.engine)
+        if not fits[name]:
+            raise InputError(
+                f"the {name} engine takes {ENGINE_REQUIREMENTS[name]}",
+                Remedy.TORCH_ENGINE,
+            )
+        return name
 
 
-#: What else an engine asks for.
-ONLY = {"compiled": " in float64 on the CPU", "batch": ""}
+def batch_engine(job: Job) -> BatchEngine:
+    """A batch engine for runs of the shape and settings of `job`."""
+    device = torch.device(job.compute.device)
+    return BatchEngine(job.arch, job.loss, job.settings, device, job.compute.dtype)

@@ -1,15 +1,17 @@
-"""What a run will take and what there is, before it starts: an allocation that fails at midnight fails too late.
+"""The memory that a run needs beside its dataset, compared with what is free before it starts.
 
-    measurement   (9 L h + 5 h + d + 8 C) P     activations, pre-activations, again those of unsatisfied patterns, β
-    torch         measurement + 8 Ñ             theta and where it began, optimiser, gradient and its parts, scratch
-    compiled      torch + (d + C) P + chunks Ñ  patterns in tiles, a gradient for every chunk of 1024 of them
+    measurement   (9 L h + 5 h + d + 8 C) P     activations, pre-activations, both again for unsatisfied patterns, β
+    torch         measurement + 8 Ñ             theta, theta0, the optimiser, the gradient and its parts, scratch
+    compiled      torch + (d + C) P + chunks Ñ  the patterns in tiles, one gradient for each chunk of 1024 tiles
     batch         layout.Layout.bytes + measurement + 3 Ñ for each slot
-    newton        torch + 8 Ñ² + 3 Ñ P         BFGS's matrix and those of Newton's method; the rows of a certificate's rank
+    newton        torch + 8 Ñ² + 3 Ñ P          matrices of BFGS and of Newton's method, rows for the rank of a certificate
 
-numbers of 8 or 4 bytes: what a run needs beside its dataset. The largest moment is a measurement while only some patterns
-are satisfied, with 5 L h + 3 h numbers of activations a pattern alive at once; the rest is for the C library, which gives
-arrays below 32 MiB from one heap and does not always fit new ones into its gaps (half as much again was seen, once twice).
-A history is some ten numbers a measurement, and theta with --snapshots.
+All are counts of numbers, of 8 or 4 bytes each. The peak is a measurement at which only some patterns are satisfied: then
+5 L h + 3 h activations per pattern are alive at once. The rest is a margin for the allocator of the C library. It serves
+arrays below 32 MiB from one heap and cannot always fit new ones into the gaps: half as much again was seen, once twice as
+much. A history has about ten numbers per measurement, and also theta where snapshots are kept.
+
+Source: none. The factors were measured; tests/training/test_memory.py repeats the measurement.
 """
 
 from __future__ import annotations
@@ -19,51 +21,56 @@ import torch
 from jamtools.engines.batch.layout import Layout
 from jamtools.engines.kernel.step import TILES_PER_CHUNK
 from jamtools.engines.kernel.tiles import TILE_SIZE
-from jamtools.errors import InputError
+from jamtools.errors import InputError, Remedy
 from jamtools.machine import GIB, available
 from jamtools.network.architecture import Architecture
-from jamtools.protocols import Settings
+from jamtools.training.job import Job
 
-#: Ñ × Ñ at one time with newton (6.7 were seen at Ñ = 1281), and Ñ × P (3, at N_Δ = P).
-MATRICES, ROWS = 8, 3
+#: Ñ × Ñ matrices that newton holds at once. 6.7 were measured at Ñ = 1281.
+NEWTON_SQUARE_MATRICES = 8
+#: Ñ × P matrices that newton holds at once. 3 were measured, where no pattern is satisfied.
+NEWTON_PATTERN_MATRICES = 3
 
 
-def needed(
-    engine: str, arch: Architecture, P: int, P_test: int, settings: Settings, place: tuple[str, torch.dtype]
-) -> int:
-    """Bytes of one run, or with engine "batch" of all slots of its batch; place: cpu or cuda, and the dtype."""
-    device, dtype = place
+def bytes_needed(job: Job) -> int:
+    """The bytes that one run of `job` needs at its peak; with the batch engine, that all slots of its batch need."""
+    arch, settings, dtype = job.arch, job.settings, job.compute.dtype
+    P = job.data.P
+    P_test = 0 if job.data.x_test is None else len(job.data.x_test)
     n = arch.n_parameters
-    snapshots = 8 * n * (settings.measurements + len(settings.measure_at)) if settings.snapshots else 0
-    measurement = _measurement(arch, max(P, P_test)) * dtype.itemsize
-    if engine == "batch":
-        layout = Layout.of(arch, P, device, dtype)
-        own = layout.slots * (3 * n * dtype.itemsize + snapshots)
-        return layout.bytes(arch, settings.optimizer, dtype) + own + measurement
-    alone = measurement + snapshots + 8 * n * dtype.itemsize
-    if engine == "newton":
-        return alone + (MATRICES * n**2 + ROWS * n * P * arch.outputs) * dtype.itemsize
-    if engine == "torch":
-        return alone
-    return alone + 8 * (P * (arch.d + arch.outputs) + -(-P // (TILES_PER_CHUNK * TILE_SIZE)) * n)
+    rows = settings.measurements + len(settings.measure_at)
+    snapshots = 8 * n * rows if settings.snapshots else 0
+    measurement = _values_of_measurement(arch, max(P, P_test)) * dtype.itemsize
+    if job.engine == "batch":
+        layout = Layout.of(arch, P, torch.device(job.compute.device).type, dtype)
+        per_slot = 3 * n * dtype.itemsize + snapshots
+        return layout.bytes(arch, settings.optimizer, dtype) + layout.slots * per_slot + measurement
+    torch_engine = measurement + snapshots + 8 * n * dtype.itemsize
+    if job.engine == "newton":
+        matrices = NEWTON_SQUARE_MATRICES * n**2 + NEWTON_PATTERN_MATRICES * n * P * arch.outputs
+        return torch_engine + matrices * dtype.itemsize
+    if job.engine == "torch":
+        return torch_engine
+    chunks = -(-P // (TILES_PER_CHUNK * TILE_SIZE))
+    return torch_engine + 8 * (P * (arch.d + arch.outputs) + chunks * n)
 
 
-def _measurement(arch: Architecture, P: int) -> int:
+def _values_of_measurement(arch: Architecture, P: int) -> int:
+    """Numbers alive at the peak of a measurement on P patterns."""
     return P * (9 * arch.n_hidden + 5 * arch.width + arch.d + 8 * arch.outputs)
 
 
-def affordable(need: int, most: int, device: torch.device, arch: Architecture, P: int, what: str) -> int:
-    """How many runs that need so many bytes go at once, at most `most`; InputError if not even one does."""
-    free = available(device)
+def runs_at_once(job: Job, wanted: int) -> int:
+    """How many runs like `job` fit in memory at once, at most `wanted`. Raises InputError when not even one fits."""
+    device = torch.device(job.compute.device)
+    need, free = bytes_needed(job), available(device)
     if need > free:
+        batch = job.engine == "batch"
+        what = "a batch of runs" if batch else "a run"
         where = "on the card" if device.type == "cuda" else "in memory"
         raise InputError(
-            f"P={P} patterns and Ñ={arch.n_parameters} parameters: {what} needs {need / GIB:.3g} GiB, got "
-            f"{free / GIB:.3g} GiB available {where}; {_remedy(what)}"
+            f"P={job.data.P} patterns and Ñ={job.arch.n_parameters} parameters: {what} needs {need / GIB:.3g} GiB, got "
+            f"{free / GIB:.3g} GiB available {where}",
+            Remedy.NO_BATCH_OR_SMALLER_RUN if batch else Remedy.SMALLER_RUN,
         )
-    return max(1, min(most, free // max(1, need)))
-
-
-def _remedy(what: str) -> str:
-    single = "take fewer --patterns, a smaller --width or --dtype float32"
-    return f"use --engine torch, one run at a time, or {single}" if what.startswith("a batch") else single
+    return max(1, min(wanted, free // max(1, need)))

@@ -1,4 +1,4 @@
-"""What descent hands out, and takes back, so that a call of it may end anywhere and a later one go on."""
+"""A snapshot of an unfinished run, and the interface through which training saves and loads snapshots."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from jamtools.records import Run
 
 
 @dataclass(frozen=True)
-class State:
-    """A run under way, copied: with its job, settings and place, all that its next step depends on.
+class Snapshot:
+    """A copy of an unfinished run: together with its job, all that its next step depends on.
 
-    theta [Ñ], optimizer: the arrays of its state; t: its steps; rows: the history; rng: of the batches' generator;
-    engine: the arrays of what it keeps from step to step.
+    step: the next step; status: empty while the run is under way; t: steps of the optimiser; theta [Ñ]; optimizer: the
+    arrays of the optimiser's state; rows: the history so far; rng: the state of the generator of mini-batches; engine:
+    the arrays that the engine keeps from step to step.
     """
 
     step: int
@@ -29,19 +30,22 @@ class State:
     engine: Mapping[str, np.ndarray]
 
 
-class Keeper(Protocol):
-    """Keeps the runs of a call while they are under way, so that the call may end and a later one go on."""
+class Checkpointer(Protocol):
+    """Saves the runs of `train_many`, so that the call may end at any moment and a later call continues them.
 
-    every: float
+    interval: seconds between two checkpoints.
+    """
 
-    def kept(self, i: int) -> State | Run | None:
-        """Where run i goes on from, or how it ended; None to begin it."""
+    interval: float
 
-    def wants(self, i: int) -> bool:
-        """Whether the state of run i is asked for; run i's own thread asks after each burst."""
+    def load(self, i: int) -> Snapshot | Run | None:
+        """The last snapshot of run i, its record if it has ended, or None to begin it."""
 
-    def keep(self, i: int, state: State | Run) -> None:
-        """Takes it, from run i's own thread."""
+    def is_due(self, i: int) -> bool:
+        """Whether a new snapshot of run i is wanted. The thread of run i asks after each burst of steps."""
 
-    def tick(self) -> None:
-        """Called by the main thread now and then; what it raises ends the call."""
+    def save(self, i: int, state: Snapshot | Run) -> None:
+        """Takes a snapshot of run i, or its record once it has ended. Called by the thread of run i."""
+
+    def poll(self) -> None:
+        """Called by the main thread at least once per `interval`. An exception raised here ends the call."""

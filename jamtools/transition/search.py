@@ -20,7 +20,7 @@ import numpy as np
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.records import Dataset
-from jamtools.training.job import Place
+from jamtools.training.job import Compute
 from jamtools.transition.estimate import at_time, final, scale_of, verdict
 from jamtools.transition.sampling import Goal, Pool, Record, seek
 from jamtools.transition.trial import Memory, Question, Trials, Watch
@@ -126,7 +126,7 @@ def search_all(
     question: Question,
     patterns: Sequence[int],
     watch: Watch,
-    place: Place | None = None,
+    compute: Compute | None = None,
     memory: Memory | None = None,
     goal: Goal | None = None,
 ) -> list[dict[str, Any]]:
@@ -136,7 +136,7 @@ def search_all(
     each P and each seed starts by itself, so that a search for some of them finds what one for all finds.
     """
     goal = goal or Goal()
-    trials = Trials(data, question, place, memory, watch)
+    trials = Trials(data, question, compute, memory, watch)
     records: list[dict[str, Any]] = []
     for P in sorted(patterns):
         data.first(P)
@@ -161,10 +161,10 @@ def search_widths(
     question: Question,
     widths: Sequence[int],
     watch: Watch,
-    place: Place | None = None,
+    compute: Compute | None = None,
     memory: Memory | None = None,
     goal: Goal | None = None,
 ) -> list[dict[str, Any]]:
     """P* of the network of each width: how many of the dataset's first patterns it fits."""
-    trials = Trials(data, question, place, memory, watch)
+    trials = Trials(data, question, compute, memory, watch)
     return [search_patterns(trials, width, goal or Goal()) for width in sorted(widths)]

@@ -21,11 +21,11 @@ import numpy as np
 
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
-from jamtools.protocols import Settings, with_options
+from jamtools.protocols import TrainingOptions, with_options
 from jamtools.records import CONTACT_TOLERANCE, JAMMED_PER_PARAMETER, Dataset, Run, sha256
 from jamtools.training.ensemble import train_many
-from jamtools.training.job import Job, Place
-from jamtools.training.snapshot import State
+from jamtools.training.job import Compute, Job
+from jamtools.training.snapshot import Snapshot
 from jamtools.transition.sampling import Record
 
 
@@ -39,7 +39,7 @@ class Question:
 
     depth: int
     activation: str
-    settings: Settings
+    settings: TrainingOptions
     seeds: Sequence[int]
     success: str = "satisfied"
     max_width: int | None = None
@@ -131,26 +131,26 @@ def _fitted_at(run: Run, success: str, time: int, fitted: bool) -> bool:
 
 
 class _Finished:
-    """Tells of each run as it ends, from the thread that trained it: a Keeper for `train_many`."""
+    """Tells of each run as it ends, from the thread that trained it: the Checkpointer of `train_many`."""
 
-    every = 60.0
+    interval = 60.0
 
     def __init__(self, tell: Callable[[Run], None]) -> None:
         self._tell, self._lock = tell, Lock()
 
-    def kept(self, i: int) -> None:
+    def load(self, i: int) -> None:
         """Every run begins at its beginning."""
 
-    def wants(self, i: int) -> bool:
+    def is_due(self, i: int) -> bool:
         """No state of a run under way is kept."""
         return False
 
-    def keep(self, i: int, state: State | Run) -> None:
+    def save(self, i: int, state: Snapshot | Run) -> None:
         if isinstance(state, Run):
             with self._lock:
                 self._tell(state)
 
-    def tick(self) -> None:
+    def poll(self) -> None:
         """Nothing is due."""
 
 
@@ -161,13 +161,14 @@ class Trials:
         self,
         data: Dataset,
         question: Question,
-        place: Place | None = None,
+        compute: Compute | None = None,
         memory: Memory | None = None,
         watch: Watch = lambda P, width, seed: None,
     ) -> None:
-        self.data, self.question, self.place, self.memory, self.watch = data, question, place, memory, watch
+        self.data, self.question, self.memory, self.watch = data, question, memory, watch
+        self.compute = compute or Compute()
         self._parts: dict[int, Dataset] = {}  # runs of one P share their arrays, and a batch
-        self._settings = replace(question.settings, measure_at=tuple(question.times))
+        self._options = replace(question.settings, measure_at=tuple(question.times))
 
     def make(self, wanted: Sequence[tuple[int, int, int]]) -> list[Record]:
         """The records of trials (P, width, seed), in order; those in memory are not trained again."""
@@ -180,13 +181,22 @@ class Trials:
         question = self.question
         for one in new:
             self.watch(*one)
-        jobs = [Job(self._first(P), question.architecture(self.data, h), seed) for P, h, seed in new]
-        runs = self._train(jobs, self._settings, lambda run: self._ended(run) or not question.certify)
+        jobs = [
+            Job(
+                self._first(P),
+                question.architecture(self.data, h),
+                seed,
+                self._options.resolve(P),
+                self.compute,
+            )
+            for P, h, seed in new
+        ]
+        runs = self._train(jobs, lambda run: self._ended(run) or not question.certify)
         if question.certify:
             runs = self._finished(jobs, runs)
         return [self._described(run) for run in runs]
 
-    def _train(self, jobs: Sequence[Job], settings: Settings, is_last: Callable[[Run], bool]) -> list[Run]:
+    def _train(self, jobs: Sequence[Job], is_last: Callable[[Run], bool]) -> list[Run]:
         """All runs; each is remembered when it ends, if that is the last of it."""
 
         def tell(run: Run) -> None:
@@ -194,15 +204,16 @@ class Trials:
                 record = self._described(run)
                 self.memory.add(record["P"], record)
 
-        return train_many(jobs, settings, self.place, keeper=_Finished(tell))
+        return train_many(jobs, checkpointer=_Finished(tell))
 
     def _finished(self, jobs: Sequence[Job], runs: Sequence[Run]) -> list[Run]:
         """With those whose budget ran out taken to the minima of their basins."""
         left = [i for i, run in enumerate(runs) if not self._ended(run)]
         newton = with_options(
-            Settings(), optimizer="newton", epsilon=self.question.settings.epsilon, measurements=2
+            TrainingOptions(), optimizer="newton", epsilon=self.question.settings.epsilon, measurements=2
         )
-        ends = self._train([replace(jobs[i], start=runs[i]) for i in left], newton, lambda run: True)
+        finishes = [replace(jobs[i], settings=newton.resolve(jobs[i].data.P), start=runs[i]) for i in left]
+        ends = self._train(finishes, lambda run: True)
         done = dict(zip(left, ends))
         return [done.get(i, run) for i, run in enumerate(runs)]
 

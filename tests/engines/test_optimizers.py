@@ -11,9 +11,9 @@ import torch
 from jamtools.engines.optimizers import FIRE, SGD, make_optimizer
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
-from jamtools.protocols import Settings, with_options
+from jamtools.protocols import TrainingOptions, with_options
 from jamtools.training.ensemble import train
-from jamtools.training.job import Place
+from jamtools.training.job import Compute
 from tests.support import oracle
 
 CURVATURES = np.array([1.0, 0.3, 7.0, 0.02])
@@ -35,7 +35,7 @@ def test_sgd_with_momentum_follows_torch_s(momentum):
 
 def test_momentum_reaches_the_run():
     data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2, "tanh")
-    settings = with_options(Settings(), steps=50, optimizer="sgd", batch=0, lr=0.05, momentum=0.9)
+    settings = with_options(TrainingOptions(), steps=50, optimizer="sgd", batch=0, lr=0.05, momentum=0.9)
     theirs = oracle.module(arch, torch.from_numpy(train(data, arch, settings, 0).theta0))
     optimizer = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9)
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)[:, None]
@@ -45,7 +45,7 @@ def test_momentum_reaches_the_run():
         optimizer.step()
     end = torch.nn.utils.parameters_to_vector(theirs.parameters()).detach().numpy()
     for engine in ("compiled", "torch"):
-        run = train(data, arch, settings, 0, Place(engine=engine))
+        run = train(data, arch, settings, 0, Compute(engine=engine))
         assert np.abs(run.theta - end).max() < 1e-12
         assert run.info["settings"]["momentum"] == 0.9
 
@@ -139,8 +139,10 @@ def test_t_and_state_are_all_the_next_step_depends_on(name):
 def test_fire_trains_a_network_faster_than_plain_descent(batch_norm):
     data, arch = oracle.dataset(100, 6), Architecture(6, 8, 2, "tanh", batch_norm=batch_norm)
     options = {"steps": 400, "stop": False}
-    run = train(data, arch, with_options(Settings(), optimizer="fire", **options), seed=0)
-    plain = train(data, arch, with_options(Settings(), optimizer="sgd", batch=0, lr=0.1, **options), seed=0)
+    run = train(data, arch, with_options(TrainingOptions(), optimizer="fire", **options), seed=0)
+    plain = train(
+        data, arch, with_options(TrainingOptions(), optimizer="sgd", batch=0, lr=0.1, **options), seed=0
+    )
     assert run.info["settings"]["schedule"]["lr"] == 0.1
     assert run.info["engine"] == ("torch" if batch_norm else "compiled")
     assert run.info["final_loss"] < 0.2 * plain.info["final_loss"]
@@ -157,4 +159,4 @@ def test_fire_trains_a_network_faster_than_plain_descent(batch_norm):
 )
 def test_what_does_not_go_together_is_refused(options, message):
     with pytest.raises(InputError, match=message):
-        with_options(Settings(), **options)
+        with_options(TrainingOptions(), **options)

@@ -14,14 +14,14 @@ from jamtools.hessian.exact import ExactOptions, exact_spectrum
 from jamtools.linalg.eigenvalues import symmetric_eigenvalues
 from jamtools.network.architecture import Architecture
 from jamtools.network.symmetry import scale_generators
-from jamtools.protocols import Settings, with_options
+from jamtools.protocols import TrainingOptions, with_options
 from jamtools.training.ensemble import train
 from tests.support import oracle
 
 
 def jammed(activation: str = "relu", depth: int = 2, width: int = 5):
     data = oracle.dataset(120, 4)
-    settings = with_options(Settings(), steps=1500, lr=3e-3, measurements=3)
+    settings = with_options(TrainingOptions(), steps=1500, lr=3e-3, measurements=3)
     run = train(data, Architecture(4, width, depth, activation), settings, seed=0)
     assert run.info["n_unsatisfied"] > 0
     return run, data
@@ -64,7 +64,7 @@ def test_negative_modes_are_counted_without_the_scale_generators():
 
 def test_a_diverged_run_is_refused():
     data = oracle.dataset(40, 4)
-    settings = with_options(Settings(), steps=2000, optimizer="sgd", batch=0, lr=1e6)
+    settings = with_options(TrainingOptions(), steps=2000, optimizer="sgd", batch=0, lr=1e6)
     run = train(data, Architecture(4, 5, 3), settings, seed=0)
     assert run.info["n_unsatisfied"] > 0, "NaN is not satisfied"
     with pytest.raises(InputError, match="'diverged'"):
@@ -78,7 +78,7 @@ def test_a_diverged_run_is_refused():
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_signs_alone_are_those_of_the_eigenvalues(activation, outputs):
     data = oracle.dataset(90, 4, outputs=outputs)
-    settings = with_options(Settings(), steps=300, lr=3e-3, measurements=3)
+    settings = with_options(TrainingOptions(), steps=300, lr=3e-3, measurements=3)
     run = train(data, Architecture(4, 5, 2, activation, outputs), settings, seed=0)
     whole, signs = exact_spectrum(run, data), exact_spectrum(run, data, options=ExactOptions(signs_only=True))
     assert signs.eigenvalues == {}
@@ -180,7 +180,7 @@ def test_asymmetry_is_the_kolmogorov_smirnov_distance():
 
 def test_a_satisfied_run_has_nothing_to_say():
     data = oracle.dataset(10, 4)
-    run = train(data, Architecture(4, 10, 2), with_options(Settings(), steps=5000, lr=1e-2), seed=0)
+    run = train(data, Architecture(4, 10, 2), with_options(TrainingOptions(), steps=5000, lr=1e-2), seed=0)
     assert run.info["status"] == "satisfied"
     info = exact_spectrum(run, data).info
     assert (info["rank_H0"], info["n_negative_Hp"], info["n_negative_H"]) == (0, 0, 0)

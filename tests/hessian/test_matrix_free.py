@@ -10,7 +10,7 @@ from jamtools.hessian.exact import exact_spectrum
 from jamtools.hessian.matrix_free import LanczosOptions, estimate_density
 from jamtools.hessian.products import Products
 from jamtools.network.architecture import Architecture
-from jamtools.protocols import Settings, with_options
+from jamtools.protocols import TrainingOptions, with_options
 from jamtools.records import SPECTRUM_FIELDS
 from jamtools.training.ensemble import train
 from tests.support import oracle
@@ -18,7 +18,7 @@ from tests.support import oracle
 
 def jammed(activation="relu", depth=2):
     data = oracle.dataset(200, 5)
-    settings = with_options(Settings(), steps=1500, lr=3e-3, measurements=3)
+    settings = with_options(TrainingOptions(), steps=1500, lr=3e-3, measurements=3)
     run = train(data, Architecture(5, 7, depth, activation), settings, seed=0)
     assert run.info["n_unsatisfied"] > 0
     return run, data

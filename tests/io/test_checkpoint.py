@@ -18,19 +18,20 @@ from jamtools.cli.common.values import duration
 from jamtools.errors import InputError, OutputError
 from jamtools.io import checkpoint
 from jamtools.io.artefact import Artefact
-from jamtools.io.checkpoint import Checkpoint, Stopped, pack, read, train_kept
+from jamtools.io.checkpoint import Checkpoint, StopRequested, pack, read, train_with_checkpoint
 from jamtools.io.read import read_dataset
 from jamtools.io.request import request_of
 from jamtools.io.write import runs_bytes
 from jamtools.network.architecture import Architecture
-from jamtools.protocols import Settings, with_options
+from jamtools.protocols import TrainingOptions, with_options
 from jamtools.records import Run, Runs
 from jamtools.training.ensemble import train, train_many
-from jamtools.training.job import Job, Place
-from jamtools.training.run import Training
+from jamtools.training.job import Compute
+from jamtools.training.run import RunInProgress
 from tests.support import oracle
 from tests.support.commands import ROOT, jam, refusal
-from tests.support.interruption import interrupted, kept_call, put_and_read
+from tests.support.interruption import call_with_checkpoint, interrupted, through_file
+from tests.support.jobs import CPU, PLAIN, make_job
 
 ARCH = Architecture(5, 6, 2)
 CASES = {
@@ -53,29 +54,29 @@ def file_bytes(data, runs):
 @pytest.mark.parametrize("every", [1, 5])
 @pytest.mark.parametrize(("options", "engine"), CASES.values(), ids=CASES)
 def test_a_run_that_goes_through_files_ends_with_the_same_bytes(options, engine, every, tmp_path):
-    data, place = oracle.dataset(60, 5, test=20), Place(engine=engine)
+    data, place = oracle.dataset(60, 5, test=20), Compute(engine=engine)
     settings = with_options(
-        Settings(), **{"steps": 200, "lr": 1e-3, "every": 77, "measurements": 9} | options
+        TrainingOptions(), **{"steps": 200, "lr": 1e-3, "every": 77, "measurements": 9} | options
     )
     whole = train(data, ARCH, settings, 3, place)
-    pieces = interrupted(Job(data, ARCH, 3), settings, place, every, tmp_path / "c")
+    pieces = interrupted(make_job(data, ARCH, 3, settings, place), every, tmp_path / "c")
     assert file_bytes(data, [pieces]) == file_bytes(data, [whole])
 
 
 def test_batch_normalisation_and_its_batches_go_on_alike(tmp_path):
     data, arch = oracle.dataset(60, 5, test=20), Architecture(5, 6, 2, batch_norm=True)
-    settings = with_options(Settings(), steps=100, lr=0.05, optimizer="sgd", batch=20, momentum=0.9)
-    pieces = interrupted(Job(data, arch, 3), settings, Place(), 2, tmp_path / "c")
+    settings = with_options(TrainingOptions(), steps=100, lr=0.05, optimizer="sgd", batch=20, momentum=0.9)
+    pieces = interrupted(make_job(data, arch, 3, settings, Compute()), 2, tmp_path / "c")
     assert file_bytes(data, [pieces]) == file_bytes(data, [train(data, arch, settings, 3)])
 
 
 def test_the_step_at_which_all_is_satisfied_stays_the_same(tmp_path):
     data = oracle.dataset(10, 8)
-    settings, arch = with_options(Settings(), lr=1e-3, steps=5000), Architecture(8, 8, 2)
+    settings, arch = with_options(TrainingOptions(), lr=1e-3, steps=5000), Architecture(8, 8, 2)
     for engine in ("compiled", "torch"):
-        whole = train(data, arch, settings, 0, Place(engine=engine))
+        whole = train(data, arch, settings, 0, Compute(engine=engine))
         assert whole.info["status"] == "satisfied"
-        pieces = interrupted(Job(data, arch, 0), settings, Place(engine=engine), 9, tmp_path / "c")
+        pieces = interrupted(make_job(data, arch, 0, settings, Compute(engine=engine)), 9, tmp_path / "c")
         assert file_bytes(data, [pieces]) == file_bytes(data, [whole])
 
 
@@ -86,19 +87,19 @@ def test_a_run_that_satisfies_but_for_round_off_goes_on_alike(tmp_path, monkeypa
         lambda top, stop: "satisfied" if stop and top <= 1e-4 else "",
     )
     data = oracle.dataset(10, 8)
-    settings, arch = with_options(Settings(), lr=1e-3, steps=2000), Architecture(8, 8, 2)
-    place = Place(engine="torch")
+    settings, arch = with_options(TrainingOptions(), lr=1e-3, steps=2000), Architecture(8, 8, 2)
+    place = Compute(engine="torch")
     whole = train(data, arch, settings, 0, place)
-    assert set(whole.history["step"]) - set(Training(Job(data, arch, 0), settings, place)._events)
-    pieces = interrupted(Job(data, arch, 0), settings, place, 3, tmp_path / "c")
+    assert set(whole.history["step"]) - set(RunInProgress(make_job(data, arch, 0, settings, place)).events)
+    pieces = interrupted(make_job(data, arch, 0, settings, place), 3, tmp_path / "c")
     assert file_bytes(data, [pieces]) == file_bytes(data, [whole])
 
 
 def test_not_a_number_comes_back_as_it_was(tmp_path):
     data = oracle.dataset(40, 4)
-    settings = with_options(Settings(), steps=2000, optimizer="sgd", batch=0, lr=1e6)
+    settings = with_options(TrainingOptions(), steps=2000, optimizer="sgd", batch=0, lr=1e6)
     run = train(data, Architecture(4, 5, 3), settings, seed=0)
-    back = put_and_read(tmp_path / "c", run)
+    back = through_file(tmp_path / "c", run)
     assert isinstance(back, Run)
     assert repr([back.info[name] for name in ("final_loss", "grad_norm")]) == repr(
         [run.info[name] for name in ("final_loss", "grad_norm")]
@@ -108,13 +109,13 @@ def test_not_a_number_comes_back_as_it_was(tmp_path):
 
 def test_single_precision_and_scalars_keep_their_shapes(tmp_path):
     data = oracle.dataset(40, 5)
-    training = Training(Job(data, ARCH, 0), Settings(), Place(dtype=torch.float32))
+    training = RunInProgress(make_job(data, ARCH, 0, TrainingOptions(), Compute(dtype=torch.float32)))
     training.optimizer.state["pace"] = torch.tensor(0.25, dtype=torch.float64)
-    training.go_on()
-    state = put_and_read(tmp_path / "c", training.state())
+    training.advance()
+    state = through_file(tmp_path / "c", training.snapshot())
     assert state.theta.dtype == np.float32
     assert state.optimizer["pace"].shape == ()
-    other = Training(Job(data, ARCH, 0), Settings(), Place(dtype=torch.float32))
+    other = RunInProgress(make_job(data, ARCH, 0, TrainingOptions(), Compute(dtype=torch.float32)))
     other.optimizer.state["pace"] = torch.tensor(0.0, dtype=torch.float64)
     other.restore(state)
     assert other.optimizer.state["pace"].item() == 0.25
@@ -124,41 +125,44 @@ def test_single_precision_and_scalars_keep_their_shapes(tmp_path):
 # --- a call of many runs --------------------------------------------------------------------------------
 
 
-def call_of(steps=40_000):
+def four_jobs(steps=40_000):
     data = oracle.dataset(120, 5)
-    settings = with_options(Settings(), steps=steps, lr=1e-4, stop=False, measurements=20)
-    jobs = [Job(data.first(P), Architecture(5, h, 2), 0) for h in (5, 6) for P in (100, 120)]
-    return jobs, settings, Place(threads=2)
+    settings = with_options(TrainingOptions(), steps=steps, lr=1e-4, stop=False, measurements=20)
+    return [
+        make_job(data.first(P), Architecture(5, h, 2), 0, settings, Compute(threads=2))
+        for h in (5, 6)
+        for P in (100, 120)
+    ]
 
 
 def test_a_call_stopped_again_and_again_ends_with_the_same_runs(tmp_path):
-    call = call_of()
-    whole, path, stops = train_many(*call), tmp_path / "c", 0
+    jobs = four_jobs()
+    whole, path, stops = train_many(jobs), tmp_path / "c", 0
     while True:
         try:
-            runs = kept_call(path, call, limit=2)
+            runs = call_with_checkpoint(path, jobs, limit=2)
             break
-        except Stopped:
+        except StopRequested:
             stops += 1
             assert path.exists()
     assert stops > 2
-    data = call[0][-1].data
+    data = jobs[-1].data
     assert file_bytes(data, runs) == file_bytes(data, whole)
     before = path.read_bytes()
-    assert file_bytes(data, kept_call(path, call, limit=10**9)) == file_bytes(data, whole)
+    assert file_bytes(data, call_with_checkpoint(path, jobs, limit=10**9)) == file_bytes(data, whole)
     assert path.read_bytes() == before  # of finished runs alone, the same bytes again
 
 
 def test_an_interrupt_leaves_a_checkpoint(tmp_path):
-    call, path = call_of(10**6), tmp_path / "c"
+    jobs, path = four_jobs(10**6), tmp_path / "c"
 
     def interrupt():
         raise KeyboardInterrupt
 
-    keeper = Checkpoint(str(path), request_of(*call), len(call[0]), 60.0, stop=interrupt)
+    kept = Checkpoint(str(path), request_of(jobs), len(jobs), 60.0, stop=interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train_kept(*call, None, keeper)
-    assert read(str(path), request_of(*call))[0].step > 0
+        train_with_checkpoint(jobs, None, kept)
+    assert read(str(path), request_of(jobs))[0].step > 0
     assert threading.active_count() == 1
 
 
@@ -166,71 +170,74 @@ def test_a_full_disk_ends_no_run(tmp_path, monkeypatch):
     def full(path, data):
         raise OutputError(f"{path}: no space left on device; nothing was written")
 
-    call = call_of(300)
+    jobs = four_jobs(300)
     monkeypatch.setattr(checkpoint, "write_file", full)
-    with pytest.warns(UserWarning, match="no space left .* the runs go on"):
-        assert len(kept_call(tmp_path / "c", call, 10**9)) == 4
+    with pytest.warns(UserWarning, match="no space left .* the runs continue"):
+        assert len(call_with_checkpoint(tmp_path / "c", jobs, 10**9)) == 4
     with pytest.raises(OutputError), pytest.warns(UserWarning):
-        kept_call(tmp_path / "c", call_of(10**6), 3)
+        call_with_checkpoint(tmp_path / "c", four_jobs(10**6), 3)
 
 
 @pytest.mark.parametrize(
-    ("options", "place", "said"),
+    ("options", "compute", "said"),
     [
-        ({"lr": 2e-3}, {}, "lr 0.001, this command asks for 0.002"),
-        ({"every": 10}, {}, "lr-schedule 250000:10, this command asks for 10:10"),
-        ({"steps": 7}, {}, "steps 100000, this command asks for 7"),
-        ({"stop": False}, {}, "stop on, this command asks for off"),
-        ({"batch": 5}, {}, "batch full, this command asks for 5"),
-        ({"epsilon": 0.25}, {}, "epsilon 0.5, this command asks for 0.25"),
-        ({}, {"engine": "torch"}, "engine compiled, this command asks for torch"),
-        ({}, {"dtype": torch.float32}, "dtype float64, this command asks for float32"),
+        ({"lr": 2e-3}, {}, "lr 0.001, the request is for 0.002"),
+        ({"every": 10}, {}, "lr-schedule 250000:10, the request is for 10:10"),
+        ({"steps": 7}, {}, "steps 100000, the request is for 7"),
+        ({"stop": False}, {}, "stop on, the request is for off"),
+        ({"batch": 5}, {}, "batch full, the request is for 5"),
+        ({"epsilon": 0.25}, {}, "epsilon 0.5, the request is for 0.25"),
+        ({}, {"engine": "torch"}, "engine compiled, the request is for torch"),
+        ({}, {"dtype": torch.float32}, "dtype float64, the request is for float32"),
     ],
 )
-def test_a_checkpoint_of_other_settings_says_which(options, place, said, tmp_path):
-    job = Job(oracle.dataset(40, 5), ARCH, 0)
-    settings = with_options(Settings(), lr=1e-3)
+def test_a_checkpoint_of_other_settings_says_which(options, compute, said, tmp_path):
+    data, base = oracle.dataset(40, 5), with_options(TrainingOptions(), lr=1e-3)
     path = tmp_path / "c"
-    path.write_bytes(pack(request_of([job], settings, Place()), [None]))
+    path.write_bytes(pack(request_of([make_job(data, ARCH, 0, base)]), [None]))
+    other = make_job(data, ARCH, 0, with_options(base, **options), Compute(**compute))
     with pytest.raises(InputError, match=said) as error:
-        read(str(path), request_of([job], with_options(settings, **options), Place(**place)))
+        read(str(path), request_of([other]))
     assert str(error.value).startswith(f"{path}: ")
 
 
 def test_a_checkpoint_of_other_runs_or_data_says_which(tmp_path):
     data, path = oracle.dataset(40, 5, test=10), tmp_path / "c"
-    path.write_bytes(pack(request_of([Job(data, ARCH, 0)], Settings(), Place()), [None]))
+    path.write_bytes(pack(request_of([make_job(data, ARCH)]), [None]))
     other = oracle.dataset(40, 5, seed=1)
     labels = type(data)(data.x, -data.y, data.x_test, data.y_test)
     test = type(data)(data.x, data.y, data.x_test, -data.y_test)
     for jobs, said in [
-        ([Job(data, ARCH, 1)], "seeds 0, this command asks for 1"),
-        ([Job(data, ARCH, 0), Job(data, ARCH, 1)], "seeds 0, this command asks for 0,1"),
-        ([Job(data, Architecture(5, 7, 2), 0)], "width 6, this command asks for 7"),
-        ([Job(data, Architecture(5, 6, 2, "tanh"), 0)], "activation relu, this command asks for tanh"),
-        ([Job(data.first(30), ARCH, 0)], "patterns 40, this command asks for 30"),
-        ([Job(other, ARCH, 0)], "training set"),
-        ([Job(labels, ARCH, 0)], "training set"),
-        ([Job(test, ARCH, 0)], "test set"),
+        ([make_job(data, ARCH, 1)], "seeds 0, the request is for 1"),
+        ([make_job(data, ARCH, 0), make_job(data, ARCH, 1)], "seeds 0, the request is for 0,1"),
+        ([make_job(data, Architecture(5, 7, 2), 0)], "width 6, the request is for 7"),
+        ([make_job(data, Architecture(5, 6, 2, "tanh"), 0)], "activation relu, the request is for tanh"),
+        ([make_job(data.first(30), ARCH, 0)], "patterns 40, the request is for 30"),
+        ([make_job(other, ARCH, 0)], "training set"),
+        ([make_job(labels, ARCH, 0)], "training set"),
+        ([make_job(test, ARCH, 0)], "test set"),
     ]:
         with pytest.raises(InputError, match=said):
-            read(str(path), request_of(jobs, Settings(), Place()))
+            read(str(path), request_of(jobs))
 
 
 def test_what_amounts_to_the_same_is_the_same():
-    jobs = [Job(oracle.dataset(40, 5).first(P), ARCH, 0) for P in (30, 40)]
-    usual = request_of(jobs, Settings(), Place())
-    assert request_of(jobs, with_options(Settings(), batch=40, stop=True), Place(threads=3)) == usual
+    data = oracle.dataset(40, 5)
+
+    def request(options=PLAIN, compute=CPU):
+        return request_of([make_job(data.first(P), ARCH, 0, options, compute) for P in (30, 40)])
+
+    usual = request()
+    assert request(with_options(TrainingOptions(), batch=40, stop=True), Compute(threads=3)) == usual
     assert usual["patterns"] == [30, 40]
-    sgd = with_options(Settings(), optimizer="sgd")
-    assert request_of(jobs, sgd, Place())["batch"] == [15, 20]
+    assert request(with_options(TrainingOptions(), optimizer="sgd"))["batch"] == [15, 20]
 
 
 def test_damage_anywhere_is_seen(tmp_path):
-    job, path = Job(oracle.dataset(40, 5), ARCH, 0), tmp_path / "c"
-    training = Training(job, Settings(), Place())
-    training.go_on()
-    whole = pack(request_of([job], Settings(), Place()), [training.state()])
+    job, path = make_job(oracle.dataset(40, 5), ARCH), tmp_path / "c"
+    training = RunInProgress(job)
+    training.advance()
+    whole = pack(request_of([job]), [training.snapshot()])
     rng = np.random.default_rng(0)
     for at in [0, 3, 8, 9, 20, len(whole) - 1, *rng.integers(0, len(whole), 60)]:
         spoiled = bytearray(whole)
@@ -238,7 +245,7 @@ def test_damage_anywhere_is_seen(tmp_path):
         for data in (bytes(spoiled), whole[:at]):
             path.write_bytes(data)
             with pytest.raises(InputError, match="checkpoint") as error:
-                read(str(path), request_of([job], Settings(), Place()))
+                read(str(path), request_of([job]))
             assert "\n" not in str(error.value)
 
 
@@ -286,9 +293,9 @@ def wait_for(path, seconds=60.0):
 #: lives are over before the runs are.
 NURSERY = """
 import os, sys
+from jamtools.cli import train
 from jamtools.io import checkpoint
 from jamtools.training import ensemble, run
-from jamtools.cli import train
 ensemble.BURST_SECONDS = run.BURST_SECONDS = 0.02
 for line in sys.stdin:
     child = os.fork()
@@ -447,12 +454,13 @@ def test_a_signal_while_it_waits_for_data_ends_it_with_75(tmp_path):
 
 def test_a_checkpoint_of_another_command_line_is_refused(whole, tmp_path):
     path = tmp_path / "c"
-    jobs = [Job(read_dataset(str(whole / "data"))[0], Architecture(8, 6, 3), 0)]
-    path.write_bytes(pack(request_of(jobs, with_options(Settings(), lr=1e-3), Place()), [None]))
+    options = with_options(TrainingOptions(), lr=1e-3)
+    job = make_job(read_dataset(str(whole / "data"))[0], Architecture(8, 6, 3), 0, options)
+    path.write_bytes(pack(request_of([job]), [None]))
     kept = path.read_bytes()
     done = jam("train", whole / "data", "--width", 6, "--checkpoint", path, "--resume", "--device", "cpu")
     assert refusal(done) == (
-        f"jam-train: {path}: the checkpoint is of lr 0.001, this command asks for 0.0001; "
+        f"jam-train: {path}: the checkpoint is of lr 0.001, the request is for 0.0001; "
         "remove it or give another --checkpoint"
     )
     path.write_bytes(kept[:-9])

@@ -10,7 +10,7 @@ import pytest
 
 from jamtools.errors import InputError, OutputError
 from jamtools.io.journal import Journal, request_of
-from jamtools.protocols import Settings, with_options
+from jamtools.protocols import TrainingOptions, with_options
 from jamtools.transition.search import search_all
 from jamtools.transition.trial import Question
 from tests.support import oracle
@@ -64,9 +64,7 @@ def test_a_journal_that_nobody_asked_to_resume_is_refused(path: str) -> None:
 
 
 def test_a_journal_of_another_request_is_refused_by_its_first_difference(path: str) -> None:
-    with pytest.raises(
-        InputError, match=r"the journal is of lr 0\.001, this command asks for 0\.01; remove it"
-    ):
+    with pytest.raises(InputError, match=r"the journal is of lr 0\.001, the request is for 0\.01; remove it"):
         Journal(path, {**REQUEST, "lr": 1e-2}, resume=True)
 
 
@@ -95,7 +93,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_a_search_that_goes_on_trains_nothing_twice_and_finds_the_same(tmp_path: Path) -> None:
     """Killed after k trials, for every k: the same record, and only the trials that were missing are run."""
     data = oracle.dataset(30, 3)
-    question = Question(1, "relu", with_options(Settings(), steps=40, lr=1e-2), (0, 1), max_width=12)
+    question = Question(1, "relu", with_options(TrainingOptions(), steps=40, lr=1e-2), (0, 1), max_width=12)
     request = request_of(data, question, {"device": "cpu"})
     ran: list[Any] = []
 
@@ -116,7 +114,7 @@ def test_a_search_that_goes_on_trains_nothing_twice_and_finds_the_same(tmp_path:
 
 
 def test_what_decides_an_outcome_is_in_the_request_and_what_does_not_is_not() -> None:
-    data, settings = oracle.dataset(30, 3), Settings()
+    data, settings = oracle.dataset(30, 3), TrainingOptions()
     question = Question(1, "relu", settings, (0, 1))
     base = request_of(data, question, {})
     assert request_of(data, Question(1, "relu", settings, (5,), max_width=3), {}) == base

@@ -18,17 +18,18 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Problem
-from jamtools.protocols import NEWTON_STEPS, Settings, with_options
+from jamtools.protocols import NEWTON_STEPS, TrainingOptions, with_options
 from jamtools.records import CONTACT_TOLERANCE, Dataset
 from jamtools.training.ensemble import train, train_many
-from jamtools.training.job import Job, Place
-from jamtools.training.run import Training
+from jamtools.training.job import Compute
+from jamtools.training.run import RunInProgress
+from tests.support.jobs import make_job
 
 ARCH = Architecture(4, 4, 2)
 
 
 def newton(**options):
-    return with_options(Settings(), optimizer="newton", **options)
+    return with_options(TrainingOptions(), optimizer="newton", **options)
 
 
 def problem_of(data, arch):
@@ -153,16 +154,16 @@ def test_a_run_left_with_contacts_is_finished_by_a_factor_alone():
     history["n_unsatisfied"][-1] = here.n_unsatisfied
     info = {**solved.info, "status": "budget", "n_unsatisfied": here.n_unsatisfied}
     left = replace(solved, theta=theta, gaps=here.gaps[:, 0].numpy(), history=history, info=info)
-    run = train_many([Job(data, ARCH, 3, left)], newton())[0]
+    run = train_many([make_job(data, ARCH, 3, newton(), start=left)])[0]
     assert run.info["status"] == "satisfied" and (run.gaps <= 0).all()
     assert run.info["finish"]["steps"] == 1 and run.info["finish"]["relative_change"] < 1e-12
 
 
 def test_a_finish_keeps_what_the_run_was_and_says_how_far_it_went():
     data = random_sphere(170, 4, 1)
-    settings = Settings(steps=3000, measurements=20)
+    settings = TrainingOptions(steps=3000, measurements=20)
     start = train(data, ARCH, settings, 1)
-    run = train_many([Job(data, ARCH, 1, start)], newton())[0]
+    run = train_many([make_job(data, ARCH, 1, newton(), start=start)])[0]
     said, info = run.info["finish"], run.info
     assert info["optimizer"] == "adam" and info["settings"] == start.info["settings"] and info["seed"] == 1
     assert info["steps"] == 3000 + said["steps"] and info["final_loss"] <= start.info["final_loss"]
@@ -178,7 +179,7 @@ def test_a_finish_keeps_what_the_run_was_and_says_how_far_it_went():
 
 def test_finishing_a_certified_minimum_leaves_it_where_it_is():
     run, data = jammed()
-    again = train_many([Job(data, ARCH, run.info["seed"], run)], newton())[0]
+    again = train_many([make_job(data, ARCH, run.info["seed"], newton(), start=run)])[0]
     assert again.info["certified"] and again.info["status"] == "stationary"
     assert again.info["final_loss"] == pytest.approx(run.info["final_loss"], rel=1e-12)
     assert again.info["finish"]["change_n_unsatisfied"] == 0
@@ -193,13 +194,13 @@ def test_a_run_goes_on_from_its_state_to_the_same_bytes(activation, cut):
     settings = newton(steps=500, measurements=5)
 
     def to(training, until):
-        while training.step < until and training.go_on():
+        while training.step < until and training.advance():
             pass
 
-    whole = Training(Job(data, arch, 2), settings, Place())
+    whole = RunInProgress(make_job(data, arch, 2, settings))
     to(whole, cut)
-    state = whole.state()
-    again = Training(Job(data, arch, 2), settings, Place())
+    state = whole.snapshot()
+    again = RunInProgress(make_job(data, arch, 2, settings))
     again.restore(state)
     for training in (whole, again):
         to(training, 500)
@@ -215,14 +216,14 @@ def test_newton_says_what_it_does_not_take():
     with pytest.raises(InputError, match="cross-entropy, expected hinge"):
         train(data, ARCH, newton(loss="cross-entropy"), 0)
     with pytest.raises(InputError, match="float64"):
-        train(data, ARCH, newton(), 0, Place(dtype=torch.float32))
+        train(data, ARCH, newton(), 0, Compute(dtype=torch.float32))
     with pytest.raises(InputError, match="batch normalisation"):
         train(data, Architecture(4, 4, 2, batch_norm=True), newton(), 0)
     with pytest.raises(InputError, match="compiled engine with newton"):
-        train(data, ARCH, newton(), 0, Place(engine="compiled"))
+        train(data, ARCH, newton(), 0, Compute(engine="compiled"))
     run, its = jammed()
     with pytest.raises(InputError, match="expected the optimiser newton"):
-        train_many([Job(its, ARCH, 0, run)], Settings())
+        train_many([make_job(its, ARCH, 0, TrainingOptions(), start=run)])
 
 
 def test_several_classes_are_fitted_too():
@@ -237,5 +238,5 @@ def test_several_classes_are_fitted_too():
 @pytest.mark.gpu
 def test_on_a_card_the_run_is_certified_too():
     data = random_sphere(170, 4, 0)
-    run = train(data, ARCH, newton(), 0, Place(device="cuda"))
+    run = train(data, ARCH, newton(), 0, Compute(device="cuda"))
     assert run.info["certified"] and verify(run, data).holds

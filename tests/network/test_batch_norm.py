@@ -19,9 +19,9 @@ from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
 from jamtools.network.problem import Problem
-from jamtools.protocols import Settings, with_options
+from jamtools.protocols import TrainingOptions, with_options
 from jamtools.training.ensemble import train
-from jamtools.training.job import Place
+from jamtools.training.job import Compute
 from tests.support import oracle
 
 #: (d, h, L, C)
@@ -158,7 +158,9 @@ def test_gradient_descent_follows_torch_s(activation):
     data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2, activation, batch_norm=True)
     net = module(arch, torch.from_numpy(initial_parameters(arch, "orthogonal", 0)))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
-    run = train(data, arch, with_options(Settings(), steps=100, optimizer="sgd", batch=0, lr=0.05), seed=0)
+    run = train(
+        data, arch, with_options(TrainingOptions(), steps=100, optimizer="sgd", batch=0, lr=0.05), seed=0
+    )
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)[:, None]
     for _ in range(100):
         optimizer.zero_grad()
@@ -171,7 +173,9 @@ def test_gradient_descent_follows_torch_s(activation):
 def test_the_record_says_what_theta_says():
     data = oracle.dataset(60, 4, test=30)
     arch = Architecture(4, 5, 2, batch_norm=True)
-    run = train(data, arch, with_options(Settings(), steps=50, optimizer="sgd", batch=10, lr=0.05), seed=1)
+    run = train(
+        data, arch, with_options(TrainingOptions(), steps=50, optimizer="sgd", batch=10, lr=0.05), seed=1
+    )
     assert run.info["batch_norm"] is True
     assert run.info["engine"] == "torch"
     assert Architecture.of(run.info) == arch
@@ -185,7 +189,7 @@ def test_the_record_says_what_theta_says():
 
 def test_what_needs_patterns_apart_is_refused():
     data, arch = oracle.dataset(20, 4), Architecture(4, 5, 2, batch_norm=True)
-    run = train(data, arch, with_options(Settings(), steps=2), seed=0)
+    run = train(data, arch, with_options(TrainingOptions(), steps=2), seed=0)
     problem = Problem.of(run, data)
     theta, x = problem.tensor(run.theta), problem.x
     for refused in (
@@ -197,5 +201,5 @@ def test_what_needs_patterns_apart_is_refused():
     ):
         with pytest.raises(InputError, match="train with batch_norm=False"):
             refused()
-    with pytest.raises(InputError, match="--engine torch"):
-        train(data, arch, with_options(Settings(), steps=2), 0, Place(engine="compiled"))
+    with pytest.raises(InputError, match="use the torch engine"):
+        train(data, arch, with_options(TrainingOptions(), steps=2), 0, Compute(engine="compiled"))

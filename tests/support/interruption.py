@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from jamtools.io.checkpoint import Checkpoint, pack, read, train_kept
+from jamtools.io.checkpoint import Checkpoint, pack, read, train_with_checkpoint
 from jamtools.io.request import request_of
-from jamtools.training.run import Training
+from jamtools.training.record import record_of
+from jamtools.training.run import RunInProgress
 
 
-def put_and_read(path, state, request=None):
-    """A state as it comes back from a file."""
+def through_file(path, state, request=None):
+    """A state of a run, written to a checkpoint at `path` and read again."""
     path.write_bytes(pack(request or {}, [None, state]))
     return read(str(path), request or {})[1]
 
 
-def interrupted(job, settings, place, every, path):
-    """The run, moved into a new Training by way of a file after every few bursts."""
-    training, bursts = Training(job, settings, place), 0
-    while training.go_on():
-        training._burst = 1 + training.step % 7
+def interrupted(job, every, path):
+    """The record of a run that is written to `path` and restored into a new object after every few bursts."""
+    run, bursts = RunInProgress(job), 0
+    while run.advance():
+        run.burst = 1 + run.step % 7
         bursts += 1
         if bursts % every == 0:
-            state = put_and_read(path, training.state())
-            training = Training(job, settings, place)
-            training.restore(state)
-    return training.record()
+            snapshot = through_file(path, run.snapshot())
+            run = RunInProgress(job)
+            run.restore(snapshot)
+    return record_of(run)
 
 
-def kept_call(path, call, limit, resume=True):
-    """One call that is told to stop when asked for the `limit`-th time."""
-    looks = iter(range(limit))
-    jobs, settings, place = call
-    keeper = Checkpoint(
-        str(path), request_of(*call), len(jobs), 0.01, resume, stop=lambda: next(looks, None) is None
+def call_with_checkpoint(path, jobs, limit, resume=True):
+    """A call of `train_many` with a checkpoint that stops when it polls for the `limit`-th time."""
+    polls = iter(range(limit))
+    checkpoint = Checkpoint(
+        str(path), request_of(jobs), len(jobs), 0.01, resume, stop=lambda: next(polls, None) is None
     )
-    return train_kept(jobs, settings, place, None, keeper)
+    return train_with_checkpoint(jobs, None, checkpoint)

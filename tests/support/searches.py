@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from jamtools.protocols import Settings, with_options
+from jamtools.protocols import TrainingOptions, with_options
 from jamtools.records import Dataset
 from tests.support import oracle
 
-QUICK = with_options(Settings(), lr=1e-2, steps=3000, measurements=2, init="torch")
+QUICK = with_options(TrainingOptions(), lr=1e-2, steps=3000, measurements=2, init="torch")
 
 
 def separable(P: int) -> Dataset:

@@ -15,10 +15,10 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Problem, measure
-from jamtools.protocols import PROTOCOLS, Schedule, Settings, measured_steps, with_options
+from jamtools.protocols import PROTOCOLS, Schedule, TrainingOptions, measured_steps, with_options
 from jamtools.records import Dataset
 from jamtools.training.ensemble import train
-from jamtools.training.job import Place
+from jamtools.training.job import Compute
 from tests.support import oracle
 
 
@@ -39,21 +39,25 @@ def reference(data, arch, steps, make, init="orthogonal", loss=oracle.hinge):
 def test_adam_follows_torch_s_adam(activation, outputs):
     """At rate 1e-4 round-off grows to about 3e-16 over 1000 steps; 200 leave it near one unit."""
     data, arch = oracle.dataset(60, 5, outputs=outputs), Architecture(5, 6, 2, activation, outputs)
-    run = train(data, arch, with_options(Settings(), steps=200), seed=0)
+    run = train(data, arch, with_options(TrainingOptions(), steps=200), seed=0)
     theirs = reference(data, arch, 200, lambda p: torch.optim.Adam(p, lr=1e-4))
     assert np.abs(run.theta - theirs).max() < 1e-13
 
 
 def test_full_batch_gradient_descent_follows_torch_s_sgd():
     data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2, "tanh")
-    run = train(data, arch, with_options(Settings(), steps=100, optimizer="sgd", batch=0, lr=0.05), seed=0)
+    run = train(
+        data, arch, with_options(TrainingOptions(), steps=100, optimizer="sgd", batch=0, lr=0.05), seed=0
+    )
     theirs = reference(data, arch, 100, lambda p: torch.optim.SGD(p, lr=0.05))
     assert np.abs(run.theta - theirs).max() < 1e-13
 
 
 def test_cross_entropy_follows_torch_s():
     data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2)
-    run = train(data, arch, with_options(Settings(), steps=100, loss="cross-entropy", init="torch"), seed=0)
+    run = train(
+        data, arch, with_options(TrainingOptions(), steps=100, loss="cross-entropy", init="torch"), seed=0
+    )
 
     def entropy(f, y):
         return torch.nn.functional.binary_cross_entropy_with_logits(f, (y + 1) / 2)
@@ -68,9 +72,9 @@ def test_a_batch_gradient_is_an_unbiased_estimate_of_the_whole_one():
     """With batch = P - every pattern drawn once - SGD is full-batch descent; with less, its mean is."""
     data, arch = oracle.dataset(40, 4), Architecture(4, 5, 1, "tanh")
     options = {"steps": 1, "optimizer": "sgd", "lr": 1.0, "stop": False}
-    whole = train(data, arch, with_options(Settings(), batch=40, **options), seed=0)
+    whole = train(data, arch, with_options(TrainingOptions(), batch=40, **options), seed=0)
     assert np.array_equal(
-        whole.theta, train(data, arch, with_options(Settings(), batch=0, **options), seed=0).theta
+        whole.theta, train(data, arch, with_options(TrainingOptions(), batch=0, **options), seed=0).theta
     )
     theta0 = whole.theta0
     g = whole.theta - theta0
@@ -83,7 +87,7 @@ def _one_step(data, arch, theta0, seed):
     """The step that stream `seed` of batches takes from one and the same start."""
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)[:, None]
     problem = Problem(x, y, arch, Loss("hinge", 0.5, 40))
-    settings = with_options(Settings(), optimizer="sgd", batch=8, lr=1.0, stop=False)
+    settings = with_options(TrainingOptions(), optimizer="sgd", batch=8, lr=1.0, stop=False).resolve(40)
     theta = torch.from_numpy(theta0.copy())
     TorchEngine(problem, theta, make_optimizer("sgd", theta), settings, np.random.default_rng(seed)).advance(
         0, 1
@@ -93,13 +97,16 @@ def _one_step(data, arch, theta0, seed):
 
 def test_the_run_stops_at_the_first_step_without_unsatisfied_patterns():
     data = oracle.dataset(10, 8)
-    run = train(data, Architecture(8, 8, 2), with_options(Settings(), lr=1e-3, steps=5000), seed=0)
+    run = train(data, Architecture(8, 8, 2), with_options(TrainingOptions(), lr=1e-3, steps=5000), seed=0)
     assert run.info["status"] == "satisfied"
     assert run.info["steps"] < 5000
     assert (run.gaps <= 0).all()
     assert run.info["final_loss"] == 0
     before = train(
-        data, Architecture(8, 8, 2), with_options(Settings(), lr=1e-3, steps=run.info["steps"] - 1), seed=0
+        data,
+        Architecture(8, 8, 2),
+        with_options(TrainingOptions(), lr=1e-3, steps=run.info["steps"] - 1),
+        seed=0,
     )
     assert before.info["status"] == "budget"
     assert (before.gaps > 0).any()
@@ -109,7 +116,7 @@ def test_no_stop_spends_the_whole_budget():
     run = train(
         oracle.dataset(10, 8),
         Architecture(8, 8, 2),
-        with_options(Settings(), lr=1e-3, steps=3000, stop=False),
+        with_options(TrainingOptions(), lr=1e-3, steps=3000, stop=False),
         seed=0,
     )
     assert (run.info["steps"], run.info["status"]) == (3000, "satisfied")
@@ -117,7 +124,7 @@ def test_no_stop_spends_the_whole_budget():
 
 def test_the_record_says_what_theta_says():
     data, arch = oracle.dataset(80, 4, test=30), Architecture(4, 5, 2)
-    run = train(data, arch, with_options(Settings(), lr=1e-3, steps=300), seed=1)
+    run = train(data, arch, with_options(TrainingOptions(), lr=1e-3, steps=300), seed=1)
     net = oracle.module(arch, torch.from_numpy(run.theta))
     f = net(torch.from_numpy(data.x))[:, 0].detach().numpy()
     gaps = 0.5 - data.y * f
@@ -140,7 +147,7 @@ def test_the_record_says_what_theta_says():
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_an_existing_run_measured_on_its_test_set_is_what_its_history_says(batch_norm):
     data, arch = oracle.dataset(80, 4, test=30), Architecture(4, 5, 2, batch_norm=batch_norm)
-    run = train(data, arch, with_options(Settings(), lr=1e-3, steps=100), seed=1)
+    run = train(data, arch, with_options(TrainingOptions(), lr=1e-3, steps=100), seed=1)
     found = measure(run, data, Dataset(data.x_test, data.y_test))
     assert found["error"] == run.history["test_error"][-1]
     assert found["loss"] == pytest.approx(run.history["test_loss"][-1], rel=1e-14)
@@ -151,7 +158,7 @@ def test_an_existing_run_measured_on_its_test_set_is_what_its_history_says(batch
 
 def test_a_run_does_not_depend_on_the_patterns_beyond_its_own():
     data = oracle.dataset(80, 4)
-    settings = with_options(Settings(), steps=50)
+    settings = with_options(TrainingOptions(), steps=50)
     alone = train(data.first(50), Architecture(4, 5, 2), settings, seed=0)
     assert np.array_equal(
         alone.theta, train(oracle.dataset(80, 4).first(50), Architecture(4, 5, 2), settings, seed=0).theta
@@ -160,7 +167,7 @@ def test_a_run_does_not_depend_on_the_patterns_beyond_its_own():
 
 def test_divergence_is_a_status_and_never_satisfied():
     """NaN is not above zero: a count of Δ > 0 alone would call this run satisfied."""
-    settings = with_options(Settings(), steps=2000, optimizer="sgd", batch=0, lr=1e6)
+    settings = with_options(TrainingOptions(), steps=2000, optimizer="sgd", batch=0, lr=1e6)
     run = train(oracle.dataset(40, 4), Architecture(4, 5, 3), settings, seed=0)
     assert run.info["status"] == "diverged"
     assert run.info["steps"] < 2000
@@ -181,7 +188,7 @@ def test_measured_steps_are_log_spaced_and_hold_both_ends():
 
 def test_snapshots_are_the_points_the_history_was_measured_at():
     data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2)
-    settings = with_options(Settings(), steps=40, lr=1e-3, measurements=5, snapshots=True)
+    settings = with_options(TrainingOptions(), steps=40, lr=1e-3, measurements=5, snapshots=True)
     run = train(data, arch, settings, seed=0)
     thetas = run.history["theta"]
     assert thetas.shape == (len(run.history["step"]), arch.n_parameters)
@@ -212,23 +219,23 @@ def test_paper_hinge_is_the_table_of_the_paper():
         2_000_000,
     )
     assert p.schedule == Schedule(1e-4, 250_000, 10, 1e-7)
-    assert p.resolved(1000).batch == 0
+    assert p.resolve(1000).batch == 0
 
 
 def test_sgd_takes_the_paper_s_batches():
-    settings = with_options(Settings(), optimizer="sgd")
-    assert settings.resolved(100).batch == 50
-    assert settings.resolved(10_000).batch == 1024
+    settings = with_options(TrainingOptions(), optimizer="sgd")
+    assert settings.resolve(100).batch == 50
+    assert settings.resolve(10_000).batch == 1024
 
 
 def test_an_unknown_optimizer_is_refused():
     with pytest.raises(InputError, match="expected one of adam"):
-        with_options(Settings(), optimizer="lbfgs")
+        with_options(TrainingOptions(), optimizer="lbfgs")
 
 
 @pytest.mark.gpu
 def test_the_gpu_follows_the_cpu():
     data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2, "tanh")
-    settings = with_options(Settings(), steps=200)
-    here, there = train(data, arch, settings, 0), train(data, arch, settings, 0, Place(device="cuda"))
+    settings = with_options(TrainingOptions(), steps=200)
+    here, there = train(data, arch, settings, 0), train(data, arch, settings, 0, Compute(device="cuda"))
     assert np.abs(here.theta - there.theta).max() < 1e-12

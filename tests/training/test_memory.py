@@ -15,13 +15,14 @@ from jamtools.cli.common.app import run as run_command
 from jamtools.errors import InputError
 from jamtools.machine import available
 from jamtools.network.architecture import Architecture
-from jamtools.protocols import Settings, with_options
+from jamtools.protocols import TrainingOptions, with_options
 from jamtools.training import ensemble, memory
 from jamtools.training.ensemble import train_many
-from jamtools.training.job import Job, Place
-from jamtools.training.memory import needed
+from jamtools.training.job import Compute
+from jamtools.training.memory import bytes_needed, runs_at_once
 from tests.support import oracle
 from tests.support.commands import ROOT
+from tests.support.jobs import PLAIN, make_job
 
 CPU = torch.device("cpu")
 ARCH = Architecture(5, 6, 2)
@@ -31,23 +32,25 @@ PEAK = """
 import sys
 from pathlib import Path
 import torch
-from jamtools.training import memory
-from jamtools.training.ensemble import train
-from jamtools.training.job import Place
 from jamtools.network.architecture import Architecture
-from jamtools.protocols import Settings, with_options
+from jamtools.protocols import TrainingOptions, with_options
+from jamtools.training.ensemble import train_many
+from jamtools.training.job import Compute
+from jamtools.training.memory import bytes_needed
 from tests.support import oracle
+from tests.support.jobs import make_job
 def peak():  # VmHWM: ru_maxrss begins at the peak of the process that started this one
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-settings, arch = with_options(Settings(), steps=2, measurements=2, lr=1e-3), Architecture(20, 40, 3)
-small, large = oracle.dataset(300, 20), oracle.dataset(60_000, 20)
-engine = sys.argv[1]
-train(small, arch, settings, 0, Place(engine=engine))
+options, arch = with_options(TrainingOptions(), steps=2, measurements=2, lr=1e-3), Architecture(20, 40, 3)
+small, large = (
+    make_job(oracle.dataset(P, 20), arch, 0, options, Compute(engine=sys.argv[1])) for P in (300, 60_000)
+)
+train_many([small])
 before = peak()
-train(large, arch, settings, 0, Place(engine=engine))
+train_many([large])
 print(peak() - before)
-print(memory.needed(engine, arch, 60_000, 0, settings, ("cpu", torch.float64)))
+print(bytes_needed(large))
 """
 
 
@@ -68,28 +71,32 @@ def test_the_estimate_is_above_the_measured_peak_and_within_twice(engine):
     assert measured < estimate < 2 * measured
 
 
-def test_a_batch_takes_what_its_formula_says():
+def needed(engine, dtype=torch.float64, device="cpu", options=PLAIN):
+    """Bytes for a run on 300 patterns."""
+    return bytes_needed(make_job(oracle.dataset(300, 5), ARCH, 0, options, Compute(device, dtype, 1, engine)))
+
+
+def test_the_memory_of_a_batch_is_linear_in_its_slots():
     """R·P·h and R·Ñ: linear in the slots, which the shape gives, and halved in float32 on equal slots."""
-    settings = Settings()
-    need = needed("batch", ARCH, 300, 0, settings, ("cpu", torch.float64))
-    assert needed("batch", ARCH, 300, 0, settings, ("cpu", torch.float32)) == need / 2
-    card = needed("batch", ARCH, 300, 0, settings, ("cuda", torch.float64))
-    alone = needed("torch", ARCH, 300, 0, settings, ("cpu", torch.float64))
+    need, card, alone = needed("batch"), needed("batch", device="cuda"), needed("torch")
+    assert needed("batch", torch.float32) == need / 2
     assert 64 / 4 * 0.9 < (card - alone) / (need - alone) < 64 / 4 * 1.1
-    snapshots = with_options(settings, snapshots=True, measurements=10)
-    more = needed("torch", ARCH, 300, 0, snapshots, ("cpu", torch.float64)) - alone
-    assert more == 8 * 10 * ARCH.n_parameters
+
+
+def test_snapshots_need_the_memory_of_their_parameters():
+    snapshots = with_options(PLAIN, snapshots=True, measurements=10)
+    assert needed("torch", options=snapshots) - needed("torch") == 8 * 10 * ARCH.n_parameters
 
 
 @pytest.mark.parametrize(
-    ("engine", "remedy"), [("batch", "use --engine torch"), ("compiled", "fewer --patterns")]
+    ("engine", "remedy"), [("batch", "use the torch engine"), ("compiled", "fewer patterns")]
 )
 def test_what_does_not_fit_is_refused_with_the_numbers(engine, remedy, monkeypatch):
     monkeypatch.setattr(memory, "available", lambda device: 10_000)
-    monkeypatch.setattr(ensemble, "Training", None)  # before anything is begun
+    monkeypatch.setattr(ensemble, "RunInProgress", None)  # before anything is begun
     with pytest.raises(InputError, match=remedy) as refused:
-        train_many([Job(oracle.dataset(300, 5), ARCH, 0)], Settings(), Place(engine=engine))
-    need = needed(engine, ARCH, 300, 0, Settings(), ("cpu", torch.float64))
+        train_many([make_job(oracle.dataset(300, 5), ARCH, 0, TrainingOptions(), Compute(engine=engine))])
+    need = needed(engine)
     said = str(refused.value)
     assert said.startswith(f"P=300 patterns and Ñ={ARCH.n_parameters} parameters: ")
     assert re.findall(r"([\d.e-]+) GiB", said) == [f"{need / 2**30:.3g}", f"{10_000 / 2**30:.3g}"]
@@ -98,13 +105,17 @@ def test_what_does_not_fit_is_refused_with_the_numbers(engine, remedy, monkeypat
 
 def test_fewer_threads_where_fewer_runs_fit(monkeypatch):
     """Three times what one run needs: three at once of eight, and the same bytes."""
-    jobs = [Job(oracle.dataset(300, 5), ARCH, seed) for seed in range(8)]
-    settings, place = with_options(Settings(), steps=20), Place(threads=8)
-    whole = train_many(jobs, settings, place)
-    need = needed("compiled", ARCH, 300, 0, settings, ("cpu", torch.float64))
+    jobs = [
+        make_job(
+            oracle.dataset(300, 5), ARCH, seed, with_options(TrainingOptions(), steps=20), Compute(threads=8)
+        )
+        for seed in range(8)
+    ]
+    whole = train_many(jobs)
+    need = bytes_needed(jobs[0])
     monkeypatch.setattr(memory, "available", lambda device: 3 * need + 1)
-    assert ensemble._at_once(jobs, settings, place) == 3
-    fewer = train_many(jobs, settings, place)
+    assert runs_at_once(jobs[0], 8) == 3
+    fewer = train_many(jobs)
     assert all(a.theta.tobytes() == b.theta.tobytes() for a, b in zip(whole, fewer))
 
 
@@ -178,12 +189,12 @@ def test_single_precision_is_said_to_be_coarse(tmp_path, monkeypatch, capsys):
 @pytest.mark.gpu
 def test_a_batch_on_a_card_takes_no_more_than_was_said():
     """Beside a library's workspace, which torch holds once."""
-    settings, arch = with_options(Settings(), steps=20, measurements=2), Architecture(30, 30, 3)
-    data, place = oracle.dataset(8000, 30), Place(device="cuda")
-    train_many([Job(oracle.dataset(300, 30), arch, 0)], settings, place)
+    settings, arch = with_options(TrainingOptions(), steps=20, measurements=2), Architecture(30, 30, 3)
+    data, compute = oracle.dataset(8000, 30), Compute(device="cuda")
+    train_many([make_job(oracle.dataset(300, 30), arch, 0, settings, compute)])
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    train_many([Job(data, arch, seed) for seed in range(3)], settings, place)
+    train_many([make_job(data, arch, seed, settings, compute) for seed in range(3)])
     measured = torch.cuda.max_memory_allocated() - before
-    need = needed("batch", arch, 8000, 0, settings, ("cuda", torch.float64))
+    need = bytes_needed(make_job(data, arch, 0, settings, compute))
     assert measured < need + 64 * 2**20

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jamtools.errors import InputError
-from jamtools.protocols import Settings
+from jamtools.protocols import TrainingOptions
 from jamtools.random_streams import FRESH_SEEDS
 from jamtools.transition.merging import merge, missing
 from jamtools.transition.sampling import Goal
@@ -37,7 +37,7 @@ class Planted(Trials):
 
 def planted(P: int, seeds: list[int], **goal: Any) -> dict[str, Any]:
     """A cold search on simulated trials."""
-    question = Question(2, "relu", Settings(), tuple(seeds), max_width=60)
+    question = Question(2, "relu", TrainingOptions(), tuple(seeds), max_width=60)
     trials = Planted(oracle.dataset(P, 5), question)
     return search(trials, P, 10, Goal(**{"trials": 14, "cold": True, **goal}))
 

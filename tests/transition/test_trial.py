@@ -7,7 +7,7 @@ import pytest
 
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
-from jamtools.protocols import Settings, with_options
+from jamtools.protocols import TrainingOptions, with_options
 from jamtools.training.ensemble import train
 from jamtools.transition.trial import Question, Trials, describe
 from tests.support import artefacts, oracle
@@ -67,7 +67,7 @@ def test_contacts_at_zero_are_satisfied():
 
 def test_the_outcome_at_a_time_is_that_of_a_training_of_so_many_steps():
     data, times = oracle.dataset(20, 3), (30, 100, 1000)
-    settings = with_options(Settings(), lr=1e-2, steps=1000, measurements=2, measure_at=times)
+    settings = with_options(TrainingOptions(), lr=1e-2, steps=1000, measurements=2, measure_at=times)
     seen = set()
     for seed in range(6):
         for success in ("satisfied", "classified"):
@@ -107,7 +107,7 @@ def test_a_batch_of_trials_is_what_they_are_alone():
 
 
 def test_cross_entropy_is_judged_by_its_classes_and_the_other_reading_is_kept():
-    settings = with_options(Settings(), loss="cross-entropy", lr=1e-2, steps=300, measurements=2)
+    settings = with_options(TrainingOptions(), loss="cross-entropy", lr=1e-2, steps=300, measurements=2)
     question = Question(1, "relu", settings, (0,), success="classified")
     (trial,) = Trials(separable(20), question).make([(20, 4, 0)])
     assert trial["outcome"] == "success" and trial["classified"] and trial["satisfied"] is trial["classified"]
@@ -115,9 +115,9 @@ def test_cross_entropy_is_judged_by_its_classes_and_the_other_reading_is_kept():
 
 def test_times_are_refused_where_they_mean_nothing():
     with pytest.raises(InputError, match="times with newton"):
-        Question(1, "relu", with_options(Settings(), optimizer="newton"), (0,), times=(10,))
+        Question(1, "relu", with_options(TrainingOptions(), optimizer="newton"), (0,), times=(10,))
     with pytest.raises(InputError, match="a time of 500 steps, the trainings have 100"):
-        Question(1, "relu", with_options(Settings(), steps=100), (0,), times=(10, 500))
+        Question(1, "relu", with_options(TrainingOptions(), steps=100), (0,), times=(10, 500))
 
 
 def test_the_gap_that_counts_is_the_largest():

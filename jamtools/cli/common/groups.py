@@ -26,7 +26,7 @@ from jamtools.cli.common.options import (
 from jamtools.cli.common.values import batch_size, below_one, device_name, duration, natural
 
 if TYPE_CHECKING:
-    from jamtools.protocols import Settings
+    from jamtools.protocols import TrainingOptions
 
 Group = TypeVar("Group")
 Result = TypeVar("Result")
@@ -199,8 +199,8 @@ class TrainingGroup:
         integer_option("--steps", help="Maximum number of steps [default: 100k, or the protocol's]."),
     ] = None
 
-    def settings(self, **more: Any) -> Settings:
-        """The settings of a training: the protocol's, or the defaults, with every option that is not None.
+    def options(self, **more: Any) -> TrainingOptions:
+        """What is asked of a training: the protocol's, or the defaults, with every option that is not None.
 
         `more`: options of one command, by the names that `protocols.with_options` takes; they take precedence.
         """
@@ -208,7 +208,7 @@ class TrainingGroup:
 
         names = ("loss", "init", "optimizer", "momentum", "lr", "batch", "steps")
         own = {name: getattr(self, name) for name in names}
-        base = protocols.PROTOCOLS[self.protocol] if self.protocol else protocols.Settings()
+        base = protocols.PROTOCOLS[self.protocol] if self.protocol else protocols.TrainingOptions()
         return protocols.with_options(base, **own | more)
 
     @property

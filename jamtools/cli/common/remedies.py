@@ -33,10 +33,18 @@ SHELL_WORDS = {
     Remedy.WITHOUT_CURVATURE: "leave the curvature out with --no-curvature",
     Remedy.ADAM: "use --optimizer adam",
     # training
+    Remedy.TORCH_ENGINE: "use --engine torch",
+    Remedy.NO_NEIGHBOUR_LIST: "leave out --neighbour-list",
+    Remedy.SMALLER_RUN: "take fewer --patterns, a smaller --width or --dtype float32",
+    Remedy.NO_BATCH_OR_SMALLER_RUN: "use --engine torch, one run at a time, or take fewer --patterns, "
+    "a smaller --width or --dtype float32",
     # exponents
     Remedy.FINISH_DESCENT: "train them longer, finish them with jam-train --finish, or give --lower-cut",
     # transition
     # io
+    Remedy.ANOTHER_CHECKPOINT: "remove it or give another --checkpoint",
+    Remedy.ANOTHER_JOURNAL: "remove it or give another --journal",
+    Remedy.ANOTHER_PLACE_FOR_CHECKPOINT: "give another --checkpoint",
 }
 
 

@@ -1,4 +1,4 @@
-"""A command that can be told to stop, keeps what it has done and is run again: --checkpoint and exit code 75."""
+"""Commands that can be stopped and continued: --checkpoint, --journal and exit code 75."""
 
 from __future__ import annotations
 
@@ -19,58 +19,63 @@ from jamtools.io.streams import STDIN, check_writable
 
 if TYPE_CHECKING:
     from jamtools.cli.common.session import Session
-    from jamtools.protocols import Settings
     from jamtools.records import Run
     from jamtools.training.ensemble import Watch
-    from jamtools.training.job import Job, Place
+    from jamtools.training.job import Job
+    from jamtools.training.run import Progress
 
-#: "Temporary failure, run me again": EX_TEMPFAIL of sysexits.h.
+#: Exit code of a command that is to be run again: EX_TEMPFAIL of sysexits.h, "temporary failure".
 STOPPED = 75
 
-EVERY = 60.0
+#: Seconds between two writes of a checkpoint, unless --checkpoint-every is given.
+CHECKPOINT_SECONDS = 60.0
+
+#: The signals by which a batch system announces the end of a job.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 @contextmanager
 def stopped_by_signals(command: str, journal: str | None) -> Iterator[None]:
-    """SIGTERM and SIGUSR1 end what is inside with exit code 75; without a journal they do what they do elsewhere."""
+    """SIGTERM and SIGUSR1 end the block with exit code 75. Without a journal they keep their usual effect."""
     if journal is None:
         yield
         return
 
-    def tell(what: str) -> None:
+    def report(reason: str) -> None:
         print(
-            f"{command}: {what}; the finished trials are in {journal}, run the same command with --resume to go on",
+            f"{command}: {reason}; the finished trials are in {journal}, run the same command with --resume to go on",
             file=sys.stderr,
         )
         sys.stderr.flush()
 
-    def told(number: int, frame: FrameType | None) -> None:
-        tell(f"stopped by {signal.Signals(number).name}")
-        os._exit(STOPPED)  # every finished trial is on the disk, and the one under way may take long
+    def stop(number: int, frame: FrameType | None) -> None:
+        report(f"stopped by {signal.Signals(number).name}")
+        os._exit(STOPPED)  # all finished trials are on the disk, and the current one may take long
 
-    numbers = (signal.SIGTERM, signal.SIGUSR1)
-    former = {number: signal.signal(number, told) for number in numbers}
+    former = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
     try:
         yield
     except KeyboardInterrupt:
-        tell("interrupted")
+        report("interrupted")
         raise
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
 
 
-class Keeping:
-    """The options --checkpoint, --checkpoint-every, --resume and --time-limit of one command, and what they do.
+class ResumableTraining:
+    """The options --checkpoint, --checkpoint-every, --resume and --time-limit of one command, and their effect.
 
-    Without a checkpoint there is nothing to keep, and signals do what they do elsewhere.
+    path: of the checkpoint; every: seconds between two writes; limit: seconds until the command stops. Without a
+    checkpoint the runs are trained in one go, and signals keep their usual effect. Raises typer.BadParameter for options
+    that need a checkpoint and have none.
     """
 
     def __init__(
         self, command: str, path: str | None, every: float | None, resume: bool, limit: float | None
     ) -> None:
         self.command, self.path, self.resume, self.limit = command, path, resume, limit
-        self.every = every or EVERY
+        self.interval = every or CHECKPOINT_SECONDS
         given = {"--checkpoint-every": every, "--resume": resume, "--time-limit": limit}
         alone = [name for name, value in given.items() if value]
         if path is None and alone:
@@ -78,90 +83,100 @@ class Keeping:
                 f"got {alone[0]} without a checkpoint, expected --checkpoint FILE with it"
             )
         if path == STDIN:
-            raise typer.BadParameter("got --checkpoint -, expected a file: it is read again with --resume")
+            raise typer.BadParameter("got --checkpoint -, expected a file: --resume reads it again")
         self._deadline = monotonic() + (limit or math.inf)
-        self._why = ""
-        self._polled = False
+        self._stop_reason = ""
+        self._is_polled = False
 
-    def listen(self, output: str) -> None:
-        """From here on the signals are heeded; refuses a checkpoint that cannot be written, or that is the output."""
+    def catch_signals(self, output: str) -> None:
+        """From now on a signal stops the training. Refuses a checkpoint that is not writable or is the output."""
         if self.path is None:
             return
         if output != STDIN and os.path.realpath(output) == os.path.realpath(self.path):
             raise typer.BadParameter(f"got {output} for the output and the checkpoint, expected two files")
         check_writable(self.path)
-        numbers = (signal.SIGTERM, signal.SIGUSR1)
-        self._former = {number: signal.signal(number, self._told) for number in numbers}
+        self._former = {number: signal.signal(number, self._on_signal) for number in STOP_SIGNALS}
 
-    def done(self) -> None:
-        """The result is out: nothing is left to keep."""
+    def release_signals(self) -> None:
+        """Once the result is written, signals have their usual effect again."""
         if self.path is not None:
             for number, handler in self._former.items():
                 signal.signal(number, handler)
 
-    def train(self, session: Session, jobs: Sequence[Job], settings: Settings, place: Place) -> list[Run]:
-        """`train_many` with a bar over the steps of all runs, in a checkpoint if there is to be one."""
-        with self._heeded(), session.progress(self.command, total=settings.steps * len(jobs)) as update:
+    def train(self, session: Session, jobs: Sequence[Job]) -> list[Run]:
+        """`train_many` with a progress bar over the steps of all runs, and with a checkpoint if one was asked for."""
+        steps = sum(job.settings.steps for job in jobs)
+        with self._stoppable(), session.progress(self.command, total=steps) as update:
 
-            def watch(seen: list[tuple[int, float, int]]) -> None:
-                begun = sum(job.start.info["steps"] for job in jobs if job.start)
-                done = sum(step for step, _, _ in seen) - begun
-                latest = [
-                    (loss, n / job.arch.n_effective) for job, (_, loss, n) in zip(jobs, seen) if loss == loss
+            def watch(progress: Sequence[Progress]) -> None:
+                before = sum(job.start.info["steps"] for job in jobs if job.start)
+                measured = [
+                    (now.loss, now.n_unsatisfied / job.arch.n_effective)
+                    for job, now in zip(jobs, progress)
+                    if not math.isnan(now.loss)
                 ]
-                if latest:
-                    low, high = min(latest)[0], max(latest)[0]
-                    update(done, f"L {low:.1e} to {high:.1e}  N_Δ/N {latest[-1][1]:.3f}")
+                if measured:
+                    lowest, highest = min(measured)[0], max(measured)[0]
+                    update(
+                        sum(now.step for now in progress) - before,
+                        f"L {lowest:.1e} to {highest:.1e}  N_Δ/N {measured[-1][1]:.3f}",
+                    )
 
-            return self._train(jobs, settings, place, watch)
+            return self._train(jobs, watch)
 
-    def _train(self, jobs: Sequence[Job], settings: Settings, place: Place, watch: Watch) -> list[Run]:
+    def _train(self, jobs: Sequence[Job], watch: Watch) -> list[Run]:
         if self.path is None:
             from jamtools.training.ensemble import train_many
 
-            return train_many(jobs, settings, place, watch)
-        from jamtools.io.checkpoint import Checkpoint, train_kept
+            return train_many(jobs, watch)
+        from jamtools.io.checkpoint import Checkpoint, train_with_checkpoint
         from jamtools.io.request import request_of
 
-        request = request_of(jobs, settings, place)
-        checkpoint = Checkpoint(self.path, request, len(jobs), self.every, self.resume, self._is_told)
-        return train_kept(jobs, settings, place, watch, checkpoint)
+        checkpoint = Checkpoint(
+            self.path, request_of(jobs), len(jobs), self.interval, self.resume, self._should_stop
+        )
+        return train_with_checkpoint(jobs, watch, checkpoint)
 
     @contextmanager
-    def _heeded(self) -> Iterator[None]:
-        """Around `train`, which asks whether it is to stop: elsewhere a signal ends the command at once."""
-        from jamtools.io.checkpoint import Stopped
+    def _stoppable(self) -> Iterator[None]:
+        """Around a training that polls `_should_stop`. Outside of it a signal ends the command at once."""
+        from jamtools.io.checkpoint import StopRequested
 
-        self._polled = True
+        self._is_polled = True
         try:
             yield
-        except Stopped:
-            self._leave(f"the runs are kept in {self.path}")
+        except StopRequested:
+            self._exit(f"the runs are kept in {self.path}")
         except KeyboardInterrupt:
             if self.path is not None:
-                self._tell("interrupted", f"the runs are kept in {self.path}")
+                self._report("interrupted", f"the runs are kept in {self.path}")
             raise
         finally:
-            self._polled = False
+            self._is_polled = False
 
-    def _is_told(self) -> bool:
-        if not self._why and monotonic() >= self._deadline:
-            self._why = f"the time limit of {self.limit:g} s"
-        return bool(self._why)
+    def _should_stop(self) -> bool:
+        """Whether a signal came or the time is over."""
+        if not self._stop_reason and monotonic() >= self._deadline:
+            self._stop_reason = f"the time limit of {self.limit:g} s"
+        return bool(self._stop_reason)
 
-    def _told(self, number: int, frame: FrameType | None) -> None:
-        first, self._why = not self._why, self._why or signal.Signals(number).name
-        if first and not self._polled:
-            self._leave("no run was under way")
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        is_first = not self._stop_reason
+        self._stop_reason = self._stop_reason or signal.Signals(number).name
+        if is_first and not self._is_polled:
+            self._exit("no run was under way")
 
-    def _tell(self, what: str, state: str) -> None:
+    def _report(self, reason: str, state: str) -> None:
+        """One line on stderr: why the command ends, what is saved, and how to continue."""
         print(
-            f"{self.command}: {what}; {state}, run the same command with --resume to go on", file=sys.stderr
+            f"{self.command}: {reason}; {state}, run the same command with --resume to go on", file=sys.stderr
         )
 
-    def _leave(self, state: str) -> NoReturn:
-        self._tell(f"stopped by {self._why}", state)
-        if threading.active_count() > 1:  # amid a step of many seconds, for which an exit would wait
+    def _exit(self, state: str) -> NoReturn:
+        self._report(f"stopped by {self._stop_reason}", state)
+        if (
+            threading.active_count() > 1
+        ):  # a thread is in a step of many seconds, for which sys.exit would wait
             sys.stderr.flush()
             os._exit(STOPPED)
         sys.exit(STOPPED)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from jamtools.cli.common.groups import Arithmetic, Streams
-    from jamtools.training.job import Place
+    from jamtools.training.job import Compute
 
 #: Operations on fewer numbers than this take one thread: several would wait for each other longer than they work.
 SINGLE_THREAD_BELOW = 250_000
@@ -119,11 +119,11 @@ class Session:
         self.device, self.dtype = device, arithmetic.dtype
         return torch.device(device), getattr(torch, arithmetic.dtype)
 
-    def place(self, arithmetic: Arithmetic, array_size: int, engine: str = "auto") -> Place:
+    def compute(self, arithmetic: Arithmetic, array_size: int, engine: str = "auto") -> Compute:
         """Where runs are trained: `torch_setup`, and as many threads as asked for, or one for each core."""
-        from jamtools.training.job import Place
+        from jamtools.training.job import Compute
 
-        return Place(
+        return Compute(
             *self.torch_setup(arithmetic, array_size), arithmetic.threads or available_cores(), engine
         )
 

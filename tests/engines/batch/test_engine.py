@@ -13,16 +13,17 @@ from jamtools.engines.batch.layout import Layout
 from jamtools.errors import InputError
 from jamtools.io.write import runs_bytes
 from jamtools.network.architecture import Architecture
-from jamtools.protocols import Settings, with_options
+from jamtools.protocols import TrainingOptions, with_options
 from jamtools.records import Runs
 from jamtools.training.ensemble import train, train_many
-from jamtools.training.job import Job, Place, batch_engine, engine_name
-from jamtools.training.run import AGAIN, Training
+from jamtools.training.job import Compute, batch_engine
+from jamtools.training.run import RECHECK_STEPS, RunInProgress
 from tests.support import oracle
 from tests.support.commands import jam
-from tests.support.interruption import interrupted, kept_call
+from tests.support.interruption import call_with_checkpoint, interrupted
+from tests.support.jobs import make_job
 
-BATCH, TORCH = Place(engine="batch"), Place(engine="torch")
+BATCH, TORCH, CARD = Compute(engine="batch"), Compute(engine="torch"), Compute(device="cuda")
 ARCH = Architecture(5, 6, 2)
 OPTIMIZERS = {
     "adam": {"lr": 1e-4},
@@ -55,28 +56,28 @@ def test_it_follows_the_torch_engine(options, activation, loss, outputs):
     add; gradients, whose errors the rate multiplies, stay below. Twice that for their growth over so few steps.
     """
     data, arch = oracle.dataset(300, 5, outputs=outputs), Architecture(5, 6, 2, activation, outputs)
-    settings = with_options(Settings(), steps=50, loss=loss, stop=False, **options)
+    settings = with_options(TrainingOptions(), steps=50, loss=loss, stop=False, **options)
     assert follows(data, arch, settings) < 100 * np.finfo(float).eps
 
 
 def test_it_follows_the_compiled_engine_through_many_blocks(monkeypatch):
     """300 patterns in chunks of 64, two chunks a block."""
-    data, settings = oracle.dataset(300, 5), with_options(Settings(), steps=50)
+    data, settings = oracle.dataset(300, 5), with_options(TrainingOptions(), steps=50)
     monkeypatch.setattr(layout, "CHUNK", 64)
     numbers = 4 * 64 * 8 * (2 * 6 + 2 * 6 + 6)
     monkeypatch.setattr(layout, "ACTIVATIONS", 2 * numbers)
     shape = Layout.of(ARCH, 300, "cpu", torch.float64)
     assert (shape.slots, shape.chunk, shape.group, shape.blocks, shape.padded) == (4, 64, 2, 3, 384)
-    assert follows(data, ARCH, settings, Place(engine="compiled")) < 100 * np.finfo(float).eps
+    assert follows(data, ARCH, settings, Compute(engine="compiled")) < 100 * np.finfo(float).eps
 
 
 def test_fire_takes_the_torch_engine_s_turns():
     """Long enough to go uphill: paces are halved and grown by the same steps."""
     data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2, "tanh")
-    settings = with_options(Settings(), steps=300, optimizer="fire", lr=0.5, stop=False)
-    ours, theirs = (Training(Job(data, arch, 0), settings, place) for place in (BATCH, TORCH))
+    settings = with_options(TrainingOptions(), steps=300, optimizer="fire", lr=0.5, stop=False)
+    ours, theirs = (RunInProgress(make_job(data, arch, 0, settings, place)) for place in (BATCH, TORCH))
     for training in (ours, theirs):
-        while training.go_on():
+        while training.advance():
             pass
     for name in ("pace", "alpha", "downhill"):
         assert ours.optimizer.state[name].item() == theirs.optimizer.state[name].item()
@@ -96,24 +97,24 @@ def test_fire_takes_the_torch_engine_s_turns():
 def test_alone_in_company_and_refilled_are_the_same_bytes(arch, options, dtype):
     """Six runs on four slots at a rate that turns a changed last bit into another run; two threads are there to be had."""
     data = oracle.dataset(310, 7, outputs=arch.outputs, test=40)
-    settings = with_options(Settings(), steps=60, measurements=4, **options)
-    place = Place(dtype=dtype, engine="batch", threads=2)
-    jobs = [Job(data, arch, seed) for seed in range(6)]
+    settings = with_options(TrainingOptions(), steps=60, measurements=4, **options)
+    compute = Compute(dtype=dtype, engine="batch", threads=2)
+    jobs = [make_job(data, arch, seed, settings, compute) for seed in range(6)]
     threads = torch.get_num_threads()
-    together = train_many(jobs, settings, place)
-    assert all(same(train_many([job], settings, place)[0], run, data) for job, run in zip(jobs, together))
-    backwards = train_many(jobs[::-1], settings, place)[::-1]
+    together = train_many(jobs)
+    assert all(same(train_many([job])[0], run, data) for job, run in zip(jobs, together))
+    backwards = train_many(jobs[::-1])[::-1]
     assert all(same(a, b, data) for a, b in zip(together, backwards))
     assert torch.get_num_threads() == threads
 
 
 def test_runs_of_several_shapes_come_back_in_order():
-    data, settings = oracle.dataset(120, 5), with_options(Settings(), steps=30)
+    data, settings = oracle.dataset(120, 5), with_options(TrainingOptions(), steps=30)
     shapes = [(data.first(P), Architecture(5, h, 2)) for h in (5, 6) for P in (80, 120)]
-    jobs = [Job(*shape, seed) for shape in shapes for seed in (0, 1)]
-    for job, run in zip(jobs, train_many(jobs, settings, BATCH)):
+    jobs = [make_job(*shape, seed, settings, BATCH) for shape in shapes for seed in (0, 1)]
+    for job, run in zip(jobs, train_many(jobs)):
         assert (run.info["width"], run.info["P"], run.info["seed"]) == (job.arch.width, job.data.P, job.seed)
-        assert same(run, train_many([job], settings, BATCH)[0], data)
+        assert same(run, train_many([job])[0], data)
 
 
 def test_two_threads_may_share_no_product(monkeypatch):
@@ -123,7 +124,7 @@ def test_two_threads_may_share_no_product(monkeypatch):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        train(oracle.dataset(60, 5), ARCH, with_options(Settings(), steps=3), 0, BATCH)
+        train(oracle.dataset(60, 5), ARCH, with_options(TrainingOptions(), steps=3), 0, BATCH)
         assert (set(seen), torch.get_num_threads()) == ({1}, 2)
     finally:
         torch.set_num_threads(before)
@@ -134,9 +135,9 @@ def test_one_that_diverges_leaves_the_others_alone():
     calm, wild = oracle.dataset(60, 5), oracle.dataset(60, 5, seed=1)
     wild = type(wild)(wild.x * 1e2, wild.y, info=wild.info)
     arch = Architecture(5, 6, 2, "linear")  # a ReLU network would die of it rather than diverge
-    settings = with_options(Settings(), steps=300, optimizer="sgd", batch=0, lr=0.05, stop=False)
-    jobs = [Job(data, arch, seed) for data, seed in ((calm, 0), (wild, 0), (calm, 1))]
-    first, blown, last = train_many(jobs, settings, BATCH)
+    settings = with_options(TrainingOptions(), steps=300, optimizer="sgd", batch=0, lr=0.05, stop=False)
+    jobs = [make_job(data, arch, seed, settings, BATCH) for data, seed in ((calm, 0), (wild, 0), (calm, 1))]
+    first, blown, last = train_many(jobs)
     assert (first.info["status"], blown.info["status"]) == ("budget", "diverged")
     assert blown.info["steps"] == train(wild, arch, settings, 0, TORCH).info["steps"]
     assert same(first, train(calm, arch, settings, 0, BATCH), calm)
@@ -145,9 +146,9 @@ def test_one_that_diverges_leaves_the_others_alone():
 
 def test_each_stops_at_its_own_first_step_without_unsatisfied_patterns():
     data, arch = oracle.dataset(10, 8), Architecture(8, 8, 2)
-    settings = with_options(Settings(), lr=1e-3, steps=1000, measurements=5)
-    runs = train_many([Job(data, arch, seed) for seed in range(6)], settings, BATCH)
-    theirs = train_many([Job(data, arch, seed) for seed in range(6)], settings, TORCH)
+    settings = with_options(TrainingOptions(), lr=1e-3, steps=1000, measurements=5)
+    runs = train_many([make_job(data, arch, seed, settings, BATCH) for seed in range(6)])
+    theirs = train_many([make_job(data, arch, seed, settings, TORCH) for seed in range(6)])
     assert [run.info["steps"] for run in runs] == [run.info["steps"] for run in theirs]
     assert len({run.info["steps"] for run in runs if run.info["status"] == "satisfied"}) > 1
     assert max(np.abs(a.theta - b.theta).max() for a, b in zip(runs, theirs)) < 1e-9  # Adam grows round-off
@@ -156,10 +157,10 @@ def test_each_stops_at_its_own_first_step_without_unsatisfied_patterns():
 def test_a_step_stands_still_to_the_last_bit():
     """Satisfied slots, aimed far ahead, are passed over by a hundred steps."""
     data, arch = oracle.dataset(10, 8), Architecture(8, 8, 2)
-    settings = with_options(Settings(), lr=1e-3, steps=5000)
-    job = Job(data, arch, 0)
-    engine = batch_engine(job, settings, BATCH)
-    training = Training(job, settings, BATCH, batch=engine)
+    settings = with_options(TrainingOptions(), lr=1e-3, steps=5000)
+    job = make_job(data, arch, 0, settings, BATCH)
+    engine = batch_engine(job)
+    training = RunInProgress(job, batch=engine)
     training.slot.set_target(0, 5000)
     engine.run(5000)
     step = engine.clock[0, 0]
@@ -172,15 +173,15 @@ def test_a_step_stands_still_to_the_last_bit():
 
 def test_satisfied_but_for_round_off_takes_one_more_step():
     """The measurement has the last word: where it still finds an unsatisfied pattern, the next step is taken."""
-    job = Job(oracle.dataset(10, 8), Architecture(8, 8, 2), 0)
-    training = Training(job, with_options(Settings(), lr=1e-3, steps=5000), BATCH)
-    while training.go_on() or training.status != "satisfied":
+    options = with_options(TrainingOptions(), lr=1e-3, steps=5000)
+    training = RunInProgress(make_job(oracle.dataset(10, 8), Architecture(8, 8, 2), 0, options, BATCH))
+    while training.advance() or training.status != "satisfied":
         pass
     step, training.status = training.step, ""
     training.history.rows[-1]["n_unsatisfied"] = 1
-    assert training._heed("satisfied")
-    training.go_on()
-    assert step < training.step <= (step // AGAIN + 1) * AGAIN
+    assert training.resume_from(step, "satisfied")
+    training.advance()
+    assert step < training.step <= (step // RECHECK_STEPS + 1) * RECHECK_STEPS
 
 
 class Seen(TorchDispatchMode):
@@ -200,8 +201,10 @@ class Seen(TorchDispatchMode):
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_a_step_neither_reads_from_the_device_nor_writes_to_it(options, loss, outputs):
     """What a capture forbids, looked for on the CPU; torch.where with a plain number makes a tensor on the host."""
-    job = Job(oracle.dataset(60, 5, outputs=outputs), Architecture(5, 6, 2, "relu", outputs), 0)
-    engine = batch_engine(job, with_options(Settings(), loss=loss, **options), BATCH)
+    data, arch = oracle.dataset(60, 5, outputs=outputs), Architecture(5, 6, 2, "relu", outputs)
+    engine = batch_engine(
+        make_job(data, arch, 0, with_options(TrainingOptions(), loss=loss, **options), BATCH)
+    )
     with Seen() as seen:
         engine._step()
     forbidden = "_local_scalar_dense", "nonzero", "where.Scalar", "scalar_tensor", "lift_fresh", "index."
@@ -215,25 +218,25 @@ def test_a_step_neither_reads_from_the_device_nor_writes_to_it(options, loss, ou
 @pytest.mark.parametrize("options", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_a_run_that_goes_through_files_ends_with_the_same_bytes(options, tmp_path):
     data = oracle.dataset(60, 5, test=20)
-    settings = with_options(Settings(), **{"steps": 100, "every": 37, "measurements": 9} | options)
-    pieces = interrupted(Job(data, ARCH, 3), settings, BATCH, 3, tmp_path / "c")
+    settings = with_options(TrainingOptions(), **{"steps": 100, "every": 37, "measurements": 9} | options)
+    pieces = interrupted(make_job(data, ARCH, 3, settings, BATCH), 3, tmp_path / "c")
     assert same(pieces, train(data, ARCH, settings, 3, BATCH), data)
 
 
 def test_a_call_stopped_again_and_again_ends_with_the_same_runs(tmp_path, monkeypatch):
     """Five runs on four slots: some under way, some waiting, some finished when it is stopped."""
-    from jamtools.io.checkpoint import Stopped
+    from jamtools.io.checkpoint import StopRequested
 
     monkeypatch.setattr("jamtools.training.ensemble.BURST_SECONDS", 0.02)
     monkeypatch.setattr("jamtools.engines.batch.scheduler.next_burst", lambda burst, taken, seconds: 150)
     data = oracle.dataset(60, 5)
-    settings = with_options(Settings(), steps=1500, stop=False, measurements=5)
-    call = [Job(data, ARCH, seed) for seed in range(5)], settings, BATCH
-    whole, stops, runs = train_many(*call), 0, None
+    settings = with_options(TrainingOptions(), steps=1500, stop=False, measurements=5)
+    jobs = [make_job(data, ARCH, seed, settings, BATCH) for seed in range(5)]
+    whole, stops, runs = train_many(jobs), 0, None
     while runs is None:
         try:
-            runs = kept_call(tmp_path / "c", call, limit=2)
-        except Stopped:
+            runs = call_with_checkpoint(tmp_path / "c", jobs, limit=2)
+        except StopRequested:
             stops += 1
     assert stops > 1
     assert all(same(a, b, data) for a, b in zip(runs, whole))
@@ -271,33 +274,32 @@ def test_the_layout_is_a_function_of_the_shape():
     ids=["batch norm", "mini-batches"],
 )
 def test_what_it_does_not_take_is_refused_and_left_to_torch_by_auto(arch, options):
-    job, settings = Job(oracle.dataset(40, 5), arch, 0), with_options(Settings(), **options)
-    with pytest.raises(InputError, match="the batch engine takes full batches.* use --engine torch"):
-        train_many([job], settings, BATCH)
-    assert engine_name(job, settings, Place(device="cuda")) == "torch"
+    data, options = oracle.dataset(40, 5), with_options(TrainingOptions(), **options)
+    with pytest.raises(InputError, match="the batch engine takes full batches.* use the torch engine"):
+        train_many([make_job(data, arch, 0, options, BATCH)])
+    assert make_job(data, arch, 0, options, CARD).engine == "torch"
 
 
 def test_auto_takes_the_batch_on_cuda_alone():
-    job = Job(oracle.dataset(40, 5), ARCH, 0)
-    assert engine_name(job, Settings(), Place(device="cuda")) == "batch"
-    assert engine_name(job, Settings(), Place()) == "compiled"
-    assert engine_name(job, Settings(), Place(dtype=torch.float32)) == "torch"
+    data = oracle.dataset(40, 5)
+    assert make_job(data, ARCH, compute=CARD).engine == "batch"
+    assert make_job(data, ARCH).engine == "compiled"
+    assert make_job(data, ARCH, compute=Compute(dtype=torch.float32)).engine == "torch"
 
 
 # --- on a card ------------------------------------------------------------------------------------------
-
-CARD = Place(device="cuda")
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("options", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_a_captured_step_is_the_step_itself(options):
     """The same kernels on the same slots: the same bytes, whether replayed or called one by one."""
-    job, settings = Job(oracle.dataset(300, 5), ARCH, 0), with_options(Settings(), stop=False, **options)
+    options = with_options(TrainingOptions(), stop=False, **options)
+    job = make_job(oracle.dataset(300, 5), ARCH, 0, options, CARD)
     rows = []
     for direct in (False, True):
-        engine = batch_engine(job, settings, CARD)
-        training = Training(job, settings, CARD, batch=engine)
+        engine = batch_engine(job)
+        training = RunInProgress(job, batch=engine)
         if direct:
             engine._graphs = None
         training.slot.set_target(0, 57)
@@ -311,13 +313,13 @@ def test_a_captured_step_is_the_step_itself(options):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_on_a_card_alone_and_in_company_are_the_same_bytes(dtype):
     data, arch = oracle.dataset(310, 7), Architecture(7, 13, 2)
-    settings = with_options(Settings(), steps=300, lr=3e-3, measurements=4, stop=False)
-    place = Place("cuda", dtype)
+    settings = with_options(TrainingOptions(), steps=300, lr=3e-3, measurements=4, stop=False)
+    compute = Compute("cuda", dtype)
     slots = Layout.of(arch, 310, "cuda", dtype).slots
-    jobs = [Job(data, arch, seed) for seed in range(slots + 3)]
-    together = train_many(jobs, settings, place)
+    jobs = [make_job(data, arch, seed, settings, compute) for seed in range(slots + 3)]
+    together = train_many(jobs)
     for i in (0, 1, slots - 1, slots, slots + 2):
-        assert same(train_many([jobs[i]], settings, place)[0], together[i], data)
+        assert same(train_many([jobs[i]])[0], together[i], data)
 
 
 @pytest.mark.gpu
@@ -325,14 +327,16 @@ def test_on_a_card_alone_and_in_company_are_the_same_bytes(dtype):
 @pytest.mark.parametrize(("loss", "outputs"), [("hinge", 1), ("hinge", 3), ("cross-entropy", 3)])
 def test_the_card_follows_the_cpu(options, loss, outputs):
     data, arch = oracle.dataset(300, 5, outputs=outputs), Architecture(5, 6, 2, "tanh", outputs)
-    settings = with_options(Settings(), steps=50, loss=loss, stop=False, **options)
+    settings = with_options(TrainingOptions(), steps=50, loss=loss, stop=False, **options)
     assert follows(data, arch, settings, TORCH, CARD) < 200 * np.finfo(float).eps
 
 
 @pytest.mark.gpu
 def test_on_a_card_each_stops_at_its_own_step():
     data, arch = oracle.dataset(10, 8), Architecture(8, 8, 2)
-    settings = with_options(Settings(), lr=1e-3, steps=1000)
-    jobs = [Job(data, arch, seed) for seed in range(6)]
-    there, here = train_many(jobs, settings, CARD), train_many(jobs, settings, TORCH)
+    settings = with_options(TrainingOptions(), lr=1e-3, steps=1000)
+    there, here = (
+        train_many([make_job(data, arch, seed, settings, compute) for seed in range(6)])
+        for compute in (CARD, TORCH)
+    )
     assert [run.info["steps"] for run in there] == [run.info["steps"] for run in here]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,11 +19,13 @@ from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
 from jamtools.network.problem import Problem
-from jamtools.protocols import Settings, with_options
-from jamtools.training.ensemble import train
-from jamtools.training.job import Job, Place
-from jamtools.training.run import Training
+from jamtools.protocols import TrainingOptions, with_options
+from jamtools.training.ensemble import train, train_many
+from jamtools.training.job import Compute
+from jamtools.training.record import record_of
+from jamtools.training.run import RunInProgress
 from tests.support import oracle
+from tests.support.jobs import make_job
 
 P = 300
 
@@ -117,12 +121,12 @@ def test_a_list_orders_all_patterns_the_unsatisfied_first(P):
 def settled(steps, P=400, **options):
     """A run on the satisfied side, where from some thousand steps on most patterns are satisfied."""
     data, arch = oracle.dataset(P, 5), Architecture(5, 20, 2)
-    settings = with_options(Settings(), steps=steps, lr=1e-3, stop=False, measurements=9, **options)
-    return Training(Job(data, arch, 1), settings, Place())
+    settings = with_options(TrainingOptions(), steps=steps, lr=1e-3, stop=False, measurements=9, **options)
+    return RunInProgress(make_job(data, arch, 1, settings))
 
 
 def to_its_end(training):
-    while training.go_on():
+    while training.advance():
         pass
     return training
 
@@ -130,18 +134,18 @@ def to_its_end(training):
 def test_patterns_far_from_the_margin_are_left_alone_and_the_steps_stay_the_same():
     """The same trajectory as the torch path's, but for round-off; and the list did rest."""
     training = to_its_end(settled(1500))
-    count = training._engine.call.neighbours.arrays[-1]
+    count = training.engine.call.neighbours.arrays[-1]
     assert count[neighbours.SORTED] > 0
     assert count[neighbours.MISSED] == 0
     other = settled(1500)
-    theirs = train(other.job.data, other.job.arch, other.settings, 1, Place(engine="torch"))
+    theirs = train_many([replace(other.job, compute=Compute(engine="torch"))])[0]
     # at this rate round-off grows to some 10⁻¹¹ in 1000 steps, while one forgotten pattern would move theta by 10⁻⁶
     assert np.abs(training.theta.numpy() - theirs.theta).max() < 1e-8
 
 
 def asleep_at_the_end(training):
-    training._engine.call.share(training.theta.numpy())
-    return (~training._engine.call.neighbours.step[0]).sum()
+    training.engine.call.share(training.theta.numpy())
+    return (~training.engine.call.neighbours.step[0]).sum()
 
 
 def test_in_the_satisfied_phase_almost_nothing_is_looked_at():
@@ -158,38 +162,38 @@ def test_a_run_goes_on_to_the_same_bytes_with_its_list(neighbour_list, shared, m
     whole = to_its_end(settled(3000, neighbour_list=neighbour_list))
     first = settled(3000, neighbour_list=neighbour_list)
     while first.step < 1500:
-        first.go_on()
-    state = first.state()
+        first.advance()
+    state = first.snapshot()
     assert state.engine["count"][neighbours.SORTED] > 0
     second = settled(3000, neighbour_list=neighbour_list)
     second.restore(state)
     to_its_end(second)
     assert second.theta.numpy().tobytes() == whole.theta.numpy().tobytes()
-    assert second.record().info == whole.record().info
+    assert record_of(second).info == record_of(whole).info
 
 
 def test_the_estimated_list_looks_at_less_and_counts_what_it_misses():
     exact = to_its_end(settled(4000))
     estimated = to_its_end(settled(4000, neighbour_list=True))
-    ours, theirs = (t._engine.call.neighbours.arrays[-1] for t in (estimated, exact))
+    ours, theirs = (t.engine.call.neighbours.arrays[-1] for t in (estimated, exact))
     assert ours[neighbours.FACTOR] < theirs[neighbours.FACTOR] == 1.0
-    assert estimated.record().info["n_missed_crossings"] == ours[neighbours.MISSED]
-    assert exact.record().info["n_missed_crossings"] == 0
+    assert record_of(estimated).info["n_missed_crossings"] == ours[neighbours.MISSED]
+    assert record_of(exact).info["n_missed_crossings"] == 0
 
 
 def crossed(estimated):
     """A list that trusts a hundredth of a millionth of its bound, and a step that makes satisfied patterns cross."""
     training = settled(2000, neighbour_list=estimated)
     while training.step < 1500:
-        training.go_on()
-    held = training._engine.call.neighbours
+        training.advance()
+    held = training.engine.call.neighbours
     held.demand()
-    training._engine.advance(training.step, training.step + 1)
+    training.engine.advance(training.step, training.step + 1)
     held.arrays[-1][neighbours.FACTOR] = 1e-8
     training.theta.mul_(0.5)
     held.demand()
     before = held.missed
-    training._engine.advance(training.step, training.step + 1)
+    training.engine.advance(training.step, training.step + 1)
     return held.missed - before
 
 
@@ -206,29 +210,29 @@ def test_satisfied_is_said_after_a_look_at_every_pattern():
     """A list that looks at nothing must not end a run."""
     training = settled(3000, neighbour_list=True)
     while training.step < 500:
-        training.go_on()
-    training._engine.advance(training.step, training.step + 1)
-    training._engine.call.neighbours.arrays[1][:] = np.inf  # every tile is said to be far away
+        training.advance()
+    training.engine.advance(training.step, training.step + 1)
+    training.engine.call.neighbours.arrays[1][:] = np.inf  # every tile is said to be far away
     unsatisfied = (gaps(training.job.arch, training.theta.numpy(), *pair(training)) > 0).sum()
     assert unsatisfied > 0
-    reached, outcome = training._engine.advance(training.step, training.step + 1, stop=True)
+    reached, outcome = training.engine.advance(training.step, training.step + 1, stop=True)
     assert (reached, outcome) == (training.step + 1, "")
 
 
 def pair(training):
-    return training.history.problem.x, training.history.problem.y
+    return training.problem.x, training.problem.y
 
 
 @pytest.mark.parametrize(
     ("options", "place"),
     [
-        ({"loss": "cross-entropy"}, Place()),
-        ({"batch": 50}, Place()),
-        ({}, Place(engine="torch")),
+        ({"loss": "cross-entropy"}, Compute()),
+        ({"batch": 50}, Compute()),
+        ({}, Compute(engine="torch")),
     ],
 )
 def test_a_neighbour_list_is_refused_where_there_is_none(options, place):
     data, arch = oracle.dataset(100, 5), Architecture(5, 6, 2)
-    settings = with_options(Settings(), steps=10, neighbour_list=True, **options)
+    settings = with_options(TrainingOptions(), steps=10, neighbour_list=True, **options)
     with pytest.raises(InputError, match="neighbour list"):
         train(data, arch, settings, 0, place)

@@ -17,12 +17,14 @@ from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Problem
-from jamtools.protocols import Settings, with_options
+from jamtools.protocols import TrainingOptions, with_options
 from jamtools.training import ensemble
 from jamtools.training.ensemble import train, train_many
-from jamtools.training.job import Job, Place
-from jamtools.training.run import Training
+from jamtools.training.job import Compute
+from jamtools.training.record import record_of
+from jamtools.training.run import RunInProgress
 from tests.support import oracle
+from tests.support.jobs import make_job
 
 EPS = np.finfo(float).eps
 #: (d, h, L, C): widths that fill the blocks of four, leave a rest, and have nothing but a rest.
@@ -134,19 +136,14 @@ def test_a_run_s_bytes_do_not_depend_on_its_company_nor_on_the_threads(monkeypat
         compiled_engine, "THREADING_MIN_MULTIPLICATIONS", 0
     )  # even these small runs are worth several threads
     data, arch = oracle.dataset(3000, 5), Architecture(5, 6, 2)
-    settings = with_options(Settings(), steps=60, lr=1e-3)
+    settings = with_options(TrainingOptions(), steps=60, lr=1e-3)
     alone = train(data, arch, settings, seed=1)
-    jobs = [
-        Job(data, arch, 0),
-        Job(data.first(200), arch, 3),
-        Job(data, arch, 1),
-        Job(data, Architecture(5, 9, 1), 1),
-    ]
+    shapes = [(data, arch, 0), (data.first(200), arch, 3), (data, arch, 1), (data, Architecture(5, 9, 1), 1)]
     for threads in (1, 2, 4):
-        together = train_many(jobs, settings, Place(threads=threads))[2]
+        together = train_many([make_job(*shape, settings, Compute(threads=threads)) for shape in shapes])[2]
         assert together.theta.tobytes() == alone.theta.tobytes()
         assert together.info == alone.info
-    assert train(data, arch, settings, 1, Place(threads=3)).theta.tobytes() == alone.theta.tobytes()
+    assert train(data, arch, settings, 1, Compute(threads=3)).theta.tobytes() == alone.theta.tobytes()
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
@@ -154,33 +151,33 @@ def test_a_run_s_bytes_do_not_depend_on_its_company_nor_on_the_threads(monkeypat
 def test_one_loop_and_shared_steps_give_the_same_bytes(options, activation, monkeypatch):
     """They are one compiled function's own code; which of them takes a step is then free."""
     data, arch = oracle.dataset(1100, 5), Architecture(5, 7, 2, activation)
-    settings = with_options(Settings(), steps=600, lr=3e-3, stop=False, **options)
+    settings = with_options(TrainingOptions(), steps=600, lr=3e-3, stop=False, **options)
     loop = train(data, arch, settings, seed=1)
     monkeypatch.setattr(compiled_engine, "THREADING_MIN_MULTIPLICATIONS", 0)
-    assert train(data, arch, settings, 1, Place(threads=2)).theta.tobytes() == loop.theta.tobytes()
+    assert train(data, arch, settings, 1, Compute(threads=2)).theta.tobytes() == loop.theta.tobytes()
     monkeypatch.setattr(
         compiled_engine, "THREADING_MIN_MULTIPLICATIONS", 3 * arch.n_parameters * tiles.TILE_SIZE * 12
     )  # now this, now that
-    assert train(data, arch, settings, 1, Place(threads=2)).theta.tobytes() == loop.theta.tobytes()
+    assert train(data, arch, settings, 1, Compute(threads=2)).theta.tobytes() == loop.theta.tobytes()
 
 
 def test_the_length_of_a_burst_changes_nothing(monkeypatch):
     data, arch = oracle.dataset(100, 5), Architecture(5, 6, 2)
-    settings = with_options(Settings(), steps=300, lr=1e-3, every=77, measurements=5)
+    settings = with_options(TrainingOptions(), steps=300, lr=1e-3, every=77, measurements=5)
     whole = train(data, arch, settings, seed=0)
-    training = Training(Job(data, arch, 0), settings, Place())
+    training = RunInProgress(make_job(data, arch, 0, settings))
     monkeypatch.setattr(ensemble, "BURST_SECONDS", 0.0)
-    while training.go_on():
-        training._burst = 1 + training.step % 7
-    assert training.record().theta.tobytes() == whole.theta.tobytes()
-    assert training.record().history["loss"].tobytes() == whole.history["loss"].tobytes()
+    while training.advance():
+        training.burst = 1 + training.step % 7
+    assert record_of(training).theta.tobytes() == whole.theta.tobytes()
+    assert record_of(training).history["loss"].tobytes() == whole.history["loss"].tobytes()
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_both_engines_take_the_same_steps(optimizer):
     data, arch = oracle.dataset(200, 5), Architecture(5, 7, 3, "tanh")
-    settings = with_options(Settings(), steps=100, optimizer=optimizer, batch=0, lr=1e-3, every=30)
-    ours, theirs = (train(data, arch, settings, 0, Place(engine=name)) for name in ("compiled", "torch"))
+    settings = with_options(TrainingOptions(), steps=100, optimizer=optimizer, batch=0, lr=1e-3, every=30)
+    ours, theirs = (train(data, arch, settings, 0, Compute(engine=name)) for name in ("compiled", "torch"))
     assert (ours.info["engine"], theirs.info["engine"]) == ("compiled", "torch")
     assert np.abs(ours.theta - theirs.theta).max() < 1e-13
     assert ours.history["n_unsatisfied"].tolist() == theirs.history["n_unsatisfied"].tolist()
@@ -188,11 +185,11 @@ def test_both_engines_take_the_same_steps(optimizer):
 
 def test_mini_batches_and_float32_fall_back_to_torch_unless_compiled_is_asked_for():
     data, arch = oracle.dataset(100, 5), Architecture(5, 6, 2)
-    settings = with_options(Settings(), steps=5, batch=10)
+    settings = with_options(TrainingOptions(), steps=5, batch=10)
     assert train(data, arch, settings, 0).info["engine"] == "torch"
     assert (
-        train(data, arch, with_options(settings, batch=0), 0, Place(dtype=torch.float32)).info["engine"]
+        train(data, arch, with_options(settings, batch=0), 0, Compute(dtype=torch.float32)).info["engine"]
         == "torch"
     )
-    with pytest.raises(InputError, match="--engine torch"):
-        train(data, arch, settings, 0, Place(engine="compiled"))
+    with pytest.raises(InputError, match="use the torch engine"):
+        train(data, arch, settings, 0, Compute(engine="compiled"))

@@ -1,0 +1,116 @@
+"""The record of a run that has ended: theta, Δ, its history and what is known of it, with a certificate from newton.
+
+Source: arXiv:1809.09349, section II (N_Δ, L, N).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jamtools.minima.certificate import Certificate, certify
+from jamtools.network.architecture import Architecture
+from jamtools.network.problem import Evaluation
+from jamtools.network.symmetry import balanced
+from jamtools.records import CONTACT_TOLERANCE, Run
+from jamtools.training.run import RunInProgress, as_array
+
+#: The fields of a finished run that describe the dynamics it began with; newton does not overwrite them.
+FIELDS_OF_START = ("optimizer", "protocol", "settings", "engine", "n_missed_crossings")
+
+
+def record_of(run: RunInProgress) -> Run:
+    """The record of a run as it is now: theta [Ñ], theta0 [Ñ], Δ [P] or [P, C], and its history."""
+    evaluation = run.problem.evaluate(run.theta)
+    gaps = evaluation.gaps[:, 0] if run.job.arch.outputs == 1 else evaluation.gaps
+    arrays = (as_array(run.theta.double()), run.theta0, gaps.double().cpu().numpy())
+    record = Run(*arrays, run.history.columns(), _info(run, evaluation, gaps))
+    return _certified(run, record) if run.job.engine == "newton" else record
+
+
+def _info(run: RunInProgress, evaluation: Evaluation, gaps: Tensor) -> dict[str, Any]:
+    """The fields of the record; gaps [P] or [P, C]."""
+    loss = run.job.loss
+    return {
+        **_architecture_fields(run.job.arch),
+        "P": loss.P,
+        "loss": loss.name,
+        "epsilon": loss.epsilon,
+        "optimizer": run.settings.optimizer,
+        "protocol": run.settings.protocol,
+        "seed": run.job.seed,
+        "steps": run.step,
+        "status": run.status,
+        "certified": None,
+        "final_loss": evaluation.value,
+        "n_unsatisfied": evaluation.n_unsatisfied,
+        "n_contacts": int((gaps.abs() <= CONTACT_TOLERANCE * loss.epsilon).sum()),
+        "n_misclassified": evaluation.n_misclassified,
+        "grad_norm": evaluation.gradient.norm().item(),
+        "settings": asdict(run.settings),
+        "engine": run.job.engine,
+        "n_missed_crossings": run.engine.n_missed,
+    }
+
+
+def _architecture_fields(arch: Architecture) -> dict[str, Any]:
+    return {
+        "d": arch.d,
+        "width": arch.width,
+        "depth": arch.depth,
+        "activation": arch.activation,
+        "outputs": arch.outputs,
+        "batch_norm": arch.batch_norm,
+        "n_parameters": arch.n_parameters,
+        "n_hidden": arch.n_hidden,
+        "n_effective_expected": arch.n_effective,
+    }
+
+
+def _certified(run: RunInProgress, record: Run) -> Run:
+    """The record with its certificate. A finished run keeps the fields of the dynamics that it began with."""
+    certificate = _certificate(run)
+    info = {**record.info, "certified": certificate.certified, "certificate": certificate.fields()}
+    if certificate.certified:
+        info["status"] = "satisfied" if certificate.kind == "satisfied" else "stationary"
+    start = run.job.start
+    if start:
+        kept = {name: start.info[name] for name in FIELDS_OF_START if name in start.info}
+        info = {**start.info, **info, **kept, "finish": finish_fields(start, record)}
+    return replace(record, info=info, certificate=certificate.arrays())
+
+
+def _certificate(run: RunInProgress) -> Certificate:
+    """The certificate of theta. Its obstacle also names the budget, where that ended the run."""
+    problem = run.problem
+    certificate = certify(run.theta, problem)
+    if run.status != "budget" or certificate.certified:
+        return certificate
+    start = torch.from_numpy(run.job.start.theta if run.job.start else run.theta0)
+    before, after = (balanced_norm(theta, problem.arch) for theta in (start, run.theta))
+    steps = run.step - run.first_step
+    how = f"not converged in {steps} steps, ‖W‖ from {before:.3g} to {after:.3g}"
+    return replace(certificate, obstacle=f"{how}; {certificate.obstacle}")
+
+
+def finish_fields(start: Run, end: Run) -> dict[str, Any]:
+    """How far a finished run, `end`, is from the run that it started from."""
+    before, after = start.info, end.info
+    size = float(np.linalg.norm(start.theta))
+    return {
+        "steps": after["steps"] - before["steps"],
+        "status_before": before["status"],
+        "n_unsatisfied_before": before["n_unsatisfied"],
+        "final_loss_before": before["final_loss"],
+        "change_n_unsatisfied": after["n_unsatisfied"] - before["n_unsatisfied"],
+        "relative_change": float(np.linalg.norm(end.theta - start.theta)) / size if size else 0.0,
+    }
+
+
+def balanced_norm(theta: Tensor, arch: Architecture) -> float:
+    """‖W‖ of theta [Ñ] in the balanced gauge of the scale symmetries. It grows without end where L has no minimum."""
+    return float(balanced(theta, arch)[0].norm())
