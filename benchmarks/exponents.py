@@ -1,16 +1,16 @@
-"""Planted exponents: the bias of the estimate and the coverage of its 95% interval, beside two peers; markdown tables.
+"""Planted exponents: bias of the estimate and coverage of its 95% interval, beside two peers, as markdown tables.
 
     python benchmarks/exponents.py [--quick] [--cases PATTERN...] [--peers] [--replicas N]
 
 Densities x^t g(x) with t = -0.41 … 1. Light crossovers: e^−x, e^−x², (1−x)^b; heavy ones: (1+x)^−(t+2.4),
-1/(1+x²)², mixtures of two Gamma densities; a noise floor below which there are twice as many values as there should
-be, given as the lower cut; and e^−√x, which is not smooth at 0. "runs": 40 runs (20 of 10³ values), each with a
-scale of its own, log-normal with σ = 0.5.
+1/(1+x²)², mixtures of two Gamma densities; a noise floor, below which there are twice as many values as the
+density has, and which is given as the lower cut; and e^−√x, which is not smooth at 0. "runs": 40 runs (20 of 10³ values),
+each with a scale of its own, log-normal with σ = 0.5.
 
-A cell is: bias / coverage / half the width of the interval, means over the replicas. Peers, with --peers, on the
-first samples of the same cells: Clauset, Shalizi and Newman's fit (the package powerlaw) and Hill's estimator with
-the lowest tenth, both of 1/x, with the interval t ± 1.96 of their standard errors. A bias is known to its half
-width / √replicas, a coverage to √(0.05·0.95/replicas).
+A cell is: bias / coverage / half the width of the interval, as means over the replicas. With --peers, two other estimators
+fit the first samples of the same cells: that of Clauset, Shalizi and Newman (the package powerlaw) and Hill's with the
+lowest tenth, both of 1/x, with the interval t ± 1.96 standard errors. The error of a bias is its half width / √replicas,
+that of a coverage √(0.05·0.95/replicas).
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jamtools.exponents.powerlaw import fit_power_law
 
-EXPONENTS = (-0.41, -0.2, 0.0, 0.2, 0.3, 0.42, 1.0)
-SIZES = (1_000, 10_000, 100_000)
-Z = 1.959964
-#: Replicas that the peers are given at each size: their cost grows like n².
-PEER_REPLICAS = {1_000: 12, 10_000: 10, 100_000: 0}
-FLOOR = 0.02
+PLANTED_EXPONENTS = (-0.41, -0.2, 0.0, 0.2, 0.3, 0.42, 1.0)
+SAMPLE_SIZES = (1_000, 10_000, 100_000)
+NORMAL_QUANTILE_95 = 1.959964  # in standard errors
+#: Replicas of the method of Clauset et al. at each size: its cost grows like n².
+CSN_REPLICAS = {1_000: 12, 10_000: 10, 100_000: 0}
+NOISE_FLOOR_SHARE = 0.02  # of the values lie below the noise floor
 
 Draw = Callable[[float, int, np.random.Generator], Any]
 
@@ -54,20 +54,21 @@ def heavy_power(t: float, n: int, rng: np.random.Generator) -> Any:
 
 
 def mixture(scale: float) -> Draw:
-    """Half of the values with a scale of their own."""
+    """x^t e^−x, with half of the values multiplied by `scale`."""
     return lambda t, n, rng: rng.gamma(1 + t, size=n) * np.where(rng.random(n) < 0.5, scale, 1.0)
 
 
 def noise_floor(t: float, n: int, rng: np.random.Generator) -> Any:
-    """x^t e^−x, with as many values again, evenly spread, below the quantile FLOOR."""
+    """x^t e^−x, with as many values again, evenly spread, below the noise floor."""
     x = rng.gamma(1 + t, size=n)
-    return np.concatenate([x, floor_of(t) * rng.random(round(FLOOR * n))])
+    return np.concatenate([x, noise_floor_of(t) * rng.random(round(NOISE_FLOOR_SHARE * n))])
 
 
-def floor_of(t: float) -> float:
+def noise_floor_of(t: float) -> float:
+    """The quantile NOISE_FLOOR_SHARE of x^t e^−x."""
     from scipy.special import gammaincinv
 
-    return float(gammaincinv(1 + t, FLOOR))
+    return float(gammaincinv(1 + t, NOISE_FLOOR_SHARE))
 
 
 LIGHT: dict[str, Draw] = {
@@ -89,7 +90,7 @@ DENSITIES = LIGHT | HEAVY | BEYOND
 
 @dataclass(frozen=True)
 class Case:
-    """A density, a number of values, of runs with scales of their own or independent, and an exponent."""
+    """n values of a density of exponent t, independent or in runs with different scales."""
 
     density: str
     n: int
@@ -101,10 +102,10 @@ class Case:
         return f"{self.density}-{self.n}-{'runs' if self.clustered else 'iid'}"
 
     def sample(self, replica: int) -> tuple[Any, Any, float]:
-        """Values, their runs or None, and the lower cut."""
+        """Values [n], their runs [n] or None, and the lower cut."""
         rng = np.random.default_rng([*self.name.encode(), round(1000 * (1 + self.t)), replica])
         x = DENSITIES[self.density](self.t, self.n, rng)
-        cut = floor_of(self.t) if self.density == "noise floor" else 0.0
+        cut = noise_floor_of(self.t) if self.density == "noise floor" else 0.0
         if not self.clustered:
             return x, None, cut
         runs = rng.integers(40 if self.n > 1000 else 20, size=len(x))
@@ -112,17 +113,34 @@ class Case:
         return x * scales[runs], runs, cut * scales.max()
 
 
-# --- three ways to an exponent ----------------------------------------------------------------------
+# --- three estimators ----------------------------------------------------------------------
 
 
-def ours(case: Case, replica: int) -> tuple[float, float, float]:
+class Estimate(NamedTuple):
+    """An exponent and the ends of its 95% interval."""
+
+    exponent: float
+    low: float
+    high: float
+
+
+class Cell(NamedTuple):
+    """Means over replicas: bias, coverage of the interval, half its width."""
+
+    bias: float
+    coverage: float
+    half_width: float
+
+
+def jam_gaps(case: Case, replica: int) -> Estimate:
+    """The fit of jamtools.exponents."""
     x, runs, cut = case.sample(replica)
     fit = fit_power_law(x, clusters=runs, lower_cut=cut, n_gof=0, n_bootstrap=100)
-    return fit.exponent, *fit.interval
+    return Estimate(fit.exponent, *fit.interval)
 
 
-def clauset(case: Case, replica: int) -> tuple[float, float, float]:
-    """p(x) ~ x^t for small x is p(y) ~ y^−(t+2) for large y = 1/x."""
+def clauset(case: Case, replica: int) -> Estimate:
+    """The package powerlaw: p(x) ~ x^t for small x is p(y) ~ y^−(t+2) for large y = 1/x."""
     import powerlaw as package
 
     x, _, cut = case.sample(replica)
@@ -134,30 +152,30 @@ def clauset(case: Case, replica: int) -> tuple[float, float, float]:
         warnings.simplefilter("ignore")
         fit = package.Fit(1 / x[x > cut], verbose=False)
     t, error = fit.power_law.alpha - 2, fit.power_law.sigma
-    return t, t - Z * error, t + Z * error
+    return Estimate(t, t - NORMAL_QUANTILE_95 * error, t + NORMAL_QUANTILE_95 * error)
 
 
-def hill(case: Case, replica: int) -> tuple[float, float, float]:
+def hill(case: Case, replica: int) -> Estimate:
+    """Hill's estimator with the lowest tenth of the values."""
     x, _, cut = case.sample(replica)
     x = np.sort(x[x > cut])
     k = len(x) // 10
     t = 1 / np.log(x[k] / x[:k]).mean() - 1
     error = (1 + t) / math.sqrt(k)
-    return t, t - Z * error, t + Z * error
+    return Estimate(t, t - NORMAL_QUANTILE_95 * error, t + NORMAL_QUANTILE_95 * error)
 
 
-WAYS: dict[str, Callable[[Case, int], tuple[float, float, float]]] = {
-    "jam-gaps": ours,
+ESTIMATORS: dict[str, Callable[[Case, int], Estimate]] = {
+    "jam-gaps": jam_gaps,
     "CSN": clauset,
     "Hill": hill,
 }
 
 
-def cell(way: str, case: Case, replicas: int) -> tuple[float, float, float]:
-    """Bias, coverage, half width."""
-    found = np.array([WAYS[way](case, replica) for replica in range(replicas)])
-    t, low, high = found.T
-    return (
+def cell_of(name: str, case: Case, replicas: int) -> Cell:
+    """The mean over replicas of one estimator on one case."""
+    t, low, high = np.array([ESTIMATORS[name](case, replica) for replica in range(replicas)]).T
+    return Cell(
         float(t.mean() - case.t),
         float(((low <= case.t) & (case.t <= high)).mean()),
         float((high - low).mean() / 2),
@@ -167,13 +185,13 @@ def cell(way: str, case: Case, replicas: int) -> tuple[float, float, float]:
 # --- the tables -------------------------------------------------------------------------------------
 
 
-def line(name: str, way: str, cells: list[tuple[float, float, float]]) -> None:
-    shown = " | ".join(f"{bias:+.3f} / {coverage:.2f} / {half:.3f}" for bias, coverage, half in cells)
-    print(f"| {name} | {way} | {shown} |", flush=True)
+def print_row(name: str, estimator: str, cells: list[Cell]) -> None:
+    shown = " | ".join(f"{c.bias:+.3f} / {c.coverage:.2f} / {c.half_width:.3f}" for c in cells)
+    print(f"| {name} | {estimator} | {shown} |", flush=True)
 
 
-def worst(label: str, cells: list[tuple[float, float, float]]) -> None:
-    biases, coverages = [abs(bias) for bias, _, _ in cells], [coverage for _, coverage, _ in cells]
+def print_summary(label: str, cells: list[Cell]) -> None:
+    biases, coverages = [abs(cell.bias) for cell in cells], [cell.coverage for cell in cells]
     print(
         f"{label}: largest |bias| {max(biases):.3f}, coverage {min(coverages):.2f} to {max(coverages):.2f}, "
         f"mean {np.mean(coverages):.3f}",
@@ -184,42 +202,44 @@ def worst(label: str, cells: list[tuple[float, float, float]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="10³ values, 20 replicas")
-    parser.add_argument("--peers", action="store_true", help="the peers too")
+    parser.add_argument("--peers", action="store_true", help="add the two peers")
     parser.add_argument("--replicas", type=int, default=200)
     parser.add_argument(
         "--cases",
         nargs="+",
         metavar="PATTERN",
         default=["*"],
-        help="those whose name fits, as e^-x-10000-iid",
+        help="only cases whose name fits, as e^-x-10000-iid",
     )
     given = parser.parse_args()
-    sizes, replicas = (SIZES[:1], 20) if given.quick else (SIZES, given.replicas)
-    cases = [Case(d, n, c, t) for c in (False, True) for n in sizes for d in DENSITIES for t in EXPONENTS]
+    sizes, replicas = (SAMPLE_SIZES[:1], 20) if given.quick else (SAMPLE_SIZES, given.replicas)
+    cases = [
+        Case(d, n, c, t) for c in (False, True) for n in sizes for d in DENSITIES for t in PLANTED_EXPONENTS
+    ]
     cases = [case for case in cases if any(fnmatch(case.name, pattern) for pattern in given.cases)]
     if not cases:
         parser.error(
             f"no case fits {' '.join(given.cases)}, expected names such as {Case('e^-x', 1000, True, 0).name}"
         )
-    print(f"{replicas} replicas\n\n| density, n | | {' | '.join(f't = {t:g}' for t in EXPONENTS)} |")
-    print("|" + "---|" * (2 + len(EXPONENTS)), flush=True)
-    found: dict[str, list[tuple[float, float, float]]] = {}
+    print(f"{replicas} replicas\n\n| density, n | | {' | '.join(f't = {t:g}' for t in PLANTED_EXPONENTS)} |")
+    print("|" + "---|" * (2 + len(PLANTED_EXPONENTS)), flush=True)
+    results: dict[str, list[Cell]] = {}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for name in dict.fromkeys(case.name for case in cases):
-            its = [case for case in cases if case.name == name]
-            for way in WAYS if given.peers else ("jam-gaps",):
-                times = replicas if way != "CSN" else min(replicas, PEER_REPLICAS[its[0].n])
+            same = [case for case in cases if case.name == name]
+            for estimator in ESTIMATORS if given.peers else ("jam-gaps",):
+                times = replicas if estimator != "CSN" else min(replicas, CSN_REPLICAS[same[0].n])
                 if times:
-                    cells = list(pool.map(cell, [way] * len(its), its, [times] * len(its)))
-                    found[f"{name} {way}"] = cells
-                    line(name, way, cells)
+                    cells = list(pool.map(cell_of, [estimator] * len(same), same, [times] * len(same)))
+                    results[f"{name} {estimator}"] = cells
+                    print_row(name, estimator, cells)
     print()
     for kind, densities in (("light", LIGHT), ("heavy", HEAVY)):
         for n in sizes:
-            for company in ("iid", "runs"):
-                cells = [c for d in densities for c in found.get(f"{d}-{n}-{company} jam-gaps", [])]
+            for dependence in ("iid", "runs"):
+                cells = [c for d in densities for c in results.get(f"{d}-{n}-{dependence} jam-gaps", [])]
                 if cells:
-                    worst(f"{kind}, n = {n}, {company}", cells)
+                    print_summary(f"{kind}, n = {n}, {dependence}", cells)
 
 
 if __name__ == "__main__":

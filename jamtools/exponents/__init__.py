@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from jamtools.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from jamtools.exponents.curves import fitted_density as fitted_density
+    from jamtools.exponents.curves import log_histogram as log_histogram
     from jamtools.exponents.distributions import DistributionFits as DistributionFits
     from jamtools.exponents.distributions import fit_distributions as fit_distributions
     from jamtools.exponents.distributions import fit_each_run as fit_each_run
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from jamtools.exponents.finite_size import extrapolate as extrapolate
     from jamtools.exponents.powerlaw import PowerLaw as PowerLaw
     from jamtools.exponents.powerlaw import fit_power_law as fit_power_law
-    from jamtools.exponents.powerlaw import fitted_density as fitted_density
-    from jamtools.exponents.powerlaw import log_histogram as log_histogram
     from jamtools.exponents.references import MeasuredExponent as MeasuredExponent
     from jamtools.exponents.references import compare_with_references as compare_with_references
     from jamtools.exponents.samples import Sample as Sample
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from jamtools.exponents.samples import pool_overlaps as pool_overlaps
 
 _OWNERS = {
+    "fitted_density": "curves",
+    "log_histogram": "curves",
     "DistributionFits": "distributions",
     "fit_distributions": "distributions",
     "fit_each_run": "distributions",
@@ -36,8 +38,6 @@ _OWNERS = {
     "extrapolate": "finite_size",
     "PowerLaw": "powerlaw",
     "fit_power_law": "powerlaw",
-    "fitted_density": "powerlaw",
-    "log_histogram": "powerlaw",
     "MeasuredExponent": "references",
     "compare_with_references": "references",
     "Sample": "samples",

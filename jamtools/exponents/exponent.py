@@ -1,4 +1,4 @@
-"""The exponent of one sample: its fit, beside known values, with a histogram and the fitted curve.
+"""The exponent of one sample: its fit, its comparison with known values, a histogram and the fitted curve.
 
     p(x) ~ x^t as x → 0;        the exponent is t, or -t where the power law is written x^-γ
 
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jamtools.errors import InputError, JamError, Remedy
-from jamtools.exponents.powerlaw import PowerLaw, fit_power_law, fitted_density, log_histogram
+from jamtools.exponents.curves import Curve, Histogram, fitted_curve, log_histogram
+from jamtools.exponents.powerlaw import PowerLaw, fit_power_law
 from jamtools.exponents.references import (
     THETA_REFERENCES,
     Comparison,
@@ -27,12 +27,6 @@ from jamtools.exponents.references import (
 )
 from jamtools.exponents.samples import CutBy, Sample
 from jamtools.exponents.tilted import MIN_VALUES_FITTED
-from jamtools.records import Array
-
-N_CURVE_POINTS = 100
-
-#: The curve ends this much, relative, inside the range fitted: outside, the fitted density is 0.
-CURVE_MARGIN = 1e-12
 
 
 @dataclass(frozen=True)
@@ -44,38 +38,6 @@ class FitOptions:
     level: float = 0.95
     lower_cut: float | None = None
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """Edges [b+1], counts [b] and density [b], per unit of the values, of all values of a sample."""
-
-    edges: Array
-    counts: NDArray[np.int64]
-    density: Array
-
-    def as_dict(self) -> dict[str, list[float]]:
-        """Plain types for JSON."""
-        return {
-            "edges": self.edges.tolist(),
-            "counts": self.counts.tolist(),
-            "density": self.density.tolist(),
-        }
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The fitted density [N_CURVE_POINTS] at x [N_CURVE_POINTS], log-spaced over the range fitted.
-
-    Its integral is the share of the values that was fitted, so that it lies on the histogram of all values.
-    """
-
-    x: Array
-    density: Array
-
-    def as_dict(self) -> dict[str, list[float]]:
-        """Plain types for JSON."""
-        return {"x": self.x.tolist(), "density": self.density.tolist()}
 
 
 @dataclass(frozen=True)
@@ -98,7 +60,7 @@ class FittedExponent:
         return is_sound(self.fit.settled, self.fit.p_fit)
 
     def as_dict(self, wording: Callable[[JamError], str] = str) -> dict[str, Any]:
-        """Plain types for JSON."""
+        """Plain types for JSON; `wording` is not used, since there is no refusal."""
         return {
             **self.fit.as_dict(),
             "cut_by": self.cut_by,
@@ -155,14 +117,13 @@ def fit_exponent(
         seed=options.seed,
     )
     signed = fit if sign > 0 else fit.negated()
-    edges, counts, density = log_histogram(values)
     return FittedExponent(
         fit=signed,
         cut_by=cut_by,
         lowest=float(values[values > cut].min()),
         comparison=compare_with_references(_measured(signed, len(values)), references),
-        histogram=Histogram(edges, counts, density),
-        curve=_curve(values, fit),
+        histogram=log_histogram(values),
+        curve=fitted_curve(values, fit),
     )
 
 
@@ -195,10 +156,3 @@ def _measured(fit: PowerLaw, n: int) -> MeasuredExponent:
         p_fit=fit.p_fit,
         settled=fit.settled,
     )
-
-
-def _curve(values: Array, fit: PowerLaw) -> Curve:
-    """The density of a fit to values [n], as x^t."""
-    lowest = max(fit.lower_cut * (1 + CURVE_MARGIN), float(values[values > fit.lower_cut].min()))
-    x = np.geomspace(lowest, fit.upper_cut * (1 - CURVE_MARGIN), N_CURVE_POINTS)
-    return Curve(x, fitted_density(x, fit))

@@ -162,7 +162,7 @@ class SizeFit:
 
 @dataclass(frozen=True)
 class SizeDependence:
-    """γ of the runs of each N, and that of N → ∞ beside the known values, or why there is no limit."""
+    """γ of the runs of each N, and γ for N → ∞ with its comparison with known values, or why there is no limit."""
 
     sizes: tuple[SizeFit, ...]
     limit: Trend | None

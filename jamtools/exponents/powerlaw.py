@@ -48,8 +48,6 @@ from jamtools.exponents.tilted import (
     MAX_TILT_ORDER,
     MIN_VALUES_FITTED,
     Window,
-    moments,
-    sufficient_statistics,
 )
 from jamtools.random_streams import BOOTSTRAP, GOODNESS_OF_FIT, run_generator
 from jamtools.records import Array
@@ -170,7 +168,7 @@ def fit_power_law(
     -0.483
     """
     _check_options(order, share, lower_cut, level, n_bootstrap, n_gof, seed)
-    x, runs = _sorted_values(values, clusters)
+    x, runs = sorted_values(values, clusters)
     n_clusters = None if runs is None else int(runs.max()) + 1
     orders = CANDIDATE_ORDERS if order is None else (order,)
     shares = _shares_to_try(x, lower_cut, share)
@@ -280,33 +278,6 @@ def _note_on_rounding(window: Window) -> str:
     )
 
 
-def fitted_density(x: ArrayLike, fit: PowerLaw) -> Array:
-    """The fitted density at `x` [any shape], in units of 1/x; 0 outside of the range fitted.
-
-    Its integral is the share of the values that was fitted, n/n_total. `fit` must not be negated.
-    """
-    cut, u0 = fit.upper_cut, fit.lower_cut / fit.upper_cut
-    u = np.asarray(x, dtype=np.float64) / cut
-    inside = (u > u0) & (u <= 1)
-    eta = np.array([fit.exponent, *(c * cut**k for k, c in enumerate(fit.coefficients, 1))])
-    log_p = np.tensordot(eta, sufficient_statistics(np.log(np.where(inside, u, 1.0)), fit.order), 1)
-    return np.where(inside, np.exp(log_p - moments(eta, u0).log_z) * fit.n / fit.n_total / cut, 0.0)
-
-
-def log_histogram(values: ArrayLike, bins_per_decade: int = 5) -> tuple[Array, NDArray[np.int64], Array]:
-    """Edges [b+1] of equal ratio, ending at the largest of the values [n]; counts [b]; density [b] of all, per unit of x.
-
-    Raises InputError for values that are not finite and positive, and for less than one bin per decade.
-    """
-    if bins_per_decade < 1:
-        raise InputError(f"bins_per_decade is {bins_per_decade}, expected 1 or more")
-    x, _ = _sorted_values(values, None)
-    bins = math.floor(bins_per_decade * (math.log10(x[-1]) - math.log10(x[0]))) + 1
-    edges = x[-1] * 10.0 ** (np.arange(-bins, 1) / bins_per_decade)
-    counts = np.histogram(x, edges)[0].astype(np.int64)
-    return edges, counts, counts / (x.size * np.diff(edges))
-
-
 def _check_options(
     order: int | None,
     share: float | None,
@@ -316,6 +287,7 @@ def _check_options(
     n_gof: int,
     seed: int,
 ) -> None:
+    """Raises InputError for an option of `fit_power_law` outside of its range."""
     enough = n_bootstrap == 0 or n_bootstrap >= MIN_BOOTSTRAP_REPLICAS
     orders = (None, *range(MAX_TILT_ORDER + 1))
     for name, value, good, expected in (
@@ -331,8 +303,8 @@ def _check_options(
             raise InputError(f"{name} is {value}, expected {expected}")
 
 
-def _sorted_values(values: ArrayLike, clusters: ArrayLike | None) -> tuple[Array, NDArray[np.intp] | None]:
-    """The values [n] sorted, and their runs [n], counted from 0: so the order of the input does not matter."""
+def sorted_values(values: ArrayLike, clusters: ArrayLike | None) -> tuple[Array, NDArray[np.intp] | None]:
+    """The values [n] sorted, and their runs [n], counted from 0. Raises InputError as `fit_power_law` does."""
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or x.size == 0:
         raise InputError(f"values have shape {x.shape}, expected a list of numbers that is not empty")

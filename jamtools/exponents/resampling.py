@@ -5,7 +5,7 @@ lie from theirs. The distance is Anderson and Darling's,
 
     A² = ∫ (F_n − F)² dF / F(1−F),        v = u^(1+t),
 
-on a grid equal in v, where the fitted density is smooth. It detects a heavy crossover half as often again as the
+on a grid equal in v, where the fitted density is smooth. It detects a heavy crossover 1.5 times as often as the
 distance of Kolmogorov and Smirnov. A sample is drawn as its multinomial counts in the cells of the grid, and its ⟨T⟩ is the
 mean of E[T | cell] over the counts: the cost does not grow with the number of values.
 

@@ -50,7 +50,7 @@ LEPSKI_KAPPA = 1.4
 #: How many later fits a fit is compared with.
 N_FITS_COMPARED = 3
 
-#: An exponent with a larger standard error tells nothing, neither of another fit nor by itself.
+#: A fit of a larger standard error is compared with no other.
 MAX_INFORMATIVE_ERROR = 0.5
 
 
@@ -102,7 +102,8 @@ def candidate_fits(
 ) -> list[CandidateFit]:
     """The fits to the sorted values `x` [n], with `runs` [n] counted from 0, for which there are enough values.
 
-    After the first fit, those that are too imprecise to tell anything are left out. Raises InputError if no fit is possible.
+    After the first fit, those with an error above MAX_INFORMATIVE_ERROR are left out. Raises InputError if no fit
+    is possible.
     """
     fits: list[CandidateFit] = []
     refusals: list[InputError] = []

@@ -1,0 +1,90 @@
+"""The histogram of a sample and the density of a fit to it, with the same normalisation.
+
+    ∫ p dx = n/n_total over the range fitted,        p(x) ∝ x^t exp(c₁x + c₂x² + …)
+
+Source: none, own derivation above.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from jamtools.errors import InputError
+from jamtools.exponents.powerlaw import PowerLaw, sorted_values
+from jamtools.exponents.tilted import moments, sufficient_statistics
+from jamtools.records import Array
+
+N_CURVE_POINTS = 100
+
+#: The curve ends this much, relative, inside the range fitted: outside, the fitted density is 0.
+CURVE_MARGIN = 1e-12
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Edges [b+1], counts [b] and density [b], per unit of the values, of all values of a sample."""
+
+    edges: Array
+    counts: NDArray[np.int64]
+    density: Array
+
+    def as_dict(self) -> dict[str, list[float]]:
+        """Plain types for JSON."""
+        return {
+            "edges": self.edges.tolist(),
+            "counts": self.counts.tolist(),
+            "density": self.density.tolist(),
+        }
+
+
+def log_histogram(values: ArrayLike, bins_per_decade: int = 5) -> Histogram:
+    """The histogram of values [n] in bins of equal ratio, the last of which ends at the largest value.
+
+    Raises InputError for values that are not finite and positive, and for less than one bin per decade.
+    """
+    if bins_per_decade < 1:
+        raise InputError(f"bins_per_decade is {bins_per_decade}, expected 1 or more")
+    x, _ = sorted_values(values, None)
+    bins = math.floor(bins_per_decade * (math.log10(x[-1]) - math.log10(x[0]))) + 1
+    edges = x[-1] * 10.0 ** (np.arange(-bins, 1) / bins_per_decade)
+    counts = np.histogram(x, edges)[0].astype(np.int64)
+    return Histogram(edges, counts, counts / (x.size * np.diff(edges)))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The fitted density [N_CURVE_POINTS] at x [N_CURVE_POINTS], log-spaced over the range fitted.
+
+    Its integral is the share of the values that was fitted, so that it lies on the histogram of all values.
+    """
+
+    x: Array
+    density: Array
+
+    def as_dict(self) -> dict[str, list[float]]:
+        """Plain types for JSON."""
+        return {"x": self.x.tolist(), "density": self.density.tolist()}
+
+
+def fitted_density(x: ArrayLike, fit: PowerLaw) -> Array:
+    """The fitted density at `x` [any shape], in units of 1/x; 0 outside of the range fitted.
+
+    Its integral is the share of the values that was fitted, n/n_total. `fit` must not be negated.
+    """
+    cut, u0 = fit.upper_cut, fit.lower_cut / fit.upper_cut
+    u = np.asarray(x, dtype=np.float64) / cut
+    inside = (u > u0) & (u <= 1)
+    eta = np.array([fit.exponent, *(c * cut**k for k, c in enumerate(fit.coefficients, 1))])
+    log_p = np.tensordot(eta, sufficient_statistics(np.log(np.where(inside, u, 1.0)), fit.order), 1)
+    return np.where(inside, np.exp(log_p - moments(eta, u0).log_z) * fit.n / fit.n_total / cut, 0.0)
+
+
+def fitted_curve(values: Array, fit: PowerLaw) -> Curve:
+    """The density that `fit`, as x^t, gives to the values [n] that it was fitted to."""
+    lowest = max(fit.lower_cut * (1 + CURVE_MARGIN), float(values[values > fit.lower_cut].min()))
+    x = np.geomspace(lowest, fit.upper_cut * (1 - CURVE_MARGIN), N_CURVE_POINTS)
+    return Curve(x, fitted_density(x, fit))
