@@ -14,7 +14,7 @@ PACKAGES = sorted(path.parent.name for path in LIBRARY.glob("*/__init__.py") if 
 
 #: Packages with messages that still name an option or a command; "" stands for the modules at the root.
 UNFINISHED = (
-    "", "cusps", "engines", "hessian", "io", "linalg", "minima", "network", "transition",
+    "", "engines", "io", "linalg", "transition",
 )  # fmt: skip
 
 
