@@ -48,35 +48,35 @@ def draw_distributions(records: Sequence[Record]) -> Figure:
     panels = {"": PLAIN_VALUES_NOTATION} if plain else DISTRIBUTION_NOTATIONS
     figure, axes = new_figure(len(panels))
     for (name, notation), axis in zip(panels.items(), axes):
-        halves = [record if plain else record.get(name) or {} for record in records]
-        fitted = [half for half in halves if half.get("exponent") is not None]
-        for half, colour in zip(fitted, PALETTE * len(fitted)):
-            _draw_histogram(axis, half, colour)
-            _draw_fit(axis, half, colour, notation)
+        fits = [record if plain else record.get(name) or {} for record in records]
+        fitted = [fit for fit in fits if fit.get("exponent") is not None]
+        for fit, colour in zip(fitted, PALETTE * len(fitted)):
+            _draw_histogram(axis, fit, colour)
+            _draw_fit(axis, fit, colour, notation)
         axis.set(xlabel=notation.argument, ylabel=notation.density, xscale="log", yscale="log")
         legend(axis)
         if not fitted:
-            note(axis, textwrap.fill(str(halves[0].get("refused", "not measured")), REASON_WIDTH))
+            note(axis, textwrap.fill(str(fits[0].get("refused", "not measured")), REASON_WIDTH))
     return figure
 
 
-def _draw_histogram(axis: Axes, half: Record, colour: str) -> None:
+def _draw_histogram(axis: Axes, fit: Record, colour: str) -> None:
     """The density in bins that are not empty, with the error of a count."""
-    edges, counts, density = (np.array(half["histogram"][name]) for name in ("edges", "counts", "density"))
+    edges, counts, density = (np.array(fit["histogram"][name]) for name in ("edges", "counts", "density"))
     centre = np.sqrt(edges[1:] * edges[:-1])
-    shown = (counts > 0) & (centre > half["range"][0] / MAX_RATIO_BELOW_RANGE)
+    shown = (counts > 0) & (centre > fit["range"][0] / MAX_RATIO_BELOW_RANGE)
     bars = density[shown] * np.expm1(np.array([[-1], [1]]) / np.sqrt(counts[shown]))  # even on a log axis
     axis.errorbar(
         centre[shown], density[shown], np.abs(bars), fmt="o", color=colour, mfc="white", linewidth=0.8
     )
 
 
-def _draw_fit(axis: Axes, half: Record, colour: str, notation: Notation) -> None:
+def _draw_fit(axis: Axes, fit: Record, colour: str, notation: Notation) -> None:
     """The fitted density and, dashed, its power law without the tilt."""
-    x, fitted = (np.array(half["curve"][name]) for name in ("x", "density"))
-    low, high = half["interval"]
-    label = f"${notation.exponent} = {half['exponent']:.2f}$  $[{low:.2f}, {high:.2f}]$"
+    x, fitted = (np.array(fit["curve"][name]) for name in ("x", "density"))
+    low, high = fit["interval"]
+    label = f"${notation.exponent} = {fit['exponent']:.2f}$  $[{low:.2f}, {high:.2f}]$"
     axis.plot(x, fitted, color=colour, label=label)
-    tilt = sum(c * x[0] ** k for k, c in enumerate(half["coefficients"], start=1))
-    power = fitted[0] / math.exp(tilt) * (x / x[0]) ** (notation.sign * half["exponent"])
+    tilt = sum(c * x[0] ** k for k, c in enumerate(fit["coefficients"], start=1))
+    power = fitted[0] / math.exp(tilt) * (x / x[0]) ** (notation.sign * fit["exponent"])
     axis.plot(x, power, "--", color=colour, linewidth=0.8)

@@ -20,12 +20,12 @@ def test_planted_exponents_are_recovered_with_their_signs():
         overlaps, gaps = rng.gamma(1.42, size=800) * np.sqrt(loss), rng.gamma(0.7, size=800)
         runs.append(run_with_gaps(np.concatenate([overlaps, -gaps]), final_loss=loss, seed=seed))
     found = fit_distributions(runs, FitOptions(lower_cut=0.0))
-    for half, true in ((found.overlaps, 0.42), (found.gaps, 0.3)):
-        low, high = half.fit.interval
-        assert low < half.fit.exponent < high
-        assert abs(half.fit.exponent - true) < 4 * half.fit.standard_error
-        assert half.fit.p_null < 0.01
-        assert half.fit.n == round(half.fit.share * 9600)
+    for result, true in ((found.overlaps, 0.42), (found.gaps, 0.3)):
+        low, high = result.fit.interval
+        assert low < result.fit.exponent < high
+        assert abs(result.fit.exponent - true) < 4 * result.fit.standard_error
+        assert result.fit.p_null < 0.01
+        assert result.fit.n == round(result.fit.share * 9600)
     assert found.n_runs == 12
 
 
@@ -91,10 +91,10 @@ def test_where_the_sizes_differ_the_verdict_is_that_of_the_limit():
     found = fit_distributions(
         runs_of_sizes((100, 400, 6400), seeds=20), FitOptions(lower_cut=0.0, order=1, share=0.8)
     )
-    half = found.as_dict()["gaps"]
-    assert half["extrapolated"]["p_constant"] < 0.05
-    assert half["verdict"].startswith("the sizes differ (p = ")
-    assert half["verdict"].endswith(half["extrapolated"]["verdict"])
+    gaps = found.as_dict()["gaps"]
+    assert gaps["extrapolated"]["p_constant"] < 0.05
+    assert gaps["verdict"].startswith("the sizes differ (p = ")
+    assert gaps["verdict"].endswith(gaps["extrapolated"]["verdict"])
 
 
 # --- bounds --------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Exponents of lower tails: planted densities, invariances, histograms, and the refusal of what cannot be fitted."""
+"""Exponents of lower tails: planted densities, invariances, and refusals."""
 
 from __future__ import annotations
 
@@ -52,17 +52,19 @@ def test_values_steeper_than_the_domain_are_fitted_on_its_edge_with_a_note() -> 
 
 @given(st.floats(-90, 90), st.sampled_from([0.0, 0.03]))
 @settings(max_examples=15, deadline=None)
-def test_the_scale_of_the_values_changes_nothing(decades: float, lower_cut: float) -> None:
+def test_the_scale_of_the_values_scales_the_fit_and_keeps_its_exponent(
+    decades: float, lower_cut: float
+) -> None:
     x, scale = rng(5).gamma(1.3, size=300), 10.0**decades
-    one = fit(x, n_gof=20, lower_cut=lower_cut)
-    two = fit(x * scale, n_gof=20, lower_cut=lower_cut * scale)
-    same = [[f.exponent, *f.interval, f.p_null, f.decades, f.p_fit] for f in (one, two)]
+    original = fit(x, n_gof=20, lower_cut=lower_cut)
+    scaled = fit(x * scale, n_gof=20, lower_cut=lower_cut * scale)
+    same = [[f.exponent, *f.interval, f.p_null, f.decades, f.p_fit] for f in (original, scaled)]
     np.testing.assert_allclose(same[0], same[1], rtol=1e-8)
-    assert two.upper_cut == pytest.approx(one.upper_cut * scale)
-    assert two.coefficients[0] * scale == pytest.approx(one.coefficients[0], rel=1e-8)
+    assert scaled.upper_cut == pytest.approx(original.upper_cut * scale)
+    assert scaled.coefficients[0] * scale == pytest.approx(original.coefficients[0], rel=1e-8)
 
 
-def test_the_order_of_the_values_changes_nothing() -> None:
+def test_the_fit_does_not_depend_on_the_order_of_the_values() -> None:
     x, runs = np.round(rng(6).gamma(1.3, size=2000), 2) + 0.01, rng(7).integers(12, size=2000)
     shuffled = rng(8).permutation(2000)
     assert fit(x, clusters=runs) == fit(x[shuffled], clusters=runs[shuffled])
@@ -70,9 +72,9 @@ def test_the_order_of_the_values_changes_nothing() -> None:
 
 def test_the_bootstrap_depends_on_the_seed_but_not_on_the_names_of_the_runs() -> None:
     x, runs = rng(6).gamma(1.3, size=1000), rng(7).integers(12, size=1000)
-    one, two = fit(x, clusters=runs, n_gof=0), fit(x, clusters=10 * runs - 55, n_gof=0)
-    assert one == two
-    assert one.bootstrap_interval != fit(x, clusters=runs, n_gof=0, seed=1).bootstrap_interval
+    original, renamed = fit(x, clusters=runs, n_gof=0), fit(x, clusters=10 * runs - 55, n_gof=0)
+    assert original == renamed
+    assert original.bootstrap_interval != fit(x, clusters=runs, n_gof=0, seed=1).bootstrap_interval
 
 
 # --- planted exponents ---------------------------------------------------------------------------------

@@ -20,11 +20,7 @@ from jamtools.exponents.references import (
 )
 
 SPHERES, PAPER, TANH = THETA_REFERENCES
-
-
 SHARP = MeasuredExponent(0.42, (0.40, 0.45), 0.95, 0.01, (0.0, 0.01), 20_000, 1e-9, 0.5, True)
-
-
 BROAD = MeasuredExponent(0.35, (0.25, 0.47), 0.95, 0.05, (0.0, 0.02), 1_200, 1e-5, 0.5, True)
 
 
@@ -58,10 +54,14 @@ def test_two_values_inside_the_interval_get_the_number_that_separates_them() -> 
     assert "excludes 0.20 (paper, tanh)" in found.verdict
 
 
-@pytest.mark.parametrize("half", [0.07, 0.1, 0.3])
-def test_values_that_are_not_separated_need_more_than_there_are(half: float) -> None:
+@pytest.mark.parametrize("half_width", [0.07, 0.1, 0.3])
+def test_values_that_are_not_separated_need_more_than_there_are(half_width: float) -> None:
     found = replace(
-        BROAD, interval=(0.36 - half, 0.36 + half), exponent=0.36, standard_error=half / 2, reach=(0.0, 0.0)
+        BROAD,
+        interval=(0.36 - half_width, 0.36 + half_width),
+        exponent=0.36,
+        standard_error=half_width / 2,
+        reach=(0.0, 0.0),
     )
     assert (values_needed(found, SPHERES.value, PAPER.value) or 0) > found.n
 
@@ -69,22 +69,22 @@ def test_values_that_are_not_separated_need_more_than_there_are(half: float) -> 
 @pytest.mark.statistical
 def test_the_number_needed_separates_two_exponents_in_four_cases_of_five() -> None:
     """x^0.42 e^−x by one model: the number computed from fits to 500 values, tried 200 times."""
-    rng, wrong, trials = np.random.default_rng(0), 0.15, 200
+    rng, other, trials = np.random.default_rng(0), 0.15, 200
     short = [fit(rng.gamma(1.42, size=500), order=1, share=0.8, n_gof=0) for _ in range(50)]
     error = float(np.mean([found.standard_error for found in short]))
     n = values_needed(
         MeasuredExponent(0.42, (0.42 - 2 * error, 0.42 + 2 * error), 0.95, error, (0.0, 0.0), 500),
         0.42,
-        wrong,
+        other,
     )
     assert n is not None and n > 500
     fits = [fit(rng.gamma(1.42, size=n), order=1, share=0.8, n_gof=0) for _ in range(trials)]
-    excluded = sum(found.interval[0] > wrong for found in fits)
+    excluded = sum(found.interval[0] > other for found in fits)
     assert stats.binom.ppf(1e-3, trials, 0.75) <= excluded <= stats.binom.ppf(1 - 1e-3, trials, 0.85)
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "doubt"),
     [
         ({"settled": False}, "not settled"),
         ({"p_null": 0.3, "interval": (-0.1, 0.9)}, "exponent 0, is not excluded (p = 0.3)"),
@@ -92,17 +92,17 @@ def test_the_number_needed_separates_two_exponents_in_four_cases_of_five() -> No
         ({"p_fit": 0.01}, "the fit is rejected (p = 0.01)"),
     ],
 )
-def test_each_doubt_is_in_the_verdict(change: dict[str, float], words: str) -> None:
-    assert words in compare_with_references(replace(SHARP, **change), THETA_REFERENCES).verdict
-    assert words not in compare_with_references(SHARP, THETA_REFERENCES).verdict
+def test_each_doubt_is_in_the_verdict(change: dict[str, float], doubt: str) -> None:
+    assert doubt in compare_with_references(replace(SHARP, **change), THETA_REFERENCES).verdict
+    assert doubt not in compare_with_references(SHARP, THETA_REFERENCES).verdict
 
 
 def test_an_infinite_interval_gives_no_number_needed() -> None:
     found = compare_with_references(
-        replace(BROAD, interval=(0.25, math.inf)), [SPHERES, Reference("there", 0.9)]
+        replace(BROAD, interval=(0.25, math.inf)), [SPHERES, Reference("elsewhere", 0.9)]
     )
     assert found.separate[0].n_needed is None
-    assert "cannot separate 0.42 (spheres) with 1200 numbers from 0.90 (there)" in found.verdict
+    assert "cannot separate 0.42 (spheres) with 1200 numbers from 0.90 (elsewhere)" in found.verdict
 
 
 @pytest.mark.parametrize("change", [{"settled": False}, {"p_fit": 0.01}])

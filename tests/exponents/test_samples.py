@@ -17,12 +17,12 @@ def test_overlaps_are_divided_by_the_root_of_the_loss_of_their_run():
 
 
 def test_contacts_are_neither_gaps_nor_overlaps():
-    jammed, satisfied = (
+    runs = [
         run_with_gaps([0.3, -0.2, 1e-12, -1e-12]),
         run_with_gaps([-0.4, -0.1], final_loss=0.0, status="satisfied"),
-    )
-    assert pool_gaps([jammed, satisfied]).values == pytest.approx([0.2, 0.4, 0.1])
-    assert pool_overlaps([jammed, satisfied]).values == pytest.approx([3.0])
+    ]
+    assert pool_gaps(runs).values == pytest.approx([0.2, 0.4, 0.1])
+    assert pool_overlaps(runs).values == pytest.approx([3.0])
 
 
 def test_the_cut_of_gaps_is_the_finite_size_cut_of_the_smallest_n():
@@ -59,10 +59,11 @@ def test_the_noise_of_a_certified_minimum_is_that_of_its_subgradient():
 
 def test_the_cut_of_overlaps_is_the_noise_of_the_median_run():
     runs = [
-        run_with_gaps([0.1, -0.3], relative_descent=fell, seed=k) for k, fell in enumerate((1e-6, 1e-6, 0.9))
+        run_with_gaps([0.1, -0.3], relative_descent=descent, seed=k)
+        for k, descent in enumerate((1e-6, 1e-6, 0.9))
     ]
-    alone = [overlap_noise(run) for run in runs]
-    assert pool_overlaps(runs).lower_cut == alone[0] < 1e-5 < alone[2]
+    noise = [overlap_noise(run) for run in runs]
+    assert pool_overlaps(runs).lower_cut == noise[0] < 1e-5 < noise[2]
 
 
 def test_gaps_come_from_jammed_and_from_satisfied_runs():

@@ -55,8 +55,6 @@ def made_up_fit(exponent: float, *psi: float) -> selection.CandidateFit:
 
 #: ψ of two fits over four values. Their exponents differ by chance of SIGMA: Σψ² = 1, times m/(m−1).
 QUIET, LOUD = (0.0, 0.0, 0.0, 0.0), (0.5, -0.5, 0.5, -0.5)
-
-
 SIGMA = math.sqrt(4 / 3)
 
 
@@ -160,8 +158,8 @@ def test_the_interval_contains_the_exponents_of_the_next_three_fits() -> None:
     assert found.interval == pytest.approx(
         (found.profile_interval[0] - below, found.profile_interval[1] + above)
     )
-    place = [(t.order, t.share) for t in found.stability].index((found.order, found.share))
-    others = [t.exponent for t in found.stability[place + 1 : place + 1 + selection.N_FITS_COMPARED]]
+    taken = [(t.order, t.share) for t in found.stability].index((found.order, found.share))
+    others = [t.exponent for t in found.stability[taken + 1 : taken + 1 + selection.N_FITS_COMPARED]]
     assert found.interval[0] <= min(others) and max(others) <= found.interval[1]
 
 
@@ -169,7 +167,7 @@ def test_the_interval_contains_the_exponents_of_the_next_three_fits() -> None:
 @pytest.mark.parametrize(("level", "runs"), [(0.5, None), (0.95, None), (0.99, None), (0.5, 15), (0.95, 15)])
 def test_the_p_value_excludes_zero_exactly_where_the_interval_does(level: float, runs: int | None) -> None:
     """Where the interval at a level ends at 0, p is 1 - level, within the noise of the bootstrap."""
-    generator, seen = rng(8), set()
+    generator, contains_zero = rng(8), set()
     for _ in range(40):
         x = generator.gamma(1.15, size=3000)
         found = fit(x, level=level, n_gof=0, clusters=None if runs is None else np.arange(3000) % runs)
@@ -180,23 +178,24 @@ def test_the_p_value_excludes_zero_exactly_where_the_interval_does(level: float,
             if low <= 0 <= high
             else found.p_null < (1 - level) * (1 + slack)
         )
-        seen.add(low <= 0 <= high)
-    assert seen == {True, False}
+        contains_zero.add(low <= 0 <= high)
+    assert contains_zero == {True, False}
 
 
 def test_the_p_value_is_one_where_the_less_biased_fits_reach_zero() -> None:
-    found = [fit(rng(seed).gamma(1.05, size=1000), n_gof=0) for seed in range(30)]
-    reached = [one for one in found if one.reach[0 if one.exponent > 0 else 1] >= abs(one.exponent)]
-    assert reached and all(one.p_null == pytest.approx(1) for one in reached)
+    fits = [fit(rng(seed).gamma(1.05, size=1000), n_gof=0) for seed in range(30)]
+    reached = [f for f in fits if f.reach[0 if f.exponent > 0 else 1] >= abs(f.exponent)]
+    assert reached and all(f.p_null == pytest.approx(1) for f in reached)
 
 
 @pytest.mark.parametrize("scale", [1e-60, 3.7, 1e60])
 def test_the_scale_of_the_values_does_not_change_the_choice(scale: float) -> None:
     x = rng(9).gamma(1.3, size=2000)
-    one, two = fit(x), fit(scale * x)
-    assert (one.order, one.share, one.settled) == (two.order, two.share, two.settled)
+    original, scaled = fit(x), fit(scale * x)
+    assert (original.order, original.share, original.settled) == (scaled.order, scaled.share, scaled.settled)
     numbers = [
-        [f.exponent, *f.interval, f.p_null, f.p_fit, *(t.exponent for t in f.stability)] for f in (one, two)
+        [f.exponent, *f.interval, f.p_null, f.p_fit, *(t.exponent for t in f.stability)]
+        for f in (original, scaled)
     ]
     np.testing.assert_allclose(numbers[0], numbers[1], rtol=1e-7)
 

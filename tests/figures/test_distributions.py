@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jamtools.figures.distributions import draw_distributions
-from tests.support.figures import GAPS, fitted_half, legend_texts, points, texts
+from tests.support.figures import GAPS, fit_record, legend_texts, points, texts
 
 
 def test_the_distributions_show_histogram_fit_and_exponent():
@@ -22,11 +22,11 @@ def test_the_distributions_show_histogram_fit_and_exponent():
 
 
 def test_the_dashed_power_law_is_the_fit_without_its_tilt():
-    half = fitted_half(0.3, 1)
-    x = np.array(half["curve"]["x"])
-    half |= {"coefficients": [-2.0, 0.5]}
-    half["curve"]["density"] = (x**0.3 * np.exp(-2 * x + 0.5 * x**2)).tolist()
-    axis = draw_distributions([{**half, "kind": "exponent"}]).axes[0]
+    fit = fit_record(0.3, 1)
+    x = np.array(fit["curve"]["x"])
+    fit |= {"coefficients": [-2.0, 0.5]}
+    fit["curve"]["density"] = (x**0.3 * np.exp(-2 * x + 0.5 * x**2)).tolist()
+    axis = draw_distributions([{**fit, "kind": "exponent"}]).axes[0]
     bare = next(line for line in axis.lines if line.get_linestyle() == "--")
     assert bare.get_ydata() == pytest.approx(x**0.3)
 

@@ -9,7 +9,7 @@ from jamtools.figures.spectra import draw_spectrum
 from jamtools.figures.style import render
 from jamtools.records import Spectrum
 from tests.support.artefacts import spectrum
-from tests.support.figures import HALF, histograms, jammed_spectrum, legend_texts, texts
+from tests.support.figures import POSITIVE_HP, histograms, jammed_spectrum, legend_texts, texts
 
 
 def test_the_spectrum_of_H0_is_normalised_together_with_its_zeros():
@@ -24,7 +24,7 @@ def test_Hp_is_drawn_in_units_of_the_root_of_the_loss_with_its_mirror_image():
     axis = draw_spectrum([jammed_spectrum()]).axes[1]
     (density, edges), (mirrored, _) = histograms(axis)
     assert density == pytest.approx(mirrored), "this spectrum is symmetric"
-    assert edges[-1] == pytest.approx(HALF.max() / 0.1)
+    assert edges[-1] == pytest.approx(POSITIVE_HP.max() / 0.1)
     assert density @ np.diff(edges) == pytest.approx(1)
     assert "$C_0$ = 0.500" in axis.get_title()
 

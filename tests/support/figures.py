@@ -14,7 +14,7 @@ from tests.support.artefacts import spectrum
 FIRST_BYTES = {"png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "svg": b"<?xml"}
 
 #: The positive eigenvalues of Hp in `jammed_spectrum`.
-HALF = np.random.default_rng(0).exponential(size=40)
+POSITIVE_HP = np.random.default_rng(0).exponential(size=40)
 
 
 def points(axis: Axes, marker: str) -> list[tuple[float, float]]:
@@ -39,14 +39,14 @@ def texts(figure: Figure) -> str:
 
 
 def jammed_spectrum(**fields: object) -> Spectrum:
-    """80 eigenvalues with 30 zeros of H0, a symmetric Hp whose largest is HALF.max(), and 3 negative modes of H."""
+    """80 eigenvalues with 30 zeros of H0, a symmetric Hp whose largest is POSITIVE_HP.max(), and 3 negative modes of H."""
     rng = np.random.default_rng(1)
     H0 = np.concatenate([np.zeros(30), rng.lognormal(size=50)])
     H = np.concatenate([[-0.1, -0.2, -0.3], np.zeros(7), rng.lognormal(size=70)])
-    return spectrum(H0, np.concatenate([HALF, -HALF]), H, **fields)
+    return spectrum(H0, np.concatenate([POSITIVE_HP, -POSITIVE_HP]), H, **fields)
 
 
-def fitted_half(exponent: float, sign: int) -> dict:
+def fit_record(exponent: float, sign: int) -> dict:
     """The record of a fit to x^(sign exponent) without a tilt."""
     edges, x = np.geomspace(1e-3, 1, 11), np.geomspace(2e-3, 1, 30)
     density = (edges[1:] * edges[:-1]) ** (sign * exponent / 2)
@@ -58,4 +58,4 @@ def fitted_half(exponent: float, sign: int) -> dict:
     }  # fmt: skip
 
 
-GAPS = {"kind": "gaps", "overlaps": fitted_half(0.3, 1), "gaps": fitted_half(0.2, -1)}
+GAPS = {"kind": "gaps", "overlaps": fit_record(0.3, 1), "gaps": fit_record(0.2, -1)}
