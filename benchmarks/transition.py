@@ -1,12 +1,12 @@
-"""What a search for N* is worth: the coverage of its intervals, and the gradient steps that it takes.
+"""The quality and the cost of a search for N*: the coverage of its intervals, and the gradient steps that it takes.
 
-    coverage   intervals of simulated searches, whose N* and spread are known, at a nominal 95%
-    steps      gradient steps and seconds of bisect against descend, for an interval of the same length
+    coverage   the share of intervals that hold N*, of simulated searches with known N* and w, at a nominal 95%
+    steps      gradient steps and seconds of bisect and of descend, for an interval of the same length
 
     python benchmarks/transition.py coverage [--samples 1000] [--processes 2]
     python benchmarks/transition.py steps [--patterns 200,500] [--precision 0.2]
 
-Prints a table a part; each row is one run of it.
+Prints one table for each part, with a row for each case.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -24,113 +25,154 @@ from jamtools.data.sphere import random_sphere
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import TrainingOptions, with_options
 from jamtools.training.job import Compute
-from jamtools.transition.estimate import final
-from jamtools.transition.logistic import Threshold
-from jamtools.transition.sampling import LEAST, Goal, Pool, Scale, descend, located, seek
-from jamtools.transition.trial import Question, Trials
+from jamtools.transition.logistic import MedianEstimate
+from jamtools.transition.options import Method, SearchOptions, TrialSpec
+from jamtools.transition.sampling import MIN_DECIDED_TRIALS, SizeAxis, TrialCache, descend, seek
+from jamtools.transition.trainer import TrialTrainer
+from jamtools.transition.trial import Outcome, Trial, TrialKey, outcome_at_end
 
-#: N* of the simulated networks (d = 10, L = 3), spreads w of log N, and the lengths that are asked for.
-N_STAR, SPREADS, PRECISIONS = (300, 3000), (0.03, 0.05, 0.1, 0.2, 0.3), (0.1, 0.2)
-#: What is simulated: trials that follow the logistic; one in fifty that does not; undecided ones, near N* or anywhere.
-KINDS = ("plain", "lapse", "undecided")
+#: How simulated trials behave: by the logistic; one in fifty independently of N; some undecided, most often just below N*.
+Kind = Literal["plain", "lapse", "undecided"]
+
+#: N* of the simulated networks (d = 10, L = 3).
+SIMULATED_N_STAR = (300, 3000)
+#: Widths w of the logistic in log N.
+SIMULATED_W = (0.03, 0.05, 0.1, 0.2, 0.3)
+#: Lengths of the interval of log N* that the searches aim for.
+SIMULATED_PRECISIONS = (0.1, 0.2)
 
 
-def simulated(kind: str, N: float, w: float, goal: Goal, seed: int) -> tuple[bool, float, int]:
-    """Whether the interval of one simulated search holds the true N*, its length, and the number of trials."""
+def size_axis(depth: int) -> SizeAxis:
+    """Widths up to 200 of networks with d = 10."""
+    return SizeAxis(lambda width: Architecture(10, width, depth).n_effective, 200)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Simulated searches that differ in their seed only."""
+
+    kind: Kind
+    N: float
+    w: float
+    options: SearchOptions
+    samples: int
+
+
+class SimulatedSearch(NamedTuple):
+    """One simulated search: whether its interval holds N*, the length of the interval, and the number of trials."""
+
+    is_covered: bool
+    length: float
+    n_trials: int
+
+
+def simulated(case: Case, seed: int) -> SimulatedSearch:
+    """A search with simulated trials, whose log N* is random within 0.2 of that of the case."""
     rng = np.random.default_rng(seed)
-    true = math.log(N) + rng.uniform(-0.2, 0.2)
-    scale = Scale(lambda width: Architecture(10, width, 3).n_effective, 200)
+    true = math.log(case.N) + rng.uniform(-0.2, 0.2)
+    axis = size_axis(depth=3)
 
-    def run(wanted: Any) -> list[dict[str, Any]]:
-        return [{"outcome": outcome(kind, (scale.x(size) - true) / w, rng)} for size, _ in wanted]
+    def run(wanted: Sequence[tuple[int, int]]) -> list[Trial]:
+        return [
+            Trial(
+                P=1, width=width, N=int(axis.amount(width)), seed=seed, steps=0,
+                outcome=outcome(case.kind, (axis.x(width) - true) / case.w, rng),
+            )
+            for width, seed in wanted
+        ]  # fmt: skip
 
-    pool = Pool(run)
-    first = scale.nearest(true + 0.3 * rng.standard_normal())
-    found = seek(pool, scale, [0, 1], first, goal, lambda record: record["outcome"])
-    low, high = (end if end is not None else sign * math.inf for end, sign in zip(found.interval, (-1, 1)))
-    return low <= true <= high, high - low, len(pool.trials)
+    cache = TrialCache(run)
+    first = axis.nearest(true + 0.3 * rng.standard_normal())
+    median = seek(cache, axis, [0, 1], first, case.options, outcome_at_end)
+    low, high = (end if end is not None else sign * math.inf for end, sign in zip(median.interval, (-1, 1)))
+    return SimulatedSearch(low <= true <= high, high - low, len(cache))
 
 
-def outcome(kind: str, z: float, rng: np.random.Generator) -> str:
-    """Of a trial at z = (log N - log N*)/w. Undecided: most of those that would fit in the end, near N* from below."""
+def outcome(kind: Kind, z: float, rng: np.random.Generator) -> Outcome:
+    """The outcome of a trial at z = (log N - log N*)/w. Undecided are most of those near N* that would succeed later."""
     p = 1 / (1 + math.exp(-min(max(z, -500), 500)))
-    fits = rng.random() < (0.01 + 0.98 * p if kind == "lapse" else p)
-    if kind == "undecided" and fits and rng.random() < 0.6 * math.exp(-((z / 2) ** 2)):
+    succeeds = rng.random() < (0.01 + 0.98 * p if kind == "lapse" else p)
+    if kind == "undecided" and succeeds and rng.random() < 0.6 * math.exp(-((z / 2) ** 2)):
         return "undecided"
-    return "success" if fits else "unsatisfied"
+    return "success" if succeeds else "unsatisfied"
 
 
-def cell(task: tuple[str, float, float, Goal, int]) -> tuple[str, float, float, Goal, np.ndarray]:
-    kind, N, w, goal, samples = task
-    return kind, N, w, goal, np.array([simulated(kind, N, w, goal, seed) for seed in range(samples)])
+def simulate_all(case: Case) -> list[SimulatedSearch]:
+    """All searches of a case."""
+    return [simulated(case, seed) for seed in range(case.samples)]
 
 
-def coverage(samples: int, processes: int, kinds: list[str]) -> None:
-    """A row for each kind, N*, w and precision."""
+def coverage(samples: int, processes: int, kinds: list[Kind]) -> None:
+    """Prints a row for each kind of trials, N*, w and precision."""
     print(f"{'trials':10} {'N*':>5} {'w':>5} {'asked':>6} {'covered':>8} {'length':>7} {'trials':>7}")
-    tasks = [
-        (kind, N, w, Goal(precision=precision, trials=100), samples)
+    cases = [
+        Case(kind, N, w, SearchOptions(precision=precision, trials=100), samples)
         for kind in kinds
-        for N in N_STAR
-        for w in SPREADS
-        for precision in PRECISIONS
+        for N in SIMULATED_N_STAR
+        for w in SIMULATED_W
+        for precision in SIMULATED_PRECISIONS
     ]
     with ProcessPoolExecutor(processes) as pool:
-        for kind, N, w, goal, found in pool.map(cell, tasks):
-            hit, length, trials = found[:, 0].mean(), np.median(found[:, 1]), found[:, 2].mean()
+        for case, searches in zip(cases, pool.map(simulate_all, cases)):
+            covered, length, n_trials = np.array(searches).T
             print(
-                f"{kind:10} {N:5} {w:5} {goal.precision:6} {hit:8.3f} {length:7.3f} {trials:7.1f}", flush=True
+                f"{case.kind:10} {case.N:5} {case.w:5} {case.options.precision:6} {covered.mean():8.3f} "
+                f"{np.median(length):7.3f} {n_trials.mean():7.1f}",
+                flush=True,
             )
 
 
-def by_bisection(pool: Pool, scale: Scale, P: int, goal: Goal) -> Threshold:
-    return seek(pool, scale, [0], scale.at_least(math.log(0.5 * P)), goal, final)
+def by_bisection(cache: TrialCache, axis: SizeAxis, P: int, options: SearchOptions) -> MedianEstimate:
+    """A search from N = 0.5 P with one seed."""
+    return seek(cache, axis, [0], axis.smallest_from(math.log(0.5 * P)), options, outcome_at_end)
 
 
-def by_descents(pool: Pool, scale: Scale, P: int, goal: Goal) -> Threshold:
-    """The paper's way: from N = P down, seed after seed, until all descents together are as precise."""
-    for seed in range(goal.trials):
-        walk = descend(scale.at_least(math.log(P)), scale)
-        size = next(walk)
+def by_descents(cache: TrialCache, axis: SizeAxis, P: int, options: SearchOptions) -> MedianEstimate:
+    """The authors' method: descents from N = P, one seed after the other, until all together are as precise."""
+    for seed in range(options.trials):
+        descent = descend(axis.smallest_from(math.log(P)), axis)
+        size = next(descent)
         while size:
-            (record,) = pool.ask([(size, seed)])
+            (trial,) = cache.get([(size, seed)])
             try:
-                size = walk.send(final(record))
+                size = descent.send(trial.outcome)
             except StopIteration:
                 size = 0
-        found = located(
-            scale, [(size, final(record)) for (size, _), record in pool.trials.items()], goal.level
-        )
-        if found.length <= goal.precision and len(pool.trials) >= LEAST:
+        median = axis.fit_median(cache.trials, outcome_at_end, options.level)
+        if median.length <= options.precision and len(cache) >= MIN_DECIDED_TRIALS:
             break
-    return found
+    return median
 
 
 def steps(patterns: list[int], precisions: list[float], depth: int, budget: int) -> None:
-    """A row for each P, precision and way; the ratio is that of bisect to descend."""
-    names = ("P", "asked", "way", "N*", "length", "trials", "steps", "s", "of steps", "of s")
+    """Prints a row for each P, precision and method; the ratios are to descend."""
+    names = ("P", "asked", "method", "N*", "length", "trials", "steps", "s", "of steps", "of s")
     print("{:>5} {:>6} {:8} {:>7} {:>7} {:>7} {:>10} {:>7} {:>8} {:>6}".format(*names))
     data = random_sphere(max(patterns), 10, seed=0)
     settings = with_options(TrainingOptions(), lr=1e-3, steps=budget, measurements=2)
-    trials = Trials(data, Question(depth, "relu", settings, (0,)), Compute(threads=2))
-    trials.make([(20, 2, 0), (20, 2, 1)])  # compiled before anything is timed
-    ways: dict[str, Callable[..., Threshold]] = {"descend": by_descents, "bisect": by_bisection}
+    trainer = TrialTrainer(data, TrialSpec(depth, "relu", settings, (0,)), Compute(threads=2))
+    trainer.train([TrialKey(20, 2, 0), TrialKey(20, 2, 1)])  # compiles the kernel before anything is timed
     for P in patterns:
-        scale = Scale(lambda width: Architecture(10, width, depth).n_effective, 200)
         for precision in precisions:
-            spent = {}
-            for name, way in ways.items():
-                pool = Pool(lambda wanted, P=P: trials.make([(P, width, seed) for width, seed in wanted]))
-                start = time.perf_counter()
-                found = way(pool, scale, P, Goal(precision=precision, trials=400))
-                n = sum(record["steps"] for record in pool.trials.values())
-                spent[name] = n, time.perf_counter() - start
-                ratios = [a / b for a, b in zip(spent[name], spent["descend"])]
-                print(
-                    f"{P:5} {precision:6} {name:8} {math.exp(found.m):7.1f} {found.length:7.3f} {len(pool.trials):7} {n:10} "
-                    f"{spent[name][1]:7.1f} {ratios[0]:8.2f} {ratios[1]:6.2f}",
-                    flush=True,
-                )  # fmt: skip
+            compare_methods(trainer, P, SearchOptions(precision=precision, trials=400))
+
+
+def compare_methods(trainer: TrialTrainer, P: int, options: SearchOptions) -> None:
+    """Prints a row for each method, at one P and precision."""
+    axis = size_axis(trainer.spec.depth)
+    methods: dict[Method, Callable[..., MedianEstimate]] = {"descend": by_descents, "bisect": by_bisection}
+    costs: dict[Method, tuple[int, float]] = {}
+    for name, method in methods.items():
+        cache = TrialCache(lambda wanted: trainer.train([TrialKey(P, width, seed) for width, seed in wanted]))
+        start = time.perf_counter()
+        median = method(cache, axis, P, options)
+        costs[name] = sum(trial.steps for trial in cache.trials), time.perf_counter() - start
+        ratios = [cost / reference for cost, reference in zip(costs[name], costs["descend"])]
+        print(
+            f"{P:5} {options.precision:6} {name:8} {math.exp(median.m):7.1f} {median.length:7.3f} {len(cache):7} "
+            f"{costs[name][0]:10} {costs[name][1]:7.1f} {ratios[0]:8.2f} {ratios[1]:6.2f}",
+            flush=True,
+        )  # fmt: skip
 
 
 def main() -> None:
@@ -140,7 +182,7 @@ def main() -> None:
     parser.add_argument("part", choices=("coverage", "steps"))
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--kinds", default=",".join(get_args(Kind)))
     parser.add_argument("--patterns", default="200,500")
     parser.add_argument("--precision", default="0.2,0.3")
     parser.add_argument("--depth", type=int, default=3)
@@ -151,7 +193,12 @@ def main() -> None:
         coverage(options.samples, options.processes, options.kinds.split(","))
     else:
         patterns, precisions = (text.split(",") for text in (options.patterns, options.precision))
-        steps([int(P) for P in patterns], [float(one) for one in precisions], options.depth, options.budget)
+        steps(
+            [int(P) for P in patterns],
+            [float(precision) for precision in precisions],
+            options.depth,
+            options.budget,
+        )
     print(f"{time.perf_counter() - start:.0f} s")
 
 

@@ -50,10 +50,17 @@ class Remedy(Enum):
     # exponents
     FINISH_DESCENT = "train the runs longer, finish them with the newton optimiser, or pass lower_cut"
     # transition
+    COLD_SEARCH = "search each seed with cold=True"
+    JAMMED_SPECTRA = "take spectra of jammed runs with all parts of the Hessian"
+    MORE_STEPS_OR_WIDTH = "give the searches more steps or a larger max_width"
+    SEARCH_AGAIN = "make the searches again"
+    SEARCH_TIMES = "search with times=({time},)"
     # io
     ANOTHER_CHECKPOINT = "remove it or give another file for the checkpoint"
     ANOTHER_JOURNAL = "remove it or give another file for the journal"
     ANOTHER_PLACE_FOR_CHECKPOINT = "give another file for the checkpoint"
+    ANOTHER_PLACE_FOR_JOURNAL = "give another file for the journal"
+    RESUME_JOURNAL = "continue it with resume=True, or remove it, or give another file for the journal"
 
 
 class JamError(Exception):

@@ -21,8 +21,8 @@ from jamtools.protocols import (
     with_options,
 )
 from jamtools.training.ensemble import train
-from jamtools.transition.search import search_all
-from jamtools.transition.trial import Question
+from jamtools.transition.options import TrialSpec
+from jamtools.transition.search import search_transition
 from tests.support import oracle
 from tests.support.commands import jam, refusal
 
@@ -99,10 +99,8 @@ def test_n_star_of_separable_data_under_the_cross_entropy_protocol():
     x = data.x.copy()
     x[:, 0] += np.where(x[:, 0] > 0, 1.0, -1.0)
     data = type(data)(x, np.where(x[:, 0] > 0, 1.0, -1.0))
-    question = Question(
-        1, "tanh", with_options(ENTROPY, steps=2000, lr=0.1), (0, 1, 2), "classified", 8, True
-    )
-    found = search_all(data, question, [30], lambda *_: None)[0]
+    spec = TrialSpec(1, "tanh", with_options(ENTROPY, steps=2000, lr=0.1), (0, 1, 2), "classified", 8, True)
+    found = search_transition(data, spec, [30])[0]
     assert (found["width"], found["success"], found["batch_norm"]) == (1, "classified", True)
     assert found["n_star"] == Architecture(3, 1, 1, "tanh").n_effective
 

@@ -15,14 +15,14 @@ from jamtools.cli.common.resuming import stopped_by_signals
 from jamtools.cli.common.session import Session
 from jamtools.cli.nstar_fit import fit
 from jamtools.cli.nstar_messages import print_search
-from jamtools.cli.nstar_options import JournalGroup, SearchGroup, TrialGroup, check_search, question_of
+from jamtools.cli.nstar_options import JournalGroup, SearchGroup, TrialGroup, check_search, spec_of
 from jamtools.cli.nstar_plan import plan_array, plan_line, replace_process
 
 if TYPE_CHECKING:
     from jamtools.io.journal import Journal
     from jamtools.records import Dataset
     from jamtools.training.job import Compute
-    from jamtools.transition.trial import Question
+    from jamtools.transition.options import TrialSpec
 
 NAME = "jam-nstar"
 HELP = """Where the transition lies, N*(P), and how it scales with P.
@@ -100,25 +100,25 @@ def _records(
 ) -> list[dict[str, Any]]:
     """The records of the search that the options ask for, one for each P (or width)."""
     from jamtools.io.read import read_dataset
-    from jamtools.transition import search
-    from jamtools.transition.sampling import Goal
+    from jamtools.transition.options import SearchOptions
+    from jamtools.transition.search import search_transition
+    from jamtools.transition.trial import TrialKey
 
     data, _ = read_dataset(dataset)
-    question = question_of(options, training)
+    spec = spec_of(options, training)
     sizes = tuple(sorted(options.patterns or (data.P,)))
     data.first(sizes[-1])
     compute = session.compute(arithmetic, array_size=int(sizes[-1] ** 1.5))
-    memory = _journal(kept, session.output, data, question, compute)
-    goal = Goal(options.method, options.precision, options.trials, options.at_once, cold=options.cold)
+    store = _journal(kept, session.output, data, spec, compute)
+    how = SearchOptions(options.method, options.precision, options.trials, options.at_once, cold=options.cold)
     with session.progress(NAME, total=None) as update:
 
-        def watch(P: int, width: int, seed: int) -> None:
-            update(0, f"P {P} width {width} seed {seed}")
+        def watch(key: TrialKey) -> None:
+            update(0, f"P {key.P} width {key.width} seed {key.seed}")
 
-        if options.vary == "patterns":
-            widths = options.width or ()
-            return search.search_widths(data, question, widths, watch, compute, memory, goal)
-        return search.search_all(data, question, sizes, watch, compute, memory, goal)
+        fixed = sizes if options.vary == "width" else options.width or ()
+        records = search_transition(data, spec, fixed, options.vary, how, compute, store, watch)
+    return [dict(record) for record in records]
 
 
 def _run_task(context: typer.Context, plan: str | None, task: int | None) -> None:
@@ -136,7 +136,7 @@ def _run_task(context: typer.Context, plan: str | None, task: int | None) -> Non
 
 
 def _journal(
-    kept: JournalGroup, output: str, data: Dataset, question: Question, compute: Compute
+    kept: JournalGroup, output: str, data: Dataset, spec: TrialSpec, compute: Compute
 ) -> Journal | None:
     """The journal asked for, or None."""
     from jamtools.io.journal import Journal, request_of
@@ -146,7 +146,7 @@ def _journal(
     if output != "-" and os.path.realpath(output) == os.path.realpath(kept.journal):
         raise typer.BadParameter(f"got {output} for the output and the journal, expected two files")
     where = {"device": str(compute.device), "dtype": str(compute.dtype).removeprefix("torch.")}
-    return Journal(kept.journal, request_of(data, question, where), kept.resume)
+    return Journal(kept.journal, request_of(data, spec, where), kept.resume)
 
 
 app.command("plan", context_settings={"allow_extra_args": True, "allow_interspersed_args": False})(plan_array)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from jamtools.cli.common.groups import Streams, grouped
 from jamtools.cli.common.options import Sources, file_option, integer_option, real_option
@@ -13,6 +13,9 @@ from jamtools.cli.common.values import confidence
 from jamtools.cli.nstar_messages import print_fit, print_jumps
 from jamtools.cli.nstar_plan import plan_cells
 from jamtools.errors import InputError
+
+if TYPE_CHECKING:
+    from jamtools.transition.search_record import SearchRecord
 
 
 @grouped
@@ -54,9 +57,9 @@ def fit(
         raise InputError("got spectra alone, expected searches beside them; add what jam-nstar search prints")
     result: dict[str, Any] = {"kind": "nstar-jump"}
     if inputs.searches or not inputs.runs:
-        result = scaling.fit(inputs.searches, level, planned, inputs.spectra, time)
+        result = scaling.fit_scaling(inputs.searches, level, planned, inputs.spectra, time)
     if inputs.runs:
-        result["jump"] = jump.jumps(inputs.runs, level)
+        result["jump"] = [one.as_dict() for one in jump.jumps(inputs.runs, level)]
     session.write_json([result])
     if "slope" in result:
         print_fit(session, result)
@@ -67,7 +70,7 @@ def fit(
 class Inputs:
     """JSON lines of searches, and the metadata of runs and of spectra."""
 
-    searches: list[dict[str, Any]] = field(default_factory=list)
+    searches: list[SearchRecord] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
     spectra: list[dict[str, Any]] = field(default_factory=list)
 
@@ -82,7 +85,7 @@ def _read(sources: Iterable[str]) -> Inputs:
     for source in sources:
         opened = open_any(source, text=True)
         if isinstance(opened, list):
-            inputs.searches.extend(opened)
+            inputs.searches.extend(cast("list[SearchRecord]", opened))
         elif opened.kind == "runs":
             for info in opened.infos:
                 check_fields(info, RUN_FIELDS, "run")

@@ -1,4 +1,4 @@
-"""The options of jam-nstar search, which of them go together, and the question that they ask.
+"""The options of jam-nstar search, which of them go together, and the trials that they describe.
 
 `jam-nstar plan` reads them as well, to check the lines of a plan before its tasks run.
 """
@@ -16,7 +16,7 @@ from jamtools.cli.common.options import file_option, integer_option, list_option
 from jamtools.cli.common.values import Integers, naturals, positives
 
 if TYPE_CHECKING:
-    from jamtools.transition.trial import Question
+    from jamtools.transition.options import TrialSpec
 
 DEFAULT_SEEDS = Integers((0, 1))
 
@@ -127,14 +127,14 @@ def check_search(context: typer.Context, search: SearchGroup, training: TrialGro
         )
 
 
-def question_of(search: SearchGroup, training: TrialGroup) -> Question:
-    """The question about the transition that the options ask. Raises InputError for one without meaning."""
+def spec_of(search: SearchGroup, training: TrialGroup) -> TrialSpec:
+    """The trials that the options describe. Raises InputError for options that contradict each other."""
     from jamtools import protocols
-    from jamtools.transition.trial import Question
+    from jamtools.transition.options import TrialSpec
 
     last_time = max(search.times) if search.times and not training.protocol else None
     options = training.options(steps=training.steps or last_time, measurements=2)
-    return Question(
+    return TrialSpec(
         training.depth,
         training.activation,
         options,

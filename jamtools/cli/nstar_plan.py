@@ -15,7 +15,7 @@ from jamtools.cli.common.groups import Streams, from_values, grouped
 from jamtools.cli.common.options import list_option
 from jamtools.cli.common.session import Session
 from jamtools.cli.common.values import Integers, naturals, positives
-from jamtools.cli.nstar_options import SearchGroup, TrialGroup, check_search, question_of
+from jamtools.cli.nstar_options import SearchGroup, TrialGroup, check_search, spec_of
 from jamtools.errors import InputError
 from jamtools.io.streams import read_bytes
 
@@ -165,7 +165,7 @@ def check_line(words: list[str], context: typer.Context) -> None:
             raise _belongs_to_plan(option)
         options, training = from_values(SearchGroup, values), from_values(TrialGroup, values)
         check_search(line, options, training)
-        question_of(options, training)
+        spec_of(options, training)
 
 
 def refuse_plan_options(words: list[str]) -> None:

@@ -1,11 +1,11 @@
-"""The finished trials of a search, one JSON line each, appended as they end: a search that was killed goes on.
+"""Journal of a search: its finished trials, one JSON line each, written as they end, so that a killed search can resume.
 
     {"kind": "nstar-journal", "request": {…}}
     {"P": 200, "width": 7, "seed": 0, "outcome": "success", …}
 
-A search asks for one trial after the other, and which it asks for follows from the outcomes so far: with those in
-the journal it comes to where it was, without training again. A last line that was torn by the end of its process is
-dropped, and its trial taken again.
+The outcomes so far decide which trial is next. With the trials of the journal a search therefore comes to the point
+where it was killed, without training again. The last line may be incomplete because the process ended while it wrote; it is
+removed and its trial is trained again.
 """
 
 from __future__ import annotations
@@ -23,26 +23,27 @@ from jamtools.errors import InputError, OutputError, Remedy
 from jamtools.io.request import check_same, data_digests
 from jamtools.io.streams import check_writable, json_line, write_all
 from jamtools.records import Dataset
-from jamtools.transition.trial import Question
+from jamtools.transition.options import TrialSpec
+from jamtools.transition.trial import Trial, TrialKey
 
-KIND = "nstar-journal"
+JOURNAL_KIND = "nstar-journal"
 
-REMEDY = "remove it or give another --journal"
+#: The first bytes of every journal.
+JOURNAL_START = b'{"kind": "nstar-journal"'
 
-ANOTHER = "give another --journal"
+#: Fields of TrialSpec that decide which trials are made, but not the outcome of a trial.
+EXTENT_FIELDS = ("seeds", "max_width")
 
-Key = tuple[int, int, int]
 
-
-def request_of(data: Dataset, question: Question, place: Mapping[str, str]) -> dict[str, Any]:
-    """All that decides the outcome of a trial, but for its P, width and seed."""
-    asked = asdict(question)
-    for name in ("seeds", "max_width"):  # which trials, not what comes of them
-        del asked[name]
-    settings = asked.pop("settings")
+def request_of(data: Dataset, spec: TrialSpec, place: Mapping[str, str]) -> dict[str, Any]:
+    """All that decides the outcome of a trial, except for its P, width and seed; place: device and dtype by name."""
+    fields = asdict(spec)
+    for name in EXTENT_FIELDS:
+        del fields[name]
+    settings = fields.pop("settings")
     settings |= settings.pop("schedule")
     return {
-        **asked,
+        **fields,
         **settings,
         **place,
         **data_digests([data]),
@@ -52,39 +53,40 @@ def request_of(data: Dataset, question: Question, place: Mapping[str, str]) -> d
 
 
 class Journal:
-    """The journal at `path`, of a `request`; with `resume` it goes on from what is there.
+    """The journal at `path` of a `request`; a `TrialStore`. With `resume` the trials in the file are read first.
 
-    Raises InputError where there is one and nobody asked to resume it, where it is of another request or no journal, and
-    OutputError where it cannot be written.
+    Raises InputError where the file exists and resume is not set, where it belongs to another request, or where it is no
+    journal; OutputError where it cannot be written.
     """
 
     def __init__(self, path: str, request: Mapping[str, Any], resume: bool = False) -> None:
         self.path = path
-        self._trials: dict[Key, dict[str, Any]] = {}
+        self._trials: dict[TrialKey, Trial] = {}
         self._request = json.loads(json_line(request))
         check_writable(path)
         if os.path.exists(path) and not os.path.isfile(path):
-            raise InputError(f"{path}: is no regular file, which a journal needs; give another --journal")
+            raise InputError(
+                f"{path}: is no regular file, which a journal needs", Remedy.ANOTHER_PLACE_FOR_JOURNAL
+            )
         if os.path.exists(path) and os.path.getsize(path) > 0:
-            lines = self._lines()
+            lines = self._read_lines()
             if not resume:
-                raise InputError(f"{path}: there is a journal already; go on with --resume, or {REMEDY}")
-            self._read(lines)
+                raise InputError(f"{path}: there is a journal already", Remedy.RESUME_JOURNAL)
+            self._take_trials(lines)
         if not os.path.exists(path) or not os.path.getsize(path):
-            self._append({"kind": KIND, "request": self._request})
+            self._append({"kind": JOURNAL_KIND, "request": self._request})
 
     def __len__(self) -> int:
         return len(self._trials)
 
-    def get(self, P: int, width: int, seed: int) -> dict[str, Any] | None:
-        """The record of a trial, if it is there."""
-        return self._trials.get((P, width, seed))
+    def get(self, key: TrialKey) -> Trial | None:
+        """The trial with this key, or None."""
+        return self._trials.get(key)
 
-    def add(self, P: int, record: Mapping[str, Any]) -> None:
-        """Keeps the record of a trial, on the disk when this returns."""
-        record = {"P": P, **record}
-        self._trials[P, record["width"], record["seed"]] = record
-        self._append(record)
+    def add(self, trial: Trial) -> None:
+        """Stores a finished trial, which is on the disk when this returns. OutputError where it cannot be written."""
+        self._trials[trial.key] = trial
+        self._append(trial.as_dict())
 
     def _append(self, record: Mapping[str, Any]) -> None:
         try:
@@ -94,41 +96,49 @@ class Journal:
         except OSError as error:
             raise OutputError(f"{self.path}: {(error.strerror or str(error)).lower()}") from error
 
-    def _lines(self) -> list[dict[str, Any]]:
-        """The whole lines of the file, which is a journal."""
+    def _read_lines(self) -> list[dict[str, Any]]:
+        """The complete lines of the file. InputError where it is no journal."""
         with open(self.path, "rb") as file:
             data = file.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        if not whole and not b'{"kind": "nstar-journal"'.startswith(data[:24]):
-            raise InputError(f"{self.path}: is no journal of jam-nstar; {ANOTHER}")
-        lines = [self._parsed(line) for line in whole.splitlines()]
-        if lines and (lines[0].get("kind") != KIND or not isinstance(lines[0].get("request"), dict)):
-            raise InputError(f"{self.path}: is no journal of jam-nstar; {ANOTHER}")
-        self._torn = len(whole) < len(data)
-        self._size = len(whole)
+        complete = data[: data.rfind(b"\n") + 1]
+        if not complete and not JOURNAL_START.startswith(data[: len(JOURNAL_START)]):
+            raise self._no_journal()
+        lines = [self._parsed(line) for line in complete.splitlines()]
+        if lines and (lines[0].get("kind") != JOURNAL_KIND or not isinstance(lines[0].get("request"), dict)):
+            raise self._no_journal()
+        self._has_incomplete_line = len(complete) < len(data)
+        self._complete_size = len(complete)
         return lines
 
-    def _read(self, lines: list[dict[str, Any]]) -> None:
-        """What the lines hold; what is torn at the end of the file is cut off."""
+    def _no_journal(self) -> InputError:
+        return InputError(f"{self.path}: is no journal of a search", Remedy.ANOTHER_PLACE_FOR_JOURNAL)
+
+    def _take_trials(self, lines: list[dict[str, Any]]) -> None:
+        """Stores the trials of the lines; an incomplete last line is cut off from the file."""
         if lines:
             check_same(self.path, lines[0]["request"], self._request, "journal", Remedy.ANOTHER_JOURNAL)
         for line in lines[1:]:
-            if line.get("kind") == KIND:
-                raise InputError(f"{self.path}: a second beginning amid its lines; {REMEDY}")
-            self._trials[line["P"], line["width"], line["seed"]] = line
-        if self._torn:
-            os.truncate(self.path, self._size)
+            if line.get("kind") == JOURNAL_KIND:
+                raise InputError(f"{self.path}: holds two journals, expected one", Remedy.ANOTHER_JOURNAL)
+            trial = Trial.from_dict(line)
+            self._trials[trial.key] = trial
+        if self._has_incomplete_line:
+            os.truncate(self.path, self._complete_size)
 
     def _parsed(self, line: bytes) -> dict[str, Any]:
+        """A line as JSON. InputError where it is neither the beginning of a journal nor a trial."""
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise InputError(f"{self.path}: a line that is no JSON: {line[:40]!r}; {ANOTHER}") from error
-        if not isinstance(record, dict) or not (record.get("kind") == KIND or _is_trial(record)):
-            raise InputError(f"{self.path}: a line that is no trial: {line[:40]!r}; {ANOTHER}")
-        return record
-
-
-def _is_trial(record: Mapping[str, Any]) -> bool:
-    numbers = all(type(record.get(name)) is int for name in ("P", "width", "seed", "N", "steps"))
-    return numbers and isinstance(record.get("outcome"), str)
+            raise InputError(
+                f"{self.path}: a line that is no JSON: {line[:40]!r}", Remedy.ANOTHER_PLACE_FOR_JOURNAL
+            ) from error
+        if isinstance(record, dict) and record.get("kind") == JOURNAL_KIND:
+            return record
+        try:
+            Trial.from_dict(record)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{self.path}: a line that is no trial: {line[:40]!r}", Remedy.ANOTHER_PLACE_FOR_JOURNAL
+            ) from error
+        return dict(record)

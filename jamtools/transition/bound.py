@@ -1,9 +1,10 @@
-"""The bound of stability, as measured: P/N* ≥ C0 - N_c/N.
+"""The bound of stability, as measured on jammed runs: P/N* ≥ C0 - N_c/N.
 
     N_Δ ≥ N_- - N_c at a minimum,  P ≥ N_Δ   ⇒   P/N ≥ C0 - N_c/N,       C0 = N_-(Hp)/N
 
-From the spectra of jammed runs: below this P/N there is no minimum to be stuck in. N_c counts the convex cusps. The interval
-of the mean is Student's.
+Below this P/N no minimum exists at which a training could be stuck. N_c counts the convex cusps where the spectra tell them
+apart, else all cusps. The interval of the mean over the runs is Student's.
+
 Source: arXiv:1809.09349, sections III and IV.
 """
 
@@ -11,62 +12,98 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from jamtools.errors import InputError
+from jamtools.errors import InputError, Remedy
 from jamtools.records import JAMMED_PER_PARAMETER
 
+#: The metadata of a spectrum or of a run.
+Info = Mapping[str, Any]
 
-def measured(spectra: Sequence[Mapping[str, Any]], level: float = 0.95) -> dict[str, Any]:
-    """C0, N_c/N and their difference, means over the jammed runs of `spectra` (their metadata), and of each depth.
+
+@dataclass(frozen=True)
+class MeanBound:
+    """Means over n_runs jammed runs: C0, N_c/N, and P_over_N = C0 - N_c/N with its interval and standard error.
+
+    interval, error: None for a single run.
+    """
+
+    c0: float
+    cusps_per_parameter: float
+    P_over_N: float
+    interval: tuple[float, float] | None
+    error: float | None
+    n_runs: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON object."""
+        return {**vars(self), "interval": None if self.interval is None else list(self.interval)}
+
+
+@dataclass(frozen=True)
+class StabilityBound(MeanBound):
+    """The bound over all jammed runs, and over those of each depth."""
+
+    depths: Mapping[int, MeanBound]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON object."""
+        depths = {str(depth): bound.as_dict() for depth, bound in self.depths.items()}
+        return {**super().as_dict(), "depths": depths}
+
+
+def stability_bound(spectra: Sequence[Info], level: float = 0.95) -> StabilityBound:
+    """C0, N_c/N and their difference over the jammed runs of `spectra` (their metadata), with intervals at `level`.
 
     Raises InputError where none of them is of a jammed run with its negative modes counted.
     """
-    jammed = [
-        one for one in spectra if _counted(one) and one["n_unsatisfied"] > JAMMED_PER_PARAMETER * _N(one)
-    ]
+    jammed = [info for info in spectra if _is_counted(info) and _is_jammed(info)]
     if not jammed:
         raise InputError(
-            f"got spectra of {len(spectra)} runs, none jammed with the signs of Hp counted; take jammed runs, without --only"
+            f"got spectra of {len(spectra)} runs, none jammed with the signs of Hp counted",
+            Remedy.JAMMED_SPECTRA,
         )
-    depths = sorted({one["depth"] for one in jammed})
-    return {
-        **_mean([_terms(one) for one in jammed], level),
-        "depths": {
-            str(L): _mean([_terms(one) for one in jammed if one["depth"] == L], level) for L in depths
+    depths = sorted({info["depth"] for info in jammed})
+    return StabilityBound(
+        **vars(_mean_bound(jammed, level)),
+        depths={
+            depth: _mean_bound([info for info in jammed if info["depth"] == depth], level) for depth in depths
         },
-    }
+    )
 
 
-def _counted(spectrum: Mapping[str, Any]) -> bool:
-    return spectrum.get("c0") is not None and spectrum.get("n_cusps") is not None
+def _is_counted(info: Info) -> bool:
+    return info.get("c0") is not None and info.get("n_cusps") is not None
 
 
-def _N(spectrum: Mapping[str, Any]) -> int:
-    return int(spectrum["n_effective_expected"])
+def _is_jammed(info: Info) -> bool:
+    return bool(info["n_unsatisfied"] > JAMMED_PER_PARAMETER * _n_effective(info))
 
 
-def _terms(spectrum: Mapping[str, Any]) -> tuple[float, float]:
-    """C0 and N_c/N of one run."""
-    cusps = spectrum.get("n_convex_cusps")
-    return spectrum["c0"], (spectrum["n_cusps"] if cusps is None else cusps) / _N(spectrum)
+def _n_effective(info: Info) -> int:
+    """N of a run."""
+    return int(info["n_effective_expected"])
 
 
-def _mean(terms: Sequence[tuple[float, float]], level: float) -> dict[str, Any]:
+def _cusps_per_parameter(info: Info) -> float:
+    """N_c/N of a run, with its convex cusps where they are told apart."""
+    n_convex = info.get("n_convex_cusps")
+    return float((info["n_cusps"] if n_convex is None else n_convex) / _n_effective(info))
+
+
+def _mean_bound(infos: Sequence[Info], level: float) -> MeanBound:
+    """Means over runs, with Student's interval."""
     from scipy.special import stdtrit
 
-    c0, cusps = np.array(terms).T
-    bound, n = c0 - cusps, len(terms)
-    error = float(bound.std(ddof=1)) / math.sqrt(n) if n > 1 else None
-    reach = float(stdtrit(n - 1, (1 + level) / 2)) * error if error is not None else None
+    c0, cusps = np.array([(info["c0"], _cusps_per_parameter(info)) for info in infos]).T
+    bound, n = c0 - cusps, len(infos)
     mean = float(bound.mean())
-    return {
-        "c0": float(c0.mean()),
-        "cusps_per_parameter": float(cusps.mean()),
-        "P_over_N": mean,
-        "interval": None if reach is None else [mean - reach, mean + reach],
-        "error": error,
-        "n_runs": n,
-    }
+    error = interval = None
+    if n > 1:
+        error = float(bound.std(ddof=1)) / math.sqrt(n)
+        reach = float(stdtrit(n - 1, (1 + level) / 2)) * error
+        interval = (mean - reach, mean + reach)
+    return MeanBound(float(c0.mean()), float(cusps.mean()), mean, interval, error, n)

@@ -1,121 +1,119 @@
-"""What the trials of a search say: N*, its interval, and the same at earlier times.
+"""N* or P* of a search with its interval, at the end of the trainings and at earlier times, from the trials alone.
 
     vary width:      m = log of the median N;       N* = N(h*),  h* = the smallest width with N ≥ e^m
     vary patterns:   m = log of the median P;       P* = the largest number of patterns ≤ e^m, at fixed N
 
-A search's record follows from its trials and from what was asked; so the searches of a job array, a seed each, make the
-record that one search over all seeds makes. Source: arXiv:1809.09349, section III.
+The estimates depend on the trials and on what was searched for, and on nothing else. So the tasks of a job array, one
+seed each, give together what one search over all seeds gives (merging.py).
+
+Source: arXiv:1809.09349, section III.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import cast
 
 from jamtools.network.architecture import Architecture
-from jamtools.transition.logistic import Threshold
-from jamtools.transition.sampling import Reading, Scale, beyond, located, precise
-
-Record = Mapping[str, Any]
-
-#: What follows from the trials; and "P" where patterns vary, "width" where it does.
-FOUND = (
-    "n_star", "interval", "P_interval", "median", "median_interval", "spread", "precise", "n_undecided", "total_steps",
-    "at_times",
-)  # fmt: skip
+from jamtools.transition.logistic import MedianEstimate
+from jamtools.transition.sampling import SizeAxis, is_out_of_reach, is_precise
+from jamtools.transition.search_record import Estimates, EstimatesAtTime, SearchRecord
+from jamtools.transition.trial import Outcome, OutcomeOf, Trial, outcome_at_end, outcome_at_time
 
 
-def final(record: Record) -> str:
-    """The outcome of a trial at its end."""
-    return str(record["outcome"])
-
-
-def at_time(i: int) -> Reading:
-    """The outcome at the i-th of the times: fitted by then or not, so that none is undecided."""
-    return lambda record: "success" if record["fitted_at"][i] else "unsatisfied"
-
-
-def scale_of(asked: Record) -> Scale:
+def size_axis(search: SearchRecord) -> SizeAxis:
     """The sizes of a search: widths up to max_width, or numbers of patterns up to max_P."""
-    if asked.get("vary") == "patterns":
-        return Scale(float, asked["max_P"], rising=False)
-    d, depth, outputs = asked["d"], asked["depth"], asked.get("outputs", 1)
+    if search.get("vary") == "patterns":
+        return SizeAxis(float, search["max_P"], "patterns")
+    d, depth, outputs = search["d"], search["depth"], search.get("outputs", 1)
 
-    def effective(width: int) -> float:
-        return Architecture(d, width, depth, asked["activation"], outputs, asked["batch_norm"]).n_effective
+    def n_effective(width: int) -> float:
+        return Architecture(d, width, depth, search["activation"], outputs, search["batch_norm"]).n_effective
 
-    return Scale(effective, asked["max_width"])
+    return SizeAxis(n_effective, search["max_width"], "width")
 
 
-def verdict(asked: Record, trials: Sequence[Record]) -> dict[str, Any]:
-    """N* and all that FOUND names, from all trials of a search; `asked`: what was searched for, as its record has it."""
-    found = _reading(asked, trials, final)
-    times = [
-        {"steps": time, **_reading(asked, trials, at_time(i))}
-        for i, time in enumerate(asked.get("times", []))
+def estimate_fields(search: SearchRecord, trials: Sequence[Trial]) -> SearchRecord:
+    """N* or P* and all other ESTIMATE_FIELDS of a search, from all its trials; search: what was searched for."""
+    at_end = _estimates(search, trials, outcome_at_end)
+    at_times = [
+        cast(EstimatesAtTime, {"steps": time, **_estimates(search, trials, outcome_at_time(i))})
+        for i, time in enumerate(search.get("times", []))
     ]
+    fields: SearchRecord = {
+        **at_end,
+        "n_undecided": sum(trial.outcome == "undecided" for trial in trials),
+        "total_steps": sum(trial.steps for trial in trials),
+    }
+    if at_times:
+        fields["at_times"] = at_times
+    return fields
+
+
+def _estimates(search: SearchRecord, trials: Sequence[Trial], outcome_of: OutcomeOf) -> Estimates:
+    """N* or P* of the trials with the outcomes that they have at one time."""
+    axis = size_axis(search)
+    median = axis.fit_median(trials, outcome_of, search["level"])
+    if is_out_of_reach(median, axis):  # the value of m there depends on the grid, not on the trials
+        median = replace(median, m=None, interval=(median.interval[0], None))
+    outcomes = {(axis.size_of(trial), outcome_of(trial)) for trial in trials}
+    if axis.vary == "width":
+        estimates = _n_star(median, axis, outcomes)
+    else:
+        estimates = _p_star(median, axis, search["N"], outcomes)
     return {
-        **found,
-        "n_undecided": sum(trial["outcome"] == "undecided" for trial in trials),
-        "total_steps": sum(trial["steps"] for trial in trials),
-        **({"at_times": times} if times else {}),
+        **estimates,
+        "median": _exp(median.m),
+        "median_interval": [_exp(end) for end in median.interval],
+        "spread": None if median.m is None else median.w,
+        "precise": is_precise(median, axis, search["precision"]),
     }
 
 
-def _reading(asked: Record, trials: Sequence[Record], reading: Reading) -> dict[str, Any]:
-    scale = scale_of(asked)
-    size = "width" if scale.rising else "P"
-    outcomes = [(trial[size], reading(trial)) for trial in trials]
-    found = located(scale, outcomes, asked["level"])
-    if beyond(found, scale):  # how far beyond is the grid's word, not the trials'
-        found = replace(found, m=None, interval=(found.interval[0], None))
-    told = {
-        "median": _exp(found.m),
-        "median_interval": [_exp(end) for end in found.interval],
-        "spread": None if found.m is None else found.w,
-        "precise": precise(found, scale, asked["precision"]),
-    }
-    return (_of_width if scale.rising else _of_patterns)(found, scale, asked, outcomes) | told
+def _n_star(median: MedianEstimate, axis: SizeAxis, outcomes: set[tuple[int, Outcome]]) -> Estimates:
+    """N* among the widths that exist: with an end e of the interval, N(h - 1) < e ≤ N(h).
 
-
-def _of_width(
-    found: Threshold, scale: Scale, asked: Record, outcomes: Sequence[tuple[int, str]]
-) -> dict[str, Any]:
-    """N* among the networks that there are: above N(h - 1) and not above N(h), for the ends of the interval."""
-    low, high = found.interval
-    width = None if found.m is None else scale.at_least(found.m)
-    if width is None and all(outcome == "success" for _, outcome in outcomes) and (1, "success") in outcomes:
-        width = 1  # nothing is smaller
-    least = 0 if low is None or width == 1 else scale.below(low)
-    return {
-        "n_star": width and scale.amount(width),
-        "width": width,
-        "interval": [scale.amount(least) if least else 0, None if high is None else scale.amount(scale.at_least(high))],
-    }  # fmt: skip
-
-
-def _of_patterns(
-    found: Threshold, scale: Scale, asked: Record, outcomes: Sequence[tuple[int, str]]
-) -> dict[str, Any]:
-    """P* of a network; of N*(P*) = N the interval is that of N P*/P.
-
-    Without a median P is all that there are, where a training fitted them, or else 0.
+    outcomes: the (width, outcome) pairs that occur.
     """
-    low, high = found.interval
-    least = 0 if low is None else min(math.floor(math.exp(low)), scale.largest)
-    ends = [least, None if high is None else math.ceil(math.exp(high))]
-    if found.m is None:
-        fitted = scale.largest if (scale.largest, "success") in outcomes else 0
-        return {"P": fitted, "n_star": None, "P_interval": ends, "interval": [0, None]}
-    P, N = math.exp(found.m), asked["N"]
+    low, high = median.interval
+    width = None if median.m is None else axis.smallest_from(median.m)
+    all_succeed = all(outcome == "success" for _, outcome in outcomes)
+    if width is None and all_succeed and (1, "success") in outcomes:
+        width = 1  # there is no smaller network
+    low_width = 0 if low is None or width == 1 else axis.largest_below(low)
+    return {
+        "n_star": width and axis.amount(width),
+        "width": width,
+        "interval": [
+            axis.amount(low_width) if low_width else 0,
+            None if high is None else axis.amount(axis.smallest_from(high)),
+        ],
+    }
+
+
+def _p_star(median: MedianEstimate, axis: SizeAxis, N: int, outcomes: set[tuple[int, Outcome]]) -> Estimates:
+    """P* of a network with N effective parameters. N*(P*) = N has the interval of N P*/P, where P is uncertain.
+
+    outcomes: the (P, outcome) pairs that occur. Without a median P* is the largest P, if a trial fitted it, or else 0.
+    """
+    low, high = median.interval
+    low_P = 0 if low is None else min(math.floor(math.exp(low)), axis.largest)
+    P_interval: list[float | None] = [low_P, None if high is None else math.ceil(math.exp(high))]
+    if median.m is None:
+        fitted = axis.largest if (axis.largest, "success") in outcomes else 0
+        return {"P": fitted, "n_star": None, "P_interval": P_interval, "interval": [0, None]}
+    P = math.exp(median.m)
     return {
         "P": max(1, math.floor(P)),
         "n_star": N,
-        "P_interval": ends,
-        "interval": [0 if high is None else N * P / math.exp(high), None if low is None else N * P / math.exp(low)],
-    }  # fmt: skip
+        "P_interval": P_interval,
+        "interval": [
+            0 if high is None else N * P / math.exp(high),
+            None if low is None else N * P / math.exp(low),
+        ],
+    }
 
 
 def _exp(x: float | None) -> float | None:

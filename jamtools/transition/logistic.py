@@ -1,54 +1,63 @@
-"""Where a random verdict turns: the median of a logistic in x = log N, with the interval of its profile likelihood.
+"""Median of a logistic in x = log N, from outcomes above and below it, with the interval of its profile likelihood.
 
     p(x) = λ/2 + (1 - λ) / (1 + exp(-(x - m)/w))
     ℓ(m, w) = Σ_x [ a(x) log p(x) + b(x) log(1 - p(x)) ] - ½ (log(w/W₀)/S)²
     {m : 2 (max ℓ - max_w ℓ(m, w)) ≤ t²_ν n/(n - 4)},        ν = n/2 - 2
 
-a and b count the verdicts above (a success, where x = log N) and below. An undecided verdict is one or the other: its
-factor in ℓ is 1, and the interval runs from the lower end with all of them above to the upper end with all of them
-below, which no mechanism of censoring can leave.
+m is the median and w the width of the logistic. a and b count the trials above (a success, where x = log N) and below.
+An undecided trial is one or the other: its factor in ℓ is 1. The lower end of the interval comes from a fit with all
+undecided trials above, the upper end from a fit with all of them below. No mechanism of censoring can leave that interval.
 
-λ is a lapse: a run that is stuck, or fits by luck, far from the transition must not decide its width. The prior of w is
-an e-fold wide either way. The fewer trials there are, the less is known of w; their x were chosen by those before, and
-their number by how they came out. Student's quantile with half of them as its degrees of freedom, and the factor of n, are
-what makes the intervals of simulated searches cover (benchmarks/transition.py); the normal quantile does not.
+λ is the probability of a lapse: a run that is stuck, or fits by luck, far from the transition must not decide w. The prior
+of log w has the standard deviation S = 1, one e-fold either way. With fewer trials, less is known of w; besides, the
+trials before chose the x of those after, and the outcomes decided how many there are. A Student quantile with half of the
+trials as its degrees of freedom, and the factor n/(n - 4), give intervals that cover in simulated searches
+(benchmarks/transition.py). The normal quantile does not.
 
-Source: arXiv:1809.09349, section III, for what is sought; the lapse is that of F. A. Wichmann and N. J. Hill, Perception &
-Psychophysics 63, 1293 (2001).
+Source: arXiv:1809.09349, section III, for the transition; F. A. Wichmann and N. J. Hill, Perception & Psychophysics 63,
+1293 (2001), for the lapse.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from jamtools.records import Array
 
-#: λ: of a hundred trials one is on the wrong side for reasons of its own.
-LAPSE = 0.02
+#: On which side of the median a trial lies.
+Side = Literal["above", "below", "undecided"]
 
-#: W₀ and S of the prior of w. Measured: w = 0.09 to 0.16 at P = 200 and 0.02 to 0.06 at P = 2000
-#: (docs/transition.md); on the large side of that, since too small a w is what makes an interval too short.
-USUAL, FOLD = 0.15, 1.0
+#: λ: two trials in a hundred are lapses, one of them on the wrong side.
+LAPSE_PROBABILITY = 0.02
 
-#: w is looked for on this grid, and m on one of so many points that reaches so far beyond the x tried; then on a finer one.
-SPREADS = np.geomspace(3e-3, 1.0, 49)
+#: W₀ of the prior of w, in log N. Measured: w = 0.09 to 0.16 at P = 200 and 0.02 to 0.06 at P = 2000
+#: (docs/transition.md). W₀ is one of the larger values, since too small a w makes the interval too short.
+PRIOR_W = 0.15
+#: S, the standard deviation of log w in the prior.
+PRIOR_LOG_W_STD = 1.0
 
-POINTS, BEYOND = 201, 1.0
+#: The values of w at which ℓ is evaluated, in log N.
+W_GRID = np.geomspace(3e-3, 1.0, 49)
 
-#: The top of the profile, flat where trials are separated: m is the middle of all that is as likely as this.
-TOP = 0.01
+#: Number of values of m at which ℓ is evaluated, on the coarse grid and again on the fine one.
+M_GRID_POINTS = 201
+#: How far the coarse grid of m reaches beyond the smallest and the largest x tried, in log N.
+M_GRID_MARGIN = 1.0
 
-#: w may be as large as the values of w that are within this of the best in 2ℓ: 1.64², the upper end of a 90% interval.
-LARGEST_WITHIN = 2.7
+#: m is the middle of the values whose 2ℓ is within this of the largest: where trials are separated, the top of ℓ is flat.
+FLAT_TOP_DROP = 0.01
+
+#: The largest w is the largest value whose 2ℓ is within this of the best: 1.64², the upper end of a 90% interval.
+LARGEST_W_DROP = 2.7
 
 
 @dataclass(frozen=True)
 class Tally:
-    """Verdicts at each of the K values x [K], ascending: how many above, below and undecided [K]."""
+    """Counts of trials at each of K values x [K], ascending: above [K], below [K] and undecided [K]."""
 
     x: Array
     above: Array
@@ -56,104 +65,113 @@ class Tally:
     undecided: Array
 
     @classmethod
-    def of(cls, verdicts: Sequence[tuple[float, str]]) -> Tally:
-        """From (x, "above" | "below" | "undecided") of each trial, in any order."""
-        x = np.array(sorted({x for x, _ in verdicts}))
+    def of(cls, trials: Sequence[tuple[float, Side]]) -> Tally:
+        """Counts (x, side) pairs, one for each trial, in any order."""
+        x = np.array(sorted({x for x, _ in trials}))
         counts = {
-            name: np.array([sum(one == (at, name) for one in verdicts) for at in x], dtype=float)
-            for name in ("above", "below", "undecided")
+            side: np.array([sum(trial == (value, side) for trial in trials) for value in x], dtype=float)
+            for side in get_args(Side)
         }
         return cls(x, **counts)
 
     @property
     def n_decided(self) -> int:
+        """The number of trials that are above or below."""
         return int(self.above.sum() + self.below.sum())
 
 
 @dataclass(frozen=True)
-class Threshold:
-    """m, its interval (None: open on that side), w, and how large w may be.
+class MedianEstimate:
+    """Median m of the logistic, its interval and its width w, all in the unit of x (log N or log P).
 
-    m is None where all decided verdicts are of one kind: then nothing turns. turns: m with the undecided verdicts
-    above, and with them below, as (lower, upper): the same where there are none.
+    m: None where all decided trials are on one side;
+    interval: (lower, upper), None for an open end;
+    w: the most likely width; largest_w: the largest width that the trials allow;
+    m_range: m with all undecided trials above, and m with all of them below (equal without undecided trials).
     """
 
     m: float | None
     interval: tuple[float | None, float | None]
     w: float
     largest_w: float
-    turns: tuple[float | None, float | None]
+    m_range: tuple[float | None, float | None]
 
     @property
     def length(self) -> float:
-        """Of the interval; infinite where it is open."""
+        """The length of the interval; infinite where an end is open."""
         low, high = self.interval
         return np.inf if low is None or high is None else high - low
 
 
-def locate(tally: Tally, level: float = 0.95) -> Threshold:
-    """m of the decided verdicts, with an interval at `level` that allows for the undecided ones."""
-    t2 = _quantile(tally.n_decided, level)
-    middle = _Profile(tally.x, tally.above, tally.below, t2)
+def fit_median(tally: Tally, level: float = 0.95) -> MedianEstimate:
+    """Median of the decided trials, with an interval at confidence `level` that allows for the undecided ones."""
+    t2 = _squared_quantile(tally.n_decided, level)
+    decided = _Profile(tally.x, tally.above, tally.below, t2)
     if not tally.undecided.any():
-        return Threshold(middle.m, middle.interval, middle.w, middle.largest_w, (middle.m, middle.m))
-    lower = _Profile(tally.x, tally.above + tally.undecided, tally.below, t2)
-    upper = _Profile(tally.x, tally.above, tally.below + tally.undecided, t2)
-    ends = (
-        _outermost(min, lower.interval[0], middle.interval[0]),
-        _outermost(max, upper.interval[1], middle.interval[1]),
+        return MedianEstimate(
+            decided.m, decided.interval, decided.w, decided.largest_w, (decided.m, decided.m)
+        )
+    all_above = _Profile(tally.x, tally.above + tally.undecided, tally.below, t2)
+    all_below = _Profile(tally.x, tally.above, tally.below + tally.undecided, t2)
+    interval = (
+        _outermost(min, all_above.interval[0], decided.interval[0]),
+        _outermost(max, all_below.interval[1], decided.interval[1]),
     )
-    widest = max(one.largest_w for one in (lower, middle, upper))
-    return Threshold(middle.m, ends, middle.w, widest, (lower.m, upper.m))
+    largest_w = max(profile.largest_w for profile in (all_above, decided, all_below))
+    return MedianEstimate(decided.m, interval, decided.w, largest_w, (all_above.m, all_below.m))
 
 
-def _outermost(which: Callable[..., float], *ends: float | None) -> float | None:
-    """The lowest or highest of two ends; None where one is open."""
-    known = [end for end in ends if end is not None]
-    return which(known) if len(known) == len(ends) else None
+def _outermost(choose: Callable[..., float], *ends: float | None) -> float | None:
+    """The lowest or the highest of two ends; None where one of them is open."""
+    closed = [end for end in ends if end is not None]
+    return choose(closed) if len(closed) == len(ends) else None
 
 
-def _quantile(n: int, level: float) -> float:
-    """t² n/(n - 4) of Student at n/2 - 2 degrees of freedom, of one at least."""
+def _squared_quantile(n: int, level: float) -> float:
+    """t² n/(n - 4), with Student's t at ν = n/2 - 2 degrees of freedom, but at least 1."""
     from scipy.special import stdtrit
 
     return float(stdtrit(max(n / 2 - 2, 1.0), (1 + level) / 2)) ** 2 * n / max(n - 4, 1)
 
 
 class _Profile:
-    """max_w ℓ(m, w) on a grid of m that is fine where ℓ is within t²/2 of its largest, and what follows from it."""
+    """The profile max_w ℓ(m, w) on a grid of M values of m, refined where 2ℓ is within t² of its largest value.
+
+    x, above, below [K]: the counts; t2: the squared quantile of the interval.
+    """
 
     def __init__(self, x: Array, above: Array, below: Array, t2: float) -> None:
-        self.turns, self.t2 = bool(above.any() and below.any()), t2
-        coarse = np.linspace(x[0] - BEYOND, x[-1] + BEYOND, POINTS)
-        values = _highest(_likelihood(x, above, below, coarse))
+        self.has_both_sides, self.t2 = bool(above.any() and below.any()), t2
+        coarse = np.linspace(x[0] - M_GRID_MARGIN, x[-1] + M_GRID_MARGIN, M_GRID_POINTS)
+        values = _maximum_over_w(_log_likelihood(x, above, below, coarse))
         likely = np.flatnonzero(2 * (values.max() - values) <= t2)
-        self.open = (bool(likely[0] == 0), bool(likely[-1] == POINTS - 1))
-        ends = coarse[max(likely[0] - 1, 0)], coarse[min(likely[-1] + 1, POINTS - 1)]
-        self.grid = np.linspace(*ends, POINTS)
-        likelihood = _likelihood(x, above, below, self.grid)  # [M, W]
-        self.values, of_w = _highest(likelihood), likelihood.max(0)
-        self.w = float(SPREADS[of_w.argmax()])
-        self.largest_w = float(SPREADS[2 * (of_w.max() - of_w) <= LARGEST_WITHIN][-1])
+        self.is_open = (bool(likely[0] == 0), bool(likely[-1] == M_GRID_POINTS - 1))
+        ends = coarse[max(likely[0] - 1, 0)], coarse[min(likely[-1] + 1, M_GRID_POINTS - 1)]
+        self.grid = np.linspace(*ends, M_GRID_POINTS)
+        likelihood = _log_likelihood(x, above, below, self.grid)  # [M, W]
+        self.values, values_of_w = _maximum_over_w(likelihood), likelihood.max(0)
+        self.w = float(W_GRID[values_of_w.argmax()])
+        self.largest_w = float(W_GRID[2 * (values_of_w.max() - values_of_w) <= LARGEST_W_DROP][-1])
 
     @property
     def m(self) -> float | None:
-        """The middle of the top, where anything turns."""
-        return sum(self._within(TOP)) / 2 if self.turns else None
+        """The middle of the top of the profile; None where all trials are on one side."""
+        return sum(self._range_within(FLAT_TOP_DROP)) / 2 if self.has_both_sides else None
 
     @property
     def interval(self) -> tuple[float | None, float | None]:
-        """From the first to the last m that is likely enough; None at an open end."""
-        low, high = self._within(self.t2)
-        return None if self.open[0] else low, None if self.open[1] else high
+        """The first and the last m whose 2ℓ is within t² of the largest; None at an open end."""
+        low, high = self._range_within(self.t2)
+        return None if self.is_open[0] else low, None if self.is_open[1] else high
 
-    def _within(self, t2: float) -> tuple[float, float]:
-        """The first and the last m where 2ℓ is within t² of its largest, interpolated."""
-        excess = t2 - 2 * (self.values.max() - self.values)
+    def _range_within(self, drop: float) -> tuple[float, float]:
+        """The first and the last m where 2ℓ is within `drop` of its largest value, interpolated."""
+        excess = drop - 2 * (self.values.max() - self.values)
         inside = np.flatnonzero(excess >= 0)
-        return self._crossing(excess, inside[0], -1), self._crossing(excess, inside[-1], 1)
+        return self._zero_crossing(excess, inside[0], -1), self._zero_crossing(excess, inside[-1], 1)
 
-    def _crossing(self, excess: Array, i: int, step: int) -> float:
+    def _zero_crossing(self, excess: Array, i: int, step: int) -> float:
+        """Where excess [M] crosses zero between the points i and i + step of the grid."""
         j = i + step
         if not 0 <= j < len(excess):
             return float(self.grid[i])
@@ -161,25 +179,25 @@ class _Profile:
         return float(self.grid[i] + share * (self.grid[j] - self.grid[i]))
 
 
-def _highest(likelihood: Array) -> Array:
-    """max_w ℓ(m, w) [M]: the top of the parabola in log w through the largest of [M, W] and its neighbours."""
+def _maximum_over_w(likelihood: Array) -> Array:
+    """max_w ℓ(m, w) [M] from ℓ [M, W]: the top of the parabola in log w through the largest value and its neighbours."""
     j = likelihood.argmax(1).clip(1, likelihood.shape[1] - 2)
     rows = np.arange(len(likelihood))
-    before, here, after = (likelihood[rows, j + step] for step in (-1, 0, 1))
-    bend = before - 2 * here + after
-    inside = (here >= before) & (here >= after) & (bend < 0)  # else the largest is at an end of the grid
+    before, centre, after = (likelihood[rows, j + step] for step in (-1, 0, 1))
+    bend = before - 2 * centre + after
+    inside = (centre >= before) & (centre >= after) & (bend < 0)  # else the largest is at an end of the grid
     return np.where(
-        inside, here - (after - before) ** 2 / (8 * np.where(inside, bend, -1.0)), likelihood.max(1)
+        inside, centre - (after - before) ** 2 / (8 * np.where(inside, bend, -1.0)), likelihood.max(1)
     )
 
 
-def _likelihood(x: Array, above: Array, below: Array, grid: Array) -> Array:
-    """ℓ(m, w) [M, W] from the counts at each x [K]."""
+def _log_likelihood(x: Array, above: Array, below: Array, grid: Array) -> Array:
+    """ℓ(m, w) [M, W] at each m of grid [M] and each w of W_GRID [W], from the counts above [K] and below [K] at x [K]."""
     from scipy.special import expit
 
-    total = np.tile(-0.5 * (np.log(SPREADS / USUAL) / FOLD) ** 2, (len(grid), 1))
+    total = np.tile(-0.5 * (np.log(W_GRID / PRIOR_W) / PRIOR_LOG_W_STD) ** 2, (len(grid), 1))
     for at, a, b in zip(x, above, below):
         if a or b:
-            p = LAPSE / 2 + (1 - LAPSE) * expit((at - grid[:, None]) / SPREADS)
+            p = LAPSE_PROBABILITY / 2 + (1 - LAPSE_PROBABILITY) * expit((at - grid[:, None]) / W_GRID)
             total += a * np.log(p) + b * np.log1p(-p)
     return total

@@ -1,99 +1,116 @@
-"""The searches of one P put together, as the tasks of a job array leave them: a seed each.
+"""Searches for one P over several seeds put together, as the tasks of a job array leave them.
 
-What a search found follows from its trials (verdicts.py), so that those of all its seeds make the record that one
-search over all seeds makes. Trials of seed s are those whose own seed is s modulo FRESH_SEEDS.
-Source: arXiv:1809.09349, section III.
+The estimates of a search follow from its trials alone (estimate.py). So the trials of all seeds together give the record
+that one search over all seeds gives. The fresh seeds that a search with seed s draws are s modulo FRESH_SEEDS.
+
+Source: none, the identity above.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from jamtools.errors import InputError
+from jamtools.errors import InputError, Remedy
 from jamtools.random_streams import FRESH_SEEDS
-from jamtools.transition.estimate import FOUND, verdict
+from jamtools.transition.estimate import estimate_fields
+from jamtools.transition.search_record import ESTIMATE_FIELDS, SearchCell, SearchRecord
+from jamtools.transition.trial import Trial
 
-Record = Mapping[str, Any]
+#: Fields that a search needs so that it can be merged; further ones depend on what varies.
+NEEDED_FIELDS = {"depth", "vary", "activation", "batch_norm", "d", "precision", "level"}
 
-#: What a trial tells.
-NEEDED = {"width", "P", "N", "seed", "outcome", "steps"}
-
-#: What a search tells, beside what was found.
-ASKED = {"depth", "vary", "activation", "batch_norm", "d", "precision", "level"}
-
-#: What says which trials were asked for; the rest of a record says what was searched.
-WHICH = ("seeds", "trials", "max_width", "max_P", "precision")
+#: Fields that say how many trials were made. All others but the estimates identify what was searched for.
+EXTENT_FIELDS = ("seeds", "trials", "max_width", "max_P", "precision")
 
 
-def merge(records: Sequence[Record]) -> tuple[list[dict[str, Any]], list[dict[str, int]]]:
-    """Searches of the same cell put together, and the {P, depth, seed} that were given more than once.
+def merge(records: Sequence[SearchRecord]) -> tuple[list[SearchRecord], list[SearchCell]]:
+    """Merges searches that differ in their seeds only; also the cells that were given more than once.
 
-    Searches without trials stay as they are. Raises InputError where two searches of one seed differ.
+    Searches that lack a field which merging needs stay as they are. Raises InputError where two searches of one seed
+    differ in their trials.
     """
-    groups: dict[str, list[Record]] = {}
+    groups: dict[str, list[SearchRecord]] = {}
     for number, record in enumerate(records):
-        groups.setdefault(_cell(record) if _complete(record) else f"alone {number}", []).append(record)
-    merged, twice = [], []
+        key = _identity(record) if _is_complete(record) else f"incomplete {number}"
+        groups.setdefault(key, []).append(record)
+    merged: list[SearchRecord] = []
+    duplicates: list[SearchCell] = []
     for group in groups.values():
-        one, again = _together(group) if len(group) > 1 else (dict(group[0]), [])
-        merged.append(one)
-        twice += again
-    return merged, twice
+        if len(group) == 1:
+            merged.append(group[0])
+            continue
+        record, repeated = _merge_group(group)
+        merged.append(record)
+        duplicates += repeated
+    return merged, duplicates
 
 
-def _complete(record: Record) -> bool:
-    """Whether a search has all that its N* follows from; what others wrote may not."""
-    trials, seeds = record.get("trials"), record.get("seeds")
-    return (
-        "vary" in record
-        and isinstance(trials, list)
-        and isinstance(seeds, list)
-        and len(trials) > 0
-        and all(isinstance(trial, dict) and set(trial) >= NEEDED for trial in trials)
-        and set(seeds) >= {trial["seed"] % FRESH_SEEDS for trial in trials}
-        and set(record) >= ASKED | ({"P", "max_width"} if record["vary"] == "width" else {"N", "max_P"})
-    )
+def missing_cells(planned: Sequence[Mapping[str, int]], records: Sequence[SearchRecord]) -> list[SearchCell]:
+    """The cells of a plan ({P, depth, seed} each) for which there is no search."""
+    searched = {
+        (record["P"], record.get("depth"), seed) for record in records for seed in record.get("seeds", [])
+    }
+    return [cell for cell in (SearchCell(**fields) for fields in planned) if cell not in searched]
 
 
-def _cell(record: Record) -> str:
-    own = (*FOUND, *WHICH, "width" if record["vary"] == "width" else "P")
-    return json.dumps({name: value for name, value in record.items() if name not in own}, sort_keys=True)
+def _is_complete(record: SearchRecord) -> bool:
+    """Whether a search has all that its estimates follow from; searches by other programs may not."""
+    trials, seeds = _trials_of(record), record.get("seeds")
+    if "vary" not in record or not trials or not isinstance(seeds, list):
+        return False
+    sizes = {"P", "max_width"} if record["vary"] == "width" else {"N", "max_P"}
+    seeds_of_trials = {trial.seed % FRESH_SEEDS for trial in trials}
+    return set(seeds) >= seeds_of_trials and set(record) >= NEEDED_FIELDS | sizes
 
 
-def _together(group: Sequence[Record]) -> tuple[dict[str, Any], list[dict[str, int]]]:
-    by_seed: dict[int, list[Record]] = {}
-    twice = []
+def _trials_of(record: SearchRecord) -> list[Trial]:
+    """The trials of a search; none where one of them lacks a field that the estimates need."""
+    objects, n_times = record.get("trials"), len(record.get("times") or ())
+    try:
+        trials = [Trial.from_dict(trial) for trial in objects or ()]
+    except (TypeError, AttributeError, ValueError):
+        return []
+    return trials if all(len(trial.fitted_at or ()) >= n_times for trial in trials) else []
+
+
+def _identity(record: SearchRecord) -> str:
+    """What a search looks for: its record without the number of trials and what follows from them."""
+    excluded = (*ESTIMATE_FIELDS, *EXTENT_FIELDS, "width" if record["vary"] == "width" else "P")
+    return json.dumps({name: value for name, value in record.items() if name not in excluded}, sort_keys=True)
+
+
+def _merge_group(group: Sequence[SearchRecord]) -> tuple[SearchRecord, list[SearchCell]]:
+    """One record of all searches of one identity, and the cells that more than one of them is of."""
+    by_seed: dict[int, list[dict[str, Any]]] = {}
+    duplicates = []
     for record in group:
         for seed in record["seeds"]:
             trials = [trial for trial in record["trials"] if trial["seed"] % FRESH_SEEDS == seed]
-            if seed not in by_seed:
-                by_seed[seed] = trials
-                continue
-            place = {"P": record["P"], "depth": record["depth"], "seed": seed}
-            shorter, longer = sorted((by_seed[seed], trials), key=len)
-            if longer[: len(shorter)] != shorter:  # one that was gone on with says all of the one before
-                raise InputError(
-                    f"got two searches of {_said(place)} that differ, expected one and the same; search with --cold"
-                )
-            by_seed[seed] = longer
-            twice.append(place)
+            if seed in by_seed:
+                cell = SearchCell(record["P"], record["depth"], seed)
+                trials = _longer(by_seed[seed], trials, cell)
+                duplicates.append(cell)
+            by_seed[seed] = trials
     seeds = sorted(by_seed)
-    whole = {**group[0], "seeds": seeds, "trials": [trial for seed in seeds for trial in by_seed[seed]]}
-    for name, which in (("max_width", max), ("max_P", max), ("precision", min)):
-        if name in whole:
-            whole[name] = which(record[name] for record in group)
-    return {**whole, **verdict(whole, whole["trials"])}, twice
-
-
-def missing(planned: Sequence[Mapping[str, int]], records: Sequence[Record]) -> list[dict[str, int]]:
-    """The {P, depth, seed} of a plan that no search is of."""
-    there = {
-        (record["P"], record.get("depth"), seed) for record in records for seed in record.get("seeds", [])
+    merged: dict[str, Any] = {
+        **group[0],
+        "seeds": seeds,
+        "trials": [trial for seed in seeds for trial in by_seed[seed]],
     }
-    return [dict(cell) for cell in planned if (cell["P"], cell["depth"], cell["seed"]) not in there]
+    for name, choose in (("max_width", max), ("max_P", max), ("precision", min)):
+        if name in merged:
+            merged[name] = choose(cast(Mapping[str, Any], record)[name] for record in group)
+    search = cast(SearchRecord, merged)
+    return {**search, **estimate_fields(search, _trials_of(search))}, duplicates
 
 
-def _said(place: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in place.items())
+def _longer(
+    some: list[dict[str, Any]], others: list[dict[str, Any]], cell: SearchCell
+) -> list[dict[str, Any]]:
+    """The longer of two lists of trials of one cell. InputError unless the longer one continues the shorter one."""
+    shorter, longer = sorted((some, others), key=len)
+    if longer[: len(shorter)] != shorter:
+        raise InputError(f"got two searches of {cell} that differ, expected equal ones", Remedy.COLD_SEARCH)
+    return longer

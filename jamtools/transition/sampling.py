@@ -1,65 +1,75 @@
-"""Where to try next: brackets of N*, then trials around the running median until its interval is short enough.
+"""Which trial is next: each seed brackets the transition, then samples around the running median make it precise.
 
-    bisect     double or halve from a first guess to a bracket (fails, fits), then halve that
-    descend    from above, one at a time, until a trial fails beyond doubt (N_Δ > 0.1 N): the paper's way
-    sample     m̂ ± k·min(ŵ₊, W₊),  m̂ ± 0.4 k·min(ŵ₊, W₊),     k = 1.2, with seeds never used before
+    bisect     double or halve from a first guess to a bracket (one fails, one fits), then halve the bracket
+    descend    from above in steps of one, until a trial fails beyond doubt (N_Δ > 0.1 N): the authors' method
+    sample     m ± k·min(w₊, W₊),  m ± 0.4 k·min(w₊, W₊),     k = 1.2, with seeds never used before
 
-A seed's walk is its own; those of all seeds go in step, a batch a step. ŵ₊ is the largest spread that the trials allow,
-not the likeliest: where the first few happen to be separated the likeliest is nearly zero, and trials all at one place
-would find neither m nor that it is wrong. For the same reason no interval is believed before LEAST trials.
+m is the running median and w₊ the largest width of the logistic that the trials allow (logistic.py). The most likely
+width would not do: where the first few trials happen to be separated it is nearly zero, and trials all at one place
+would find neither m nor that it is wrong. For the same reason no interval counts before MIN_DECIDED_TRIALS trials.
 
-What is tried is a *size* (a width, or a number of patterns) of a `Scale`, which knows its x = log N or log P.
+A trial has a *size*: its width, or its number of patterns. A `SizeAxis` knows x = log N or log P of each size. The
+bracket of a seed does not depend on the other seeds; the brackets of all seeds advance together, one batch a step.
+
+Source: arXiv:1809.09349, section III, for `descend`; none for the rest: the coverage is measured in
+benchmarks/transition.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from jamtools.random_streams import FRESH_SEEDS
-from jamtools.transition.logistic import Tally, Threshold, locate
+from jamtools.transition.logistic import MedianEstimate, Side, Tally, fit_median
+from jamtools.transition.options import SearchOptions, Vary
+from jamtools.transition.trial import Outcome, OutcomeOf, Trial
 
-Record = Mapping[str, Any]
+#: (size, seed) of each trial of a batch -> the trials.
+TrialRunner = Callable[[Sequence[tuple[int, int]]], Sequence[Trial]]
 
-#: (size, seed) of each trial of a batch -> their records.
-Runner = Callable[[Sequence[tuple[int, int]]], list[Record]]
+#: Yields a size, is sent the outcome of the trial there.
+Bracketing = Generator[int, Outcome, None]
 
-#: record -> its outcome: "success", "undecided", or how it failed.
-Reading = Callable[[Record], str]
+#: Where a round samples, in units of SAMPLE_REACH times the width w of the logistic, from the median.
+SAMPLE_OFFSETS = (-1.0, 1.0, -0.4, 0.4)
+#: k: the distance of the outer samples from the median, in units of w.
+SAMPLE_REACH = 1.2
 
-#: Yields a size, is sent the outcome there.
-Walk = Generator[int, str, None]
+#: W₊, in log N: no sample is placed by a larger w, however little is known of w.
+MAX_SAMPLE_W = 0.3
 
-
-#: Where a round samples, in units of k times the spread, and k.
-OFFSETS, REACH = (-1.0, 1.0, -0.4, 0.4), 1.2
-
-#: W₊: no trial is placed by a larger spread, however little is known of it.
-LARGEST_SPREAD = 0.3
-
-#: Decided trials before an interval is believed.
-LEAST = 16
+#: The number of decided trials before an interval may end a search.
+MIN_DECIDED_TRIALS = 16
 
 
 @dataclass(frozen=True)
-class Scale:
-    """The sizes 1 … `largest` and how much each amounts to (N, or P), growing with size.
+class SizeAxis:
+    """The sizes 1 … `largest` of the trials of a search, and the amount of each (N or P), which grows with size.
 
-    rising: trials succeed at large sizes (widths), rather than at small ones (patterns).
+    vary: "width" (amount is N, large networks succeed) or "patterns" (amount is P, few patterns succeed).
     """
 
     amount: Callable[[int], float]
     largest: int
-    rising: bool = True
+    vary: Vary = "width"
+
+    @property
+    def succeeds_above(self) -> bool:
+        """Whether trials succeed at large sizes rather than at small ones."""
+        return self.vary == "width"
+
+    def size_of(self, trial: Trial) -> int:
+        """The size of a trial: its width or its number of patterns."""
+        return trial.width if self.vary == "width" else trial.P
 
     def x(self, size: int) -> float:
         """log N or log P."""
         return math.log(self.amount(size))
 
-    def at_least(self, x: float) -> int:
-        """The smallest size that amounts to e^x."""
+    def smallest_from(self, x: float) -> int:
+        """The smallest size whose amount is e^x or more."""
         high = 1
         while self.x(high) < x:
             high *= 2
@@ -69,184 +79,205 @@ class Scale:
             low, high = (middle, high) if self.x(middle) < x else (low, middle)
         return high
 
-    def below(self, x: float) -> int:
-        """The largest size that amounts to less than e^x, or 0."""
-        return self.at_least(x) - 1
+    def largest_below(self, x: float) -> int:
+        """The largest size whose amount is less than e^x, or 0."""
+        return self.smallest_from(x) - 1
 
     def nearest(self, x: float) -> int:
-        """The size whose x is nearest."""
-        size = self.at_least(x)
+        """The size whose log N or log P is nearest to x."""
+        size = self.smallest_from(x)
         return size - 1 if size > 1 and x - self.x(size - 1) < self.x(size) - x else size
 
-    def beyond(self, outcome: str) -> bool:
-        """Whether a bracket's upper end is there: at a success in width, at the lack of one in patterns."""
-        return (outcome == "success") is self.rising
+    def is_above(self, outcome: Outcome) -> bool:
+        """Whether a trial is an upper end of a bracket: a success where widths vary, anything else where patterns do."""
+        return (outcome == "success") is self.succeeds_above
 
-    def verdict(self, outcome: str) -> str:
-        """Above or below the threshold."""
-        return "undecided" if outcome == "undecided" else "above" if self.beyond(outcome) else "below"
+    def side(self, outcome: Outcome) -> Side:
+        """On which side of the transition a trial lies."""
+        if outcome == "undecided":
+            return "undecided"
+        return "above" if self.is_above(outcome) else "below"
 
-
-@dataclass(frozen=True)
-class Goal:
-    """How N* is looked for, and when that is enough.
-
-    precision: length of the interval of log N*; trials: at most so many for each N*; at_once: of a round of samples;
-    cold: each seed by itself.
-    """
-
-    method: str = "bisect"
-    precision: float = 0.2
-    trials: int = 50
-    at_once: int = 4
-    level: float = 0.95
-    cold: bool = False
+    def fit_median(
+        self, trials: Collection[Trial], outcome_of: OutcomeOf, level: float = 0.95
+    ) -> MedianEstimate:
+        """The median of the transition in log N or log P, from all trials."""
+        points = [(self.x(self.size_of(trial)), self.side(outcome_of(trial))) for trial in trials]
+        return fit_median(Tally.of(points), level)
 
 
 @dataclass
-class Pool:
+class TrialCache:
     """The trials made so far by (size, seed), in the order in which they were asked for."""
 
-    run: Runner
-    trials: dict[tuple[int, int], Record] = field(default_factory=dict)
+    run: TrialRunner
+    by_size_and_seed: dict[tuple[int, int], Trial] = field(default_factory=dict)
 
-    def ask(self, wanted: Iterable[tuple[int, int]]) -> list[Record]:
-        """The records of trials; those not made yet are made in one batch."""
+    def __len__(self) -> int:
+        return len(self.by_size_and_seed)
+
+    @property
+    def trials(self) -> Collection[Trial]:
+        """All trials made so far."""
+        return self.by_size_and_seed.values()
+
+    def get(self, wanted: Iterable[tuple[int, int]]) -> list[Trial]:
+        """The trials (size, seed); those not made yet are made in one batch."""
         wanted = list(wanted)
-        new = [one for one in dict.fromkeys(wanted) if one not in self.trials]
-        self.trials.update(zip(new, self.run(new) if new else []))
-        return [self.trials[one] for one in wanted]
+        new = [key for key in dict.fromkeys(wanted) if key not in self.by_size_and_seed]
+        self.by_size_and_seed.update(zip(new, self.run(new) if new else []))
+        return [self.by_size_and_seed[key] for key in wanted]
 
-    def locate(self, scale: Scale, reading: Reading, level: float) -> Threshold:
-        """The threshold that the trials made so far say."""
-        return located(scale, [(size, reading(record)) for (size, _), record in self.trials.items()], level)
-
-    def among(self, seeds: Iterable[int]) -> int:
-        """How many trials were sampled for these seeds."""
+    def n_sampled(self, seeds: Iterable[int]) -> int:
+        """The number of trials whose fresh seed was drawn for one of these seeds."""
         own = set(seeds)
-        return sum(seed >= FRESH_SEEDS and seed % FRESH_SEEDS in own for _, seed in self.trials)
+        return sum(seed >= FRESH_SEEDS and seed % FRESH_SEEDS in own for _, seed in self.by_size_and_seed)
 
 
-def located(scale: Scale, outcomes: Sequence[tuple[int, str]], level: float) -> Threshold:
-    """The threshold of (size, outcome) of some trials."""
-    return locate(Tally.of([(scale.x(size), scale.verdict(outcome)) for size, outcome in outcomes]), level)
-
-
-def bisect(first: int, scale: Scale) -> Walk:
-    """To neighbouring sizes on either side of the threshold; gives up beyond the largest. No size is tried twice."""
-    first = min(max(first, 1), scale.largest)
-    if scale.beyond((yield first)):
+def bisect(first: int, axis: SizeAxis) -> Bracketing:
+    """To neighbouring sizes on either side of the transition; ends at the largest size. No size is tried twice."""
+    first = min(max(first, 1), axis.largest)
+    if axis.is_above((yield first)):
         high, low = first, first // 2
-        while low > 0 and scale.beyond((yield low)):
+        while low > 0 and axis.is_above((yield low)):
             high, low = low, low // 2
     else:
-        low, high = first, min(2 * first, scale.largest)
-        while low < scale.largest and not scale.beyond((yield high)):
-            low, high = high, min(2 * high, scale.largest)
-        if low == scale.largest:
+        low, high = first, min(2 * first, axis.largest)
+        while low < axis.largest and not axis.is_above((yield high)):
+            low, high = high, min(2 * high, axis.largest)
+        if low == axis.largest:
             return
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if scale.beyond((yield middle)) else (middle, high)
+        low, high = (low, middle) if axis.is_above((yield middle)) else (middle, high)
 
 
-def descend(first: int, scale: Scale) -> Walk:
-    """Down from `first`, or from twice that and so on where it does not fit, until a failure that is not undecided."""
-    size = min(max(first, 1), scale.largest)
+def descend(first: int, axis: SizeAxis) -> Bracketing:
+    """Doubles from `first` until a trial succeeds, then down in steps of one until a trial fails beyond doubt."""
+    size = min(max(first, 1), axis.largest)
     while (yield size) != "success":
-        if size == scale.largest:
+        if size == axis.largest:
             return
-        size = min(2 * size, scale.largest)
+        size = min(2 * size, axis.largest)
     for lower in range(size - 1, 0, -1):
         if (yield lower) not in ("success", "undecided"):
             return
 
 
-def fail(pool: Pool, scale: Scale, reading: Reading) -> Walk:
-    """From undecided trials on to harder sizes until one fails: between successes and undecided trials nothing turns."""
-    if {"success", "undecided"} != {reading(record) for record in pool.trials.values()}:
+def find_failure(cache: TrialCache, axis: SizeAxis, outcome_of: OutcomeOf) -> Bracketing:
+    """Harder and harder sizes until one fails beyond doubt, where all trials so far succeeded or are undecided.
+
+    Without a failure the interval of the median has no lower end (no upper end where patterns vary).
+    """
+    if {"success", "undecided"} != {outcome_of(trial) for trial in cache.trials}:
         return
-    size = (min if scale.rising else max)(size for size, _ in pool.trials)
-    outcome = "undecided"
-    while outcome == "undecided" and (size > 1 if scale.rising else size < scale.largest):
-        size = size // 2 if scale.rising else min(2 * size, scale.largest)
+    size = (min if axis.succeeds_above else max)(size for size, _ in cache.by_size_and_seed)
+    outcome: Outcome = "undecided"
+    while outcome == "undecided" and (size > 1 if axis.succeeds_above else size < axis.largest):
+        size = size // 2 if axis.succeeds_above else min(2 * size, axis.largest)
         outcome = yield size
 
 
-WALKS: dict[str, Callable[[int, Scale], Walk]] = {"bisect": bisect, "descend": descend}
+METHODS: dict[str, Callable[[int, SizeAxis], Bracketing]] = {"bisect": bisect, "descend": descend}
 
 
 def seek(
-    pool: Pool, scale: Scale, seeds: Sequence[int], first: int, goal: Goal, reading: Reading
-) -> Threshold:
-    """The threshold by a bracket for each seed and samples around the median, `goal.trials` more trials at most."""
-    most = len(pool.trials) + goal.trials
-    _in_step(pool, {seed: WALKS[goal.method](first, scale) for seed in seeds}, reading, most)
-    _in_step(pool, {seeds[0]: fail(pool, scale, reading)}, reading, most)
-    found = pool.locate(scale, reading, goal.level)
-    while found.m is not None and len(pool.trials) < most and not enough(found, scale, pool, reading, goal):
-        n, used = min(goal.at_once, most - len(pool.trials)), pool.among(seeds)
-        pool.ask(zip(_places(found, scale, range(used, used + n)), _fresh(seeds, used, n)))
-        found = pool.locate(scale, reading, goal.level)
-    return found
+    cache: TrialCache,
+    axis: SizeAxis,
+    seeds: Sequence[int],
+    first: int,
+    options: SearchOptions,
+    outcome_of: OutcomeOf,
+) -> MedianEstimate:
+    """The median, by a bracket for each seed and samples around the running median; `options.trials` more trials at most.
+
+    first: the size at which every bracket begins.
+    """
+    limit = len(cache) + options.trials
+    _advance_together(
+        cache, {seed: METHODS[options.method](first, axis) for seed in seeds}, outcome_of, limit
+    )
+    _advance_together(cache, {seeds[0]: find_failure(cache, axis, outcome_of)}, outcome_of, limit)
+    median = axis.fit_median(cache.trials, outcome_of, options.level)
+    while (
+        median.m is not None
+        and len(cache) < limit
+        and not is_enough(median, axis, cache, outcome_of, options)
+    ):
+        n, n_sampled = min(options.at_once, limit - len(cache)), cache.n_sampled(seeds)
+        sizes = _sample_sizes(median, axis, range(n_sampled, n_sampled + n))
+        cache.get(zip(sizes, _fresh_seeds(seeds, n_sampled, n)))
+        median = axis.fit_median(cache.trials, outcome_of, options.level)
+    return median
 
 
-def _in_step(pool: Pool, walks: Mapping[int, Walk], reading: Reading, most: int) -> None:
-    """All walks a step at a time, each step a batch, while there are trials left."""
-    begun = {seed: next(walk, None) for seed, walk in walks.items()}
-    asked = {seed: size for seed, size in begun.items() if size is not None}
-    while asked and len(pool.trials) < most:
-        new = [(size, seed) for seed, size in asked.items() if (size, seed) not in pool.trials]
-        dropped = new[most - len(pool.trials) :]
-        asked = {seed: size for seed, size in asked.items() if (size, seed) not in dropped}
-        records = pool.ask((size, seed) for seed, size in asked.items())
-        asked = _sent(walks, {seed: reading(record) for seed, record in zip(asked, records)})
+def _advance_together(
+    cache: TrialCache, brackets: Mapping[int, Bracketing], outcome_of: OutcomeOf, limit: int
+) -> None:
+    """Advances the brackets of all seeds, one batch of trials a step, until they end or the cache holds `limit` trials."""
+    first_sizes = {seed: next(bracket, None) for seed, bracket in brackets.items()}
+    sizes = {seed: size for seed, size in first_sizes.items() if size is not None}
+    while sizes and len(cache) < limit:
+        new = [(size, seed) for seed, size in sizes.items() if (size, seed) not in cache.by_size_and_seed]
+        dropped = new[limit - len(cache) :]
+        sizes = {seed: size for seed, size in sizes.items() if (size, seed) not in dropped}
+        trials = cache.get((size, seed) for seed, size in sizes.items())
+        sizes = _next_sizes(brackets, {seed: outcome_of(trial) for seed, trial in zip(sizes, trials)})
 
 
-def _sent(walks: Mapping[int, Walk], outcomes: Mapping[int, str]) -> dict[int, int]:
-    """Where the walks go next; those at their end are left out."""
-    asked = {}
+def _next_sizes(brackets: Mapping[int, Bracketing], outcomes: Mapping[int, Outcome]) -> dict[int, int]:
+    """The next size of each seed's bracket after these outcomes; brackets that have ended are left out."""
+    sizes = {}
     for seed, outcome in outcomes.items():
         try:
-            asked[seed] = walks[seed].send(outcome)
+            sizes[seed] = brackets[seed].send(outcome)
         except StopIteration:
             continue
-    return asked
+    return sizes
 
 
-def enough(found: Threshold, scale: Scale, pool: Pool, reading: Reading, goal: Goal) -> bool:
-    """Whether more trials are of no use: the interval is short enough, or between neighbours, or m is out of reach."""
-    decided = sum(reading(record) != "undecided" for record in pool.trials.values())
-    return decided >= LEAST and (beyond(found, scale) or precise(found, scale, goal.precision))
+def is_enough(
+    median: MedianEstimate, axis: SizeAxis, cache: TrialCache, outcome_of: OutcomeOf, options: SearchOptions
+) -> bool:
+    """Whether a search may end: there are enough decided trials, and the median is precise or out of reach."""
+    n_decided = sum(outcome_of(trial) != "undecided" for trial in cache.trials)
+    return n_decided >= MIN_DECIDED_TRIALS and (
+        is_out_of_reach(median, axis) or is_precise(median, axis, options.precision)
+    )
 
 
-def beyond(found: Threshold, scale: Scale) -> bool:
-    """Whether the median lies beyond the largest size that may be tried: how far, no trial can say."""
-    return found.m is not None and found.m > scale.x(scale.largest)
+def is_out_of_reach(median: MedianEstimate, axis: SizeAxis) -> bool:
+    """Whether the median lies beyond the largest size that may be tried: no trial can tell how far beyond."""
+    return median.m is not None and median.m > axis.x(axis.largest)
 
 
-def precise(found: Threshold, scale: Scale, precision: float) -> bool:
-    """Whether the interval is as short as asked for, or within one step of size."""
-    low, high = found.interval
+def is_precise(median: MedianEstimate, axis: SizeAxis, precision: float) -> bool:
+    """Whether the interval is no longer than `precision`, or lies between neighbouring sizes."""
+    low, high = median.interval
     if low is None or high is None:
         return False
-    return found.length <= precision or scale.at_least(low) == scale.at_least(high)
+    return median.length <= precision or axis.smallest_from(low) == axis.smallest_from(high)
 
 
-def _places(found: Threshold, scale: Scale, numbers: Iterable[int]) -> list[int]:
-    """The sizes of samples around the median by their numbers; the outer ones are rounded outwards, to both sides of it."""
-    lower, upper = (found.m if turn is None else turn for turn in found.turns)
-    assert lower is not None and upper is not None
-    spread = REACH * min(found.largest_w, LARGEST_SPREAD)
-    places = []
+def _sample_sizes(median: MedianEstimate, axis: SizeAxis, numbers: Iterable[int]) -> list[int]:
+    """The sizes of the samples with these numbers, on both sides of the median; the outer ones are rounded outwards."""
+    low, high = (median.m if m is None else m for m in median.m_range)
+    assert low is not None and high is not None
+    reach = SAMPLE_REACH * min(median.largest_w, MAX_SAMPLE_W)
+    sizes = []
     for i in numbers:
-        offset = OFFSETS[i % len(OFFSETS)]
-        x = (lower if offset < 0 else upper) + offset * spread
-        size = scale.nearest(x) if abs(offset) < 1 else scale.below(x) if offset < 0 else scale.at_least(x)
-        places.append(min(max(size, 1), scale.largest))
-    return places
+        offset = SAMPLE_OFFSETS[i % len(SAMPLE_OFFSETS)]
+        x = (low if offset < 0 else high) + offset * reach
+        if abs(offset) < 1:
+            size = axis.nearest(x)
+        else:
+            size = axis.largest_below(x) if offset < 0 else axis.smallest_from(x)
+        sizes.append(min(max(size, 1), axis.largest))
+    return sizes
 
 
-def _fresh(seeds: Sequence[int], used: int, n: int) -> list[int]:
-    """n seeds never used before, in turn for each of `seeds`, of which so many have been used."""
-    return [seeds[k % len(seeds)] + FRESH_SEEDS * (1 + k // len(seeds)) for k in range(used, used + n)]
+def _fresh_seeds(seeds: Sequence[int], n_sampled: int, n: int) -> list[int]:
+    """n seeds never used before, in turn for each of `seeds`, which have n_sampled of them already."""
+    return [
+        seeds[k % len(seeds)] + FRESH_SEEDS * (1 + k // len(seeds)) for k in range(n_sampled, n_sampled + n)
+    ]

@@ -1,296 +1,153 @@
-"""The scaling of the transition with the number of patterns.
+"""The scaling of the transition with the number of patterns, by weighted least squares over any number of searches.
 
     log N* = log A + a log P,        P/N* = exp⟨log P - log N*⟩
 
-by weighted least squares over the points of any number of searches, to be held against N* = P (what is fitted by
-heart), N* = 4P (the bound of stability) and the bound as measured (bound.py), in standard errors of log P/N*; and one line
-for all depths against one for each. N* is the median of the distribution where a search tells it, which is finer than
-the widths that there are. Source: arXiv:1809.09349, figs. 5 and 10.
+P/N* is compared with three lines, in standard errors of log P/N*: N* = P (one parameter per pattern memorises them), the
+bound of stability N* = 4P, and the bound P/N* = C0 - N_c/N as measured on jammed runs (bound.py). depth.py compares the
+depths with each other.
+
+Source: arXiv:1809.09349, figs. 5 and 10.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from jamtools.errors import InputError
-from jamtools.transition.bound import measured
-from jamtools.transition.merging import merge, missing
+from jamtools.errors import InputError, Remedy
+from jamtools.transition.bound import StabilityBound, stability_bound
+from jamtools.transition.depth import compare_depths
+from jamtools.transition.least_squares import Estimate, weighted_mean, weighted_slope
+from jamtools.transition.merging import merge, missing_cells
+from jamtools.transition.points import (
+    QUANTITY_FIELDS,
+    LogPoints,
+    at_time,
+    check_searches,
+    is_open,
+    log_point,
+    quantity_field,
+    sort_key,
+)
+from jamtools.transition.search_record import SearchRecord
 
-#: What P/N* is held against: what is fitted by heart, and the bound of stability.
-AGAINST = {"N* = P": 1.0, "N* = 4P": 0.25}
+#: P/N* of the lines that a fit is compared with: one parameter per pattern, and the bound of stability.
+REFERENCE_P_OVER_N = {"N* = P": 1.0, "N* = 4P": 0.25}
 
-#: Those that every search tells, or else means the same by its silence.
-TOLD = ("loss", "success", "optimizer", "certify")
+#: The name of the measured bound among these lines.
+MEASURED_BOUND = "P/N* = C0 - N_c/N"
 
-#: The error of log N* where an end of its interval is not known, and all that there are are of that kind: a factor of e.
-OPEN = 1.0
-
-#: Fields that must agree between searches: N* of another loss, verdict or dynamics is another quantity.
-SAME = ("loss", "success", "optimizer", "certify", "activation", "batch_norm")
+#: Fields of a search that a figure of the fit needs.
+POINT_FIELDS = ("P", "depth", "n_star", "interval", "median", "median_interval", "P_interval", "vary")
 
 
-def fit(
-    records: Sequence[dict[str, Any]],
+def fit_scaling(
+    records: Sequence[SearchRecord],
     level: float = 0.95,
     planned: Sequence[Mapping[str, int]] | None = None,
     spectra: Sequence[Mapping[str, Any]] = (),
     time: int | None = None,
 ) -> dict[str, Any]:
-    """Slope a of log N* against log P, and P/N*, each with an interval, from the objects of `search`.
+    """Slope a of log N* against log P, and P/N*, each with an interval at confidence `level`, as a JSON object.
 
-    Searches of one P over several seeds, as the tasks of a job array, are put together first; `planned` [{P, depth,
-    seed}]: what was to be searched. spectra: of jammed runs, for the bound; time: N* after so many steps, where the
-    searches asked for it.
+    records: the objects of searches; those for one P over several seeds are merged first. planned: the {P, depth, seed}
+    of each planned search, to name the missing ones. spectra: metadata of spectra of jammed runs, for the measured bound.
+    time: N* after so many steps, which the searches must have asked for.
 
-    Raises InputError for a mixture of losses, verdicts or dynamics, or when no search found an N*.
+    Raises InputError for a mixture of losses, criteria or dynamics, and where no search found an N*.
     """
-    _check(records)
-    records, twice = merge(records)
-    found = [record if time is None else _at(record, time) for record in records]
-    known = sorted((record for record in found if record.get("n_star")), key=_place)
+    check_searches(records)
+    records, duplicates = merge(records)
+    searches = [record if time is None else at_time(record, time) for record in records]
+    known = sorted((search for search in searches if search.get("n_star")), key=sort_key)
     if not known:
-        raise InputError(
-            f"none of the {len(records)} searches found an N*; give them more steps or a larger width"
-        )
-    points = [point for point in known if not _is_open(point)] or known
-    log_p, log_n, sigma = np.array([_position(point) for point in points]).T
-    bound = measured(_of_these(spectra, points), level) if spectra else None
+        raise InputError(f"none of the {len(records)} searches found an N*", Remedy.MORE_STEPS_OR_WIDTH)
+    used = [search for search in known if not is_open(search)] or known
+    points = LogPoints.of(used)
+    bound = stability_bound(_of_same_networks(spectra, used), level) if spectra else None
     return {
         "kind": "nstar-fit",
-        **_line(log_p, log_n, sigma, level),
-        **_ratio(log_p, log_n, sigma, level, bound),
+        **_power_law(points, level),
+        **_ratio(points, level, bound),
         "level": level,
-        "n_points": len(points),
+        "n_points": len(used),
         "n_without": len(records) - len(known),
-        "n_open": sum(_is_open(point) for point in known),
-        "duplicates": twice,
-        **({} if planned is None else {"missing": missing(planned, records)}),
+        "n_open": sum(is_open(search) for search in known),
+        "duplicates": [cell._asdict() for cell in duplicates],
+        **({} if planned is None else {"missing": [c._asdict() for c in missing_cells(planned, records)]}),
         **({} if time is None else {"time": time}),
-        **{name: _told(points[0], name) for name in SAME},
-        **({} if bound is None else {"bound": bound}),
-        "depths": sorted({point["depth"] for point in points if point.get("depth") is not None}),
-        "depth": _depths(points, log_p, log_n, sigma),
-        "points": [_point(point) for point in points],
+        **{name: quantity_field(used[0], name) for name in QUANTITY_FIELDS},
+        **({} if bound is None else {"bound": bound.as_dict()}),
+        "depths": sorted({search["depth"] for search in used if search.get("depth") is not None}),
+        "depth": compare_depths([search.get("depth") or 0 for search in used], points),
+        "points": [_point_fields(search) for search in used],
     }
 
 
-def _line(log_p: np.ndarray, log_n: np.ndarray, sigma: np.ndarray, level: float) -> dict[str, Any]:
-    """N* = A P^a; nothing where all points have one P."""
+def _power_law(points: LogPoints, level: float) -> dict[str, Any]:
+    """Slope a and prefactor A of N* = A P^a; None where all points have one P."""
+    log_p, log_n, sigma = points
     if np.ptp(log_p) == 0:
         return {"slope": None, "slope_interval": None, "prefactor": None}
-    slope, error, left = _slope(log_p, log_n, sigma)
-    height = float(np.average(log_n - slope * log_p, weights=sigma**-2))
+    slope = weighted_slope(log_p, log_n, sigma)
+    log_prefactor = float(np.average(log_n - slope.value * log_p, weights=sigma**-2))
     return {
-        "slope": slope,
-        "slope_interval": _interval(slope, error, left, level),
-        "prefactor": math.exp(height),
+        "slope": slope.value,
+        "slope_interval": slope.interval(level),
+        "prefactor": math.exp(log_prefactor),
     }
 
 
-def _ratio(
-    log_p: np.ndarray, log_n: np.ndarray, sigma: np.ndarray, level: float, bound: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """P/N*, and how far it is from each line."""
-    mean, error, left = _mean(log_p - log_n, sigma)
+def _ratio(points: LogPoints, level: float, bound: StabilityBound | None) -> dict[str, Any]:
+    """P/N* with its interval, and its distance from each line."""
+    log_ratio = weighted_mean(points.log_p - points.log_n, points.sigma)
     return {
-        "P_over_N": math.exp(mean),
-        "P_over_N_interval": [math.exp(end) for end in _interval(mean, error, left, level)],
-        "against": _against(mean, error, bound),
+        "P_over_N": math.exp(log_ratio.value),
+        "P_over_N_interval": [math.exp(end) for end in log_ratio.interval(level)],
+        "against": _distances(log_ratio, bound),
     }
 
 
-def _interval(value: float, error: float, left: int | None, level: float) -> list[float]:
-    """Of a value whose error is known, or was told by the scatter of points with `left` degrees of freedom: Student's."""
-    from scipy.special import stdtrit
-
-    share = (1 + level) / 2
-    quantile = float(stdtrit(left, share)) if left else statistics.NormalDist().inv_cdf(share)
-    return [value - quantile * error, value + quantile * error]
-
-
-def _place(record: Mapping[str, Any]) -> tuple[float, ...]:
-    """An order of points that does not depend on that of the files: sums are the same to the last digit."""
-    return tuple(float(record.get(name) or 0) for name in ("depth", "P", "width", "n_star"))
-
-
-def _at(record: dict[str, Any], time: int) -> dict[str, Any]:
-    """A search as it was after so many steps."""
-    for found in record.get("at_times") or []:
-        if found["steps"] == time:
-            return {**record, **found}
-    known = ", ".join(str(one["steps"]) for one in (record.get("at_times") or [])) or "none"
-    raise InputError(f"got a search of the times {known}, expected {time}; search with --times {time}")
-
-
-def _against(mean: float, error: float, bound: Mapping[str, Any] | None) -> dict[str, float | None]:
-    """log P/N* less that of each line, in standard errors."""
-    told: dict[str, float | None] = {
-        name: (mean - math.log(ratio)) / error for name, ratio in AGAINST.items()
+def _distances(log_ratio: Estimate, bound: StabilityBound | None) -> dict[str, float | None]:
+    """log P/N* less that of each line, in standard errors; None for a measured bound that is not positive."""
+    distances: dict[str, float | None] = {
+        name: (log_ratio.value - math.log(ratio)) / log_ratio.error
+        for name, ratio in REFERENCE_P_OVER_N.items()
     }
-    if bound is not None:
-        ratio, its_error = bound["P_over_N"], bound["error"] or 0.0
-        both = math.hypot(error, its_error / ratio) if ratio > 0 else math.inf
-        told["P/N* = C0 - N_c/N"] = (mean - math.log(ratio)) / both if ratio > 0 else None
-    return told
+    if bound is not None and bound.P_over_N > 0:
+        error = math.hypot(log_ratio.error, (bound.error or 0.0) / bound.P_over_N)
+        distances[MEASURED_BOUND] = (log_ratio.value - math.log(bound.P_over_N)) / error
+    elif bound is not None:
+        distances[MEASURED_BOUND] = None
+    return distances
 
 
-def _position(point: Mapping[str, Any]) -> tuple[float, float, float]:
-    """log P, log N* and the standard error of their difference."""
-    fine = point.get("median") is not None
-    n = point["median"] if fine else point["n_star"]
-    low, high = (point["median_interval"] if fine else point.get("interval")) or (None, None)
-    # an interval whose level is not told is from below the smallest to the largest of a few
-    level = point.get("level")
-    quantile = statistics.NormalDist().inv_cdf((1 + level) / 2) if fine and level else 1.0
-    # a lower end of 0 is that of width 1, below which there is nothing
-    sigma = OPEN if low is None or high is None else math.log(high / (low or n / 2)) / (2 * quantile)
-    if point.get("vary") == "patterns":
-        return math.log(n), math.log(point["n_star"]), sigma
-    return math.log(point["P"]), math.log(n), sigma
-
-
-def _is_open(point: Mapping[str, Any]) -> bool:
-    """Whether the interval of an N* has an end that is not known, so that nobody knows what it weighs."""
-    name = "median_interval" if point.get("median") is not None else "interval"
-    return None in (point.get(name) or ())
-
-
-def _of_these(
-    spectra: Sequence[Mapping[str, Any]], points: Sequence[Mapping[str, Any]]
+def _of_same_networks(
+    spectra: Sequence[Mapping[str, Any]], searches: Sequence[SearchRecord]
 ) -> Sequence[Mapping[str, Any]]:
-    """The spectra; InputError where they are of other networks than the searches."""
+    """The spectra. Raises InputError where they are of other networks than the searches."""
     for name in ("activation", "batch_norm", "depth"):
-        here, there = ({one.get(name) for one in some} - {None} for some in (points, spectra))
-        if here and not there <= here:
+        of_searches = {cast(Mapping[str, Any], search).get(name) for search in searches} - {None}
+        of_spectra = {spectrum.get(name) for spectrum in spectra} - {None}
+        if of_searches and not of_spectra <= of_searches:
             raise InputError(
-                f"got spectra of {name} {_listed(there)} beside searches of {_listed(here)}, expected the same networks"
+                f"got spectra of {name} {_joined(of_spectra)} beside searches of {_joined(of_searches)}, expected the same "
+                "networks"
             )
     return spectra
 
 
-def _listed(values: set[Any]) -> str:
+def _joined(values: set[Any]) -> str:
     return " and ".join(sorted(map(str, values)))
 
 
-#: What a figure needs of one N*, whose searches may be in many files.
-OF_A_POINT = ("P", "depth", "n_star", "interval", "median", "median_interval", "P_interval", "vary")
-
-
-def _point(record: Mapping[str, Any]) -> dict[str, Any]:
-    log_p, log_n, _ = _position(record)
-    told = {name: record[name] for name in OF_A_POINT if name in record}
-    return {**told, "P_over_N": math.exp(log_p - log_n)}
-
-
-def _depths(
-    points: Sequence[dict[str, Any]], x: np.ndarray, y: np.ndarray, sigma: np.ndarray
-) -> dict[str, Any] | None:
-    """One line for all depths against one for each, by the likelihood ratio: Δχ² of as many more parameters.
-
-    None where there is one depth. Where points scatter more than their errors about the lines of each depth, the statistic
-    is divided by how much, and p is that of Fisher's F. Depths of one P have a line of the common slope.
-    """
-    from scipy.special import chdtrc, fdtrc
-
-    depth = np.array([point.get("depth") or 0 for point in points])
-    depths = np.unique(depth)
-    if len(depths) < 2:
-        return None
-    of_each = [depth == one for one in depths]
-    single = [bool(np.ptp(x[its]) == 0) for its in of_each]
-    together = np.stack([np.ones_like(x), x], axis=1)
-    apart = np.stack(
-        [
-            *(its.astype(float) for its in of_each),
-            *(its * x for its, one in zip(of_each, single) if not one),
-            *([np.isin(depth, depths[single]) * x] if any(single) and not all(single) else []),
-        ],
-        axis=1,
-    )
-    whole, each = (_chi2(design, y, sigma) for design in (together, apart))
-    more, left = each[1] - whole[1], len(y) - each[1]
-    scatter = max(1.0, each[0] / left if left > 0 else 1.0)
-    ratio = max(0.0, whole[0] - each[0]) / scatter
-    p = None if more == 0 else fdtrc(more, left, ratio / more) if scatter > 1 else chdtrc(more, ratio)
-    return {
-        "statistic": ratio,
-        "degrees": more,
-        "p_value": None if p is None else float(p),
-        "P_over_N": {
-            str(one): math.exp(_mean((x - y)[its], sigma[its])[0]) for one, its in zip(depths, of_each)
-        },
+def _point_fields(search: SearchRecord) -> dict[str, Any]:
+    """What a figure needs of one N*, so that it can be drawn without the searches."""
+    log_p, log_n, _ = log_point(search)
+    values = cast(Mapping[str, Any], search)
+    return {name: values[name] for name in POINT_FIELDS if name in values} | {
+        "P_over_N": math.exp(log_p - log_n)
     }
-
-
-def _chi2(design: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[float, int]:
-    """χ² of the best fit, and how many parameters it has."""
-    weighted = design / sigma[:, None]
-    found, _, rank, _ = np.linalg.lstsq(weighted, y / sigma, rcond=None)
-    return float(((weighted @ found - y / sigma) ** 2).sum()), int(rank)
-
-
-def _check(records: Sequence[dict[str, Any]]) -> None:
-    for record in records:
-        if record.get("kind", "nstar") != "nstar" or "P" not in record or "n_star" not in record:
-            raise InputError(
-                f"got {record.get('kind', 'another object')}, expected what jam-nstar search prints"
-            )
-        _check_numbers(record)
-    for name in SAME:
-        values = sorted({str(_told(record, name)) for record in records if name in TOLD or name in record})
-        if len(values) > 1:
-            raise InputError(
-                f"got searches of {name} {' and '.join(values)}, expected one: their N* are different quantities"
-            )
-
-
-def _check_numbers(record: Mapping[str, Any]) -> None:
-    """Raises InputError unless P, n_star and the median are positive, and intervals are of two numbers, in order."""
-    found = record["n_star"] is not None
-    values = [record[name] for name in ("P", "n_star") if found] + [record.get("median") or 1.0]
-    good = all(_number(value) and value > 0 for value in values)
-    for name in ("interval", "median_interval"):
-        ends = record.get(name) or [None, None]
-        good &= isinstance(ends, list) and len(ends) == 2
-        good &= good and all(end is None or (_number(end) and end >= 0) for end in ends)
-        good &= good and (None in ends or ends[0] < ends[1])
-    if not good:
-        raise InputError(
-            "got a search whose P, n_star or interval is no number; make it with jam-nstar search"
-        )
-
-
-def _told(record: dict[str, Any], name: str) -> Any:
-    """A field of SAME; a search that does not know of certify did not."""
-    return bool(record.get(name)) if name == "certify" else record.get(name)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _slope(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[float, float, int | None]:
-    """Weighted least squares: slope, its error, and the degrees of freedom of that where the scatter told it."""
-    weight = sigma**-2
-    x0, y0 = np.average(x, weights=weight), np.average(y, weights=weight)
-    spread = float(weight @ (x - x0) ** 2)
-    slope = float(weight @ ((x - x0) * (y - y0))) / spread
-    return slope, *_scattered(float(weight @ (y - y0 - slope * (x - x0)) ** 2), len(x) - 2, spread)
-
-
-def _mean(y: np.ndarray, sigma: np.ndarray) -> tuple[float, float, int | None]:
-    """The weighted mean likewise."""
-    weight = sigma**-2
-    mean = float(np.average(y, weights=weight))
-    return mean, *_scattered(float(weight @ (y - mean) ** 2), len(y) - 1, float(weight.sum()))
-
-
-def _scattered(chi2: float, left: int, information: float) -> tuple[float, int | None]:
-    """The error that the points' own have, or that their scatter says where it exceeds them."""
-    scatter = chi2 / max(left, 1)
-    return math.sqrt(max(1.0, scatter) / information), left if scatter > 1 and left > 0 else None

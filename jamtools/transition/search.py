@@ -1,19 +1,19 @@
-"""N*(P): the smallest number of effective parameters whose training still fits P patterns.
+"""N*(P): the smallest number of effective parameters whose training still fits P patterns; P*(N): its inverse.
 
     N*(P) = min N(h) such that training succeeds,        at fixed depth
-    P*(N) = max P such that it does,                     the first P of one dataset, at fixed width and depth
+    P*(N) = max P such that it succeeds,                 the first P of one dataset, at fixed width and depth
 
-Success is a matter of chance (the initialisation, the width), so that N* is the median of a distribution: outcomes.py
-has the trainings, sampling.py chooses them, and verdicts.py says what they found.
+Success depends on chance (the initial parameters) and on the width, so that N* is the median of a distribution: trainer.py
+trains, sampling.py chooses the trials, and estimate.py computes N* from them.
+
 Source: arXiv:1809.09349, section III and figs. 5, 10.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -21,98 +21,88 @@ from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.records import Dataset
 from jamtools.training.job import Compute
-from jamtools.transition.estimate import at_time, final, scale_of, verdict
-from jamtools.transition.sampling import Goal, Pool, Record, seek
-from jamtools.transition.trial import Memory, Question, Trials, Watch
+from jamtools.transition.estimate import estimate_fields, size_axis
+from jamtools.transition.options import Method, SearchOptions, TrialSpec, Vary
+from jamtools.transition.sampling import SizeAxis, TrialCache, seek
+from jamtools.transition.search_record import SearchRecord
+from jamtools.transition.trainer import TrialTrainer, Watch
+from jamtools.transition.trial import Trial, TrialKey, TrialStore, outcome_at_end, outcome_at_time
 
-#: Widths are tried up to N = LARGEST·P: twice the bound N* ≤ 4P.
-LARGEST = 8
+#: The largest width tried has N = MAX_N_PER_PATTERN·P: twice the bound N* ≤ 4P.
+MAX_N_PER_PATTERN = 8
 
-#: N* grows with a power of P between these, as far as a first guess goes.
-SLOPES = (0.5, 1.5)
+#: The slope of log N* against log P that a first guess may have: neighbouring P of uncertain N* may give any slope.
+GUESS_SLOPES = (0.5, 1.5)
 
-#: Random data jam near P/N = 2.85; the first N tried is a little above. From above one starts where all is fitted by heart.
-FIRST = {"bisect": 0.5, "descend": 1.0}
-
-
-def search(trials: Trials, P: int, N: float | None, goal: Goal) -> dict[str, Any]:
-    """N* of the first P patterns, as the JSON object of the contract; N: where to begin, if that is known."""
-    asked = {**_fields(trials, goal), "P": P, "max_width": _largest(trials, P), "data": trials.digest(P)}
-    first = scale_of(asked).at_least(math.log(N or FIRST[goal.method] * P))
-    found = _found(asked, trials, first, goal, lambda width, seed: (P, width, seed))
-    return {"kind": "nstar", "P": P, **verdict(asked, found), **asked, "trials": found}
+#: N/P of the first trial. Random data jam near N/P = 1/2.85, and bisection starts a little above. The descent starts where
+#: one parameter per pattern memorises all of them.
+FIRST_N_PER_PATTERN: dict[Method, float] = {"bisect": 0.5, "descend": 1.0}
 
 
-def search_patterns(trials: Trials, width: int, goal: Goal) -> dict[str, Any]:
-    """P* of a network: how many of the dataset's first patterns it fits."""
-    arch = trials.question.architecture(trials.data, width)
-    asked = {
-        **_fields(trials, goal), "vary": "patterns", "width": width, "N": arch.n_effective, "max_P": trials.data.P,
-        "data": trials.digest(trials.data.P),
-    }  # fmt: skip
-    first = max(1, round(arch.n_effective / FIRST[goal.method]))
-    found = _found(asked, trials, first, goal, lambda P, seed: (P, width, seed))
-    return {"kind": "nstar", **verdict(asked, found), **asked, "trials": found}
+def search_transition(
+    data: Dataset,
+    spec: TrialSpec,
+    sizes: Sequence[int],
+    vary: Vary = "width",
+    options: SearchOptions | None = None,
+    compute: Compute | None = None,
+    store: TrialStore | None = None,
+    watch: Watch = lambda key: None,
+) -> list[SearchRecord]:
+    """N* of each number of patterns in `sizes` (vary "width"), or P* of each width in `sizes` (vary "patterns").
+
+    P patterns are the first P of `data`. watch: called with the key of every trial before it is trained. Trials in
+    `store` are not trained again. Unless options.cold is set, the search at each P starts from the fit to those before,
+    so that fewer trials are needed; a cold search for some P and seeds finds what a cold search for all finds.
+
+    Raises InputError where the dataset has fewer patterns, and what `train_many` raises.
+    """
+    options = options or SearchOptions()
+    trainer = TrialTrainer(data, spec, compute, store, watch)
+    if vary == "patterns":
+        return [search_patterns(trainer, width, options) for width in sorted(sizes)]
+    records: list[SearchRecord] = []
+    for P in sorted(sizes):
+        starts_alone = options.cold or options.method == "descend"
+        N = None if starts_alone else _extrapolated(records, P)
+        records.append(search_width(trainer, P, options, N))
+    return records
 
 
-def _found(
-    asked: Record,
-    trials: Trials,
-    first: int,
-    goal: Goal,
-    cell: Callable[[int, int], tuple[int, int, int]],
-) -> list[Record]:
-    """All trials made for a record, for its end and for each of its times, from the latest to the first."""
-    scale, seeds = scale_of(asked), trials.question.seeds
-    found: list[Record] = []
-
-    def run(wanted: Sequence[tuple[int, int]]) -> list[Record]:
-        return trials.make([cell(size, seed) for size, seed in wanted])
-
-    readings = [final, *(at_time(i) for i in reversed(range(len(trials.question.times))))]
-    for own in [[seed] for seed in seeds] if goal.cold else [seeds]:
-        pool, begin = Pool(run), first
-        for reading in readings:
-            here = seek(pool, scale, own, begin, goal, reading)
-            begin = begin if here.m is None else scale.at_least(here.m)
-        found += pool.trials.values()
-    return found
-
-
-def _largest(trials: Trials, P: int) -> int:
-    """The largest width tried."""
-    if trials.question.max_width:
-        return trials.question.max_width
-    arch = trials.question.architecture(trials.data, 1)
-    return width_of(LARGEST * P, arch)
-
-
-def _fields(trials: Trials, goal: Goal) -> dict[str, Any]:
-    """What is searched for, all but P and the sizes."""
-    data, question = trials.data, trials.question
-    return {
-        "d": data.d,
-        "outputs": data.outputs,
-        "depth": question.depth,
-        "activation": question.activation,
-        "batch_norm": question.batch_norm,
-        "protocol": question.settings.protocol,
-        "loss": question.settings.loss,
-        "optimizer": question.settings.optimizer,
-        "certify": question.certify,
-        "steps": question.settings.steps,
-        "success": question.success,
-        "vary": "width",
-        "method": goal.method,
-        "precision": goal.precision,
-        "level": goal.level,
-        "seeds": list(question.seeds),
-        **({"times": list(question.times)} if question.times else {}),
+def search_width(
+    trainer: TrialTrainer, P: int, options: SearchOptions, N: float | None = None
+) -> SearchRecord:
+    """N* of the first P patterns; N: where the search begins, None for the default."""
+    search: SearchRecord = {
+        **_search_fields(trainer, options),
+        "P": P,
+        "max_width": _max_width(trainer, P),
+        "data": trainer.digest(P),
     }
+    axis = size_axis(search)
+    first = axis.smallest_from(math.log(N or FIRST_N_PER_PATTERN[options.method] * P))
+    trials = _trials(trainer, axis, first, options, P)
+    return {"kind": "nstar", "P": P, **_completed(search, trials)}
 
 
-def width_of(N: float, arch: Architecture) -> int:
-    """The smallest width with at least N effective parameters at the depth of `arch`."""
+def search_patterns(trainer: TrialTrainer, width: int, options: SearchOptions) -> SearchRecord:
+    """P* of the network of this width: how many of the first patterns of the dataset it fits."""
+    N = trainer.spec.architecture(trainer.data, width).n_effective
+    search: SearchRecord = {
+        **_search_fields(trainer, options),
+        "vary": "patterns",
+        "width": width,
+        "N": N,
+        "max_P": trainer.data.P,
+        "data": trainer.digest(trainer.data.P),
+    }
+    first = max(1, round(N / FIRST_N_PER_PATTERN[options.method]))
+    trials = _trials(trainer, size_axis(search), first, options, width)
+    return {"kind": "nstar", **_completed(search, trials)}
+
+
+def smallest_width(N: float, arch: Architecture) -> int:
+    """The smallest width with at least N effective parameters, at the depth of `arch`. InputError for a linear network."""
     if arch.activation == "linear":
         raise InputError("a linear network has the same N at every width, expected relu or tanh")
     width = 1
@@ -121,50 +111,75 @@ def width_of(N: float, arch: Architecture) -> int:
     return width
 
 
-def search_all(
-    data: Dataset,
-    question: Question,
-    patterns: Sequence[int],
-    watch: Watch,
-    compute: Compute | None = None,
-    memory: Memory | None = None,
-    goal: Goal | None = None,
-) -> list[dict[str, Any]]:
-    """N* for each P of `patterns` (the first P of the dataset), each started from the fit to those before.
+def _completed(search: SearchRecord, trials: Sequence[Trial]) -> SearchRecord:
+    """The record of a search: the estimates, what was searched for, and the trials."""
+    return {**estimate_fields(search, trials), **search, "trials": [trial.as_dict() for trial in trials]}
 
-    `watch(P, width, seed)` is told of every trial before it runs; one that `memory` has does not run. With a cold goal
-    each P and each seed starts by itself, so that a search for some of them finds what one for all finds.
+
+def _trials(
+    trainer: TrialTrainer, axis: SizeAxis, first: int, options: SearchOptions, fixed: int
+) -> list[Trial]:
+    """All trials of a search, for its end and for each of its times, from the latest time to the earliest.
+
+    first: the size at which the brackets begin; fixed: P where widths vary, the width where numbers of patterns do.
     """
-    goal = goal or Goal()
-    trials = Trials(data, question, compute, memory, watch)
-    records: list[dict[str, Any]] = []
-    for P in sorted(patterns):
-        data.first(P)
-        N = None if goal.cold or goal.method == "descend" else _extrapolated(records, P)
-        records.append(search(trials, P, N, goal))
-    return records
+
+    def run(wanted: Sequence[tuple[int, int]]) -> list[Trial]:
+        if axis.vary == "width":
+            return trainer.train([TrialKey(fixed, width, seed) for width, seed in wanted])
+        return trainer.train([TrialKey(P, fixed, seed) for P, seed in wanted])
+
+    seeds, n_times = trainer.spec.seeds, len(trainer.spec.times)
+    outcomes = [outcome_at_end, *(outcome_at_time(i) for i in reversed(range(n_times)))]
+    trials: list[Trial] = []
+    for group in [[seed] for seed in seeds] if options.cold else [seeds]:
+        cache, start = TrialCache(run), first
+        for outcome_of in outcomes:
+            median = seek(cache, axis, group, start, options, outcome_of)
+            start = start if median.m is None else axis.smallest_from(median.m)
+        trials += cache.trials
+    return trials
 
 
-def _extrapolated(records: Sequence[Record], P: int) -> float | None:
-    """N* at P by the line through log N* of the smaller P; in proportion where there is one."""
-    known = [record for record in records if record["median"]]
-    if not known:
+def _max_width(trainer: TrialTrainer, P: int) -> int:
+    """The largest width that is tried for P patterns."""
+    if trainer.spec.max_width:
+        return trainer.spec.max_width
+    return smallest_width(MAX_N_PER_PATTERN * P, trainer.spec.architecture(trainer.data, 1))
+
+
+def _search_fields(trainer: TrialTrainer, options: SearchOptions) -> SearchRecord:
+    """What is searched for and how, except for P and the sizes."""
+    data, spec = trainer.data, trainer.spec
+    fields: SearchRecord = {
+        "d": data.d,
+        "outputs": data.outputs,
+        "depth": spec.depth,
+        "activation": spec.activation,
+        "batch_norm": spec.batch_norm,
+        "protocol": spec.settings.protocol,
+        "loss": spec.settings.loss,
+        "optimizer": spec.settings.optimizer,
+        "certify": spec.certify,
+        "steps": spec.settings.steps,
+        "success": spec.success,
+        "vary": "width",
+        "method": options.method,
+        "precision": options.precision,
+        "level": options.level,
+        "seeds": list(spec.seeds),
+    }
+    if spec.times:
+        fields["times"] = list(spec.times)
+    return fields
+
+
+def _extrapolated(records: Sequence[SearchRecord], P: int) -> float | None:
+    """N* at P, on the line through log N* of the smaller P; in proportion to P where only one has a median."""
+    medians = [(record["P"], record["median"]) for record in records if record["median"]]
+    if not medians:
         return None
-    x, y = (np.log([record[name] for record in known]) for name in ("P", "median"))
+    x, y = np.log(np.array(medians, dtype=float)).T
     slope = np.polyfit(x, y, 1)[0] if np.ptp(x) > 0 else 1.0
-    # neighbouring P of uncertain N* may give any slope
-    return float(known[-1]["median"] * (P / known[-1]["P"]) ** np.clip(slope, *SLOPES))
-
-
-def search_widths(
-    data: Dataset,
-    question: Question,
-    widths: Sequence[int],
-    watch: Watch,
-    compute: Compute | None = None,
-    memory: Memory | None = None,
-    goal: Goal | None = None,
-) -> list[dict[str, Any]]:
-    """P* of the network of each width: how many of the dataset's first patterns it fits."""
-    trials = Trials(data, question, compute, memory, watch)
-    return [search_patterns(trials, width, goal or Goal()) for width in sorted(widths)]
+    last_P, last_median = medians[-1]
+    return float(last_median * (P / last_P) ** np.clip(slope, *GUESS_SLOPES))

@@ -1,8 +1,6 @@
-"""N* of datasets for which it is known, by width and by patterns, at several times, killed and not."""
+"""N* and P* of datasets for which they are known, at several times, and by cold searches."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,189 +10,178 @@ from jamtools.network.architecture import Architecture
 from jamtools.protocols import with_options
 from jamtools.random_streams import FRESH_SEEDS
 from jamtools.records import Dataset
-from jamtools.transition.sampling import Goal
-from jamtools.transition.search import search_all, search_widths, width_of
-from jamtools.transition.trial import Question
+from jamtools.training.ensemble import train
+from jamtools.transition.options import SearchOptions, TrialSpec
+from jamtools.transition.search import search_transition, smallest_width
+from jamtools.transition.search_record import SearchRecord
+from jamtools.transition.trial import TrialKey
 from tests.support import oracle
 from tests.support.searches import QUICK, separable
 
-SILENT = lambda *_: None
-
 
 def alternating() -> Dataset:
-    """-1, 0, 1 on a line, labelled + - +: one ReLU bends once, which gives one change of sign at most; two do."""
+    """-1, 0, 1 on a line, labelled + - +: one ReLU changes sign at most once, two ReLUs change it twice."""
     return Dataset(np.array([[-1.0], [0.0], [1.0]]), np.array([1.0, -1.0, 1.0]))
 
 
 def test_separable_data_need_one_neuron():
-    found = search_all(separable(30), Question(1, "tanh", QUICK, (0, 1, 2)), [30], SILENT)[0]
-    assert (found["width"], found["success"]) == (1, "satisfied")
-    assert (
-        found["n_star"] == Architecture(3, 1, 1, "tanh").n_effective == found["interval"][1]
-        or found["interval"][1] is None
-    )
-    assert found["interval"] == [0, None] and found["median"] is None
+    (record,) = search_transition(separable(30), TrialSpec(1, "tanh", QUICK, (0, 1, 2)), [30])
+    assert (record["width"], record["success"]) == (1, "satisfied")
+    assert record["n_star"] == Architecture(3, 1, 1, "tanh").n_effective
+    assert record["interval"] == [0, None] and record["median"] is None
 
 
 def test_alternating_labels_need_two_neurons():
-    question = Question(1, "relu", QUICK, tuple(range(5)), max_width=16)
-    found = search_all(alternating(), question, [3], SILENT)[0]
-    assert found["n_star"] > Architecture(1, 1, 1).n_effective
-    assert found["interval"][0] < found["n_star"] <= found["interval"][1]
-    assert 2 <= found["width"] <= 4
-    assert all(trial["outcome"] != "success" for trial in found["trials"] if trial["width"] == 1)
+    spec = TrialSpec(1, "relu", QUICK, tuple(range(5)), max_width=16)
+    (record,) = search_transition(alternating(), spec, [3])
+    assert record["n_star"] > Architecture(1, 1, 1).n_effective
+    assert record["interval"][0] < record["n_star"] <= record["interval"][1]
+    assert 2 <= record["width"] <= 4
+    assert all(trial["outcome"] != "success" for trial in record["trials"] if trial["width"] == 1)
 
 
-def test_certify_decides_the_trials_that_a_short_budget_leaves_open():
-    """Alternating labels on a line: one ReLU cannot, and there is a minimum that says so."""
-    hasty = with_options(QUICK, steps=5)
-    left = search_all(alternating(), Question(1, "relu", hasty, (0, 2), max_width=8), [3], SILENT)[0]
-    assert all(trial["certified"] is None for trial in left["trials"])
-    question = Question(1, "relu", hasty, (0, 2), max_width=8, certify=True)
-    found = search_all(alternating(), question, [3], SILENT)[0]
-    assert found["certify"] and not left["certify"]
-    for trial in found["trials"]:
+def share_undecided(record: SearchRecord) -> float:
+    """The share of the trials that a longer training may decide."""
+    outcomes = [trial["outcome"] for trial in record["trials"]]
+    return sum(outcome in ("undecided", "unsatisfied") for outcome in outcomes) / len(outcomes)
+
+
+def test_certificates_decide_trials_that_used_up_their_steps():
+    """Alternating labels on a line: one ReLU cannot fit them, and a minimum proves it."""
+    short = with_options(QUICK, steps=5)
+    (without,) = search_transition(alternating(), TrialSpec(1, "relu", short, (0, 2), max_width=8), [3])
+    spec = TrialSpec(1, "relu", short, (0, 2), max_width=8, certify=True)
+    (record,) = search_transition(alternating(), spec, [3])
+    assert record["certify"] and not without["certify"]
+    assert all(trial["certified"] is None for trial in without["trials"])
+    for trial in record["trials"]:
         assert trial["certified"] is (trial["outcome"] in ("success", "stationary"))
-    left_open, decided = (
-        sum(t["outcome"] in ("undecided", "unsatisfied") for t in one["trials"]) / len(one["trials"])
-        for one in (left, found)
-    )
-    assert decided < left_open / 2
-    assert all(trial["outcome"] == "stationary" for trial in found["trials"] if trial["width"] == 1)
+    assert share_undecided(record) < share_undecided(without) / 2
+    assert all(trial["outcome"] == "stationary" for trial in record["trials"] if trial["width"] == 1)
 
 
-def test_only_the_hinge_is_certified():
-    with pytest.raises(InputError, match="cross-entropy, expected hinge"):
-        Question(1, "relu", with_options(QUICK, loss="cross-entropy"), (0,), certify=True)
+def test_the_numbers_of_a_search_agree_with_each_other_and_with_its_trials() -> None:
+    spec = TrialSpec(1, "relu", with_options(QUICK, steps=2000), (0, 1))
+    (record,) = search_transition(oracle.dataset(30, 5), spec, [30], options=SearchOptions(trials=30))
+    assert record["width"] and record["n_star"] == Architecture(5, record["width"], 1).n_effective
+    below = Architecture(5, record["width"] - 1, 1).n_effective
+    assert below < record["median"] <= record["n_star"]
+    low, high = record["median_interval"]
+    assert low < record["median"] < high
+    assert record["interval"][0] < low and high <= record["interval"][1]
+    assert record["total_steps"] == sum(trial["steps"] for trial in record["trials"])
+    assert record["n_undecided"] == sum(trial["outcome"] == "undecided" for trial in record["trials"])
+    assert (record["method"], record["vary"], record["seeds"]) == ("bisect", "width", [0, 1])
+    assert len(record["trials"]) <= 30 and max(t["seed"] for t in record["trials"]) >= FRESH_SEEDS
 
 
-def N(width: int) -> int:
-    return Architecture(5, width, 2).n_effective
+def test_one_undecided_trial_gives_no_n_star() -> None:
+    spec = TrialSpec(1, "relu", with_options(QUICK, steps=5), (0,))
+    (record,) = search_transition(oracle.dataset(30, 3), spec, [30], options=SearchOptions(trials=1))
+    assert (record["n_star"], record["width"], record["median"]) == (None, None, None)
+    assert record["precise"] is False
+    assert record["interval"] == [0, None] and len(record["trials"]) == 1
 
 
-def test_a_search_says_how_it_was_made_and_its_numbers_fit_together() -> None:
-    question = Question(1, "relu", with_options(QUICK, steps=2000), (0, 1))
-    (found,) = search_all(oracle.dataset(30, 5), question, [30], SILENT, goal=Goal(trials=30))
-    assert found["width"] and found["n_star"] == Architecture(5, found["width"], 1).n_effective
-    below = Architecture(5, found["width"] - 1, 1).n_effective
-    assert below < found["median"] <= found["n_star"]
-    low, high = found["median_interval"]
-    assert low < found["median"] < high
-    assert found["interval"][0] < low and high <= found["interval"][1]
-    assert found["total_steps"] == sum(trial["steps"] for trial in found["trials"])
-    assert found["n_undecided"] == sum(trial["outcome"] == "undecided" for trial in found["trials"])
-    assert (found["method"], found["vary"], found["seeds"]) == ("bisect", "width", [0, 1])
-    assert len(found["trials"]) <= 30 and max(t["seed"] for t in found["trials"]) >= FRESH_SEEDS
+def test_searches_without_a_success_leave_n_star_open_above() -> None:
+    spec = TrialSpec(1, "relu", with_options(QUICK, steps=3), tuple(range(12)), max_width=2)
+    (record,) = search_transition(oracle.dataset(60, 3), spec, [60])
+    assert record["n_star"] is None and record["interval"][1] is None
+    assert record["interval"][0] > 0, "twelve failures at either width give a lower end"
 
 
-def test_a_budget_too_small_for_any_verdict_gives_none() -> None:
-    question = Question(1, "relu", with_options(QUICK, steps=5), (0,))
-    (found,) = search_all(oracle.dataset(30, 3), question, [30], SILENT, goal=Goal(trials=1))
-    assert (found["n_star"], found["width"], found["median"], found["precise"]) == (None, None, None, False)
-    assert found["interval"] == [0, None] and len(found["trials"]) == 1
+def test_descending_starts_at_one_parameter_per_pattern_and_ends_at_a_clear_failure() -> None:
+    spec = TrialSpec(1, "relu", with_options(QUICK, steps=2000), (0,))
+    options = SearchOptions(method="descend", precision=9.0)
+    (record,) = search_transition(oracle.dataset(40, 5), spec, [40], options=options)
+    descent = [trial for trial in record["trials"] if trial["seed"] == 0]
+    first, last = descent[0]["width"], descent[-1]["width"]
+    assert record["method"] == "descend"
+    assert first == smallest_width(40, Architecture(5, 1, 1))
+    assert [trial["width"] for trial in descent] == list(range(first, last - 1, -1))
+    assert descent[-1]["n_unsatisfied"] > 0.1 * descent[-1]["N"]
+    assert all(trial["n_unsatisfied"] <= 0.1 * trial["N"] for trial in descent[:-1])
 
 
-def test_a_seed_that_never_succeeds_leaves_n_star_open() -> None:
-    question = Question(1, "relu", with_options(QUICK, steps=3), tuple(range(12)), max_width=2)
-    (found,) = search_all(oracle.dataset(60, 3), question, [60], SILENT)
-    assert found["n_star"] is None and found["interval"][1] is None
-    assert found["interval"][0] > 0, "twelve failures at either width say that it is larger than nothing"
-
-
-def test_descending_starts_from_what_is_fitted_by_heart_and_records_its_way() -> None:
-    question = Question(1, "relu", with_options(QUICK, steps=2000), (0,))
-    goal = Goal(method="descend", precision=9.0)
-    (found,) = search_all(oracle.dataset(40, 5), question, [40], SILENT, goal=goal)
-    way = [trial for trial in found["trials"] if trial["seed"] == 0]
-    assert found["method"] == "descend"
-    assert way[0]["width"] == width_of(40, Architecture(5, 1, 1))
-    assert [t["width"] for t in way] == list(range(way[0]["width"], way[-1]["width"] - 1, -1))
-    assert way[-1]["n_unsatisfied"] > 0.1 * way[-1]["N"]
-    assert all(t["n_unsatisfied"] <= 0.1 * t["N"] for t in way[:-1])
-
-
-def test_patterns_vary_at_a_fixed_network_as_a_prefix_of_the_data() -> None:
+def test_p_star_is_the_number_of_first_patterns_that_can_be_fitted() -> None:
     """Separable up to the 20th pattern, contradictory from there: the same x with both labels."""
     data = separable(20)
     x, y = (np.concatenate([array, array[::-1]]) for array in (data.x, data.y))
     y[20:] *= -1
-    question = Question(1, "relu", QUICK, (0, 1, 2))
-    (found,) = search_widths(Dataset(x, y), question, [4], SILENT, goal=Goal(trials=40))
-    assert (found["vary"], found["width"], found["max_P"]) == ("patterns", 4, 40)
-    assert found["n_star"] == found["N"] == Architecture(3, 4, 1).n_effective
-    assert found["P"] in (19, 20, 21) and found["P_interval"][0] <= 20 <= found["P_interval"][1]
-    for trial in found["trials"]:
+    spec = TrialSpec(1, "relu", QUICK, (0, 1, 2))
+    (record,) = search_transition(Dataset(x, y), spec, [4], "patterns", SearchOptions(trials=40))
+    assert (record["vary"], record["width"], record["max_P"]) == ("patterns", 4, 40)
+    assert record["n_star"] == record["N"] == Architecture(3, 4, 1).n_effective
+    assert record["P"] in (19, 20, 21) and record["P_interval"][0] <= 20 <= record["P_interval"][1]
+    for trial in record["trials"]:
         assert (trial["P"] <= 20 or trial["outcome"] != "success") and trial["width"] == 4
 
 
-def test_where_all_patterns_fit_p_star_is_beyond_the_data() -> None:
-    question = Question(1, "tanh", QUICK, tuple(range(6)))
-    (found,) = search_widths(separable(30), question, [3], SILENT)
-    assert (found["P"], found["n_star"], found["precise"]) == (30, None, False)
-    assert found["P_interval"][1] is None and all(trial["outcome"] == "success" for trial in found["trials"])
+def test_where_all_patterns_are_fitted_p_star_is_open_above() -> None:
+    spec = TrialSpec(1, "tanh", QUICK, tuple(range(6)))
+    (record,) = search_transition(separable(30), spec, [3], "patterns")
+    assert (record["P"], record["n_star"], record["precise"]) == (30, None, False)
+    assert record["P_interval"][1] is None
+    assert all(trial["outcome"] == "success" for trial in record["trials"])
 
 
-def by_hand(data: Dataset, question: Question, trial: dict[str, Any], steps: int) -> bool:
-    """Whether a trial, trained anew for so many steps alone, is satisfied."""
-    from jamtools.training.ensemble import train
-
-    arch = question.architecture(data, trial["width"])
-    run = train(data, arch, with_options(question.settings, steps=steps), trial["seed"])
+def is_satisfied_after(data: Dataset, spec: TrialSpec, width: int, seed: int, steps: int) -> bool:
+    """Whether a training of so many steps alone satisfies all patterns."""
+    settings = with_options(spec.settings, steps=steps)
+    run = train(data, spec.architecture(data, width), settings, seed)
     return bool(run.info["n_unsatisfied"] == 0 or run.gaps.max() <= 0.5e-10)
 
 
-def test_one_training_a_trial_gives_n_star_at_all_times() -> None:
+def test_one_training_per_trial_gives_n_star_at_all_times() -> None:
     data = oracle.dataset(30, 5)
-    question = Question(1, "relu", with_options(QUICK, steps=1600), (0, 1), times=(250, 600, 1600))
-    (found,) = search_all(data, question, [30], SILENT, goal=Goal(trials=24))
-    assert found["times"] == [one["steps"] for one in found["at_times"]] == [250, 600, 1600]
-    medians = [one["median"] for one in found["at_times"]]
+    spec = TrialSpec(1, "relu", with_options(QUICK, steps=1600), (0, 1), times=(250, 600, 1600))
+    (record,) = search_transition(data, spec, [30], options=SearchOptions(trials=24))
+    assert record["times"] == [estimate["steps"] for estimate in record["at_times"]] == [250, 600, 1600]
+    medians = [estimate["median"] for estimate in record["at_times"]]
     assert medians == sorted(medians, reverse=True), "N* falls with time"
-    for trial in found["trials"]:
-        assert trial["fitted_at"] == sorted(trial["fitted_at"]), "a run that stops when satisfied stays so"
-    for trial in found["trials"][::9]:
-        for time, fitted in zip(found["times"], trial["fitted_at"]):
-            assert by_hand(data, question, trial, time) is fitted
+    for trial in record["trials"]:
+        assert trial["fitted_at"] == sorted(trial["fitted_at"]), "a run stops when it is satisfied"
+    for trial in record["trials"][::9]:
+        for time, fitted in zip(record["times"], trial["fitted_at"]):
+            assert is_satisfied_after(data, spec, trial["width"], trial["seed"], time) is fitted
 
 
-def test_cold_searches_of_one_seed_find_what_one_of_all_seeds_finds() -> None:
+def test_cold_searches_of_one_seed_make_the_trials_of_a_cold_search_of_all_seeds() -> None:
     data, settings = oracle.dataset(30, 3), with_options(QUICK, steps=200)
-    goal = Goal(trials=12, cold=True)
 
-    def searched(seeds: tuple[int, ...], patterns: list[int]) -> list[dict[str, Any]]:
-        return search_all(data, Question(1, "relu", settings, seeds), patterns, SILENT, goal=goal)
+    def cold(seeds: tuple[int, ...], patterns: list[int]) -> list[SearchRecord]:
+        options = SearchOptions(trials=12, cold=True)
+        return search_transition(data, TrialSpec(1, "relu", settings, seeds), patterns, options=options)
 
-    whole = searched((0, 1, 2), [20, 30])
+    whole = cold((0, 1, 2), [20, 30])
     for i, P in enumerate((20, 30)):
-        alone = [trial for seed in (0, 1, 2) for trial in searched((seed,), [P])[0]["trials"]]
+        alone = [trial for seed in (0, 1, 2) for trial in cold((seed,), [P])[0]["trials"]]
         assert whole[i]["trials"] == alone
 
 
-def test_a_search_starts_from_the_line_through_the_smaller_p() -> None:
-    seen: list[tuple[int, int]] = []
-    question = Question(1, "relu", with_options(QUICK, steps=2000), (0, 1))
-    found = search_all(
-        oracle.dataset(60, 5),
-        question,
-        [15, 30, 60],
-        lambda P, width, seed: seen.append((P, width)),
-        goal=Goal(trials=20),
-    )
-    P, N = ([record[name] for record in found[:2]] for name in ("P", "median"))
+def test_a_search_starts_on_the_line_through_the_smaller_p() -> None:
+    seen: list[TrialKey] = []
+    spec = TrialSpec(1, "relu", with_options(QUICK, steps=2000), (0, 1))
+    options = SearchOptions(trials=20)
+    records = search_transition(oracle.dataset(60, 5), spec, [15, 30, 60], options=options, watch=seen.append)
+    first_width = {key.P: key.width for key in reversed(seen)}
+    P, N = ([record[name] for record in records[:2]] for name in ("P", "median"))
     slope = np.log(N[1] / N[0]) / np.log(P[1] / P[0])
-    expected = width_of(N[1] * 2**slope, Architecture(5, 1, 1))
-    assert next(width for P, width in seen if P == 60) == expected
-    second = width_of(2 * N[0], Architecture(5, 1, 1))
-    assert next(width for P, width in seen if P == 30) == second
+    assert first_width[60] == smallest_width(N[1] * 2**slope, Architecture(5, 1, 1))
+    assert first_width[30] == smallest_width(2 * N[0], Architecture(5, 1, 1))
 
 
-def test_more_patterns_than_the_data_hold_are_refused():
+def test_more_patterns_than_the_dataset_has_are_refused():
     with pytest.raises(InputError, match="the dataset has 30"):
-        search_all(separable(30), Question(1, "relu", QUICK, (0,)), [31], SILENT)
+        search_transition(separable(30), TrialSpec(1, "relu", QUICK, (0,)), [31])
 
 
-def test_width_of_is_the_first_width_with_enough_parameters():
+def test_the_smallest_width_is_the_first_with_enough_parameters():
     arch = Architecture(5, 1, 2)
-    assert N(width_of(300, arch)) >= 300 > N(width_of(300, arch) - 1)
+    width = smallest_width(300, arch)
+    assert Architecture(5, width, 2).n_effective >= 300 > Architecture(5, width - 1, 2).n_effective
+
+
+def test_a_linear_network_has_no_smallest_width():
     with pytest.raises(InputError, match="same N at every width"):
-        width_of(300, Architecture(5, 1, 2, "linear"))
+        smallest_width(300, Architecture(5, 1, 2, "linear"))

@@ -1,27 +1,29 @@
-"""What a training says of its width: in both readings, at its end and before."""
+"""The outcome of a training: by both criteria of success, at its end and at earlier times; its JSON object."""
 
 from __future__ import annotations
+
+import json
+from typing import Any
 
 import numpy as np
 import pytest
 
-from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import TrainingOptions, with_options
 from jamtools.training.ensemble import train
-from jamtools.transition.trial import Question, Trials, describe
+from jamtools.transition.trial import Trial, TrialKey, outcome_at_end, outcome_at_time
 from tests.support import artefacts, oracle
-from tests.support.searches import QUICK, separable
+from tests.support.searches import QUICK, separable, trial
 
 
-def test_a_trial_on_its_budget_is_undecided_and_classified_is_the_weaker_verdict():
+def test_a_run_may_fail_as_satisfied_and_succeed_as_classified():
     run = train(separable(30), Architecture(3, 2, 1), with_options(QUICK, steps=60), seed=1)
-    strict, weak = describe(run, "satisfied"), describe(run, "classified")
+    satisfied, classified = Trial.of(run, "satisfied"), Trial.of(run, "classified")
     assert run.info["n_misclassified"] == 0 < run.info["n_unsatisfied"], "the planted state"
-    assert strict["outcome"] in ("undecided", "unsatisfied")
-    assert weak["outcome"] == "success"
-    assert strict["classified"]
-    assert not strict["satisfied"]
+    assert satisfied.outcome in ("undecided", "unsatisfied")
+    assert classified.outcome == "success"
+    assert satisfied.classified
+    assert not satisfied.satisfied
 
 
 @pytest.mark.parametrize(
@@ -34,9 +36,12 @@ def test_a_trial_on_its_budget_is_undecided_and_classified_is_the_weaker_verdict
         ("diverged", False, "diverged"),
     ],
 )
-def test_only_a_certified_minimum_is_a_failure_for_certain(status, certified, outcome):
-    trial = describe(artefacts.run(status=status, certified=certified, n_effective_expected=100), "satisfied")
-    assert (trial["outcome"], trial["certified"]) == (outcome, certified)
+def test_of_runs_with_few_unsatisfied_patterns_only_certified_and_diverged_ones_fail_for_certain(
+    status, certified, outcome
+):
+    run = artefacts.run(status=status, certified=certified, n_effective_expected=100)
+    one = Trial.of(run, "satisfied")
+    assert (one.outcome, one.certified) == (outcome, certified)
 
 
 @pytest.mark.parametrize(
@@ -45,24 +50,32 @@ def test_only_a_certified_minimum_is_a_failure_for_certain(status, certified, ou
 @pytest.mark.parametrize(
     ("success", "name"), [("satisfied", "n_unsatisfied"), ("classified", "n_misclassified")]
 )
-def test_a_trial_with_few_patterns_left_is_undecided_and_with_many_it_has_failed(
-    count, outcome, success, name
-):
-    """Few: a tenth of N = 100."""
-    run = artefacts.run(
-        **{"n_effective_expected": 100, "n_unsatisfied": 40, "n_misclassified": 40, name: count}
-    )
-    assert describe(run, success)["outcome"] == outcome
+def test_a_trial_is_undecided_with_at_most_a_tenth_of_n_patterns_left(count, outcome, success, name):
+    """N = 100."""
+    counts = {"n_unsatisfied": 40, "n_misclassified": 40, name: count}
+    run = artefacts.run(n_effective_expected=100, **counts)
+    assert Trial.of(run, success).outcome == outcome
 
 
 def test_contacts_at_zero_are_satisfied():
-    """Δ of 10⁻¹² where nothing else is left: fitted, though N_Δ counts it."""
+    """Δ = 10⁻¹² of two patterns, all others fitted: a success, though N_Δ = 2."""
     run = artefacts.run(n_unsatisfied=2, final_loss=1e-25)
     run.gaps[:] = -0.3
     run.gaps[:2] = 1e-12
-    assert describe(run, "satisfied")["outcome"] == "success"
-    run.gaps[0] = 1e-9
-    assert describe(run, "satisfied")["outcome"] != "success"
+    assert Trial.of(run, "satisfied").outcome == "success"
+
+
+def test_an_unsatisfied_pattern_above_the_tolerance_of_a_contact_is_no_success():
+    run = artefacts.run(n_unsatisfied=2, final_loss=1e-25)
+    run.gaps[:] = -0.3
+    run.gaps[0], run.gaps[1] = 1e-9, 1e-12
+    assert Trial.of(run, "satisfied").outcome != "success"
+
+
+def test_a_run_whose_largest_gap_is_negative_is_satisfied():
+    run = artefacts.run(n_unsatisfied=1)
+    run.gaps[:] = np.linspace(-1, -0.1, len(run.gaps))
+    assert Trial.of(run, "satisfied").satisfied
 
 
 def test_the_outcome_at_a_time_is_that_of_a_training_of_so_many_steps():
@@ -72,55 +85,56 @@ def test_the_outcome_at_a_time_is_that_of_a_training_of_so_many_steps():
     for seed in range(6):
         for success in ("satisfied", "classified"):
             run = train(data, Architecture(3, 4, 1), settings, seed)
-            fitted = describe(run, success, times)["fitted_at"]
-            for time, told in zip(times, fitted):
-                alone = train(
-                    data, Architecture(3, 4, 1), with_options(settings, steps=time, measure_at=()), seed
-                )
-                assert told is describe(alone, success)[success]
-                seen.add(told)
+            for time, fitted in zip(times, Trial.of(run, success, times).fitted_at):
+                shorter = with_options(settings, steps=time, measure_at=())
+                alone = train(data, Architecture(3, 4, 1), shorter, seed)
+                assert fitted is getattr(Trial.of(alone, success), success)
+                seen.add(fitted)
     assert seen == {True, False}
 
 
-def test_what_is_remembered_is_not_trained_again_and_is_told_as_soon_as_it_ends():
-    class Memory(dict):
-        def get(self, *key):
-            return super().get(key)
-
-        def add(self, P, record):
-            self[P, record["width"], record["seed"]] = record
-
-    memory, question = Memory(), Question(1, "relu", with_options(QUICK, steps=50), (0,))
-    trials = Trials(oracle.dataset(20, 3), question, memory=memory)
-    wanted = [(20, 3, 0), (20, 3, 10_000), (10, 4, 0)]
-    first = trials.make(wanted)
-    assert [memory[one] for one in wanted] == first
-    memory[20, 3, 0] = {"told": "from memory"}
-    assert trials.make(wanted[:2]) == [{"told": "from memory"}, first[1]]
+def test_outcomes_are_read_at_the_end_and_at_each_time():
+    one = trial("undecided", fitted_at=(False, True))
+    outcomes = [outcome_of(one) for outcome_of in (outcome_at_end, outcome_at_time(0), outcome_at_time(1))]
+    assert outcomes == ["undecided", "unsatisfied", "success"]
 
 
-def test_a_batch_of_trials_is_what_they_are_alone():
-    question = Question(2, "relu", with_options(QUICK, steps=80), (0,))
-    trials = Trials(oracle.dataset(20, 3), question)
-    wanted = [(20, 3, 0), (20, 4, 0), (20, 3, 1), (12, 3, 0)]
-    assert trials.make(wanted) == [trials.make([one])[0] for one in wanted]
+@pytest.mark.parametrize("times", [(), (10, 100)])
+def test_a_trial_is_read_back_from_its_json_object(times):
+    one = Trial.of(artefacts.run(), "satisfied", times)
+    assert Trial.from_dict(json.loads(json.dumps(one.as_dict()))) == one
 
 
-def test_cross_entropy_is_judged_by_its_classes_and_the_other_reading_is_kept():
-    settings = with_options(TrainingOptions(), loss="cross-entropy", lr=1e-2, steps=300, measurements=2)
-    question = Question(1, "relu", settings, (0,), success="classified")
-    (trial,) = Trials(separable(20), question).make([(20, 4, 0)])
-    assert trial["outcome"] == "success" and trial["classified"] and trial["satisfied"] is trial["classified"]
+def test_the_json_object_of_a_trial_has_these_keys_in_this_order():
+    keys = [
+        "P", "width", "N", "seed", "outcome", "satisfied", "classified", "status", "certified", "steps", "final_loss",
+        "n_unsatisfied", "n_contacts", "n_misclassified",
+    ]  # fmt: skip
+    assert list(Trial.of(artefacts.run(), "satisfied").as_dict()) == keys
+    assert list(Trial.of(artefacts.run(), "satisfied", (10,)).as_dict()) == [*keys, "fitted_at"]
 
 
-def test_times_are_refused_where_they_mean_nothing():
-    with pytest.raises(InputError, match="times with newton"):
-        Question(1, "relu", with_options(TrainingOptions(), optimizer="newton"), (0,), times=(10,))
-    with pytest.raises(InputError, match="a time of 500 steps, the trainings have 100"):
-        Question(1, "relu", with_options(TrainingOptions(), steps=100), (0,), times=(10, 500))
+@pytest.mark.parametrize(
+    "change", [{"P": 3.0}, {"N": None}, {"seed": True}, {"outcome": "won"}, {"outcome": None}], ids=str
+)
+def test_an_object_that_is_no_trial_is_refused(change: dict[str, Any]):
+    with pytest.raises(ValueError, match="no trial"):
+        Trial.from_dict({**trial("success").as_dict(), **change})
 
 
-def test_the_gap_that_counts_is_the_largest():
-    run = artefacts.run(n_unsatisfied=1)
-    run.gaps[:] = np.linspace(-1, -0.1, len(run.gaps))
-    assert describe(run, "satisfied")["satisfied"], "no Δ above zero"
+def test_a_trial_is_identified_by_its_patterns_width_and_seed():
+    assert trial("success", P=9, width=4, seed=7).key == TrialKey(9, 4, 7)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "is_final"),
+    [
+        ("success", True),
+        ("stationary", True),
+        ("diverged", True),
+        ("undecided", False),
+        ("unsatisfied", False),
+    ],
+)
+def test_more_steps_may_change_undecided_and_unsatisfied_trials_only(outcome, is_final):
+    assert trial(outcome).is_final is is_final

@@ -41,10 +41,17 @@ SHELL_WORDS = {
     # exponents
     Remedy.FINISH_DESCENT: "train them longer, finish them with jam-train --finish, or give --lower-cut",
     # transition
+    Remedy.COLD_SEARCH: "search with --cold",
+    Remedy.JAMMED_SPECTRA: "take jammed runs, without jam-hessian --only",
+    Remedy.MORE_STEPS_OR_WIDTH: "give them more --steps or a larger --max-width",
+    Remedy.SEARCH_AGAIN: "make it with jam-nstar search",
+    Remedy.SEARCH_TIMES: "search with --times {time}",
     # io
     Remedy.ANOTHER_CHECKPOINT: "remove it or give another --checkpoint",
     Remedy.ANOTHER_JOURNAL: "remove it or give another --journal",
     Remedy.ANOTHER_PLACE_FOR_CHECKPOINT: "give another --checkpoint",
+    Remedy.ANOTHER_PLACE_FOR_JOURNAL: "give another --journal",
+    Remedy.RESUME_JOURNAL: "continue it with --resume, or remove it, or give another --journal",
 }
 
 

@@ -1,0 +1,76 @@
+"""Whether N*(P) depends on the depth: one line log N* = log A + a log P for all depths against one line for each.
+
+    χ²(one line) - χ²(one line for each depth),        Δχ² of as many degrees as parameters are added
+
+Where points scatter about the lines of each depth more than their errors allow, the difference is divided by that scatter
+and p is that of Fisher's F. Depths with a single P have no slope of their own: they share one slope.
+
+Source: arXiv:1809.09349, figs. 5 and 10, for the question; the likelihood-ratio test is standard.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jamtools.records import Array
+from jamtools.transition.least_squares import chi_squared, weighted_mean
+from jamtools.transition.points import LogPoints
+
+
+def compare_depths(depths: Sequence[int], points: LogPoints) -> dict[str, Any] | None:
+    """The test of one line against one for each depth, and P/N* of each depth; None where there is one depth.
+
+    depths: the depth of each of the n points. Returns statistic, degrees, p_value and P_over_N by depth.
+    """
+    x, y, sigma = points
+    depth = np.array(depths)
+    distinct = np.unique(depth)
+    if len(distinct) < 2:
+        return None
+    members = [depth == value for value in distinct]  # of each depth, a mask [n]
+    statistic, degrees, p_value = _likelihood_ratio(_common_line(x), _line_per_depth(x, members), y, sigma)
+    return {
+        "statistic": statistic,
+        "degrees": degrees,
+        "p_value": p_value,
+        "P_over_N": {
+            str(value): math.exp(weighted_mean((x - y)[mask], sigma[mask]).value)
+            for value, mask in zip(distinct, members)
+        },
+    }
+
+
+def _common_line(x: Array) -> Array:
+    """The design [n, 2] of one line through all points at x [n]."""
+    return np.stack([np.ones_like(x), x], axis=1)
+
+
+def _line_per_depth(x: Array, members: Sequence[np.ndarray]) -> Array:
+    """The design [n, k] of a line for each depth: heights, then slopes, then the common slope of depths with one P."""
+    has_one_p = [bool(np.ptp(x[mask]) == 0) for mask in members]
+    heights = [mask.astype(float) for mask in members]
+    slopes = [mask * x for mask, single in zip(members, has_one_p) if not single]
+    if any(has_one_p) and not all(has_one_p):
+        slopes.append(sum(mask for mask, single in zip(members, has_one_p) if single) * x)
+    return np.stack([*heights, *slopes], axis=1)
+
+
+def _likelihood_ratio(
+    common: Array, per_depth: Array, y: Array, sigma: Array
+) -> tuple[float, int, float | None]:
+    """Δχ² of two nested designs [n, k] for y [n] with standard errors sigma [n], its degrees of freedom, and p."""
+    from scipy.special import chdtrc, fdtrc
+
+    chi2_common, rank_common = chi_squared(common, y, sigma)
+    chi2_per_depth, rank_per_depth = chi_squared(per_depth, y, sigma)
+    added, degrees = rank_per_depth - rank_common, len(y) - rank_per_depth
+    scatter = max(1.0, chi2_per_depth / degrees if degrees > 0 else 1.0)
+    ratio = max(0.0, chi2_common - chi2_per_depth) / scatter
+    if added == 0:
+        return ratio, added, None
+    p = fdtrc(added, degrees, ratio / added) if scatter > 1 else chdtrc(added, ratio)
+    return ratio, added, float(p)
