@@ -20,6 +20,7 @@ class Remedy(Enum):
     LARGER_DATASET = "make a larger dataset"
     TRAIN_AGAIN = "train it again"
     EXACT_SPECTRUM = "compute the exact spectrum of all parts, not their signs alone"
+    LANCZOS_OR_MORE_MEMORY = "estimate the density by Lanczos, or allow more memory"
     CONVERT_ARRAYS = "convert it to float64"
     # data
     KEEP_OFF_SPHERE = "pass sphere=False"

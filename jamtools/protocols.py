@@ -1,6 +1,8 @@
-r"""What decides a trajectory besides the data, the architecture and the seed; the paper's protocols by name.
+"""What decides a trajectory besides the data, the architecture and the seed; the paper's protocols by name.
 
     η(t) = max(floor, η₀ / factor^⌊t / every⌋)
+
+`TrainingOptions` is what a user asks, and may leave choices open. `Settings` is what a run does, with nothing left open.
 
 Source: arXiv:1809.09349, section II.
 """
@@ -9,22 +11,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from jamtools.errors import InputError
 
-OPTIMIZERS = ("adam", "sgd", "fire", "newton")
-#: η of FIRE is its first Δt: a tenth of what it may grow to, which in turn suits curvatures of order one.
-FIRE_LR = 0.1
-#: Iterations of the second-order dynamics at most: most runs end within a tenth of them.
-NEWTON_STEPS = 50_000
+LossName = Literal["hinge", "cross-entropy"]
+InitName = Literal["orthogonal", "torch"]
+OptimizerName = Literal["adam", "sgd", "fire", "newton"]
+
+OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
+
+#: η of FIRE, which is its first Δt. Δt may grow to ten times this value, which suits curvatures of order one.
+FIRE_DEFAULT_LR = 0.1
+
+#: The budget of newton, in iterations. Most runs end within a tenth of it.
+NEWTON_DEFAULT_STEPS = 50_000
+
+#: The default batch of SGD is P/2, and never more patterns than this.
+SGD_MAX_DEFAULT_BATCH = 1024
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """η(t): divided by `factor` every `every` steps, never below `floor`."""
+    """The learning rate η(t): lr, divided by `factor` after every `every` steps, and never below `floor`."""
 
     lr: float = 1e-4
     every: int = 250_000
@@ -32,7 +43,7 @@ class Schedule:
     floor: float = 1e-7
 
     def rate(self, step: int) -> float:
-        """η at a step."""
+        """η at step t."""
         # a floor above η₀ must not raise the rate the user asked for
         return max(min(self.floor, self.lr), self.lr / self.factor ** (step // self.every))
 
@@ -48,10 +59,10 @@ class Settings:
     `TrainingOptions.resolve` makes it for P patterns; the fields are documented there. batch: 0 for all patterns.
     """
 
-    loss: str
+    loss: LossName
     epsilon: float
-    init: str
-    optimizer: str
+    init: InitName
+    optimizer: OptimizerName
     momentum: float
     schedule: Schedule
     batch: int
@@ -76,10 +87,10 @@ class TrainingOptions:
     each other.
     """
 
-    loss: str = "hinge"
+    loss: LossName = "hinge"
     epsilon: float = 0.5
-    init: str = "orthogonal"
-    optimizer: str = "adam"
+    init: InitName = "orthogonal"
+    optimizer: OptimizerName = "adam"
     momentum: float = 0.0
     schedule: Schedule = field(default_factory=Schedule)
     batch: int | None = None
@@ -110,7 +121,7 @@ class TrainingOptions:
         Cross-entropy has no margin (ε = 0). Its loss still falls after the last pattern is classified, so by default
         such a run does not stop there.
         """
-        default_batch = min(max(P // 2, 1), 1024) if self.optimizer == "sgd" else 0
+        default_batch = min(max(P // 2, 1), SGD_MAX_DEFAULT_BATCH) if self.optimizer == "sgd" else 0
         batch = default_batch if self.batch is None else self.batch
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         values["measure_at"] = tuple(self.measure_at)
@@ -120,7 +131,7 @@ class TrainingOptions:
         return Settings(**values)
 
 
-#: The paper's protocols by name (science.md); `steps` is the one for N*.
+#: The paper's protocols by name, with the budget of its searches for N*.
 PROTOCOLS = {
     "paper-hinge": TrainingOptions(steps=2_000_000, protocol="paper-hinge"),
     "paper-cross-entropy": TrainingOptions(
@@ -133,40 +144,46 @@ PROTOCOLS = {
         protocol="paper-cross-entropy",
     ),
 }
-#: Those whose rate falls once, halfway: 10⁻² for the first half of the steps, 10⁻³ for the second.
-HALVED = ("paper-cross-entropy",)
-#: Those that normalise: a matter of the architecture, and theirs to say.
-NORMALISED = ("paper-cross-entropy",)
+
+#: Protocols with 10⁻² as the rate of the first half of the steps and 10⁻³ as that of the second half.
+HALVED_RATE_PROTOCOLS = ("paper-cross-entropy",)
+
+#: Protocols whose networks have batch normalisation. It is part of the architecture, and not of the settings.
+BATCH_NORM_PROTOCOLS = ("paper-cross-entropy",)
 
 
-def batch_norm(protocol: str | None, given: bool | None = None) -> bool:
-    """Whether networks are batch-normalised: as `given`, else as the protocol has it."""
-    return protocol in NORMALISED if given is None else given
+def uses_batch_norm(protocol: str | None, given: bool | None = None) -> bool:
+    """Whether the networks have batch normalisation: as `given`, or else as the protocol prescribes."""
+    return protocol in BATCH_NORM_PROTOCOLS if given is None else given
 
 
-def usual_success(loss: str) -> str:
-    """The reading of N* that a loss allows: N_Δ = 0 with a margin, else no y f < 0."""
+def default_success(loss: str) -> str:
+    """When a trial counts as a success: N_Δ = 0 for the hinge, no y f < 0 for a loss without margin."""
     return "satisfied" if loss == "hinge" else "classified"
 
 
 def with_options(base: TrainingOptions, **options: Any) -> TrainingOptions:
-    """`base` with every option that is not None replaced; lr, every, factor and floor go to its schedule.
+    """`base` with every option replaced that is not None. lr, every, factor and floor are fields of its schedule.
 
-    FIRE, whose η is a time, starts from FIRE_LR unless lr is given; newton takes NEWTON_STEPS unless steps are. A
-    protocol in halves keeps to them when `steps` is given.
+    η of FIRE is a time: it is FIRE_DEFAULT_LR unless lr is given. newton takes NEWTON_DEFAULT_STEPS unless steps are given.
+    A protocol that lowers its rate halfway does so for any `steps`. Raises InputError for options that contradict each
+    other.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    if base.protocol in HALVED and "steps" in given:
+    if base.protocol in HALVED_RATE_PROTOCOLS and "steps" in given:
         given.setdefault("every", -(-given["steps"] // 2))
     if given.get("optimizer") == "fire":
-        given.setdefault("lr", FIRE_LR)
+        given.setdefault("lr", FIRE_DEFAULT_LR)
     if given.get("optimizer") == "newton":
-        given.setdefault("steps", NEWTON_STEPS)
+        given.setdefault("steps", NEWTON_DEFAULT_STEPS)
     schedule = {name: given.pop(name) for name in ("lr", "every", "factor", "floor") if name in given}
     return replace(base, schedule=replace(base.schedule, **schedule), **given)
 
 
 def measured_steps(steps: int, measurements: int, measure_at: Sequence[int] = ()) -> list[int]:
-    """0, the last step, log-spaced ones in between, at most `measurements` in all; and those asked for by number."""
+    """The steps at which a run is measured, in order: 0, `steps`, and log-spaced steps between them.
+
+    These are at most `measurements` steps. The steps of `measure_at` up to `steps` come in addition.
+    """
     spaced = np.geomspace(1, steps, max(measurements - 1, 1)).round().astype(int).tolist() if steps else []
     return sorted({0, steps, *spaced, *(step for step in measure_at if step <= steps)})

@@ -12,10 +12,8 @@ LIBRARY = Path(__file__).parents[1] / "jamtools"
 OPTION_OR_COMMAND = re.compile(r"(?<![\w-])--[a-z]|\bjam-[a-z]+")
 PACKAGES = sorted(path.parent.name for path in LIBRARY.glob("*/__init__.py") if path.parent.name != "cli")
 
-#: Packages with messages that still name an option or a command; "" stands for the modules at the root.
-UNFINISHED = (
-    "", "engines", "io", "linalg", "transition",
-)  # fmt: skip
+#: Packages with messages that still name an option or a command.
+UNFINISHED = ("engines", "io", "transition")
 
 
 def docstrings(tree: ast.AST) -> set[ast.Constant]:

@@ -12,12 +12,12 @@ from jamtools.cli.common.groups import TrainingGroup
 from jamtools.io.read import read_runs
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import (
-    NORMALISED,
+    BATCH_NORM_PROTOCOLS,
     OPTIMIZERS,
     PROTOCOLS,
     Schedule,
-    batch_norm,
-    usual_success,
+    default_success,
+    uses_batch_norm,
     with_options,
 )
 from jamtools.training.ensemble import train
@@ -37,9 +37,9 @@ def test_paper_cross_entropy_is_the_table_of_the_paper():
     assert (p.batch, ENTROPY.resolve(600).batch) == (1024, 300)
     rates = [p.schedule.rate(step) for step in (0, 499_999, 500_000, 999_999)]
     assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3], rel=1e-15)
-    assert batch_norm("paper-cross-entropy")
-    assert not batch_norm("paper-hinge")
-    assert not batch_norm(None)
+    assert uses_batch_norm("paper-cross-entropy")
+    assert not uses_batch_norm("paper-hinge")
+    assert not uses_batch_norm(None)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 1000])
@@ -55,8 +55,8 @@ def test_an_option_beside_a_protocol_overrides_one_thing():
     assert with_options(ENTROPY, lr=0.5).schedule == Schedule(0.5, 500_000, 10)
     assert with_options(ENTROPY, optimizer="adam").resolve(100).batch == 0
     assert with_options(ENTROPY, loss="hinge").resolve(100).epsilon == 0.5
-    assert not batch_norm("paper-cross-entropy", given=False)
-    assert batch_norm("paper-hinge", given=True)
+    assert not uses_batch_norm("paper-cross-entropy", given=False)
+    assert uses_batch_norm("paper-hinge", given=True)
     assert with_options(PROTOCOLS["paper-hinge"], steps=1000).schedule == Schedule()
 
 
@@ -66,7 +66,7 @@ def test_the_commands_know_every_protocol_and_optimizer():
 
     assert choices("protocol") == set(PROTOCOLS)
     assert choices("optimizer") == set(OPTIMIZERS)
-    assert set(NORMALISED) <= set(PROTOCOLS)
+    assert set(BATCH_NORM_PROTOCOLS) <= set(PROTOCOLS)
     assert all(settings.protocol == name for name, settings in PROTOCOLS.items())
 
 
@@ -75,7 +75,7 @@ def test_the_commands_know_every_protocol_and_optimizer():
 def test_the_four_corners_train_under_their_protocol(protocol, activation):
     """Small and short: the loss falls, steps are spent or N_Δ = 0, and the record names what was done."""
     data = oracle.dataset(60, 6)
-    arch = Architecture(6, 10, 2, activation, batch_norm=batch_norm(protocol))
+    arch = Architecture(6, 10, 2, activation, batch_norm=uses_batch_norm(protocol))
     run = train(data, arch, with_options(PROTOCOLS[protocol], steps=3000), seed=0)
     assert (run.info["protocol"], run.info["loss"]) == (protocol, protocol.removeprefix("paper-"))
     assert run.info["batch_norm"] is (protocol == "paper-cross-entropy")
@@ -106,8 +106,8 @@ def test_n_star_of_separable_data_under_the_cross_entropy_protocol():
 
 
 def test_success_is_read_by_the_loss():
-    assert usual_success("hinge") == "satisfied"
-    assert usual_success("cross-entropy") == "classified"
+    assert default_success("hinge") == "satisfied"
+    assert default_success("cross-entropy") == "classified"
 
 
 def test_the_file_records_the_resolved_set(tmp_path):

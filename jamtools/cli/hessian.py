@@ -230,14 +230,15 @@ def _check_memory(
     max_memory: int | None,
 ) -> None:
     """Compares the memory for the largest run with what there is, before any work. Raises InputError if it is too much."""
-    from jamtools.machine import GIB, afford
+    from jamtools.errors import Remedy
+    from jamtools.machine import GIB, check_memory
 
     if not members:
         return
     info = max((member.run.info for member in members), key=lambda info: int(info["n_parameters"]))
     need, n = bytes_needed(info), info["n_parameters"]
-    remedy = "use --method lanczos, or give more --max-memory"
-    afford(need, device, max_memory, f"Ñ={n}: what this method holds at once", remedy)
+    what = f"Ñ={n}: the matrices and arrays of this method"
+    check_memory(need, device, max_memory, what, Remedy.LANCZOS_OR_MORE_MEMORY)
     if need > GIB:
         session.note(f"up to {need / GIB:.3g} GiB at once, for Ñ={n}")
 

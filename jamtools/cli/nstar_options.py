@@ -139,7 +139,7 @@ def spec_of(search: SearchGroup, training: TrialGroup) -> TrialSpec:
         training.activation,
         options,
         tuple(sorted(search.seeds)),
-        search.success or protocols.usual_success(options.loss),
+        search.success or protocols.default_success(options.loss),
         search.max_width,
         training.normalises,
         search.certify,

@@ -18,7 +18,7 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Problem
-from jamtools.protocols import NEWTON_STEPS, TrainingOptions, with_options
+from jamtools.protocols import NEWTON_DEFAULT_STEPS, TrainingOptions, with_options
 from jamtools.records import CONTACT_TOLERANCE, Dataset
 from jamtools.training.ensemble import train, train_many
 from jamtools.training.job import Compute
@@ -210,7 +210,7 @@ def test_a_run_goes_on_from_its_state_to_the_same_bytes(activation, cut):
 
 def test_newton_says_what_it_does_not_take():
     data = random_sphere(20, 4, 0)
-    assert newton().steps == NEWTON_STEPS and newton(steps=7).steps == 7
+    assert newton().steps == NEWTON_DEFAULT_STEPS and newton(steps=7).steps == 7
     with pytest.raises(InputError, match="batches"):
         newton(batch=5)
     with pytest.raises(InputError, match="cross-entropy, expected hinge"):

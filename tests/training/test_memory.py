@@ -124,8 +124,8 @@ def group(tmp_path, monkeypatch, files):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(machine, "CGROUPS", tmp_path)
-    monkeypatch.setattr(machine, "_machine", lambda: 10**12)
+    monkeypatch.setattr(machine, "CGROUP_ROOT", tmp_path)
+    monkeypatch.setattr(machine, "_free_in_machine", lambda: 10**12)
 
 
 def test_the_limit_of_a_control_group_counts(tmp_path, monkeypatch):
@@ -138,7 +138,7 @@ def test_the_limit_of_a_control_group_counts(tmp_path, monkeypatch):
         "job/memory.stat": "anon 700\ninactive_file 200\n",
     }
     group(tmp_path, monkeypatch, files)
-    monkeypatch.setattr(machine, "PROCESS", tmp_path / "cgroup")
+    monkeypatch.setattr(machine, "CGROUPS_OF_PROCESS", tmp_path / "cgroup")
     (tmp_path / "cgroup").write_text("0::/job/step\n")
     assert available(CPU) == 5000 - 1000 + 200
 
@@ -146,7 +146,7 @@ def test_the_limit_of_a_control_group_counts(tmp_path, monkeypatch):
 def test_the_first_version_s_limit_counts_too(tmp_path, monkeypatch):
     files = {"memory/job/memory.limit_in_bytes": "5000\n", "memory/job/memory.usage_in_bytes": "1000\n"}
     group(tmp_path, monkeypatch, files)
-    monkeypatch.setattr(machine, "PROCESS", tmp_path / "cgroup")
+    monkeypatch.setattr(machine, "CGROUPS_OF_PROCESS", tmp_path / "cgroup")
     (tmp_path / "cgroup").write_text("5:cpu,cpuacct:/elsewhere\n4:memory:/job\n")
     assert available(CPU) == 4000
 

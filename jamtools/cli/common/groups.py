@@ -216,4 +216,4 @@ class TrainingGroup:
         """Whether the network has batch normalisation: as asked, else as the protocol has it."""
         from jamtools import protocols
 
-        return protocols.batch_norm(self.protocol, self.batch_norm)
+        return protocols.uses_batch_norm(self.protocol, self.batch_norm)

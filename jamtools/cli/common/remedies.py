@@ -12,6 +12,7 @@ SHELL_WORDS = {
     Remedy.LARGER_DATASET: "make a larger one with jam-data",
     Remedy.TRAIN_AGAIN: "train it again with jam-train",
     Remedy.EXACT_SPECTRUM: "run jam-hessian with --method exact and without --only and --inertia",
+    Remedy.LANCZOS_OR_MORE_MEMORY: "use --method lanczos, or give more --max-memory",
     Remedy.CONVERT_ARRAYS: "convert it with jam-data arrays",
     # data
     Remedy.KEEP_OFF_SPHERE: "use --no-sphere",

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from jamtools.cli.common.groups import Arithmetic, Streams, TrainingGroup, from_values, grouped
 from jamtools.cli.common.options import integer_option
-from jamtools.protocols import PROTOCOLS, Settings
+from jamtools.protocols import PROTOCOLS, TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,15 @@ def _taking(group):
     return command
 
 
-def test_a_training_without_options_has_the_default_settings():
-    assert TrainingGroup().settings() == Settings()
+def test_a_training_without_options_has_the_default_options():
+    assert TrainingGroup().options() == TrainingOptions()
     assert not TrainingGroup().normalises
 
 
 def test_an_option_takes_precedence_over_the_protocol_and_a_value_by_name_over_both():
     training = TrainingGroup(protocol="paper-cross-entropy", momentum=0.9)
     protocol = PROTOCOLS["paper-cross-entropy"]
-    settings = training.settings(measurements=7)
-    assert (settings.loss, settings.momentum, settings.measurements) == (protocol.loss, 0.9, 7)
-    assert TrainingGroup(steps=10).settings(steps=20).steps == 20
+    options = training.options(measurements=7)
+    assert (options.loss, options.momentum, options.measurements) == (protocol.loss, 0.9, 7)
+    assert TrainingGroup(steps=10).options(steps=20).steps == 20
     assert training.normalises
