@@ -17,26 +17,26 @@ from torch import Tensor
 from jamtools.network.passes import ForwardPass, backward, forward, layers_of
 from jamtools.network.problem import Problem
 
-#: The tolerances to choose from, in rms of the layer, when the user names none. A first-order run leaves its cusps
-#: within a few learning rates of zero (Adam at 10⁻⁴: 10⁻⁵ to 3·10⁻⁴ rms; brought down to 10⁻⁷: 10⁻⁹ to 10⁻⁶), so no
-#: single value holds them all and little of the smooth rest.
+#: The tolerances to choose from by default, in rms of the layer. A first-order run leaves its cusps within a few learning
+#: rates of zero (Adam at 10⁻⁴: 10⁻⁵ to 3·10⁻⁴ rms; at 10⁻⁷: 10⁻⁹ to 10⁻⁶). No single tolerance would contain all cusps and
+#: few of the smooth pre-activations.
 CUSP_TOLERANCE_CHOICES = 10.0 ** (np.arange(-24, -11) / 4)
 
-#: The smooth background within the tolerance is read off |z| between these many tolerances. Not further out: the
-#: last layers of deep networks have a density that bends at 10⁻² rms.
+#: The smooth background is measured where |z| lies between these multiples of the tolerance. Larger |z| would not do: the
+#: density in the last layers of deep networks bends at 10⁻² rms.
 BACKGROUND_TOLERANCES = (10**0.5, 10.0)
 
-#: Patterns in one pass: it bounds the memory.
+#: The largest number of patterns in one pass; it bounds the memory.
 CUSP_BLOCK_PATTERNS = 4096
 
 
 @dataclass(frozen=True)
 class LayerCount:
-    """One hidden layer (from 1), over n (pattern, neuron) pairs.
+    """The counts of one hidden layer (from 1), over n pairs (pattern, neuron).
 
-    scale: rms of z; limit: the largest |z| that counts as zero; n_at_zero: pairs within it, of which the
-    smooth density around zero explains `background`; n_cusps: those pairs where ρ has a kink; n_with_gradient:
-    at patterns with ∂L/∂f ≠ 0 (Δ > 0); n_convex: of these, with ∂L/∂ρ ≥ 0.
+    scale: rms of z; limit: the largest |z| that counts as zero; n_at_zero: pairs with |z| ≤ limit; background: how many of
+    these the smooth density around zero explains; n_cusps: those of them where ρ has a kink; n_with_gradient: the cusps at
+    patterns with ∂L/∂f ≠ 0 (Δ > 0); n_convex: those of them with ∂L/∂ρ ≥ 0.
     """
 
     layer: int
@@ -56,7 +56,7 @@ class LayerCount:
 
 @dataclass(frozen=True)
 class CuspCount:
-    """N_c of a network over its training set, in all and by layer; `tolerance` is relative to each layer's rms."""
+    """N_c of a network over its training set, in total and by layer; tolerance: in rms of each layer."""
 
     tolerance: float
     per_layer: tuple[LayerCount, ...]
@@ -79,7 +79,7 @@ class CuspCount:
 
     @property
     def background(self) -> float:
-        """How many of the n_cusps a smooth density would put within the tolerance."""
+        """How many of the n_cusps a smooth density explains."""
         return sum(layer.background for layer in self.per_layer if layer.n_cusps)
 
 
@@ -143,7 +143,7 @@ def _scales(passes: _Blocks) -> Tensor:
 
 
 def _best_tolerance(passes: _Blocks, scales: Tensor) -> float:
-    """The tolerance of the most cusps n - b less the smooth background b taken for cusps."""
+    """The tolerance with the largest n - 2b: the cusps n - b minus the smooth background b that is counted with them."""
     edges = np.outer([1.0, *BACKGROUND_TOLERANCES], CUSP_TOLERANCE_CHOICES).ravel()
     within = torch.zeros(len(edges), dtype=torch.long, device=scales.device)
     for block, _ in passes:
@@ -155,7 +155,7 @@ def _best_tolerance(passes: _Blocks, scales: Tensor) -> float:
 
 
 def _tally(passes: _Blocks, block: ForwardPass, y: Tensor, limits: Tensor) -> Tensor:
-    """[L, 4]: pre-activations at zero, between the BACKGROUND_TOLERANCES limits, at zero with gradient, and convex ones."""
+    """[L, 4]: pre-activations at zero, in the range of the background, at zero with gradient, and convex ones of these."""
     layers, problem = passes.layers, passes.problem
     signal = problem.loss.slope(block.f, y)
     has_gradient = signal.ne(0).any(1, keepdim=True)

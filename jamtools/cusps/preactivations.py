@@ -1,4 +1,9 @@
-"""The distribution of hidden pre-activations, on the training set and on patterns never seen."""
+"""The distribution of hidden pre-activations z_jn(x_µ), on the training set and on fresh patterns.
+
+On training patterns it has a delta at 0, the cusps; on fresh patterns it has none.
+
+Source: arXiv:1809.09349, figure 12.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +21,15 @@ from jamtools.network.passes import forward, layers_of
 from jamtools.random_streams import FRESH_PATTERNS, generator
 from jamtools.records import Dataset
 
-#: Edges of the density of pre-activations, in rms of the layer; the middle bin is centred at zero.
+#: Edges [bins + 1] of the density of pre-activations, in rms of the layer; the middle bin is centred at zero.
 PREACTIVATION_EDGES = np.round(np.linspace(-4.05, 4.05, 82), 10)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Pre-activations of some patterns, layer by layer, measured with the training set's scales.
+    """The pre-activations of a set of patterns, layer by layer, in the scales of the training set.
 
-    mass [L]: the fraction within the limit; density [L, bins]: the density of z / scale over PREACTIVATION_EDGES.
+    mass [L]: the fraction with |z| up to the limit of the count; density [L, bins]: of z / scale over PREACTIVATION_EDGES.
     """
 
     mass: NDArray[np.float64]
@@ -32,7 +37,7 @@ class Profile:
 
 
 def profile(theta: Tensor, x: Tensor, arch: Architecture, cusps: CuspCount) -> Profile:
-    """The distribution of pre-activations at x [P, d], training patterns or fresh ones (figure 12)."""
+    """The distribution of pre-activations of the network theta [Ñ] at x [P, d], training patterns or fresh ones."""
     layers = layers_of(theta, arch)
     at_zero = np.zeros(arch.depth)
     counts = np.zeros((arch.depth, len(PREACTIVATION_EDGES) + 1))
@@ -47,9 +52,10 @@ def profile(theta: Tensor, x: Tensor, arch: Architecture, cusps: CuspCount) -> P
 
 
 def fresh_patterns(data: Dataset, n: int | None, seed: int) -> tuple[NDArray[np.float64] | None, str | None]:
-    """Patterns the network has not seen, and where they come from; (None, None) where there is no source.
+    """Patterns [n, d] outside the training set, and their source; (None, None) where there is none.
 
-    The first n of the test set (all by default), else for random data n (by default P) on the sphere.
+    They are the first n patterns of the test set (by default all), or for random data n new patterns (by default P) on the
+    sphere.
     """
     if data.x_test is not None:
         return data.x_test[:n], "test set"

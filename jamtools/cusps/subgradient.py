@@ -1,4 +1,4 @@
-"""Cusps: pre-activations that sit at zero, and the smallest gradient they allow.
+"""The gradient of the loss on cusps, as a function of their multipliers, and its smallest value.
 
     N_c = #{(µ, j, n): z_{jn}(x_µ) = 0},  read as |z_{jn}(x_µ)| ≤ τ s_j,   s_j² = ⟨z_{jn}(x_µ)²⟩_{µ,n}
 
@@ -7,8 +7,8 @@ A minimum of the loss of a ReLU network sits on cusps, and there the gradient is
     g(λ) = Σ_µ β_j ⊗ a_{j-1},   β_j = σ_j ∘ u_j,   u_j = W_{j+1}ᵀ β_{j+1} = ∂L/∂ρ(z_j),
     σ = θ(z) off the cusps, σ = λ ∈ [0, 1] on them;   ∂g/∂λ_i = u_i ∂z_i/∂W
 
-min_λ ‖g(λ)‖ is 0 where ‖∇L‖, taken with ρ'(0) = 0, is not. A cusp with u_i ≥ 0 is convex: L has a kink like |z|.
-g is multilinear in λ, and linear while a pattern has cusps in one layer only.
+At a minimum min_λ ‖g(λ)‖ = 0, while ‖∇L‖ with ρ'(0) = 0 does not vanish. A cusp with u_i ≥ 0 is convex: L has a kink like
+|z|. g is multilinear in λ; it is linear if each pattern has cusps in one layer only.
 Source: arXiv:1809.09349, section III and figure 12; F. H. Clarke, Optimization and Nonsmooth Analysis (1983).
 """
 
@@ -28,16 +28,19 @@ from jamtools.linalg.bounded_least_squares import box_least_squares
 from jamtools.network.passes import ForwardPass, Layers, backward, gradient, gradient_rows, layers_of
 from jamtools.network.problem import Problem
 
-#: Cusps times parameters, the size of a dense least-squares problem that is still solved: 1.6 GB.
+#: The largest dense least-squares problem that is solved, in numbers (cusps times parameters): 1.6 GB.
 LEAST_SQUARES_MAX_NUMBERS = 2e8
 
-#: Linearisations of g(λ) at most; one is exact while a pattern has cusps in one layer only.
+#: The largest number of linearisations of g(λ); one is exact if each pattern has cusps in one layer only.
 SUBGRADIENT_MAX_LINEARISATIONS = 50
 
-#: A linearisation that shortens g by less than this part of it was the last.
+#: The minimisation ends with a linearisation that shortens g by less than this part of it.
 SUBGRADIENT_MIN_DECREASE = 1e-6
 
-#: A multiplier this close to 0 or 1 has reached it.
+#: The largest number of halvings of a step in λ that does not shorten g.
+SUBGRADIENT_MAX_HALVINGS = 30
+
+#: A multiplier this close to 0 or 1 counts as being there.
 MULTIPLIER_BOUND_DISTANCE = 1e-6
 
 
@@ -83,7 +86,7 @@ def smallest_subgradient(cusps: CuspGradient) -> SmallestSubgradient:
     if not len(cusps.signs):
         return SmallestSubgradient(plain, plain, np.zeros(0), True)
     norm, multipliers, converged = _descend(cusps, torch.full_like(cusps.signs, 0.5))
-    # where a first minimum is zero to round-off there is no better one
+    # a first minimum that is zero to round-off cannot be improved
     if not cusps.linear and norm > n_parameters * torch.finfo(cusps.theta.dtype).eps * plain:
         norm, multipliers, converged = min(
             (norm, multipliers, converged), _descend(cusps, cusps.signs), key=lambda end: end[0]
@@ -152,7 +155,7 @@ class CuspGradient:
         return replace(self.state, slopes=slopes)
 
     def gradient(self, multipliers: Tensor) -> Tensor:
-        """g(λ) [Ñ]."""
+        """g(λ) [Ñ] at the multipliers λ [n]."""
         return gradient(
             backward(self.layers, self.with_multipliers(multipliers), self.signal, self.arch), self.state
         )
@@ -171,7 +174,7 @@ class CuspGradient:
         return [(b @ weight)[at] for at, (b, (weight, _)) in zip(self.at, upper, strict=True)]
 
     def jacobian(self, multipliers: Tensor) -> Tensor:
-        """∂g/∂λ [n, Ñ], a row a cusp: u_i ∂z_i/∂W with the other multipliers as they are."""
+        """∂g/∂λ [n, Ñ] at the multipliers [n], one row for each cusp: u_i ∂z_i/∂W."""
         state, rows = self.with_multipliers(multipliers), []
         forces = self._by_layer(self.signal, self.layers, multipliers)
         for j, ((patterns, neurons), u) in enumerate(zip(self.at, forces, strict=True)):
@@ -184,12 +187,15 @@ class CuspGradient:
 
 
 def _descend(cusps: CuspGradient, multipliers: Tensor) -> tuple[float, Tensor, bool]:
-    """‖g‖, λ and whether it converged, from one start: box-constrained least squares on g's linearisation."""
+    """‖g‖, λ [n] and whether the minimisation converged, from one start.
+
+    Each linearisation of g is a least-squares problem with bounds.
+    """
     g = cusps.gradient(multipliers)
     for _ in range(SUBGRADIENT_MAX_LINEARISATIONS):
         jacobian = cusps.jacobian(multipliers)
         step = box_least_squares(jacobian, jacobian.T @ multipliers - g) - multipliers
-        for halving in range(30):
+        for halving in range(SUBGRADIENT_MAX_HALVINGS):
             trial = multipliers + 0.5**halving * step
             g_trial = cusps.gradient(trial)
             if g_trial.norm() < g.norm():

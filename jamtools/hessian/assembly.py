@@ -11,10 +11,10 @@ For Hp let c = ∂L/∂f, β_j = ∂(c·f)/∂z_j and a_j the inputs of layer j 
     M_jk = ∂²(c·f)/∂z_j∂z_k:        M_jj = diag[ρ''(z_j) W_{j+1}ᵀβ_{j+1}] + D_j W_{j+1}ᵀ M_{j+1,j+1} W_{j+1} D_j,
                                     M_jk = D_j W_{j+1}ᵀ M_{j+1,k} for j < k,     D_j = diag ρ'(z_j),  M = 0 at the output.
 
-Each block is a matrix product over patterns, which are the last and contiguous index of every array here: its sum over the
-blocks of patterns is kept as the product gives it, and sorted into Hp once. Only j ≤ k is computed, of H0 only the upper
-triangle by panels, and of M_jj ⊗ a_j ⊗ a_j only p ≤ r and q ≤ s.
-For ReLU M vanishes: the same-layer blocks are zero and tr Hp = 0.
+Each block is a matrix product over patterns. Patterns are the last, contiguous index of every array here. The sum over the
+blocks of patterns keeps the layout of the product and is sorted into Hp once. Of Hp only j ≤ k is computed, of H0 only the
+upper triangle, by panels, and of M_jj ⊗ a_j ⊗ a_j only p ≤ r and q ≤ s.
+For ReLU M vanishes: the blocks of one layer are zero and tr Hp = 0.
 
 Source: arXiv:1809.09349, section III and appendix B.
 """
@@ -34,13 +34,13 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.passes import ForwardPass, Layers, backward, forward, layers_of
 from jamtools.network.problem import Problem
 
-#: Patterns are taken in blocks whose intermediate arrays stay below this many numbers (64 MB in float64),
+#: Patterns are taken in blocks. The intermediate arrays of a block have at most this many numbers (64 MB in float64),
 ASSEMBLY_BLOCK_NUMBERS = 1 << 23
 
-#: and of no more patterns than this: the arrays had better stay in the cache.
+#: and a block has at most this many patterns, so that the arrays stay in the cache.
 ASSEMBLY_BLOCK_PATTERNS = 1024
 
-#: Rows of a panel of H0: of the panels on the diagonal half is computed in vain.
+#: Rows of a panel of H0. The panels on the diagonal compute both triangles, half of which is not needed.
 H0_PANEL_ROWS = 128
 
 
@@ -57,10 +57,10 @@ class Hessian:
 
 
 def bytes_needed(arch: Architecture, dtype: torch.dtype = torch.float64) -> int:
-    """Bytes of hessian() at its peak, or of its result with H: 3 Ñ² numbers and a block of patterns.
+    """The peak memory of hessian(), or of its result with H, in bytes: 3 Ñ² numbers and a block of patterns.
 
-    The third Ñ² bounds the sums that are not sorted into Hp yet: Σ_{j<k} Ñ_j Ñ_k for M, the same for T, and
-    half or less of Ñ_j² for each layer j. A block is ASSEMBLY_BLOCK_NUMBERS at most, unless one pattern takes more.
+    The third Ñ² bounds the sums that are not yet sorted into Hp: Σ_{j<k} Ñ_j Ñ_k for M, the same for T, and at most half
+    of Ñ_j² for each layer j. A block has at most ASSEMBLY_BLOCK_NUMBERS numbers, unless one pattern needs more.
     """
     block = max(_block_patterns(numbers) * numbers for numbers in (_h0_numbers(arch), _hp_numbers(arch)))
     return (3 * arch.n_parameters**2 + block) * dtype.itemsize
@@ -69,7 +69,7 @@ def bytes_needed(arch: Architecture, dtype: torch.dtype = torch.float64) -> int:
 def hessian(theta: Tensor, problem: Problem, slopes: Sequence[Tensor] | None = None) -> Hessian:
     """H0 and Hp of the hinge loss at theta [Ñ], in the memory that `bytes_needed` gives.
 
-    slopes [L][P, h] stand for ρ'(z) where they are given: on a cusp, its multiplier.
+    slopes [L][P, h] replace ρ'(z) where they are given: on a cusp, its multiplier.
     Raises InputError for another loss or with batch normalisation.
     """
     problem.arch.require_plain()
@@ -83,7 +83,8 @@ def hessian(theta: Tensor, problem: Problem, slopes: Sequence[Tensor] | None = N
 class Passes:
     """Forward passes of chosen patterns of a problem, at theta [Ñ].
 
-    slopes [L][P, h]: what stands for ρ'(z), where given; rho: the activation of each hidden layer, where it is not arch's.
+    slopes [L][P, h]: they replace ρ'(z), where given; rho: the activation of each hidden layer, where it is not that of the
+    architecture.
     """
 
     theta: Tensor
@@ -101,7 +102,7 @@ class Passes:
         return layers_of(self.theta, self.arch)
 
     def of(self, chosen: Tensor) -> ForwardPass:
-        """The pass of the patterns with these indices."""
+        """The forward pass of the patterns with these indices [p]."""
         state = forward(self.layers, self.problem.x[chosen], self.arch, self.rho)
         return (
             state if self.slopes is None else replace(state, slopes=[slope[chosen] for slope in self.slopes])
@@ -117,30 +118,30 @@ class Passes:
         return torch.cat(unsatisfied)
 
     def curvature(self, z: Sequence[Tensor]) -> list[Tensor]:
-        """ρ''(z) of every hidden layer; empty where ρ is piecewise linear."""
+        """ρ''(z) of every hidden layer, from z [L][h, p]; empty where ρ is piecewise linear."""
         if self.rho is None and self.arch.activation in ("relu", "linear"):
             return []
         return [rho.curvature(v) for rho, v in zip(self.rho or [self.arch.rho] * self.arch.depth, z)]
 
 
 def _h0_numbers(arch: Architecture) -> int:
-    """Of one pattern: a column of J, and less than that for all activations."""
+    """Numbers for one pattern in h0: a column of J, and less than that for all activations."""
     return 2 * arch.n_parameters
 
 
 def _hp_numbers(arch: Architecture) -> int:
-    """Of one pattern: M of two layers with all above, T twice and the factors of a product, and all activations."""
+    """Numbers for one pattern in hp: M of two layers with all above, T twice, the factors of a product, all activations."""
     widest = max(max(out, fan_in + 1) for out, fan_in in arch.shapes)
     return arch.n_parameters + (2 * arch.depth + 4) * widest**2
 
 
 def _block_patterns(numbers: int) -> int:
-    """Patterns of a block, at so many numbers each."""
+    """How many patterns are in a block, with this many numbers for each."""
     return max(1, min(ASSEMBLY_BLOCK_PATTERNS, ASSEMBLY_BLOCK_NUMBERS // numbers))
 
 
 def h0(passes: Passes, unsatisfied: Tensor) -> Tensor:
-    """(∂²L/∂Δ²) Σ ∇f_c ⊗ ∇f_c over the unsatisfied pairs [P, C] of pattern and output."""
+    """H0 [Ñ, Ñ] = (∂²L/∂Δ²) Σ ∇f_c ⊗ ∇f_c over the unsatisfied pairs of pattern and output ([P, C] booleans)."""
     arch, loss = passes.arch, passes.problem.loss
     n = arch.n_parameters
     H0 = passes.theta.new_zeros(n, n)
@@ -156,7 +157,7 @@ def h0(passes: Passes, unsatisfied: Tensor) -> Tensor:
 
 
 def _fill_gradients(J: Tensor, beta: list[Tensor], inputs: list[Tensor]) -> None:
-    """∂g_µ/∂W, a column a pattern."""
+    """Writes ∂g_µ/∂W into J [Ñ, m], one column for each pattern."""
     start = 0
     for b, a in zip(beta, inputs, strict=True):
         b, a = b.T.contiguous(), a.T.contiguous()
@@ -178,7 +179,10 @@ def _mirrored(matrix: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _BlockPass:
-    """Patterns last: a [in + 1, m] with the 1 of the bias, β and ρ'(z) [out, m], ρ''(z) Wᵀβ; a tensor for each layer."""
+    """A block of patterns, patterns last, one tensor for each layer.
+
+    inputs: a [in + 1, m] with the 1 of the bias; beta: β [out, m]; slope: ρ'(z) [h, m]; bend: ρ''(z) ∘ Wᵀβ [h, m].
+    """
 
     layers: Layers
     inputs: list[Tensor]
@@ -202,21 +206,21 @@ class _BlockPass:
         return cls(layers, inputs, beta, slope, bend)
 
 
-#: What a sum is of, and the layers j ≤ k of its block: "near" β_k a_j ⊗ diag T_kj for k = j + 1, "far" β_k a_j ⊗ T_kj
-#: for those above, "curved" M_jk ⊗ a_j a_k for j < k, "same" a triangle of M_jj ⊗ a triangle of a_j a_j, "diagonal" the
+#: The kind of a sum, and the layers j ≤ k of its block. "near": β_k a_j ⊗ diag T_kj for k = j + 1; "far": β_k a_j ⊗ T_kj for
+#: k > j + 1; "curved": M_jk ⊗ a_j a_k for j < k; "same": a triangle of M_jj ⊗ a triangle of a_j a_j; "diagonal": the
 #: diagonal M_jj of the last hidden layer ⊗ a triangle of a_j a_j.
 Key = tuple[str, int, int]
 
 
 def hp(passes: Passes, unsatisfied: Tensor) -> Tensor:
-    """Σ_µ Σ_c (∂L/∂f_c) ∇²f_c over the patterns that fail at some output."""
+    """Hp [Ñ, Ñ] = Σ_µ Σ_c (∂L/∂f_c) ∇²f_c over the patterns with an unsatisfied output ([P, C] booleans)."""
     return _summed(passes, unsatisfied, lambda point: chain(_mixed_factors(point), _curved_factors(point)))
 
 
 def convex_part(passes: Passes, unsatisfied: Tensor) -> Tensor:
-    """Σ_µ Σ_jn w ∂z_jn ⊗ ∂z_jn with w = ρ''(z_jn) ∂L/∂ρ(z_jn) where that is positive: the kinks of ρ that hold the point up.
+    """Σ_µ Σ_jn w ∂z_jn ⊗ ∂z_jn [Ñ, Ñ] with w = ρ''(z_jn) ∂L/∂ρ(z_jn) where w > 0, and w = 0 elsewhere.
 
-    It is what of Hp, with H0, keeps a Gauss-Newton matrix positive semi-definite.
+    This is the part of Hp that leaves the Gauss–Newton matrix H0 positive semi-definite: the convex kinks of a smoothed ρ.
     """
 
     def kinks(point: _BlockPass) -> Iterator[tuple[Key, Tensor, Tensor]]:
@@ -230,7 +234,7 @@ def _summed(
     unsatisfied: Tensor,
     factors_of: Callable[[_BlockPass], Iterator[tuple[Key, Tensor, Tensor]]],
 ) -> Tensor:
-    """The matrix whose blocks are the sums of these products over the patterns that fail at some output."""
+    """The matrix [Ñ, Ñ] whose blocks are the sums of these products over the patterns with an unsatisfied output."""
     arch = passes.arch
     sums: dict[Key, Tensor] = {}
     for chosen in unsatisfied.any(1).nonzero()[:, 0].split(_block_patterns(_hp_numbers(arch))):
@@ -247,17 +251,17 @@ def _summed(
 
 
 def _outer(u: Tensor, v: Tensor) -> Tensor:
-    """u ⊗ v of every pattern, [u · v, m]."""
+    """u ⊗ v of every pattern, [p q, m], from u [p, m] and v [q, m]."""
     return (u[:, None] * v).flatten(0, 1)
 
 
 def _times(matrix: Tensor, array: Tensor) -> Tensor:
-    """The matrix on the first index."""
+    """The matrix applied to the first index of an array [n, …, m]."""
     return (matrix @ array.flatten(1)).unflatten(1, array.shape[1:])
 
 
 def _mixed_factors(point: _BlockPass) -> Iterator[tuple[Key, Tensor, Tensor]]:
-    """β_k[r] a_j[q] and T_kj[s,p] for all j < k; of T_{j+1,j} the diagonal."""
+    """The factors β_k[r] a_j[q] and T_kj[s,p] for all j < k; of T_{j+1,j} the diagonal."""
     a, beta, slope = point.inputs, point.beta, point.slope
     for j, D in enumerate(slope):
         yield ("near", j, j + 1), _outer(beta[j + 1], a[j]), D
@@ -270,15 +274,15 @@ def _mixed_factors(point: _BlockPass) -> Iterator[tuple[Key, Tensor, Tensor]]:
 
 
 def _curved_factors(point: _BlockPass) -> Iterator[tuple[Key, Tensor, Tensor]]:
-    """M_jk[p,r] and a_j[q] a_k[s] for j ≤ k among the hidden layers; nothing when ρ'' = 0."""
+    """The factors M_jk[p,r] and a_j[q] a_k[s] for j ≤ k among the hidden layers; none when ρ'' = 0."""
     a = point.inputs
-    M: dict[int, Tensor] = {}  # M_jk by k, of the last j
+    M: dict[int, Tensor] = {}  # M_jk of the present j, by k
     for j in reversed(range(len(point.bend))):
         back, D, bend = point.layers[j + 1][0].T, point.slope[j][:, None], point.bend[j]
         M = {k: _times(back, above) * D for k, above in M.items()}
         q, s = torch.triu_indices(len(a[j]), len(a[j]), device=bend.device)
         pairs = a[j][q] * a[j][s]
-        if not M:  # the last one, where M_jj is diagonal
+        if not M:  # the last hidden layer, where M_jj is diagonal
             M[j] = torch.diag_embed(bend.T).permute(1, 2, 0).contiguous()
             yield ("diagonal", j, j), bend, pairs
             continue
@@ -301,21 +305,21 @@ def _place(Hp: Tensor, total: Tensor, key: Key, arch: Architecture) -> None:
             places = _symmetric_places(in_j + 1, Hp.device)[q, s]
             step = max(
                 1, ASSEMBLY_BLOCK_NUMBERS // (2 * out_j * (in_j + 1) ** 2)
-            )  # p at once: spread, a block at most
+            )  # rows p at one time, so that the copy has at most a block of numbers
             rows = _symmetric_places(out_j, Hp.device).split(step)
             for some, own in zip(block.split(step), rows, strict=True):
                 some += total[own][:, :, places].transpose(1, 2)
         elif kind == "diagonal":
             places = _symmetric_places(in_j + 1, Hp.device)[q, s]
             block.diagonal(0, 0, 2).add_(total[:, places].permute(1, 2, 0))
-        elif s.start == 0 and kind == "far":  # the 1 of a bias depends on no z_j
+        elif s.start == 0 and kind == "far":  # the 1 of a bias does not depend on z_j
             block += total.view(out_k, in_j + 1, in_k, out_j)[:, q].permute(3, 1, 0, 2)
         elif s.start == 0:
             block.diagonal(0, 0, 3).add_(total.view(out_k, in_j + 1, out_j)[:, q].transpose(0, 1))
 
 
 def _block_parts(Hp: Tensor, arch: Architecture, j: int, k: int) -> Iterator[tuple[Tensor, slice, slice]]:
-    """The four parts of the block (j, k) as [p, q, r, s], with their q and s: weights of a layer, or its biases."""
+    """The four parts of the block (j, k) as views [p, q, r, s], with their ranges of q and s (weights or biases)."""
     for q, rows in _layer_parts(arch, j):
         for s, columns in _layer_parts(arch, k):
             part = Hp[rows, columns].unflatten(1, (arch.shapes[k][0], -1))
@@ -323,7 +327,7 @@ def _block_parts(Hp: Tensor, arch: Architecture, j: int, k: int) -> Iterator[tup
 
 
 def _layer_parts(arch: Architecture, layer: int) -> list[tuple[slice, slice]]:
-    """Of the weights and of the biases of a layer: which inputs they take, and their place in theta."""
+    """For the weights and for the biases of a layer: their inputs, and their place in theta."""
     start = sum(out * (fan_in + 1) for out, fan_in in arch.shapes[:layer])
     out, fan_in = arch.shapes[layer]
     middle = start + out * fan_in

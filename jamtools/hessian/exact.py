@@ -1,11 +1,12 @@
-"""The Hessian at the end of a run, taken apart: eigenvalues or signs of H = H0 + Hp, with what they say and every check.
+"""Exact spectra at the end of a run: eigenvalues or signs of H, H0 and Hp, the counts that follow, and their checks.
 
     rank H0 ≤ N_Δ,   (N - rank H0)/N: weight of the delta at 0 beside the Ñ - N symmetries,   C0 = N_-(Hp)/N
     stable: N_Δ ≥ N_-, and where cusps hold directions N_Δ ≥ N_- - N_c                       (N_- = N_-(Hp))
 
-Signs of H and Hp are counted with the scale generators of ReLU projected out: away from ∇L = 0 they are no zero modes
-of Hp and would spoil the count. A matrix is diagonalised by itself, never as a difference of two others, and a failed check
-is an error. Beside the block of the assembly, three matrices [Ñ, Ñ] are held at most: two, and the one at work.
+Signs of H and Hp are counted with the scale generators of ReLU projected out: where ∇L ≠ 0 these are no zero modes of Hp and
+would change the count. Each matrix is assembled and diagonalised itself, not as the difference of two others. A failed check
+is an error. Beside a block of the assembly, at most three matrices [Ñ, Ñ] are in memory: two, and the one being
+diagonalised.
 
 Source: arXiv:1809.09349, section III.
 """
@@ -13,7 +14,7 @@ Source: arXiv:1809.09349, section III.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,8 @@ from torch import Tensor
 
 from jamtools.cusps.counting import count
 from jamtools.errors import CheckError, Remedy
-from jamtools.hessian.assembly import bytes_needed as assembly
-from jamtools.hessian.assembly import hessian
+from jamtools.hessian.assembly import Hessian, hessian
+from jamtools.hessian.assembly import bytes_needed as assembly_bytes
 from jamtools.hessian.summary import summarise
 from jamtools.linalg.eigenvalues import Eigenvalues, symmetric_eigenvalues
 from jamtools.linalg.inertia import Inertia, inertia_of, n_below
@@ -35,7 +36,11 @@ from jamtools.records import HESSIAN_PARTS, Array, Dataset, Run, Spectrum, check
 
 @dataclass(frozen=True)
 class ExactOptions:
-    """What of a spectrum is asked for: of which parts; matrices; the lowest and highest `vectors`; signs alone."""
+    """The contents of an exact spectrum.
+
+    parts: of H, H0, Hp; matrices: keep H0 and Hp; vectors: how many eigenvectors to keep at each end; signs_only: no
+    eigenvalues, only their signs.
+    """
 
     parts: tuple[str, ...] = HESSIAN_PARTS
     matrices: bool = False
@@ -84,16 +89,16 @@ def exact_spectrum(
 
 
 class _Parts:
-    """H0, Hp and H one after the other, each dropped when its turn is over; H takes the place of H0."""
+    """Yields H0, H and Hp one after the other and frees each; H overwrites H0, so that at most two are in memory."""
 
-    def __init__(self, pair: Any, options: ExactOptions) -> None:
+    def __init__(self, pair: Hessian, options: ExactOptions) -> None:
         self._H0, self._Hp, self._wanted = pair.H0, pair.Hp, options.parts
         self.kept: dict[str, Array] = {}
         if options.matrices:
             self.kept = {name: _to_numpy(getattr(pair, name)).copy() for name in ("H0", "Hp")}
 
-    def each(self) -> Any:
-        """(name, matrix) of every part that is wanted."""
+    def each(self) -> Iterator[tuple[str, Tensor]]:
+        """The name and the matrix [Ñ, Ñ] of each part to diagonalise."""
         if "H0" in self._wanted:
             yield "H0", self._H0
         H = self._H0
@@ -106,7 +111,7 @@ class _Parts:
 
 
 def _eigenvalues(matrix: Tensor, name: str, vectors: int) -> Eigenvalues:
-    """Checked; on a card that fails the check, by the CPU, and a warning says so."""
+    """The checked eigenvalues; if the eigensolver of another device fails, those of the CPU, with a warning."""
     try:
         return symmetric_eigenvalues(matrix, name, vectors)
     except (CheckError, RuntimeError) as error:
@@ -123,7 +128,7 @@ def _to_numpy(tensor: Tensor) -> Array:
 
 
 def check_traceless(found: Eigenvalues, arch: Architecture) -> None:
-    """tr Hp = 0 for piecewise linear ρ, within the round-off of a sum of n eigenvalues; else CheckError."""
+    """Raises CheckError unless tr Hp = 0 for piecewise linear ρ, within the round-off of a sum of n eigenvalues."""
     if arch.activation == "tanh" or found.values.numel() == 0:
         return
     error, scale = abs(found.values.sum().item()), found.values.abs().sum().item()
@@ -134,7 +139,7 @@ def check_traceless(found: Eigenvalues, arch: Architecture) -> None:
 
 
 def bounds(info: Mapping[str, Any], n_cusps: int, n_convex: int) -> dict[str, Any]:
-    """N_Δ ≥ N_- of smooth ρ, and N_Δ ≥ N_- - N_c; only a convex cusp with gradient can hold a direction up."""
+    """Whether N_Δ ≥ N_- (smooth ρ) and N_Δ ≥ N_- - N_c hold; N_c counts the convex cusps with gradient alone."""
     n_negative, unsatisfied = info["n_negative_Hp"], info["n_unsatisfied"]
     known = n_negative is not None
     bound = n_negative - n_convex if known else None
@@ -149,9 +154,9 @@ def bounds(info: Mapping[str, Any], n_cusps: int, n_convex: int) -> dict[str, An
 
 
 def bytes_needed(info: Mapping[str, Any], options: ExactOptions) -> int:
-    """Bytes in float64 for a run of this shape: three matrices [Ñ, Ñ] and a block of patterns, and what is kept beside them.
+    """Bytes in float64 for a run of this shape: three matrices [Ñ, Ñ], a block of patterns, and what `options` keeps.
 
-    Two more matrices with `matrices`, and with `vectors` the eigenvectors and the two that their solver works in.
+    There are two more matrices with `matrices`, and three with `vectors`: the eigenvectors and the workspace of the solver.
     """
     more = 2 * options.matrices + 3 * (options.vectors > 0)
-    return assembly(Architecture.of(info)) + 8 * more * int(info["n_parameters"]) ** 2
+    return assembly_bytes(Architecture.of(info)) + 8 * more * int(info["n_parameters"]) ** 2

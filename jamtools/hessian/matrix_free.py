@@ -1,10 +1,10 @@
-"""The spectra of H, H0 and Hp estimated from products with vectors: for networks whose matrices do not fit.
+"""The spectra of H, H0 and Hp, estimated from products with vectors, for networks whose matrices do not fit in memory.
 
     density(λ) = Ñ Σ_i w_i δ_σ(λ - θ_i),    N(λ < x) = Ñ Σ_{θ_i < x} w_i,    mass at zero of H0: no smearing
 
-with θ, w the nodes and weights of stochastic Lanczos quadrature over `probes` vectors, each number with its error. H and
-Hp are taken without the scale generators of ReLU, as their signs are counted. Only the extreme eigenvalues are exact, each
-with the residual that says so. Memory is that of the data, a block of patterns and some vectors [Ñ].
+θ and w are the nodes and weights of stochastic Lanczos quadrature over `probes` random vectors. Each number has an error.
+The scale generators of ReLU are projected out of H and Hp, as for the exact count of signs. Only the extreme eigenvalues
+are exact, each with its residual. Memory is that of the data, a block of patterns and some vectors [Ñ].
 
 Source: Lin, Saad, Yang, SIAM Review 58, 34 (2016).
 """
@@ -29,15 +29,16 @@ from jamtools.network.problem import Problem
 from jamtools.network.symmetry import ScaleGenerators
 from jamtools.records import HESSIAN_PARTS, SPECTRUM_FIELDS, Array, Dataset, Run, Spectrum, check_finite
 
-#: Of the Krylov basis of the extreme eigenvalues and of a product, in vectors [Ñ].
+#: Memory of the Krylov basis of the extreme eigenvalues and of a product, in vectors [Ñ].
 LANCZOS_VECTORS = 40
 
 
 @dataclass(frozen=True)
 class LanczosOptions:
-    """How much is spent: probes, Lanczos steps of each, extreme eigenvalues at both ends, the seed of the probes.
+    """The cost and the contents of an estimate.
 
-    parts: of HESSIAN_PARTS; layers: their diagonal blocks of each layer too; vectors: keep the extreme eigenvectors.
+    parts: of H, H0, Hp; probes: random vectors, with this seed; steps: Lanczos steps of each; extremes: eigenvalues at each
+    end; layers: estimate the diagonal block of each layer too; vectors: keep the extreme eigenvectors.
     """
 
     parts: tuple[str, ...] = HESSIAN_PARTS
@@ -56,10 +57,10 @@ def estimate_density(
     dtype: torch.dtype = torch.float64,
     options: LanczosOptions | None = None,
 ) -> Spectrum:
-    """The densities of a run's spectra, with counts, masses, extreme eigenvalues and their errors as `estimates`.
+    """The densities of the spectra of a run; counts, masses and extreme eigenvalues with their errors are in `estimates`.
 
-    The counts of the exact method are None: what is estimated does not take their names. Raises CheckError when a trace or
-    a known kernel is contradicted by the probes, InputError for a run that diverged or another loss.
+    `data` holds the run's own P patterns. The fields of the exact counts are None. Raises CheckError when the probes
+    contradict a trace or a known kernel, InputError for a run that diverged or another loss.
     """
     options = options or LanczosOptions()
     check_finite(run)
@@ -74,9 +75,9 @@ def estimate_density(
     for part in options.parts:
         for name, operator, known in _operators(products, generators, part, options.layers):
             quadrature = probe(operator, options.probes, options.steps, options.seed)
-            density, estimates[name] = _read(quadrature, part, known)
+            density, estimates[name] = _checked(quadrature, part, known)
             densities[name] = {"x": density.x, "y": density.y, "error": density.error}
-            ends, rows = _ends(operator, options)
+            ends, rows = _extreme_eigenvalues(operator, options)
             estimates[name] |= ends
             if options.vectors and rows is not None:
                 vectors[name] = rows
@@ -87,7 +88,7 @@ def estimate_density(
 
 @dataclass(frozen=True)
 class _Known:
-    """Exact facts of an operator, to hold the probes against: its trace, a dimension its kernel has at least."""
+    """Exact properties of an operator with which the probes must agree: its trace, the least dimension of its kernel."""
 
     trace: float | None
     kernel: int
@@ -96,11 +97,11 @@ class _Known:
 def _operators(
     products: Products, generators: ScaleGenerators, part: str, layers: bool
 ) -> list[tuple[str, Operator, _Known]]:
-    """A part on all parameters, and with `layers` its block of each of them."""
+    """A part as an operator on all parameters, and with `layers` its block of each layer."""
     traces = products.traces_h0() if part == "H0" else None
     piecewise_linear = products.arch.activation != "tanh"
     whole = products.operator(part, generators=None if part == "H0" else generators)
-    # what is projected out takes its part of the trace of Hp with it
+    # the projection changes the trace of Hp
     traceless = part == "Hp" and piecewise_linear and generators.rank == 0
     trace = sum(traces) if traces else 0.0 if traceless else None
     found = [(part, whole, _known(part, whole, trace, products.n_unsatisfied))]
@@ -115,8 +116,8 @@ def _known(part: str, operator: Operator, trace: float | None, rank: int) -> _Kn
     return _Known(trace, max(0, operator.dimension - rank) if part == "H0" else 0)
 
 
-def _read(quadrature: Quadrature, part: str, known: _Known) -> tuple[Density, dict[str, Any]]:
-    """The density, and the numbers beside it; checked."""
+def _checked(quadrature: Quadrature, part: str, known: _Known) -> tuple[Density, dict[str, Any]]:
+    """The checked density, and the numbers of the estimate."""
     if known.trace is not None:
         quadrature.check_trace(known.trace, part, nonnegative=part == "H0")
     zero = zero_mass(quadrature, at_least=known.kernel)
@@ -140,8 +141,8 @@ def _read(quadrature: Quadrature, part: str, known: _Known) -> tuple[Density, di
     }  # fmt: skip
 
 
-def _ends(operator: Operator, options: LanczosOptions) -> tuple[dict[str, Any], Array | None]:
-    """The extreme eigenvalues with their residuals, and their vectors [2K, n]."""
+def _extreme_eigenvalues(operator: Operator, options: LanczosOptions) -> tuple[dict[str, Any], Array | None]:
+    """The extreme eigenvalues with their residuals, and their eigenvectors [2K, n]."""
     K = min(options.extremes, operator.dimension // 2)
     if K == 0:
         return {"lowest": [], "highest": []}, None
@@ -158,5 +159,5 @@ def _listed(ritz: RitzPairs) -> list[dict[str, Any]]:
 
 
 def bytes_needed(info: Mapping[str, Any]) -> int:
-    """Bytes in float64 for a run of this shape, beside its data: vectors, a block of patterns, three [hidden, hidden]."""
+    """Bytes in float64 for a run of this shape, without its data: vectors, a block of patterns, three [hidden, hidden]."""
     return 8 * (LANCZOS_VECTORS * info["n_parameters"] + 3 * info["n_hidden"] ** 2) + 2**28

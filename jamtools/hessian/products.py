@@ -6,11 +6,8 @@ A dot is the derivative along a vector V of the parameters, with V_j its weights
     β̇_j = ρ'(z_j) ∘ (W_{j+1}ᵀ β̇_{j+1} + V_{j+1}ᵀ β_{j+1}) + ρ''(z_j) ∘ ż_j ∘ (W_{j+1}ᵀ β_{j+1})       backwards
     (A V)_j = Σ_µ β̇_j ⊗ (a_{j-1}, 1) + β_j ⊗ (ȧ_{j-1}, 0)
 
-with β = ∂(c·f)/∂z at c = ∂L/∂f held fixed. Hp starts backwards from β̇ = 0. H0 drops every term in β, and starts from
-β̇ = (∂²L/∂Δ²) ḟ at the unsatisfied patterns; H has both. A product costs about three passes, whatever Ñ is.
-
-The scale generators A W of ReLU (network.py) are orthogonal within a layer and overlap between neighbouring ones: the
-Gram matrix of [hidden, hidden] is all that projecting them out needs.
+with β = ∂(c·f)/∂z at fixed c = ∂L/∂f. For Hp the backward pass starts from β̇ = 0. H0 has no term in β, and starts from
+β̇ = (∂²L/∂Δ²) ḟ at the unsatisfied patterns. H has both. A product costs about three passes for any Ñ.
 
 Source: Pearlmutter, Neural Computation 6, 147 (1994); arXiv:1809.09349, section III.
 """
@@ -28,21 +25,22 @@ from jamtools.network.passes import ForwardPass, backward, forward, layers_of
 from jamtools.network.problem import Problem
 from jamtools.network.symmetry import ScaleGenerators, Views, views_of
 
-#: Patterns are taken in blocks whose intermediate arrays stay below this many numbers (128 MB in float64).
+#: Patterns are taken in blocks whose intermediate arrays have at most this many numbers (128 MB in float64).
 PRODUCT_BLOCK_NUMBERS = 1 << 24
 
-#: Vectors that go through a block of patterns together.
+#: How many vectors pass through a block of patterns together.
 PRODUCT_GROUP_VECTORS = 8
 
+#: The matrices that can be multiplied with vectors.
 PRODUCT_NAMES = ("H0", "Hp", "H")
 
 
 class Products:
     """H0, Hp and H of the hinge loss of a problem at theta [Ñ].
 
-    n_unsatisfied: N_Δ, pairs (µ, c) with C > 1; the rank of H0 is that at most.
-    Raises InputError for another loss or with batch normalisation. Besides the data, memory is that of a block of
-    patterns and of the vectors. The blocks do not depend on the vectors, so that each matrix is one and the same.
+    n_unsatisfied: N_Δ, with C > 1 of pairs (µ, c); the rank of H0 is at most N_Δ.
+    Raises InputError for another loss or with batch normalisation. Memory, beside the data, is that of a block of
+    patterns and of the vectors. The blocks do not depend on the vectors: every product is with exactly the same matrix.
     """
 
     def __init__(self, theta: Tensor, problem: Problem) -> None:
@@ -70,13 +68,13 @@ class Products:
         return forward(self.layers, self.problem.x[patterns], self.arch)
 
     def _blocks(self) -> Iterator[tuple[ForwardPass, Tensor, Tensor]]:
-        """(state, active, ∂L/∂f) of the unsatisfied patterns, a block at a time."""
+        """By blocks of unsatisfied patterns: the forward pass, the unsatisfied outputs [m, C] as booleans, ∂L/∂f [m, C]."""
         for start in range(0, len(self._index), self._size):
             here = slice(start, start + self._size)
             yield self._forward(self._index[here]), self._active[here], self._slope[here]
 
     def product(self, name: str, V: Tensor) -> Tensor:
-        """The matrix `name` (H0, Hp or H) times V [Ñ, k]."""
+        """The matrix `name` (H0, Hp or H) times V [Ñ, k]; InputError for another name."""
         if name not in PRODUCT_NAMES:
             raise InputError(f"matrix {name!r}, expected one of {', '.join(PRODUCT_NAMES)}")
         rows = V.T.contiguous()
@@ -91,7 +89,7 @@ class Products:
     def _add(
         self, out: Views, V: Views, state: ForwardPass, curvature: Tensor, beta: list[Tensor] | None
     ) -> None:
-        """out += A V over one block; beta is None where its terms are dropped."""
+        """Adds A V of one block to `out`; beta is None for H0, which has no terms in β."""
         rho = self.arch.rho
         z_dot, a_dot = self._tangents(V, state)
         beta_dot = curvature * z_dot[-1]
@@ -122,7 +120,7 @@ class Products:
         return z_dot, a_dot
 
     def traces_h0(self) -> list[float]:
-        """tr H0 exactly, (∂²L/∂Δ²) Σ ‖∇f_c‖², one part a layer."""
+        """tr H0 = (∂²L/∂Δ²) Σ ‖∇f_c‖², exact, one part for each layer [L + 1]."""
         total = torch.zeros(len(self.layers), dtype=torch.float64, device=self.theta.device)
         for state, active, _ in self._blocks():
             for c in range(self.arch.outputs):
@@ -136,9 +134,9 @@ class Products:
     def operator(
         self, name: str, layer: int | None = None, generators: ScaleGenerators | None = None
     ) -> Operator:
-        """One of the matrices on all parameters, or its diagonal block of a layer (from 0).
+        """One of the matrices as an operator on vectors [Ñ, k], or its diagonal block of a layer (from 0).
 
-        generators: the scale generators to project out, of the whole matrix.
+        generators: the scale generators to project out of the whole matrix. Raises InputError for generators with a layer.
         """
         theta = self.theta
         if layer is None:

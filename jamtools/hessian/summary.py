@@ -1,10 +1,10 @@
-"""What the spectra of H, H0 and Hp say of a run.
+"""The numbers that summarise the spectra of H, H0 and Hp of a run.
 
     gap at the cut of H0     λ_{first above the zeros} / max |λ_zero|
     symmetry of Hp           D = sup_x |F_{λ>0}(x) - F_{-λ>0}(x)|,   m_k = tr Hp^k / √(tr Hp^{k-1} tr Hp^{k+1}),  k = 3, 5
     scale of Hp              √(tr Hp² / Ñ) / √L
 
-Neither D nor |m_k| (at most 1, by Cauchy and Schwarz) depends on the scale of Hp; both vanish for a symmetric spectrum.
+D and m_k do not depend on the scale of Hp, and both vanish for a symmetric spectrum; |m_k| ≤ 1 by Cauchy and Schwarz.
 Source: arXiv:1809.09349, section III and appendix B.
 """
 
@@ -21,7 +21,7 @@ from jamtools.linalg.eigenvalues import Eigenvalues
 from jamtools.linalg.inertia import Inertia
 from jamtools.records import Array
 
-#: What only the eigenvalues of a part tell; None without them.
+#: Fields that need the spectrum of a part; None without it.
 H0_FIELDS = (
     "n_zero_H0", "rank_H0", "gap_H0", "relative_gap_H0", "delta_weight_H0", "largest_H0",
 )  # fmt: skip
@@ -35,7 +35,7 @@ def summarise(
     n_negative: Mapping[str, int],
     run: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """All fields; None where the part they are of is not there. n_negative: of H and Hp, generators projected out."""
+    """All fields; None where their part is missing. n_negative: of H and Hp, with the scale generators projected out."""
     N = run["n_effective_expected"]
     negative_Hp = n_negative.get("Hp")
     return {
@@ -75,7 +75,7 @@ def _of_H0(found: Eigenvalues | None, signs: Inertia | None, run: Mapping[str, A
 
 
 def _relative_gap(values: Tensor, n_zero: int) -> float | None:
-    """The first eigenvalue of the continuum over the largest that counts as zero; None where either is missing."""
+    """The smallest |λ| that is not zero over the largest that counts as zero; values [Ñ]; None where either is missing."""
     if n_zero in (0, len(values)):
         return None
     size = values.abs().sort().values
@@ -99,7 +99,7 @@ def _of_Hp(found: Eigenvalues | None, run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def asymmetry(values: Array, tolerance: float) -> float | None:
-    """The Kolmogorov-Smirnov distance of the positive values from the negated negative ones; None where a side is empty."""
+    """D, the Kolmogorov–Smirnov distance of the positive values [n] from the negative ones; None where a side is empty."""
     up, down = np.sort(values[values > tolerance]), np.sort(-values[values < -tolerance])
     if not len(up) or not len(down):
         return None
@@ -109,6 +109,6 @@ def asymmetry(values: Array, tolerance: float) -> float | None:
 
 
 def odd_moment(values: Array, k: int) -> float:
-    """m_k: the odd moment k between its even neighbours, from -1 to 1."""
+    """m_k from -1 to 1: the odd moment k of the values [n], divided by the geometric mean of its even neighbours."""
     lower, middle, upper = (float(np.sum(values**power)) for power in (k - 1, k, k + 1))
     return middle / math.sqrt(lower * upper)

@@ -47,7 +47,7 @@ class Architecture:
 
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> Architecture:
-        """The architecture a run's metadata describes; InputError when its own count of parameters disagrees."""
+        """The architecture that the metadata of a run describes; InputError when its number of parameters differs."""
         arch = cls(
             info["d"],
             info["width"],
@@ -59,7 +59,8 @@ class Architecture:
         if arch.n_parameters != info["n_parameters"]:
             raise InputError(
                 f"a run of {info['n_parameters']} parameters, expected {arch.n_parameters} for its d, width and "
-                "depth; the file is damaged, make it again"
+                "depth: the file is damaged",
+                Remedy.TRAIN_AGAIN,
             )
         return arch
 
@@ -72,22 +73,23 @@ class Architecture:
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
-        """(out, in) of each layer's weight."""
+        """(out, in) of the weight of each layer."""
         sizes = [self.d] + [self.width] * self.depth + [self.outputs]
         return list(zip(sizes[1:], sizes[:-1], strict=True))
 
     @property
     def n_parameters(self) -> int:
-        """Ñ."""
+        """Ñ, the number of all parameters."""
         return self._n_plain + (2 * self.n_hidden if self.batch_norm else 0)
 
     @property
     def _n_plain(self) -> int:
-        """Weights and biases alone."""
+        """The number of weights and biases, without gains and shifts."""
         return sum(out * (fan_in + 1) for out, fan_in in self.shapes)
 
     @property
     def n_hidden(self) -> int:
+        """The number of hidden neurons."""
         return self.width * self.depth
 
     @property
@@ -98,7 +100,7 @@ class Architecture:
         return self._n_plain - (self.n_hidden if self.activation == "relu" else 0)
 
     def normalised(self, layer: int) -> bool:
-        """Whether a layer (from 0) carries a gain and a shift."""
+        """Whether a layer (from 0) has a gain and a shift."""
         return self.batch_norm and layer < self.depth
 
     def require_plain(self) -> None:

@@ -4,12 +4,14 @@
 
     β_j = ∂g/∂z_j:   ∂g/∂γ_j = Σ β_j û_j,   ∂g/∂δ_j = Σ β_j,   ∂g/∂u_j = (γ_j / s_j) (β_j - ⟨β_j⟩ - û_j ⟨β_j û_j⟩)
 
-⟨ ⟩ is the mean over the patterns of the batch, through which every pattern acts on every other: all of them take part in
-the backward pass, also those without a loss. The mean takes b_j with it, so that ∂g/∂b_j = 0 exactly. The output layer
-is not normalised. The 10⁻⁵ is that of torch's BatchNorm1d, with which the paper's networks were trained: it is part
-of the model and so kept, absolute as it is; a neuron's gain makes up for it.
+⟨ ⟩ is the mean over the patterns of the batch. Through it each pattern acts on all others, so that the backward pass takes
+all patterns, also those without loss. The mean contains b_j, hence ∂g/∂b_j = 0 exactly. The output layer is not normalised.
+The 10⁻⁵ is that of torch's BatchNorm1d, with which the networks of the paper were trained. It is absolute, but part of the
+model, and the gain of a neuron compensates it.
 
-theta holds per hidden layer weight, bias, gain γ, shift δ. Source: Ioffe and Szegedy, arXiv:1502.03167.
+For each hidden layer theta contains weight, bias, gain γ, shift δ.
+
+Source: Ioffe and Szegedy, arXiv:1502.03167.
 """
 
 from __future__ import annotations
@@ -22,14 +24,16 @@ from torch import Tensor
 from jamtools.network.architecture import Architecture
 from jamtools.network.passes import layers_of
 
+#: Added to the variance, in units of u²; the value of torch.
 VARIANCE_EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
 class NormalisedPass:
-    """A forward pass: inputs[j] [P, in] enters layer j; unit[j], z[j] [P, h] of the hidden layers are û_j and z_j.
+    """A forward pass with batch normalisation.
 
-    means[j], scales[j] [h]: ⟨u_j⟩ and s_j; f [P, C].
+    inputs[j] [P, in]: the input of layer j; unit[j], z[j] [P, h]: û_j and z_j of hidden layer j; means[j], scales[j] [h]:
+    ⟨u_j⟩ and s_j; f [P, C].
     """
 
     inputs: list[Tensor]
@@ -41,7 +45,7 @@ class NormalisedPass:
 
 
 def norms_of(theta: Tensor, arch: Architecture) -> list[tuple[Tensor, Tensor]]:
-    """Views of theta [Ñ] as (gain [h], shift [h]) per hidden layer."""
+    """Views of theta [Ñ] as (gain [h], shift [h]) of each hidden layer."""
     norms, start = [], 0
     for out, fan_in in arch.shapes[:-1]:
         start += out * (fan_in + 1)
@@ -53,7 +57,7 @@ def norms_of(theta: Tensor, arch: Architecture) -> list[tuple[Tensor, Tensor]]:
 def forward(
     theta: Tensor, x: Tensor, arch: Architecture, statistics: NormalisedPass | None = None
 ) -> NormalisedPass:
-    """x [P, d] through all layers, normalised by its own statistics or by those of another pass."""
+    """The pass of x [P, d] at theta [Ñ], normalised by its own statistics or by those of another pass."""
     *hidden, (weight_out, bias_out) = layers_of(theta, arch)
     found = NormalisedPass([x], [], [], [], [], x)
     for j, ((weight, bias), (gain, shift)) in enumerate(zip(hidden, norms_of(theta, arch), strict=True)):
@@ -73,7 +77,7 @@ def forward(
 
 
 def gradient(theta: Tensor, state: NormalisedPass, signal: Tensor, arch: Architecture) -> Tensor:
-    """∂g/∂theta [Ñ] from signal = ∂g/∂f [P, C], for a pass normalised by its own statistics."""
+    """∂g/∂theta [Ñ] at theta [Ñ] from signal = ∂g/∂f [P, C], for a pass normalised by its own statistics."""
     layers, norms = layers_of(theta, arch), norms_of(theta, arch)
     back, parts = signal, [(signal.T @ state.inputs[-1]).reshape(-1), signal.sum(0)]
     for j in range(arch.depth - 1, -1, -1):

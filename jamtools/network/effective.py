@@ -2,14 +2,15 @@
 
     G_{i,(µ,n,c)} = ∂_{W_i} f_c(x_µ) + ê_n·∇_x ∂_{W_i} f_c(x_µ),   n = 0..d,  ê_0 = 0        [Ñ, P (d+1) C]
 
-by tangents along ê_n, forward and backward:
+computed by tangents along ê_n, forward and backward:
 
     ȧ_0 = ê_n,   ż_j = W_j ȧ_{j-1},   ȧ_j = ρ'(z_j) ∘ ż_j
     β_j = ρ'(z_j) ∘ u_j,   β̇_j = ρ''(z_j) ∘ ż_j ∘ u_j + ρ'(z_j) ∘ u̇_j,   u_j = W_{j+1}ᵀ β_{j+1}
     block of W_j: (β_j + β̇_j) ⊗ a_{j-1} + β_j ⊗ ȧ_{j-1},   of b_j: β_j + β̇_j
 
-Columns of G are taken a block at a time, normalised, stacked as rows under the triangle R of those before and
-refactored: RᵀR = G Gᵀ without ever squaring anything, in O(Ñ²) memory whatever P.
+Columns of G are taken in blocks and normalised. Each block is stacked as rows under the triangle R of the columns before,
+and factored again: RᵀR = G Gᵀ, although nothing is squared, in O(Ñ²) memory for any P.
+
 Source: arXiv:1809.09349, appendix A.
 """
 
@@ -26,23 +27,24 @@ from jamtools.errors import CheckError, Remedy
 from jamtools.network.architecture import Architecture
 from jamtools.network.passes import ForwardPass, Layers, forward, layers_of
 
-#: A block holds at least this many columns, and at least Ñ: with 50 a fruitless block stopped 3 of 60 small
-#: networks too early.
+#: The smallest number of columns in a block; at least Ñ in any case. With 50 columns, blocks that added no rank stopped the
+#: computation too early in 3 of 60 small networks.
 BLOCK_MIN_COLUMNS = 500
 
-#: Blocks that must add no rank, one after the other, before the rest of the columns is taken as read.
+#: After this many consecutive blocks that add no rank, the other columns are taken to be in the span.
 FRUITLESS_BLOCKS = 2
 
-#: Random vectors outside of the span: one is enough almost surely, a few make a small part along it unlikely.
+#: How many random vectors outside the span test the other columns. One is enough almost surely, and with several it is
+#: unlikely that a column outside has small components along all of them.
 COMPLEMENT_PROBES = 4
 
-#: Below this many columns per parameter the whole set is always used.
+#: Below this many columns per parameter all columns are used.
 WHOLE_BELOW_COLUMNS_PER_PARAMETER = 4
 
-#: s_r/s_{r+1} of healthy networks is 10¹²; under this the rank is not well defined.
+#: Below this s_r/s_{r+1} the rank is not well defined; typical networks have 10¹².
 CLEAR_RANK_GAP = 1e3
 
-#: Patterns in one pass where only activity is looked at: it bounds the memory.
+#: The largest number of patterns in one pass of stuck_neurons; it bounds the memory.
 ACTIVITY_BLOCK_PATTERNS = 4096
 
 
@@ -50,10 +52,10 @@ ACTIVITY_BLOCK_PATTERNS = 4096
 class Rank:
     """rank G and how well it is defined.
 
-    n_effective: singular values above `tolerance` (relative to the largest); singular_values, descending,
-    of G with unit columns and then unit rows; n_silent: parameters without gradient at any pattern (the
-    weights of a dead neuron, and each weight between two neurons that are never active together);
-    n_columns, n_patterns: what was factored of G, and stopped_early when that is not all of it.
+    n_effective: the number of singular values above `tolerance` (relative to the largest); singular_values [≤ Ñ]: of G with
+    unit columns and then unit rows, descending; n_silent: parameters without gradient at any pattern (the weights of a dead
+    neuron, and each weight between two neurons that are never active together); n_columns, n_patterns: the part of G that
+    was factored; stopped_early: whether this is not all of G.
     """
 
     n_effective: int
@@ -66,7 +68,7 @@ class Rank:
 
     @property
     def rank_gap(self) -> float:
-        """s_r / max(s_{r+1}, s₁ ε): the decades of nothing at the cut. At full rank s_{r+1} is 0."""
+        """s_r / max(s_{r+1}, s₁ eps), the gap of the singular values at the rank r. At full rank s_{r+1} = 0."""
         s, r = self.singular_values, self.n_effective
         below = float(s[r]) if r < len(s) else 0.0
         return float(s[r - 1]) / max(below, float(s[0]) * torch.finfo(s.dtype).eps)
@@ -82,11 +84,11 @@ def effective_parameters(
 ) -> Rank:
     """N_eff = rank G at theta [Ñ] over the patterns x [P, d].
 
-    Factors every column when `whole` or P (d+1) < 4 Ñ; else stops after two or three consecutive blocks of at
-    least max(500, Ñ) columns that add no rank, and looks whether any column left out has a part outside of the
-    span (see `_ColumnFactors.missed`). `tolerance`: relative to s₁, by default max(Ñ, columns)·eps. `tick` is told
-    how many columns are done. Raises CheckError when the singular values do not add up to the norm of G, InputError with
-    batch normalisation.
+    All columns are factored when `whole`, or when P (d+1) < 4 Ñ. Otherwise the computation stops after two or three
+    consecutive blocks of at least max(500, Ñ) columns that add no rank. It then tests whether any other column has a
+    component outside the span (see `_ColumnFactors.missed`). tolerance: relative to s₁, by default max(Ñ, columns)·eps.
+    tick: called with the number of columns that are done. Raises CheckError when the singular values do not add up to the
+    norm of G, InputError with batch normalisation.
     """
     arch.require_plain()
     stream = _ColumnFactors(theta, x, arch, tolerance, tick)
@@ -95,7 +97,7 @@ def effective_parameters(
             stream.add(block)
         return stream.rank()
     rank = _until_fruitless(stream)
-    while rank.stopped_early and rank.n_effective < arch.n_effective:  # which no network exceeds
+    while rank.stopped_early and rank.n_effective < arch.n_effective:  # the largest rank of any network
         missed = stream.missed(rank)
         if not len(missed):
             break
@@ -107,9 +109,9 @@ def effective_parameters(
 
 
 def _until_fruitless(stream: _ColumnFactors) -> Rank:
-    """Blocks until FRUITLESS_BLOCKS in a row have added no rank, or there are no more.
+    """The rank after FRUITLESS_BLOCKS consecutive blocks have added none, or after all blocks.
 
-    The rank only grows, so it is looked at every FRUITLESS_BLOCKS blocks, and not again once it cannot grow further:
+    The rank can only grow. It is computed every FRUITLESS_BLOCKS blocks, and no more once it is the largest possible:
     singular values cost more than a block.
     """
     ranks: list[int] = []
@@ -124,7 +126,7 @@ def _until_fruitless(stream: _ColumnFactors) -> Rank:
 
 
 class _ColumnFactors:
-    """The triangle R [≤Ñ, Ñ] of the columns of G met so far."""
+    """The triangle R [≤ Ñ, Ñ] of the columns of G that have been added."""
 
     def __init__(
         self,
@@ -143,12 +145,12 @@ class _ColumnFactors:
         )  # in patterns
 
     def blocks(self) -> Iterator[Tensor]:
-        """Indices of the patterns of each block, in a fixed shuffled order: data may come sorted by class."""
+        """The indices of the patterns of each block, in a fixed random order, since data may be sorted by class."""
         order = torch.from_numpy(np.random.default_rng(0).permutation(len(self.x)))
         return iter(order.to(self.x.device).split(self.block))
 
     def add(self, patterns: Tensor) -> None:
-        """Normalises the columns of these patterns and factors them in (Householder)."""
+        """Adds the normalised columns of some patterns [p] to R, by Householder reflections."""
         rows = columns(self.layers, self.x[patterns], self.arch)
         rows /= torch.linalg.vector_norm(rows, dim=1, keepdim=True)
         self.triangle = torch.linalg.qr(torch.cat([self.triangle, rows]), mode="r").R
@@ -160,7 +162,7 @@ class _ColumnFactors:
         return int(self.used.sum()) * (self.arch.d + 1) * self.arch.outputs
 
     def rank(self) -> Rank:
-        """The rank of the columns so far."""
+        """The rank of the columns that have been added."""
         tolerance = self.tolerance
         if tolerance is None:
             tolerance = max(self.arch.n_parameters, self.n_columns) * torch.finfo(self.triangle.dtype).eps
@@ -171,22 +173,22 @@ class _ColumnFactors:
         return Rank(r, tolerance, s, silent, self.n_columns, used, used < len(self.x))
 
     def _equilibrated(self) -> tuple[Tensor, Tensor]:
-        """R with its columns, one a parameter, brought to norm 1, and the norms [Ñ].
+        """R with its columns, one for each parameter, scaled to norm 1, and the norms [Ñ].
 
-        A layer whose gradient is 10⁻¹² of another's counts as much as the other: the rank does not depend on
-        scales, and Householder's errors are relative to the norm of each column by itself.
+        A layer whose gradient is 10⁻¹² of that of another layer then has the same weight. The rank does not depend on
+        scales, and the errors of Householder reflections are relative to the norm of each column.
         """
         norms = torch.linalg.vector_norm(self.triangle, dim=0)
         norms = torch.where(norms > 0, norms, 1.0)
         return self.triangle / norms, norms
 
     def missed(self, rank: Rank) -> Tensor:
-        """The block of unused patterns that lie furthest outside of the span, none if all are in it.
+        """The unused patterns, at most a block, whose columns are furthest outside the span; none if all are in it.
 
-        A column outside has, almost surely, a part along a random vector of the span's complement, so COMPLEMENT_PROBES
-        of those look through all columns at O(Ñ) each, where factoring them costs O(Ñ²). It matters when a
-        neuron is active on few patterns: the rule of two blocks alone gave a wrong rank in 22 of 60 small
-        networks at their initialisation.
+        A column outside the span almost surely has a component along a random vector of the complement. The test of a
+        column with COMPLEMENT_PROBES such vectors costs O(Ñ), while factoring it costs O(Ñ²). The test matters when a
+        neuron is active on few patterns: without it the rank was wrong in 22 of 60 small networks at their
+        initialisation.
         """
         matrix, norms = self._equilibrated()
         complement = torch.linalg.svd(matrix).Vh[rank.n_effective :]
@@ -199,14 +201,14 @@ class _ColumnFactors:
         return left[order[outside[order] > rank.tolerance]]
 
     def _outside(self, patterns: Tensor, norms: Tensor, probes: Tensor) -> Tensor:
-        """The largest part of any column of each pattern along a probe, relative to the column [p]."""
+        """For each of the patterns [p], the largest component of a column along a probe, relative to the column [p]."""
         rows = columns(self.layers, self.x[patterns], self.arch) / norms
         parts = (rows @ probes).abs().amax(1) / torch.linalg.vector_norm(rows, dim=1)
         return parts.view(len(patterns), -1).amax(1)
 
 
 def columns(layers: Layers, x: Tensor, arch: Architecture) -> Tensor:
-    """Columns of G for the patterns x [p, d], as rows [p (d+1) C, Ñ]; n = 0 is the plain gradient."""
+    """The columns of G for the patterns x [p, d], as rows [p (d+1) C, Ñ]; those of n = 0 are plain gradients."""
     state = forward(layers, x, arch)
     a_dot, z_dot = _forward_tangents(layers, state, arch)
     beta, beta_dot = _backward_tangents(layers, state, z_dot, arch)
@@ -235,7 +237,7 @@ def _forward_tangents(
 def _backward_tangents(
     layers: Layers, state: ForwardPass, z_dot: list[Tensor], arch: Architecture
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """β_j [p, 1, C, out] and β̇_j [p, d+1, C, out] of every layer, each output's own gradient at once."""
+    """β_j [p, 1, C, out] and β̇_j [p, d+1, C, out] of every layer, for the gradients of all C outputs at once."""
     unit = torch.eye(arch.outputs, dtype=state.f.dtype, device=state.f.device)
     beta = [unit.expand(len(state.f), 1, -1, -1)]
     beta_dot = [torch.zeros_like(beta[0]).expand(-1, arch.d + 1, -1, -1)]
@@ -249,7 +251,7 @@ def _backward_tangents(
 
 
 def _singular_values(matrix: Tensor) -> Tensor:
-    """Singular values, descending; CheckError unless Σs² = ‖matrix‖_F² (GPU solvers have failed silently)."""
+    """Singular values, descending; CheckError unless Σs² = ‖matrix‖_F² (solvers on GPUs have failed without an error)."""
     s = torch.linalg.svdvals(matrix)
     error = abs(float(torch.linalg.vector_norm(s) / torch.linalg.vector_norm(matrix)) - 1)
     if not error <= matrix.shape[1] * torch.finfo(matrix.dtype).eps:
@@ -259,14 +261,15 @@ def _singular_values(matrix: Tensor) -> Tensor:
     return s
 
 
+#: (layer from 1, neuron from 0) of each.
 Neurons = list[tuple[int, int]]
 
 
 def stuck_neurons(theta: Tensor, x: Tensor, arch: Architecture) -> tuple[Neurons, Neurons]:
-    """ReLU neurons that are never active over x [P, d], and those that always are (z > 0 everywhere).
+    """The ReLU neurons that are active at no pattern of x [P, d], and those that are active (z > 0) at all of them.
 
-    Each as (layer, neuron), layers from 1 and neurons from 0. Either kind lowers the rank of G: the first
-    takes no part in f, the second is linear there. Empty for another ρ.
+    Each is given as (layer, neuron), layers from 1 and neurons from 0. Both kinds lower the rank of G: f does not depend on
+    the first, and the second are linear. Both lists are empty for other ρ.
     """
     if arch.activation != "relu":
         return [], []

@@ -1,4 +1,4 @@
-"""The parameters a run starts from: a function of the architecture, the rule and the seed alone.
+"""The initial parameters of a run: a function of the architecture, the rule and the seed alone.
 
     orthogonal: Haar-distributed weights, zero biases;      torch: U(-σ, σ) with σ² = 1/fan-in, weights and biases;
     normal: N(0, 1/fan-in) weights, zero biases
@@ -14,11 +14,12 @@ from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.random_streams import INITIAL_PARAMETERS, run_generator
 
+#: The rules by name.
 INITIALISATIONS = ("orthogonal", "torch", "normal")
 
 
 def initial_parameters(arch: Architecture, init: str, seed: int) -> np.ndarray:
-    """theta0 [Ñ], a function of (architecture, init, seed) alone.
+    """theta0 [Ñ], a function of (architecture, init, seed) alone; InputError for another `init`.
 
     orthogonal: Haar weights, zero biases (the paper's hinge protocol); torch: U(-σ, σ) with
     σ² = 1/fan-in for weights and biases; normal: N(0, 1/fan-in) weights, zero biases. Gains are 1, shifts 0.
@@ -43,7 +44,7 @@ def initial_parameters(arch: Architecture, init: str, seed: int) -> np.ndarray:
 
 
 def _orthogonal(rng: np.random.Generator, out: int, fan_in: int) -> np.ndarray:
-    """Rows orthonormal in blocks of `fan_in`: a tall matrix is a stack of Haar matrices."""
+    """A matrix [out, fan_in] with orthonormal rows in blocks of `fan_in`: a tall matrix is a stack of Haar matrices."""
     blocks = []
     for start in range(0, out, fan_in):
         rows = min(fan_in, out - start)

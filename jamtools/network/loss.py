@@ -5,8 +5,10 @@
     hinge, C > 1     L = 1/(C P) Σ_{µ,c} Δ_{µc}² θ(Δ_{µc})        (eq. 10: no ½; Δ_{µc} = ε - t_{µc} f_c)
     cross-entropy    L = 1/P Σ_µ log(1 + exp(-y_µ f(x_µ)));   C > 1: softmax of the C outputs
 
-f and y are [P, C] here, C = 1 for ±1 labels. Cross-entropy has no margin: ε = 0 there, so that Δ = -y f and
-"unsatisfied" means misclassified. Source: arXiv:1809.09349, eqs. 3, 4 and 10.
+f and y are [P, C], with C = 1 for ±1 labels. Cross-entropy has no margin: ε = 0, so that Δ = -y f, and "unsatisfied" means
+misclassified.
+
+Source: arXiv:1809.09349, eqs. 3, 4 and 10.
 """
 
 from __future__ import annotations
@@ -21,12 +23,13 @@ from torch.nn.functional import logsigmoid
 
 from jamtools.errors import InputError
 
+#: The losses by name.
 LOSSES = ("hinge", "cross-entropy")
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss by name, for P patterns in all (a batch is a part of them) and C outputs."""
+    """A loss by name, with margin ε, for P patterns in total (a batch is a part of them) and C outputs."""
 
     name: str
     epsilon: float
@@ -39,7 +42,7 @@ class Loss:
 
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> Loss:
-        """The loss a run's metadata describes."""
+        """The loss that the metadata of a run describes."""
         return cls(info["loss"], info["epsilon"], info["P"], info.get("outputs", 1))
 
     @property
@@ -55,11 +58,11 @@ class Loss:
             )
 
     def gaps(self, f: Tensor, y: Tensor) -> Tensor:
-        """Δ [P, C]."""
+        """Δ [P, C] from f and y [P, C]."""
         return self.epsilon - y * f
 
     def value(self, f: Tensor, y: Tensor) -> Tensor:
-        """L, a scalar: the part of these patterns in the mean over all P."""
+        """L as a scalar tensor, from f and y [p, C]: the contribution of these patterns to the mean over all P."""
         if self.name == "hinge":
             return 0.5 * self.hinge_curvature * self.gaps(f, y).clamp(min=0).square().sum()
         if self.outputs == 1:
@@ -67,7 +70,7 @@ class Loss:
         return (torch.logsumexp(f, 1) - f[y > 0]).sum() / self.P
 
     def slope(self, f: Tensor, y: Tensor) -> Tensor:
-        """∂L/∂f [P, C]."""
+        """∂L/∂f [p, C] from f and y [p, C]."""
         if self.name == "hinge":
             return -self.hinge_curvature * y * self.gaps(f, y).clamp(min=0)
         if self.outputs == 1:
@@ -76,14 +79,14 @@ class Loss:
 
 
 def misclassified(f: Tensor, y: Tensor) -> Tensor:
-    """[P] booleans: y f < 0, or with C > 1 some wrong output above the right one; an f that is NaN counts."""
+    """[P] booleans from f and y [P, C]: y f < 0, or with C > 1 a wrong output above the right one; NaN counts too."""
     if y.shape[1] == 1:
         return ~((y * f)[:, 0] >= 0)
     right = f.masked_fill(y < 0, -torch.inf).amax(1)
-    wrong = f.masked_fill(y > 0, -torch.inf).amax(1)
-    return ~(wrong <= right)
+    largest_wrong = f.masked_fill(y > 0, -torch.inf).amax(1)
+    return ~(largest_wrong <= right)
 
 
 def column(y: Tensor) -> Tensor:
-    """Labels as [P, C], whether they came as [P] or [P, C]."""
+    """Labels as [P, C], from labels [P] or [P, C]."""
     return y[:, None] if y.ndim == 1 else y

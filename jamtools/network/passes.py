@@ -1,19 +1,14 @@
-"""The network f(x; W) on a flat parameter vector, its gradient, and the parameter counts.
+"""The network f(x; W) on a flat parameter vector: forward pass, backward pass and gradient.
 
     z_1 = W_1 x + b_1,   z_j = W_j ρ(z_{j-1}) + b_j,   f = z_{L+1}           (L hidden layers of h neurons)
 
     β_{L+1} = ∂g/∂f,     β_j = ρ'(z_j) ∘ W_{j+1}ᵀ β_{j+1},     ∂g/∂W_j = β_j ⊗ ρ(z_{j-1}),   ∂g/∂b_j = β_j
 
-theta holds, layer after layer, the weight [out, in] row-major and then the bias. The paper writes the
-bias with a minus sign; the model is the same. ρ'(0) = 0 for ReLU. With batch normalisation (batchnorm.py) a hidden
-layer's gain and shift follow its bias.
+theta contains, layer after layer, the weight [out, in] row-major and then the bias. The paper writes the bias with a minus
+sign; the model is the same. ρ'(0) = 0 for ReLU. With batch normalisation (batch_norm.py) the gain and the shift of a hidden
+layer follow its bias.
 
-    Ñ = h(d+1) + (L-1) h (h+1) + C (h+1), and 2 h L more with batch normalisation;
-    N = Ñ - (hidden neurons) for ReLU, one scale symmetry each (ρ(Λz) = Λρ(z)); N = Ñ for tanh; a linear ρ leaves the
-    C (d+1) parameters of an affine map. Batch normalisation adds nothing to N: on a given training set a normalised
-    neuron is some affine map of its inputs, as a plain one is, with two parameters more than that needs.
-
-Source: arXiv:1809.09349, section II and appendix A.
+Source: arXiv:1809.09349, section II.
 """
 
 from __future__ import annotations
@@ -27,11 +22,12 @@ from torch import Tensor
 from jamtools.network.activations import Activation
 from jamtools.network.architecture import Architecture
 
+#: (weight [out, in], bias [out]) of each layer.
 Layers = list[tuple[Tensor, Tensor]]
 
 
 def layers_of(theta: Tensor, arch: Architecture) -> Layers:
-    """Views of theta [Ñ] as (weight [out, in], bias [out]) per layer."""
+    """Views of theta [Ñ] as (weight [out, in], bias [out]) of each layer."""
     layers, start = [], 0
     for j, (out, fan_in) in enumerate(arch.shapes):
         weight = theta[start : start + out * fan_in].view(out, fan_in)
@@ -43,9 +39,9 @@ def layers_of(theta: Tensor, arch: Architecture) -> Layers:
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """A forward pass: inputs[j] [P, in] enters layer j, z[j] [P, out] leaves it; z[-1] is f [P, C].
+    """A forward pass: inputs[j] [P, in] is the input of layer j and z[j] [P, out] its output; z[-1] is f [P, C].
 
-    slopes: what stands for ρ'(z) in each hidden layer [L][P, h], where that is not ρ'(z) itself.
+    slopes [L][P, h]: they replace ρ'(z) of each hidden layer, where given.
     """
 
     inputs: list[Tensor]
@@ -54,10 +50,11 @@ class ForwardPass:
 
     @property
     def f(self) -> Tensor:
+        """The outputs [P, C]."""
         return self.z[-1]
 
     def take(self, patterns: Tensor) -> ForwardPass:
-        """The same pass for some patterns only: `patterns` is an index or a boolean mask."""
+        """The same pass for some patterns alone: `patterns` is an index [p] or a boolean mask [P]."""
         slopes = None if self.slopes is None else [slope[patterns] for slope in self.slopes]
         return ForwardPass([a[patterns] for a in self.inputs], [z[patterns] for z in self.z], slopes)
 
@@ -69,9 +66,9 @@ class ForwardPass:
 def forward(
     layers: Layers, x: Tensor, arch: Architecture, rho: Sequence[Activation] | None = None
 ) -> ForwardPass:
-    """x [P, d] through all layers; batchnorm.forward is the one of a normalised network.
+    """The forward pass of x [P, d]; with batch normalisation use batch_norm.forward, here it raises InputError.
 
-    rho: the activation of each hidden layer, where it is not the architecture's.
+    rho: the activation of each hidden layer, where it is not that of the architecture.
     """
     arch.require_plain()
     inputs, z = [x], []
@@ -79,7 +76,7 @@ def forward(
         z.append(torch.addmm(bias, inputs[-1], weight.T))
         if len(z) < len(layers):
             inputs.append((rho[len(z) - 1] if rho else arch.rho).value(z[-1]))
-    slopes = [one.slope(v) for one, v in zip(rho, z)] if rho else None
+    slopes = [activation.slope(v) for activation, v in zip(rho, z)] if rho else None
     return ForwardPass(inputs, z, slopes)
 
 
@@ -92,7 +89,7 @@ def backward(layers: Layers, state: ForwardPass, signal: Tensor, arch: Architect
 
 
 def gradient(beta: list[Tensor], state: ForwardPass) -> Tensor:
-    """Σ_µ ∂g_µ/∂W [Ñ]."""
+    """Σ_µ ∂g_µ/∂W [Ñ], from β_j [P, out] of every layer."""
     parts = []
     for b, a in zip(beta, state.inputs, strict=True):
         parts += [(b.T @ a).reshape(-1), b.sum(0)]
@@ -100,7 +97,7 @@ def gradient(beta: list[Tensor], state: ForwardPass) -> Tensor:
 
 
 def gradient_rows(beta: list[Tensor], state: ForwardPass) -> Tensor:
-    """∂g_µ/∂W, one row a pattern [P, Ñ]."""
+    """∂g_µ/∂W [P, Ñ], one row for each pattern, from β_j [P, out] of every layer."""
     parts = []
     for b, a in zip(beta, state.inputs, strict=True):
         parts += [(b[:, :, None] * a[:, None, :]).flatten(1), b]

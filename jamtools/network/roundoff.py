@@ -1,4 +1,9 @@
-"""Bounds of the round-off in Δ and L: what a computed number cannot be told apart from."""
+"""Bounds of the round-off in Δ and L; minima/first_order.py has their derivation.
+
+    |δf| ≤ k eps F,     F = |W_{L+1}| (… |W_2| (|W_1| |x| + |b_1|) + |b_2| …) + |b_{L+1}|,      k = Σ_j (fan-in_j + 2)
+
+Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms (2002), section 3.1.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ from jamtools.network.problem import Problem
 
 
 def operations(arch: Architecture) -> int:
-    """k: roundings in a row from the input to f."""
+    """k, the number of consecutive roundings from the input to f."""
     return sum(fan_in + 2 for _, fan_in in arch.shapes)
 
 
@@ -26,7 +31,7 @@ def gap_errors(theta: Tensor, problem: Problem, eps: float | None = None) -> Ten
 
 
 def loss_error(gaps: Tensor, errors: Tensor, loss: Loss) -> float:
-    """A bound of the round-off in L, from Δ and its errors [P, C]: c Σ (Δ + ½ δ) δ, and that of the sum."""
+    """A bound of the round-off in L, from Δ and its errors [P, C]: c Σ (Δ + ½ δ) δ, plus the round-off of the sum."""
     above = (gaps + errors).clamp(min=0)
     moved = loss.hinge_curvature * (above * torch.minimum(errors, above)).sum()
     return float(

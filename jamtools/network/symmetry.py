@@ -1,11 +1,17 @@
-"""The one gauge of a ReLU network in which no neuron's weights are out of proportion.
+"""The scale symmetries of ReLU networks: the balanced gauge, the generators, and the projector on their complement.
 
     (W_j)_n, (b_j)_n → s (W_j)_n, s (b_j)_n,      (W_{j+1})_·n → (W_{j+1})_·n / s,      s = 2^k,    z_n → s z_n
 
-leaves f(x; W) as it is, to the last bit: products and sums of numbers times powers of two round alike. Here k is such
-that what enters a neuron and what leaves it have norms within a factor of 2 of each other. Norms over all parameters, kicks
-in all directions, and the rms of a layer's pre-activations mean something only then: they depend on the s, and f does not.
-Likewise (W_{L+1}, b_{L+1}, ε) → (W_{L+1}, b_{L+1}, ε) / 2^k takes Δ → Δ / 2^k and L → L / 4^k, and ε into [½, 1).
+does not change f(x; W), not even in the last bit, because powers of two do not change rounding. In the balanced gauge, k is
+such that the weights into a neuron and those out of it have norms within a factor of 2 of each other. Norms of all
+parameters, random displacements and the rms of the pre-activations of a layer depend on s, although f does not: they are
+meaningful in a fixed gauge only. Likewise (W_{L+1}, b_{L+1}, ε) → (W_{L+1}, b_{L+1}, ε) / 2^k takes Δ → Δ / 2^k and L → L /
+4^k, and brings ε into [½, 1).
+
+The generators A W of the symmetries are orthogonal within a layer and overlap between neighbouring layers, so that their
+Gram matrix [hidden, hidden] suffices to project them out.
+
+Source: arXiv:1809.09349, section II, for the symmetry; none for the gauge, own definition above.
 """
 
 from __future__ import annotations
@@ -22,14 +28,16 @@ from jamtools.network.passes import layers_of
 
 
 def balanced(theta: Tensor, arch: Architecture) -> tuple[Tensor, Tensor]:
-    """The same network in that gauge [Ñ], and the s [L, h] of each neuron; theta itself and ones for a smooth ρ.
+    """The same network in the balanced gauge [Ñ], and s [L, h] of each neuron; theta itself and ones for a smooth ρ.
 
-    A neuron with nothing that enters it, or nothing that leaves, stays as it is.
+    A neuron without weights into it, or without weights out of it, is not scaled.
     """
     theta = theta.clone()
     scales = theta.new_ones(arch.depth, arch.width)
     moved = arch.activation == "relu"
-    while moved:  # ends: a pass that moves a neuron lowers Σ ‖W‖² + ‖b‖², and there are finitely many powers
+    while (
+        moved
+    ):  # this ends: each pass that scales a neuron lowers Σ ‖W‖² + ‖b‖², and there are finitely many powers
         moved = False
         for j in range(arch.depth):
             factors = _factors(theta, arch, j)
@@ -40,7 +48,7 @@ def balanced(theta: Tensor, arch: Architecture) -> tuple[Tensor, Tensor]:
 
 
 def normalised(theta: Tensor, arch: Architecture, loss: Loss) -> tuple[Tensor, Loss, float]:
-    """theta [Ñ] and the hinge loss with an ε between ½ and 1, and the unit 2^k of Δ that they are in."""
+    """theta [Ñ] and the hinge loss with ε in [½, 1), and their unit of Δ, 2^k."""
     unit = 2.0 ** math.frexp(loss.epsilon)[1]
     theta = theta.clone()
     for tensor in layers_of(theta, arch)[-1]:
@@ -49,7 +57,7 @@ def normalised(theta: Tensor, arch: Architecture, loss: Loss) -> tuple[Tensor, L
 
 
 def _factors(theta: Tensor, arch: Architecture, j: int) -> Tensor:
-    """2^round(½ log₂(‖out‖/‖in‖)) of the neurons of hidden layer j (from 0) [h]."""
+    """2^round(½ log₂(‖out‖/‖in‖)) [h] of the neurons of hidden layer j (from 0)."""
     layers = layers_of(theta, arch)
     into = torch.cat([layers[j][0], layers[j][1][:, None]], 1).norm(dim=1)
     out = layers[j + 1][0].norm(dim=0)
@@ -58,6 +66,7 @@ def _factors(theta: Tensor, arch: Architecture, j: int) -> Tensor:
 
 
 def _rescale(theta: Tensor, arch: Architecture, j: int, factors: Tensor) -> None:
+    """Scales the neurons of hidden layer j (from 0) by factors [h], in place."""
     layers = layers_of(theta, arch)
     layers[j][0].mul_(factors[:, None])
     layers[j][1].mul_(factors)
@@ -65,9 +74,9 @@ def _rescale(theta: Tensor, arch: Architecture, j: int, factors: Tensor) -> None
 
 
 def scale_generators(theta: Tensor, arch: Architecture) -> Tensor:
-    """A W for every hidden neuron [Ñ, hidden]: its incoming weights and bias grow, its outgoing ones shrink.
+    """A W [Ñ, hidden] at theta [Ñ]: for each hidden neuron, the weights into it and its bias, and minus those out of it.
 
-    With a ReLU f does not change along them, so ∇f · A W = 0 at every pattern. Empty for other ρ.
+    With ReLU f does not change along A W, so that ∇f · A W = 0 at every pattern. The result is [Ñ, 0] for other ρ.
     """
     if arch.activation != "relu":
         return theta.new_zeros(theta.numel(), 0)
@@ -82,11 +91,12 @@ def scale_generators(theta: Tensor, arch: Architecture) -> Tensor:
     return columns.T
 
 
+#: (weights [k, out, in], biases [k, out]) of each layer.
 Views = list[tuple[Tensor, Tensor]]
 
 
 def views_of(rows: Tensor, arch: Architecture) -> Views:
-    """Views of k parameter vectors [k, Ñ] as (weights [k, out, in], biases [k, out]) per layer."""
+    """Views of k parameter vectors [k, Ñ] as (weights [k, out, in], biases [k, out]) of each layer."""
     views, start = [], 0
     for out, fan_in in arch.shapes:
         middle = start + out * fan_in
@@ -96,9 +106,9 @@ def views_of(rows: Tensor, arch: Architecture) -> Views:
 
 
 class ScaleGenerators:
-    """The span of the scale generators A W of a ReLU network, as a projector; empty for other ρ.
+    """The span of the scale generators A W of a ReLU network at theta [Ñ], for projections; empty for other ρ.
 
-    rank: how many are independent, generically one a hidden neuron.
+    rank: its dimension, generically one for each hidden neuron.
     """
 
     def __init__(self, theta: Tensor, arch: Architecture) -> None:
@@ -111,13 +121,13 @@ class ScaleGenerators:
         """B [hidden, rank] with B Bᵀ the pseudo-inverse of the Gram matrix."""
         gram = self._gram()
         norms = gram.diagonal().sqrt()
-        inverse = torch.where(norms > 0, 1 / norms, 0.0)  # a neuron whose weights all vanish has no generator
+        inverse = torch.where(norms > 0, 1 / norms, 0.0)  # a neuron without weights has no generator
         values, vectors = torch.linalg.eigh(gram * inverse[:, None] * inverse)
         kept = values > len(values) * torch.finfo(values.dtype).eps * values[-1]
         return inverse[:, None] * vectors[:, kept] / values[kept].sqrt()
 
     def _gram(self) -> Tensor:
-        """Same layer: ‖in‖² + ‖out‖²; neighbours share one weight, with opposite signs."""
+        """The Gram matrix: ‖in‖² + ‖out‖² of a neuron; neurons of neighbouring layers share one weight, of opposite sign."""
         h, squares = self.arch.width, [weight.square() for weight, _ in self.layers]
         gram = squares[0].new_zeros(self.arch.n_hidden, self.arch.n_hidden)
         for j in range(self.arch.depth):
@@ -134,7 +144,7 @@ class ScaleGenerators:
         return self._inverse.shape[1]
 
     def project(self, V: Tensor) -> Tensor:
-        """V [Ñ, k] without its components along the generators; twice, so that none is left but round-off."""
+        """V [Ñ, k] without its components along the generators; the second pass removes what round-off left."""
         rows = V.T.clone(memory_format=torch.contiguous_format)
         for _ in range(2):
             views = views_of(rows, self.arch)
@@ -142,7 +152,7 @@ class ScaleGenerators:
         return rows.T
 
     def _overlaps(self, V: Views) -> Tensor:
-        """The products of k vectors with the generators [k, hidden]."""
+        """The scalar products [k, hidden] of k vectors with the generators."""
         parts = []
         for j in range(self.arch.depth):
             into = torch.einsum("kni,ni->kn", V[j][0], self.layers[j][0]) + V[j][1] * self.layers[j][1]
@@ -150,6 +160,7 @@ class ScaleGenerators:
         return torch.cat(parts, 1)
 
     def _subtract(self, V: Views, coefficients: Tensor) -> None:
+        """Subtracts the generators times coefficients [k, hidden], in place."""
         for j, c in enumerate(coefficients.split(self.arch.width, 1)):
             V[j][0].sub_(c[:, :, None] * self.layers[j][0])
             V[j][1].sub_(c * self.layers[j][1])

@@ -334,7 +334,7 @@ def records(tmp_path_factory):
     )
     (folder / "runs.safetensors").write_bytes(runs_bytes(Runs(data, members), []))
     done = jam("cusps", folder / "runs.safetensors", "--tolerance", "1e-9", "--fresh", "2k", check=True)
-    assert "N_c/N" in done.stderr and "r0003: its parameters are not finite" in done.stderr
+    assert "N_c/N" in done.stderr and "r0003: the run diverged: its parameters are not finite" in done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
