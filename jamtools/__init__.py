@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jamtools.network.architecture import Architecture as Architecture
     from jamtools.network.loss import Loss as Loss
     from jamtools.protocols import Settings as Settings
+    from jamtools.protocols import TrainingOptions as TrainingOptions
     from jamtools.records import Dataset as Dataset
     from jamtools.records import Run as Run
     from jamtools.records import Runs as Runs
