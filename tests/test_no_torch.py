@@ -21,8 +21,9 @@ PACKAGES = ("data", "exponents", "figures")
 MODULES = (
     "records", "protocols", "conditions", "machine", "network.architecture",
     "io.artefact", "io.read", "io.write", "io.streams",
-    "transition.sampling", "transition.logistic", "transition.estimate", "transition.merging",
-    "transition.scaling", "transition.bound", "transition.jump",
+    "transition.trial", "transition.options", "transition.sampling", "transition.logistic", "transition.estimate",
+    "transition.merging", "transition.points", "transition.scaling", "transition.depth", "transition.bound",
+    "transition.jump",
 )  # fmt: skip
 
 
@@ -62,6 +63,7 @@ def folder(tmp_path: Path) -> Path:
         "nstar fit nstar.jsonl",
         "nstar fit nstar.jsonl spectra.safetensors",
         "nstar fit runs.safetensors",
+        "nstar plan --patterns 60 data.safetensors",
         "gaps --values values.txt",
         "show runs.safetensors",
         "show --table spectra.safetensors",
