@@ -1,4 +1,4 @@
-"""Training against torch.optim, closed forms and its own record."""
+"""train and train_many against torch.optim, closed forms, and runs alone."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import torch
 
 from jamtools.engines.optimizers import make_optimizer
 from jamtools.engines.torch_engine import TorchEngine
-from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
-from jamtools.network.problem import Problem, measure
-from jamtools.protocols import PROTOCOLS, Schedule, TrainingOptions, measured_steps, with_options
-from jamtools.records import Dataset
-from jamtools.training.ensemble import train
+from jamtools.network.problem import Problem
+from jamtools.protocols import TrainingOptions, with_options
+from jamtools.training import ensemble, memory
+from jamtools.training.ensemble import train, train_many
 from jamtools.training.job import Compute
+from jamtools.training.memory import bytes_needed, runs_at_once
 from tests.support import oracle
+from tests.support.jobs import make_job
 
 
 def reference(data, arch, steps, make, init="orthogonal", loss=oracle.hinge):
@@ -53,7 +54,7 @@ def test_full_batch_gradient_descent_follows_torch_s_sgd():
     assert np.abs(run.theta - theirs).max() < 1e-13
 
 
-def test_cross_entropy_follows_torch_s():
+def test_training_on_cross_entropy_follows_torch():
     data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2)
     run = train(
         data, arch, with_options(TrainingOptions(), steps=100, loss="cross-entropy", init="torch"), seed=0
@@ -68,8 +69,9 @@ def test_cross_entropy_follows_torch_s():
     assert run.info["n_unsatisfied"] == run.info["n_misclassified"]
 
 
-def test_a_batch_gradient_is_an_unbiased_estimate_of_the_whole_one():
-    """With batch = P - every pattern drawn once - SGD is full-batch descent; with less, its mean is."""
+@pytest.mark.statistical
+def test_the_step_of_a_mini_batch_is_unbiased():
+    """A batch of all P patterns is the full gradient. The mean over smaller batches converges to it."""
     data, arch = oracle.dataset(40, 4), Architecture(4, 5, 1, "tanh")
     options = {"steps": 1, "optimizer": "sgd", "lr": 1.0, "stop": False}
     whole = train(data, arch, with_options(TrainingOptions(), batch=40, **options), seed=0)
@@ -78,13 +80,13 @@ def test_a_batch_gradient_is_an_unbiased_estimate_of_the_whole_one():
     )
     theta0 = whole.theta0
     g = whole.theta - theta0
-    single = np.array([_one_step(data, arch, theta0, seed) for seed in range(400)])
+    single = np.array([step_of_a_mini_batch(data, arch, theta0, seed) for seed in range(400)])
     error = single.std(0, ddof=1) / math.sqrt(400)
     assert (np.abs(single.mean(0) - g) <= 5 * error + 1e-15).all()  # 5 standard errors over 31 parameters
 
 
-def _one_step(data, arch, theta0, seed):
-    """The step that stream `seed` of batches takes from one and the same start."""
+def step_of_a_mini_batch(data, arch, theta0, seed):
+    """The first step from theta0 [Ñ] with the mini-batches of generator `seed`."""
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)[:, None]
     problem = Problem(x, y, arch, Loss("hinge", 0.5, 40))
     settings = with_options(TrainingOptions(), optimizer="sgd", batch=8, lr=1.0, stop=False).resolve(40)
@@ -95,7 +97,7 @@ def _one_step(data, arch, theta0, seed):
     return theta.numpy() - theta0
 
 
-def test_the_run_stops_at_the_first_step_without_unsatisfied_patterns():
+def test_a_run_stops_at_the_first_step_without_unsatisfied_patterns():
     data = oracle.dataset(10, 8)
     run = train(data, Architecture(8, 8, 2), with_options(TrainingOptions(), lr=1e-3, steps=5000), seed=0)
     assert run.info["status"] == "satisfied"
@@ -112,7 +114,7 @@ def test_the_run_stops_at_the_first_step_without_unsatisfied_patterns():
     assert (before.gaps > 0).any()
 
 
-def test_no_stop_spends_the_whole_budget():
+def test_a_run_that_may_not_stop_spends_its_whole_budget():
     run = train(
         oracle.dataset(10, 8),
         Architecture(8, 8, 2),
@@ -122,41 +124,7 @@ def test_no_stop_spends_the_whole_budget():
     assert (run.info["steps"], run.info["status"]) == (3000, "satisfied")
 
 
-def test_the_record_says_what_theta_says():
-    data, arch = oracle.dataset(80, 4, test=30), Architecture(4, 5, 2)
-    run = train(data, arch, with_options(TrainingOptions(), lr=1e-3, steps=300), seed=1)
-    net = oracle.module(arch, torch.from_numpy(run.theta))
-    f = net(torch.from_numpy(data.x))[:, 0].detach().numpy()
-    gaps = 0.5 - data.y * f
-    assert np.abs(run.gaps - gaps).max() < 1e-14
-    assert run.info["n_unsatisfied"] == (gaps > 0).sum() == run.history["n_unsatisfied"][-1]
-    assert run.info["n_misclassified"] == (data.y * f < 0).sum()
-    assert run.info["final_loss"] == pytest.approx((np.maximum(gaps, 0) ** 2).sum() / 160, rel=1e-13)
-    test_f = net(torch.from_numpy(data.x_test))[:, 0].detach().numpy()
-    assert run.history["test_error"][-1] == (data.y_test * test_f < 0).mean()
-    held = np.maximum(0.5 - data.y_test * test_f, 0) ** 2 / 2
-    assert run.history["test_loss"][-1] == pytest.approx(held.mean(), rel=1e-13)
-    assert run.history["distance"][-1] == pytest.approx(np.linalg.norm(run.theta - run.theta0), rel=1e-13)
-    assert run.history["distance"][0] == 0
-    exact = torch.func.grad(
-        lambda t: oracle.hinge(oracle.f(arch, t, torch.from_numpy(data.x)), torch.from_numpy(data.y)[:, None])
-    )(torch.from_numpy(run.theta))
-    assert run.info["grad_norm"] == pytest.approx(exact.norm().item(), rel=1e-12)
-
-
-@pytest.mark.parametrize("batch_norm", [False, True])
-def test_an_existing_run_measured_on_its_test_set_is_what_its_history_says(batch_norm):
-    data, arch = oracle.dataset(80, 4, test=30), Architecture(4, 5, 2, batch_norm=batch_norm)
-    run = train(data, arch, with_options(TrainingOptions(), lr=1e-3, steps=100), seed=1)
-    found = measure(run, data, Dataset(data.x_test, data.y_test))
-    assert found["error"] == run.history["test_error"][-1]
-    assert found["loss"] == pytest.approx(run.history["test_loss"][-1], rel=1e-14)
-    assert found["P"] == 30
-    with pytest.raises(InputError, match="expected d=4"):
-        measure(run, data, oracle.dataset(10, 5))
-
-
-def test_a_run_does_not_depend_on_the_patterns_beyond_its_own():
+def test_a_run_depends_on_its_first_P_patterns_alone():
     data = oracle.dataset(80, 4)
     settings = with_options(TrainingOptions(), steps=50)
     alone = train(data.first(50), Architecture(4, 5, 2), settings, seed=0)
@@ -165,77 +133,65 @@ def test_a_run_does_not_depend_on_the_patterns_beyond_its_own():
     )
 
 
-def test_divergence_is_a_status_and_never_satisfied():
-    """NaN is not above zero: a count of Δ > 0 alone would call this run satisfied."""
+def test_a_run_that_diverges_is_never_called_satisfied():
+    """NaN is not above zero: a count of Δ > 0 would call this run satisfied."""
     settings = with_options(TrainingOptions(), steps=2000, optimizer="sgd", batch=0, lr=1e6)
     run = train(oracle.dataset(40, 4), Architecture(4, 5, 3), settings, seed=0)
     assert run.info["status"] == "diverged"
     assert run.info["steps"] < 2000
 
 
-def test_measured_steps_are_log_spaced_and_hold_both_ends():
-    steps = measured_steps(100_000, 150)
-    assert steps[0] == 0
-    assert steps[-1] == 100_000
-    assert len(steps) <= 150
-    assert steps == sorted(set(steps))
-    ratios = np.diff(np.log(steps[60:]))
-    assert ratios.max() < 2 * ratios.min()
-    assert measured_steps(0, 10) == [0]
-    assert measured_steps(1, 10) == [0, 1]
-    assert measured_steps(1000, 3, (300, 5000)) == [0, 1, 300, 1000]
-
-
-def test_snapshots_are_the_points_the_history_was_measured_at():
-    data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2)
-    settings = with_options(TrainingOptions(), steps=40, lr=1e-3, measurements=5, snapshots=True)
-    run = train(data, arch, settings, seed=0)
-    thetas = run.history["theta"]
-    assert thetas.shape == (len(run.history["step"]), arch.n_parameters)
-    assert np.array_equal(thetas[0], run.theta0)
-    assert np.array_equal(thetas[-1], run.theta)
-    shorter = train(
-        data, arch, with_options(settings, steps=int(run.history["step"][2]), snapshots=False), seed=0
-    )
-    assert np.array_equal(thetas[2], shorter.theta)
-
-
-def test_the_schedule_divides_down_to_its_floor():
-    schedule = Schedule(lr=1e-4, every=250_000, factor=10, floor=1e-7)
-    assert [schedule.rate(s) for s in (0, 249_999, 250_000, 500_000)] == pytest.approx(
-        [1e-4, 1e-4, 1e-5, 1e-6]
-    )
-    assert schedule.rate(10_000_000) == 1e-7
-    assert Schedule(lr=1e-8).rate(0) == 1e-8
-
-
-def test_paper_hinge_is_the_table_of_the_paper():
-    p = PROTOCOLS["paper-hinge"]
-    assert (p.loss, p.epsilon, p.init, p.optimizer, p.steps) == (
-        "hinge",
-        0.5,
-        "orthogonal",
-        "adam",
-        2_000_000,
-    )
-    assert p.schedule == Schedule(1e-4, 250_000, 10, 1e-7)
-    assert p.resolve(1000).batch == 0
-
-
-def test_sgd_takes_the_paper_s_batches():
-    settings = with_options(TrainingOptions(), optimizer="sgd")
-    assert settings.resolve(100).batch == 50
-    assert settings.resolve(10_000).batch == 1024
-
-
-def test_an_unknown_optimizer_is_refused():
-    with pytest.raises(InputError, match="expected one of adam"):
-        with_options(TrainingOptions(), optimizer="lbfgs")
+def test_fewer_runs_at_once_give_the_same_bytes(monkeypatch):
+    """The memory is enough for three runs at once of eight."""
+    jobs = [
+        make_job(
+            oracle.dataset(300, 5),
+            Architecture(5, 6, 2),
+            seed,
+            with_options(TrainingOptions(), steps=20),
+            Compute(threads=8),
+        )
+        for seed in range(8)
+    ]
+    whole = train_many(jobs)
+    need = bytes_needed(jobs[0])
+    monkeypatch.setattr(memory, "available", lambda device: 3 * need + 1)
+    assert runs_at_once(jobs[0], 8) == 3
+    fewer = train_many(jobs)
+    assert all(a.theta.tobytes() == b.theta.tobytes() for a, b in zip(whole, fewer))
 
 
 @pytest.mark.gpu
-def test_the_gpu_follows_the_cpu():
+def test_a_run_on_a_gpu_follows_the_run_on_the_cpu():
     data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2, "tanh")
     settings = with_options(TrainingOptions(), steps=200)
     here, there = train(data, arch, settings, 0), train(data, arch, settings, 0, Compute(device="cuda"))
     assert np.abs(here.theta - there.theta).max() < 1e-12
+
+
+def test_training_no_jobs_gives_no_runs():
+    assert train_many([]) == []
+
+
+def test_the_watch_sees_the_progress_of_every_run_in_the_order_of_the_jobs(monkeypatch):
+    monkeypatch.setattr(ensemble, "BURST_SECONDS", 0.01)
+    options = with_options(TrainingOptions(), steps=20_000, stop=False)
+    seen = []
+    jobs = [make_job(oracle.dataset(200, 5), Architecture(5, h, 2), 0, options) for h in (5, 6)]
+    runs = train_many(jobs, watch=seen.append)
+    assert seen and all(len(progress) == 2 for progress in seen)
+    steps = [progress[0].step for progress in seen]
+    assert steps == sorted(steps) and steps[-1] <= 20_000
+    assert [run.info["width"] for run in runs] == [5, 6]
+
+
+def test_an_error_of_a_run_ends_the_call(monkeypatch):
+    def fail(run):
+        raise RuntimeError("no record")
+
+    monkeypatch.setattr(ensemble, "record_of", fail)
+    jobs = [
+        make_job(oracle.dataset(20, 5), Architecture(5, 6, 2), 0, with_options(TrainingOptions(), steps=2))
+    ]
+    with pytest.raises(RuntimeError, match="no record"):
+        train_many(jobs)

@@ -1,0 +1,88 @@
+"""The record of a run against a network of torch at the same theta."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+from jamtools.errors import InputError
+from jamtools.network.architecture import Architecture
+from jamtools.network.initialisation import initial_parameters
+from jamtools.network.problem import measure
+from jamtools.protocols import TrainingOptions, with_options
+from jamtools.records import Dataset
+from jamtools.training.ensemble import train
+from jamtools.training.record import balanced_norm, finish_fields
+from tests.support import oracle
+
+
+def test_a_record_holds_what_a_network_of_torch_computes_at_its_theta():
+    data, arch = oracle.dataset(80, 4, test=30), Architecture(4, 5, 2)
+    run = train(data, arch, with_options(TrainingOptions(), lr=1e-3, steps=300), seed=1)
+    net = oracle.module(arch, torch.from_numpy(run.theta))
+    f = net(torch.from_numpy(data.x))[:, 0].detach().numpy()
+    gaps = 0.5 - data.y * f
+    assert np.abs(run.gaps - gaps).max() < 1e-14
+    assert run.info["n_unsatisfied"] == (gaps > 0).sum() == run.history["n_unsatisfied"][-1]
+    assert run.info["n_misclassified"] == (data.y * f < 0).sum()
+    assert run.info["final_loss"] == pytest.approx((np.maximum(gaps, 0) ** 2).sum() / 160, rel=1e-13)
+    test_f = net(torch.from_numpy(data.x_test))[:, 0].detach().numpy()
+    assert run.history["test_error"][-1] == (data.y_test * test_f < 0).mean()
+    held = np.maximum(0.5 - data.y_test * test_f, 0) ** 2 / 2
+    assert run.history["test_loss"][-1] == pytest.approx(held.mean(), rel=1e-13)
+    assert run.history["distance"][-1] == pytest.approx(np.linalg.norm(run.theta - run.theta0), rel=1e-13)
+    assert run.history["distance"][0] == 0
+    exact = torch.func.grad(
+        lambda t: oracle.hinge(oracle.f(arch, t, torch.from_numpy(data.x)), torch.from_numpy(data.y)[:, None])
+    )(torch.from_numpy(run.theta))
+    assert run.info["grad_norm"] == pytest.approx(exact.norm().item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_measuring_a_run_on_its_test_set_gives_the_last_row_of_its_history(batch_norm):
+    data, arch = oracle.dataset(80, 4, test=30), Architecture(4, 5, 2, batch_norm=batch_norm)
+    run = train(data, arch, with_options(TrainingOptions(), lr=1e-3, steps=100), seed=1)
+    found = measure(run, data, Dataset(data.x_test, data.y_test))
+    assert found["error"] == run.history["test_error"][-1]
+    assert found["loss"] == pytest.approx(run.history["test_loss"][-1], rel=1e-14)
+    assert found["P"] == 30
+    with pytest.raises(InputError, match="expected d=4"):
+        measure(run, data, oracle.dataset(10, 5))
+
+
+def test_a_finish_is_described_by_its_steps_and_the_relative_change_of_theta():
+    data, arch = oracle.dataset(40, 4), Architecture(4, 5, 2)
+    start, end = (train(data, arch, with_options(TrainingOptions(), steps=steps), 0) for steps in (2, 30))
+    fields = finish_fields(start, end)
+    change = np.linalg.norm(end.theta - start.theta) / np.linalg.norm(start.theta)
+    assert fields["relative_change"] == pytest.approx(change, rel=1e-13)
+    assert (fields["steps"], fields["status_before"]) == (28, "budget")
+    assert fields["final_loss_before"] == start.info["final_loss"]
+
+
+def test_a_finish_that_starts_at_zero_has_no_relative_change():
+    data, arch = oracle.dataset(40, 4), Architecture(4, 5, 2)
+    run = train(data, arch, with_options(TrainingOptions(), steps=2), 0)
+    assert finish_fields(replace(run, theta=0 * run.theta), run)["relative_change"] == 0.0
+
+
+def test_the_balanced_norm_is_the_same_along_a_scale_symmetry():
+    arch = Architecture(4, 5, 2)
+    theta = torch.from_numpy(initial_parameters(arch, "orthogonal", 0))
+    scaled = theta.clone()
+    first = 5 * 4
+    scaled[:first] *= 4.0  # the weights of the first layer; its biases and the next weights compensate
+    scaled[first : first + 5] *= 4.0
+    scaled[first + 5 : first + 5 + 25] /= 4.0
+    assert scaled.norm() > 1.5 * theta.norm()
+    assert balanced_norm(scaled, arch) == pytest.approx(balanced_norm(theta, arch), rel=1e-10)
+
+
+def test_the_settings_of_a_record_are_those_of_its_job():
+    data, options = oracle.dataset(40, 4), with_options(TrainingOptions(), steps=2, optimizer="sgd")
+    run = train(data, Architecture(4, 5, 2), options, 0)
+    assert run.info["settings"] == asdict(options.resolve(40))
+    assert (run.info["engine"], run.info["protocol"]) == ("torch", "custom")
