@@ -62,6 +62,16 @@ class Remedy(Enum):
     ANOTHER_PLACE_FOR_CHECKPOINT = "give another file for the checkpoint"
     ANOTHER_PLACE_FOR_JOURNAL = "give another file for the journal"
     RESUME_JOURNAL = "continue it with resume=True, or remove it, or give another file for the journal"
+    MAKE_DATASET = "make one with random_sphere, image_dataset or array_dataset"
+    TRAIN_FIRST = "train networks on it first"
+    COMPUTE_SPECTRA_FIRST = "compute the spectra of runs first"
+    SEARCH_FIRST = "search for N* first"
+    READ_ARRAYS = "read its arrays with read_arrays"
+    CHECK_WHAT_WROTE_IT = "check the program that should have written it"
+    JSON_OF_JAMTOOLS = "expected JSON lines that jamtools wrote"
+    NAME_A_FILE = "name a file"
+    PUT_OR_DOWNLOAD_IMAGES = "put {files} into {folder}, or fetch MNIST with download_mnist"
+    ONE_TEST_SET = "leave the files of the test set out"
 
 
 class JamError(Exception):

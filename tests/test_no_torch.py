@@ -49,10 +49,10 @@ def folder(tmp_path: Path) -> Path:
     ]
     (tmp_path / "nstar.jsonl").write_text("".join(json.dumps(search) + "\n" for search in searches))
     runs = artefacts.runs(artefacts.run(seed=0), artefacts.run(seed=1))
-    (tmp_path / "runs.safetensors").write_bytes(runs_bytes(runs, artefacts.STEPS))
+    (tmp_path / "runs.safetensors").write_bytes(runs_bytes(runs, artefacts.PROVENANCE))
     eigenvalues = [0.1] * 11, [-0.1] * 4 + [0.1] * 7, [0.2] * 11
     spectra = [artefacts.spectrum(*eigenvalues, seed=seed, depth=1) for seed in range(2)]
-    (tmp_path / "spectra.safetensors").write_bytes(spectra_bytes(spectra, artefacts.STEPS))
+    (tmp_path / "spectra.safetensors").write_bytes(spectra_bytes(spectra, artefacts.PROVENANCE))
     (tmp_path / "values.txt").write_text("\n".join(str((i / 400) ** 0.8) for i in range(1, 401)))
     return tmp_path
 

@@ -1,8 +1,9 @@
-"""Artefacts to and from safetensors: which tensors and which metadata make a dataset, runs, spectra.
+"""Artefacts: files in the safetensors format that hold a dataset, runs or spectra, with their metadata.
 
-    metadata["jamtools"] = {"kind", "version": 1, "provenance": [...], kind-specific fields}
+    metadata["jamtools"] = {"kind", "version": 1, "provenance": [...], fields of this kind}
 
-One metadata key holding sorted JSON keeps the bytes stable. Unknown tensors are passed over.
+The metadata are one key that holds JSON with sorted keys, so that the same content always has the same bytes. Tensors that
+jamtools does not know are ignored.
 """
 
 from __future__ import annotations
@@ -19,39 +20,48 @@ from typing import Any
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from jamtools.errors import InputError, OutputError
+from jamtools.errors import InputError, OutputError, Remedy
 from jamtools.io.streams import STDIN, describe, parse_json_lines, read_bytes, unreadable, write_all
 
-VERSION = 1
+#: The version of the format that this program writes, and the only one that it reads.
+ARTEFACT_VERSION = 1
 
-#: How to come by an artefact of each kind.
-REMEDY = {
-    "dataset": "make one with jam-data",
-    "runs": "pipe it through jam-train first",
-    "spectra": "pipe it through jam-hessian first",
-    "searches": "make them with jam-nstar search",
+#: How to get an artefact of each kind.
+KIND_REMEDIES = {
+    "dataset": Remedy.MAKE_DATASET,
+    "runs": Remedy.TRAIN_FIRST,
+    "spectra": Remedy.COMPUTE_SPECTRA_FIRST,
+    "searches": Remedy.SEARCH_FIRST,
 }
 
-FOREIGN = "got a safetensors file that jamtools did not write; load arrays with jam-data arrays"
+#: Bytes at the beginning of a file that distinguish JSON from safetensors.
+HEAD_BYTES = 64
 
-HEAD = 64  # bytes that tell JSON from safetensors
+#: The largest number of array names that a message lists.
+MAX_NAMES_LISTED = 12
+
+Provenance = list[dict[str, Any]]
 
 
 class Artefact:
-    """An open safetensors file of jamtools: its kind, its metadata, its tensors on demand."""
+    """An open artefact: its kind, its metadata, the names of its tensors, and the tensors when they are asked for.
+
+    Raises InputError for a source that is not an artefact of this version, and OutputError when there is no space for a
+    temporary copy of a stream.
+    """
 
     def __init__(self, source: str, data: bytes | None = None) -> None:
-        """Opens `source`, or `data` where that has been read from it already."""
+        """Opens the file `source` ('-' is standard input), or its content `data` if it was read already."""
         self.source = source
-        with _on_disk(source, data) as path:
+        with _mappable(source, data) as path:
             self._file = _open(path, source)
         self.metadata = _metadata(self._file.metadata(), source)
         self.kind: str = self.metadata["kind"]
         self.names = frozenset(self._file.keys())
 
     @property
-    def provenance(self) -> list[dict[str, Any]]:
-        """The commands that made the file, first to last."""
+    def provenance(self) -> Provenance:
+        """The commands that made the file, first to last. Raises InputError for a damaged list."""
         steps = self.metadata.get("provenance", [])
         if not isinstance(steps, list):
             raise InputError(f"{describe(self.source)}a provenance that is no list; make the file again")
@@ -59,7 +69,10 @@ class Artefact:
 
     @property
     def infos(self) -> list[dict[str, Any]]:
-        """The metadata of each run or spectrum, in the order of r0000, r0001, …; of a dataset, its one."""
+        """The metadata of each run or spectrum in the order r0000, r0001, …; for a dataset a list of one.
+
+        Raises InputError when they are missing.
+        """
         records = self.metadata.get(self.kind)
         records = [records] if isinstance(records, dict) else records
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
@@ -67,33 +80,37 @@ class Artefact:
         return records
 
     @cached_property
-    def _grouped(self) -> dict[str, list[str]]:
-        """The names under each folder: "r0000/history" -> ["grad_norm", "loss", …]."""
-        groups: dict[str, list[str]] = {}
+    def _names_by_folder(self) -> dict[str, list[str]]:
+        """The last parts of the names in each folder: "r0000/history" -> ["grad_norm", "loss", …]."""
+        folders: dict[str, list[str]] = {}
         for name in sorted(self.names):
             folder, _, last = name.rpartition("/")
-            groups.setdefault(folder, []).append(last)
-        return groups
+            folders.setdefault(folder, []).append(last)
+        return folders
 
     def group(self, folder: str) -> dict[str, NDArray[Any]]:
-        """The arrays under "r0000/history", say, by the last part of their names."""
-        return {name: self.any_tensor(f"{folder}/{name}") for name in self._grouped.get(folder, [])}
+        """The arrays (any shape and dtype) in a folder such as "r0000/history", by the last part of their names."""
+        return {name: self.any_tensor(f"{folder}/{name}") for name in self._names_by_folder.get(folder, [])}
 
     def tensor(self, name: str, dtype: str = "F64") -> NDArray[Any]:
-        """One array; InputError when it is missing or of another dtype."""
+        """One array of any shape. Raises InputError when it is missing or has another dtype."""
         if name not in self.names:
-            raise InputError(f"{describe(self.source)}{_a(self.kind)} file without {name}; make it again")
-        got = self.dtype(name)
-        if got != dtype:
             raise InputError(
-                f"{describe(self.source)}{name} is {got}, expected {dtype}; convert the data first"
+                f"{describe(self.source)}{_with_article(self.kind)} file without {name}; make it again"
+            )
+        actual = self.dtype(name)
+        if actual != dtype:
+            raise InputError(
+                f"{describe(self.source)}{name} is {actual}, expected {dtype}; convert the data first"
             )
         return self._file.get_tensor(name)
 
     def any_tensor(self, name: str) -> NDArray[Any]:
-        """One array of whatever dtype it has."""
+        """One array of any shape and dtype. Raises InputError when it is missing or numpy does not have its dtype."""
         if name not in self.names:
-            raise InputError(f"{describe(self.source)}no array {name}; it holds {_some(self.names)}")
+            raise InputError(
+                f"{describe(self.source)}no array {name}; it holds {_names_to_choose(self.names)}"
+            )
         try:
             return self._file.get_tensor(name)
         except TypeError as error:  # bfloat16 and the 8-bit floats
@@ -102,36 +119,41 @@ class Artefact:
             ) from error
 
     def dtype(self, name: str) -> str:
-        """The type of one array as safetensors name it: F64, I64, …."""
+        """The type of one array by its name in safetensors: F64, I64, …."""
         return str(self._file.get_slice(name).get_dtype())
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of one array, which stays unread."""
+        """The shape of one array, without reading the array."""
         return tuple(self._file.get_slice(name).get_shape())
 
     def expect(self, kind: str) -> Artefact:
-        """Itself, or an InputError that says which command comes in between."""
+        """This artefact, if it is of the kind. Otherwise raises InputError with the way to get one of that kind."""
         if self.kind != kind:
             raise InputError(
-                f"{describe(self.source)}got {_a(self.kind)}, expected {_a(kind)}; {REMEDY[kind]}"
+                f"{describe(self.source)}got {_with_article(self.kind)}, expected {_with_article(kind)}",
+                KIND_REMEDIES[kind],
             )
         return self
 
 
-def _a(kind: str) -> str:
+def _with_article(kind: str) -> str:
     return kind if kind.endswith("s") or kind == "spectra" else f"a {kind}"
 
 
-def _some(names: Iterable[str], most: int = 12) -> str:
-    """A few names to choose from, the first run's for all runs."""
+def _names_to_choose(names: Iterable[str]) -> str:
+    """Some of the names of arrays, those of the first run for all runs."""
     kept = sorted(name for name in names if name.startswith("r0000/") or not re.match(r"r\d+/", name))
-    return ", ".join(kept[:most]) + ", …" * (len(kept) > most)
+    return ", ".join(kept[:MAX_NAMES_LISTED]) + ", …" * (len(kept) > MAX_NAMES_LISTED)
 
 
 def open_any(source: str, text: bool = False) -> Artefact | list[dict[str, Any]]:
-    """Whatever a jam command wrote: an open artefact, or JSON lines; `text`: which what is no artefact should be."""
+    """What a command of jamtools wrote: an open artefact, or the objects of JSON lines.
+
+    text: treat input that is neither JSON nor binary as damaged JSON lines, not as a damaged artefact. Raises InputError
+    for input of another format.
+    """
     data = None if _is_regular(source) else read_bytes(source)
-    head = _head(source) if data is None else data[:HEAD]
+    head = _head(source) if data is None else data[:HEAD_BYTES]
     if _is_json(head) or (text and b"\0" not in head):
         return parse_json_lines(read_bytes(source) if data is None else data, source)
     return Artefact(source, data)
@@ -140,7 +162,7 @@ def open_any(source: str, text: bool = False) -> Artefact | list[dict[str, Any]]
 def _head(source: str) -> bytes:
     try:
         with open(source, "rb") as file:
-            return file.read(HEAD)
+            return file.read(HEAD_BYTES)
     except OSError as error:
         raise unreadable(source, error) from error
 
@@ -150,8 +172,11 @@ def _is_regular(source: str) -> bool:
 
 
 @contextmanager
-def _on_disk(source: str, data: bytes | None) -> Iterator[str]:
-    """A path to map: a file's own, or that of a copy of a stream, which the mapping outlives."""
+def _mappable(source: str, data: bytes | None) -> Iterator[str]:
+    """The path of a file that can be mapped into memory: the source itself, or a temporary copy of a stream.
+
+    A mapping stays valid after the copy is deleted.
+    """
     if data is None and _is_regular(source):
         yield source
         return
@@ -161,7 +186,7 @@ def _on_disk(source: str, data: bytes | None) -> Iterator[str]:
             yield copy.name
     except OSError as error:
         raise OutputError(
-            f"temporary folder: {(error.strerror or str(error)).lower()}; set TMPDIR to a roomier one"
+            f"temporary folder: {(error.strerror or str(error)).lower()}; set TMPDIR to a folder with more space"
         ) from error
 
 
@@ -169,37 +194,38 @@ def _open(path: str, source: str) -> Any:
     try:
         if os.path.getsize(path) == 0:
             raise InputError(
-                f"{describe(source)}empty input, expected an artefact; did the command before it fail?"
+                f"{describe(source)}empty input, expected an artefact", Remedy.CHECK_WHAT_WROTE_IT
             )
         return safe_open(path, framework="numpy")
     except SafetensorError as error:
-        raise InputError(f"{describe(source)}{_mistaken(path, error)}") from error
+        if _is_json(_head(path)):
+            fault = "got JSON, expected an artefact in safetensors"
+        else:
+            fault = f"not a whole safetensors file ({error}); it was cut short or is something else, make it again"
+        raise InputError(f"{describe(source)}{fault}") from error
     except OSError as error:
         raise unreadable(source, error) from error
 
 
-def _mistaken(path: str, error: Exception) -> str:
-    if _is_json(_head(path)):
-        return "got JSON, expected an artefact in safetensors"
-    return f"not a whole safetensors file ({error}); it was cut short or is something else, make it again"
-
-
 def _is_json(head: bytes) -> bool:
-    """True for text that opens a JSON value; safetensors open with a length, whose high bytes are null."""
+    """True for a text that begins a JSON value. safetensors begin with a length whose high bytes are null."""
     return head.lstrip()[:1] in (b"{", b"[") and b"\0" not in head
 
 
 def _metadata(header: Mapping[str, str] | None, source: str) -> dict[str, Any]:
+    foreign = InputError(
+        f"{describe(source)}got a safetensors file that jamtools did not write", Remedy.READ_ARRAYS
+    )
     try:
         metadata = json.loads((header or {})["jamtools"])
         kind, version = metadata["kind"], metadata["version"]
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{describe(source)}{FOREIGN}") from error
+        raise foreign from error
     if not isinstance(kind, str):
-        raise InputError(f"{describe(source)}{FOREIGN}")
-    if version != VERSION:
+        raise foreign
+    if version != ARTEFACT_VERSION:
         raise InputError(
-            f"{describe(source)}got {kind} of format version {version}, expected version {VERSION}; "
+            f"{describe(source)}got {kind} of format version {version}, expected version {ARTEFACT_VERSION}; "
             "use the jamtools that wrote it"
         )
     return metadata

@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save
 
 from jamtools.errors import InputError, OutputError, Remedy
-from jamtools.io.artefact import VERSION, Artefact
+from jamtools.io.artefact import ARTEFACT_VERSION, Artefact
 from jamtools.io.request import check_same
 from jamtools.io.streams import write_file
 from jamtools.records import Run, sha256
@@ -160,7 +160,7 @@ def pack(request: Mapping[str, Any], states: Sequence[RunState]) -> bytes:
         tensors |= {f"r{i:04d}/{name}": np.asarray(array, order="C") for name, array in arrays.items()}
     metadata = {
         "kind": CHECKPOINT_KIND,
-        "version": VERSION,
+        "version": ARTEFACT_VERSION,
         "provenance": [],
         "request": request,
         CHECKPOINT_KIND: entries,

@@ -6,37 +6,39 @@ import os
 from collections.abc import Mapping, Sequence
 
 from jamtools.errors import InputError, OutputError
-from jamtools.io.idx import CHECKSUMS, _find, _where_to_put, missing_files
+from jamtools.io.idx import MNIST_SHA256, find_idx, listed, missing_files
 
-MIRRORS = (
+MNIST_MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 
-TIMEOUT = 30.0  # seconds a mirror may be silent
+#: Seconds without data after which a mirror is given up.
+MIRROR_TIMEOUT = 30.0
 
 
 def download_mnist(
-    folder: str, mirrors: Sequence[str] = MIRRORS, checksums: Mapping[str, str] = CHECKSUMS
+    folder: str, mirrors: Sequence[str] = MNIST_MIRRORS, checksums: Mapping[str, str] = MNIST_SHA256
 ) -> list[str]:
-    """Fetches the files of MNIST that `folder` lacks, making it if need be; gives their names.
+    """Fetches the files of MNIST that `folder` does not have, creates the folder if needed, and returns their names.
 
-    Each mirror is tried in turn; a file whose SHA-256 differs is thrown away. What is there already, under
-    any of its usual names, is left alone. InputError when no mirror has it, OutputError for the folder.
+    The mirrors are tried in turn; a file with another SHA-256 is deleted. Files that are there already, under any of
+    their usual names, are left alone. Raises InputError when no mirror has a file, OutputError when the folder cannot be
+    created or written to.
     """
-    wanted = [name for name in checksums if _find(folder, name) is None]
-    if wanted:
+    missing = [name for name in checksums if find_idx(folder, name) is None]
+    if missing:
         _make_folder(folder)
     failures = []
     for mirror in mirrors:
         try:
             _fetch_missing(mirror, folder, checksums)
-            return wanted
-        except (OSError, ValueError) as error:  # pooch: ValueError for a checksum that differs
-            what = "checksum differs" if isinstance(error, ValueError) else type(error).__name__
-            failures.append(f"{mirror}: {what}")
-    where = _where_to_put(folder, missing_files(folder))
-    raise InputError(f"could not fetch MNIST ({', '.join(failures)}); {where} by hand")
+            return missing
+        except (OSError, ValueError) as error:  # pooch raises ValueError for a checksum that differs
+            reason = "checksum differs" if isinstance(error, ValueError) else type(error).__name__
+            failures.append(f"{mirror}: {reason}")
+    files = listed(missing_files(folder))
+    raise InputError(f"could not fetch MNIST ({', '.join(failures)}); put {files} into {folder} by hand")
 
 
 def _make_folder(folder: str) -> None:
@@ -53,9 +55,8 @@ def _make_folder(folder: str) -> None:
 def _fetch_missing(mirror: str, folder: str, checksums: Mapping[str, str]) -> None:
     import pooch
 
-    pooch.get_logger().setLevel("ERROR")  # else it tells where it writes, on stderr
-    downloader = pooch.HTTPDownloader(timeout=TIMEOUT)
+    pooch.get_logger().setLevel("ERROR")  # otherwise pooch prints on stderr where it writes
+    downloader = pooch.HTTPDownloader(timeout=MIRROR_TIMEOUT)
     for name, sha256 in checksums.items():
-        if _find(folder, name) is None:
-            known = f"sha256:{sha256}"
-            pooch.retrieve(mirror + name, known, fname=name, path=folder, downloader=downloader)
+        if find_idx(folder, name) is None:
+            pooch.retrieve(mirror + name, f"sha256:{sha256}", fname=name, path=folder, downloader=downloader)

@@ -1,4 +1,9 @@
-"""Images from IDX files: MNIST and others of its format."""
+"""Images from IDX files, the format of MNIST.
+
+    IDX: 0x00 0x00 type n_dims | n_dims sizes, big-endian uint32 | the values, last index fastest
+
+Source: Y. LeCun, C. Cortes, C. J. C. Burges, The MNIST database (file formats).
+"""
 
 from __future__ import annotations
 
@@ -12,17 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jamtools.data.images import Images
-from jamtools.errors import InputError
-from jamtools.io.user_arrays import _readable
+from jamtools.errors import InputError, Remedy
+from jamtools.io.file_errors import input_errors
 
-#: IDX magic number less the number of dimensions: two zero bytes, type 8 (unsigned byte).
+#: The magic number of an IDX file of unsigned bytes, less its number of dimensions: two zero bytes, then type 8.
 IDX_UBYTE = 0x0800
 
+#: The first bytes of a gzip file.
 GZIP_MAGIC = b"\x1f\x8b"
 
-#: The files of MNIST, and of whatever follows its format, with the SHA-256 of MNIST's own gzip files
-#: (9912422, 28881, 1648877 and 4542 bytes) as several public projects record it.
-CHECKSUMS = {
+#: The files of MNIST, and of other images in its format. The values are the SHA-256 of the gzip files of MNIST
+#: (9912422, 28881, 1648877 and 4542 bytes), as several public projects record them.
+MNIST_SHA256 = {
     "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
     "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
     "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
@@ -31,15 +37,15 @@ CHECKSUMS = {
 
 
 def read_images(folder: str) -> Images:
-    """The four IDX files of a folder, training and test: pixels as rows.
+    """The images of the four IDX files in a folder, training and test, with pixels [images, pixels] and labels [images].
 
-    InputError when one is missing, damaged, or of other sizes than its partner.
+    Raises InputError when a file is missing or damaged, or when its sizes do not fit those of another.
     """
     missing = missing_files(folder)
     if missing:
-        why = "files are missing" if os.path.isdir(folder) else "no such folder"
+        reason = "files are missing" if os.path.isdir(folder) else "no such folder"
         raise InputError(
-            f"{folder}: {why}; {_where_to_put(folder, missing)}, or add --download to fetch MNIST"
+            f"{folder}: {reason}", Remedy.PUT_OR_DOWNLOAD_IMAGES, files=listed(missing), folder=folder
         )
     parts = [_read_part(folder, part) for part in ("train", "t10k")]
     shapes = [images.shape[1:] for images, labels in parts]
@@ -53,16 +59,20 @@ def read_images(folder: str) -> Images:
 
 
 def missing_files(folder: str) -> list[str]:
-    """The IDX files that a folder lacks under any of their usual names, by their plain names."""
-    return [name.removesuffix(".gz") for name in CHECKSUMS if _find(folder, name) is None]
+    """The plain names of the IDX files that a folder does not have under any of their usual names."""
+    return [name.removesuffix(".gz") for name in MNIST_SHA256 if find_idx(folder, name) is None]
 
 
-def _where_to_put(folder: str, names: Sequence[str]) -> str:
-    return f"put {', '.join(names)} (gzipped or not) into {folder}"
+def listed(names: Sequence[str]) -> str:
+    """The names of missing files as they stand in a message."""
+    return f"{', '.join(names)} (gzipped or not)"
 
 
-def _find(folder: str, name: str) -> Path | None:
-    """`train-images-idx3-ubyte` also goes by `train-images.idx3-ubyte`, each with .gz or without."""
+def find_idx(folder: str, name: str) -> Path | None:
+    """The path of an IDX file in a folder, or None.
+
+    `train-images-idx3-ubyte` may also be called `train-images.idx3-ubyte`, each with .gz or without.
+    """
     plain = name.removesuffix(".gz")
     names = (plain, plain.replace("-idx", ".idx"))
     paths = (Path(folder, name + suffix) for name in names for suffix in ("", ".gz"))
@@ -70,9 +80,9 @@ def _find(folder: str, name: str) -> Path | None:
 
 
 def _read_part(folder: str, part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images [n, rows, columns] and labels [n] of "train" or "t10k"."""
-    images = _read_found(folder, f"{part}-images-idx3-ubyte", 3)
-    labels = _read_found(folder, f"{part}-labels-idx1-ubyte", 1)
+    """The images [n, rows, columns] and labels [n] of the part "train" or "t10k"."""
+    images = _read_existing(folder, f"{part}-images-idx3-ubyte", 3)
+    labels = _read_existing(folder, f"{part}-labels-idx1-ubyte", 1)
     if len(images) != len(labels) or images.size == 0:
         raise InputError(
             f"{folder}: {part} has {len(images)} images of shape {images.shape[1:]} and {len(labels)} labels, "
@@ -81,14 +91,14 @@ def _read_part(folder: str, part: str) -> tuple[NDArray[np.uint8], NDArray[np.ui
     return images, labels
 
 
-def _read_found(folder: str, name: str, n_dims: int) -> NDArray[np.uint8]:
-    path = _find(folder, name)
-    assert path is not None, "missing_files has looked"
+def _read_existing(folder: str, name: str, n_dims: int) -> NDArray[np.uint8]:
+    path = find_idx(folder, name)
+    assert path is not None, "read_images has checked that no file is missing"
     return read_idx(path, n_dims)
 
 
 def read_idx(path: Path, n_dims: int) -> NDArray[np.uint8]:
-    """An IDX file of unsigned bytes, gzipped or not, of n_dims dimensions."""
+    """The array with n_dims dimensions of an IDX file of unsigned bytes, gzipped or not. Raises InputError for others."""
     data = _unzipped(path)
     start = 4 + 4 * n_dims
     magic = int.from_bytes(data[:4])
@@ -107,6 +117,6 @@ def read_idx(path: Path, n_dims: int) -> NDArray[np.uint8]:
 
 
 def _unzipped(path: Path) -> bytes:
-    with _readable(str(path)):
+    with input_errors(str(path)):
         data = path.read_bytes()
         return gzip.decompress(data) if data.startswith(GZIP_MAGIC) else data

@@ -1,4 +1,4 @@
-"""From artefacts to records: datasets, runs and spectra."""
+"""Records from artefacts: datasets, runs and spectra, each with its provenance."""
 
 from __future__ import annotations
 
@@ -6,30 +6,48 @@ import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jamtools.errors import InputError
-from jamtools.io.artefact import Artefact
+from jamtools.io.artefact import Artefact, Provenance
 from jamtools.io.streams import STDIN, describe, read_bytes
-from jamtools.records import DENSITY_ARRAYS, HESSIAN_PARTS, Array, Dataset, Run, Runs, Spectrum, check_counts
+from jamtools.records import (
+    DENSITY_ARRAYS,
+    HESSIAN_PARTS,
+    Array,
+    Dataset,
+    Run,
+    Runs,
+    Spectrum,
+    check_counts,
+)
+
+#: The longest text of another library's error that a message quotes whole, in characters.
+MAX_QUOTED_ERROR = 80
 
 
-def read_dataset(source: str | Artefact) -> tuple[Dataset, list[dict[str, Any]]]:
-    """A dataset and its provenance."""
-    artefact = _opened(source).expect("dataset")
-    return _dataset(artefact), artefact.provenance
+class DatasetFile(NamedTuple):
+    """A dataset, and the commands that made its file."""
+
+    dataset: Dataset
+    provenance: Provenance
 
 
-def read_runs(source: str | Artefact) -> tuple[Runs, list[dict[str, Any]]]:
-    """The runs of one file and their provenance."""
-    artefact = _opened(source).expect("runs")
-    dataset = _dataset(artefact)
-    runs = tuple(_run(artefact, f"r{i:04d}", info) for i, info in enumerate(artefact.infos))
-    with _named(artefact):
-        return Runs(dataset, runs), artefact.provenance
+class RunsFile(NamedTuple):
+    """Runs with their training set, and the commands that made their file."""
+
+    runs: Runs
+    provenance: Provenance
+
+
+class SpectraFile(NamedTuple):
+    """Spectra, and the commands that made their file."""
+
+    spectra: list[Spectrum]
+    provenance: Provenance
 
 
 @dataclass(frozen=True)
@@ -41,26 +59,46 @@ class Member:
     data: Dataset
 
 
-def read_ensemble(
-    sources: Iterable[str | Artefact] | None,
-) -> tuple[list[Member], list[dict[str, Any]]]:
-    """The runs of several files one after the other, and the provenance of all; None is standard input."""
+class Ensemble(NamedTuple):
+    """The runs of several files, and the commands that made the files, each command once."""
+
+    members: list[Member]
+    provenance: Provenance
+
+
+def read_dataset(source: str | Artefact) -> DatasetFile:
+    """The dataset of a file ('-' is standard input). Raises InputError for anything else."""
+    artefact = _opened(source).expect("dataset")
+    return DatasetFile(_dataset(artefact), artefact.provenance)
+
+
+def read_runs(source: str | Artefact) -> RunsFile:
+    """The runs of a file ('-' is standard input) and their training set. Raises InputError for anything else."""
+    artefact = _opened(source).expect("runs")
+    dataset = _dataset(artefact)
+    runs = tuple(_run(artefact, f"r{i:04d}", info) for i, info in enumerate(artefact.infos))
+    with _errors_with_name_of(artefact):
+        return RunsFile(Runs(dataset, runs), artefact.provenance)
+
+
+def read_ensemble(sources: Iterable[str | Artefact] | None) -> Ensemble:
+    """The runs of several files one after the other; None is standard input. Raises InputError for other files."""
     members: list[Member] = []
-    steps: list[dict[str, Any]] = []
+    steps: Provenance = []
     for source in sources or [STDIN]:
         runs, provenance = read_runs(source)
         members += [
             Member(f"r{len(members) + i:04d}", run, runs.patterns(run)) for i, run in enumerate(runs.runs)
         ]
         steps += [step for step in provenance if step not in steps]
-    return members, steps
+    return Ensemble(members, steps)
 
 
-def read_spectra(source: str | Artefact) -> tuple[list[Spectrum], list[dict[str, Any]]]:
-    """The spectra of one file, without the matrices, and their provenance."""
+def read_spectra(source: str | Artefact) -> SpectraFile:
+    """The spectra of a file ('-' is standard input), without the matrices. Raises InputError for anything else."""
     artefact = _opened(source).expect("spectra")
     spectra = [_spectrum(artefact, f"r{i:04d}", info) for i, info in enumerate(artefact.infos)]
-    return spectra, artefact.provenance
+    return SpectraFile(spectra, artefact.provenance)
 
 
 def _opened(source: str | Artefact) -> Artefact:
@@ -68,8 +106,8 @@ def _opened(source: str | Artefact) -> Artefact:
 
 
 @contextmanager
-def _named(artefact: Artefact) -> Iterator[None]:
-    """Puts the file's name before what a record's own checks say."""
+def _errors_with_name_of(artefact: Artefact) -> Iterator[None]:
+    """Puts the name of the file before the messages of a record's own checks."""
     try:
         yield
     except InputError as error:
@@ -84,27 +122,28 @@ def _dataset(artefact: Artefact) -> Dataset:
         raise InputError(
             f"{describe(artefact.source)}dataset metadata that is no object; make the file again"
         )
-    with _named(artefact):
+    with _errors_with_name_of(artefact):
         return Dataset(x, y, test[0], test[1], info)
 
 
 def _run(artefact: Artefact, prefix: str, info: dict[str, Any]) -> Run:
     theta, theta0, gaps = (artefact.tensor(f"{prefix}/{name}") for name in ("theta", "theta0", "gaps"))
     history, certificate = (artefact.group(f"{prefix}/{folder}") for folder in ("history", "certificate"))
-    with _named(artefact):
+    with _errors_with_name_of(artefact):
         run = Run(theta, theta0, gaps, history, info, certificate)
         check_counts(info)
         return run
 
 
 def _spectrum(artefact: Artefact, prefix: str, info: dict[str, Any]) -> Spectrum:
-    with _named(artefact):
-        values = {name: artefact.tensor(f"{prefix}/{name}") for name in info.get("parts", HESSIAN_PARTS)}
+    with _errors_with_name_of(artefact):
+        parts = info.get("parts", HESSIAN_PARTS)
+        eigenvalues = {part: artefact.tensor(f"{prefix}/{part}") for part in parts}
         densities = {
-            name: _density(artefact, f"{prefix}/{name}/density") for name in info.get("densities", ())
+            part: _density(artefact, f"{prefix}/{part}/density") for part in info.get("densities", ())
         }
-        own = {name: value for name, value in info.items() if name not in ("parts", "densities")}
-        return Spectrum(values, own, densities=densities)
+        fields = {name: value for name, value in info.items() if name not in ("parts", "densities")}
+        return Spectrum(eigenvalues, fields, densities=densities)
 
 
 def _density(artefact: Artefact, prefix: str) -> dict[str, Array]:
@@ -112,7 +151,10 @@ def _density(artefact: Artefact, prefix: str) -> dict[str, Array]:
 
 
 def read_numbers(source: str) -> NDArray[np.float64]:
-    """Plain numbers [n] from text (white space between them, # starts a comment) or a .npy array."""
+    """Plain numbers [n] from a text (white space between them, # starts a comment) or from a .npy array of any shape.
+
+    Raises InputError for anything else.
+    """
     data = read_bytes(source)
     try:
         if data.startswith(b"\x93NUMPY"):
@@ -124,5 +166,6 @@ def read_numbers(source: str) -> NDArray[np.float64]:
             numbers = np.array([word for line in lines for word in line.split()], dtype=np.float64)
         return numbers.astype(np.float64)
     except (ValueError, UnicodeDecodeError) as error:
-        what = str(error) if len(str(error)) < 80 else f"{str(error)[:60]}…"
-        raise InputError(f"{describe(source)}{what}, expected numbers as text or .npy") from error
+        text = str(error)
+        quoted = text if len(text) < MAX_QUOTED_ERROR else f"{text[: MAX_QUOTED_ERROR - 20]}…"
+        raise InputError(f"{describe(source)}{quoted}, expected numbers as text or .npy") from error

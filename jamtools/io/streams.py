@@ -1,7 +1,7 @@
-"""Bytes in and out: standard streams, files replaced in one step, JSON lines.
+"""Input and output of bytes: standard streams, files that are replaced in one step, JSON lines.
 
-A file is written beside its place and moved there, so that a reader sees the old file or the new one;
-what is no regular file (a pipe, /dev/null, /dev/full) is written to directly.
+A regular file is written under a temporary name in the same folder and then renamed, so that a reader finds the old
+content or the new one. Everything else (a pipe, /dev/null, /dev/full) is written to directly.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jamtools.errors import InputError, OutputError
+from jamtools.errors import InputError, OutputError, Remedy
 
+#: The name of standard input in place of a file.
 STDIN = "-"
 
 
 def describe(source: str) -> str:
-    """A prefix for messages: nothing for a stream, else the file's name as it was given."""
+    """A prefix for messages: empty for standard input, otherwise the name of the file as the user gave it."""
     return "" if source == STDIN else f"{source}: "
 
 
 def read_bytes(source: str) -> bytes:
-    """Everything from a file, a fifo or, for '-', standard input."""
+    """The whole content of a file, a fifo or, for '-', standard input. Raises InputError when it cannot be read."""
     if source == STDIN and sys.stdin is None:
         raise InputError("no input: standard input is closed; pipe an artefact in or name a file")
     if source == STDIN and sys.stdin.isatty():
@@ -40,32 +41,26 @@ def read_bytes(source: str) -> bytes:
 
 
 def unreadable(source: str, error: OSError) -> InputError:
-    """What the system says of a file that cannot be read, in a line for the user."""
+    """The error of the operating system for a file that cannot be read, as a message for the user."""
     name = "standard input" if source == STDIN else source
     return InputError(f"{name}: {(error.strerror or str(error)).lower()}; check the path")
 
 
 def read_json_lines(source: str) -> list[dict[str, Any]]:
-    """A stream of JSON objects, one a line or pretty-printed."""
+    """The objects of a stream of JSON, one per line or pretty-printed. Raises InputError for anything else."""
     return parse_json_lines(read_bytes(source), source)
 
 
 def parse_json_lines(data: bytes, source: str) -> list[dict[str, Any]]:
-    """The objects in `data`, which came from `source`."""
+    """The objects of JSON lines `data`, which came from `source`. Raises InputError for anything else."""
     try:
         objects = list(_json_stream(data.decode()))
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{describe(source)}not JSON lines ({error}); expected what another jam command printed"
-        ) from error
+        raise InputError(f"{describe(source)}not JSON lines ({error})", Remedy.JSON_OF_JAMTOOLS) from error
     if not objects:
-        raise InputError(
-            f"{describe(source)}empty input, expected JSON lines; did the command before it fail?"
-        )
+        raise InputError(f"{describe(source)}empty input, expected JSON lines", Remedy.CHECK_WHAT_WROTE_IT)
     if not all(isinstance(record, dict) for record in objects):
-        raise InputError(
-            f"{describe(source)}got JSON that is no object, expected what another jam command printed"
-        )
+        raise InputError(f"{describe(source)}got JSON that is no object", Remedy.JSON_OF_JAMTOOLS)
     return objects
 
 
@@ -80,18 +75,16 @@ def _json_stream(text: str) -> Iterator[Any]:
 
 
 def json_line(record: Mapping[str, Any]) -> bytes:
-    """One JSON object and a newline; what is not finite becomes null."""
-    text = json.dumps(plain(record), allow_nan=False, ensure_ascii=False)
-    return (text + "\n").encode(
-        errors="backslashreplace"
-    )  # a file name in no known encoding: \udcff is JSON too
+    """One JSON object and a newline; numbers that are not finite become null."""
+    text = json.dumps(plain(record), allow_nan=False, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace")  # a file name in an unknown encoding: \udcff is JSON too
 
 
 def plain(value: Any) -> Any:
-    """Python's own types, with null for NaN and infinities, which JSON does not know."""
+    """The same value in the types of JSON: arrays as lists, and None for NaN and infinities."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if hasattr(value, "tolist"):  # numpy's arrays and scalars; importing numpy for them would cost 0.1 s
+    if hasattr(value, "tolist"):  # arrays and scalars of numpy; importing numpy here would cost 0.1 s
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
@@ -101,12 +94,12 @@ def plain(value: Any) -> Any:
 
 
 def check_writable(target: str) -> None:
-    """Raises OutputError when `target` cannot be written, before any work is done for it."""
+    """Raises OutputError when `target` cannot be written: to be called before the work whose result goes there."""
     folder = os.path.dirname(os.path.realpath(target))
     if not target:
-        raise OutputError("got an empty name for the output; give -o a file")
+        raise OutputError("got an empty name for the output", Remedy.NAME_A_FILE)
     if os.path.isdir(target) or target.endswith(os.sep):
-        raise OutputError(f"{target}: is a folder, expected a file name; give -o a file")
+        raise OutputError(f"{target}: is a folder, expected a file name", Remedy.NAME_A_FILE)
     if not os.path.isdir(folder):
         raise OutputError(f"{target}: its folder does not exist; create it first")
     place = target if os.path.exists(target) and not os.path.isfile(target) else folder
@@ -115,13 +108,16 @@ def check_writable(target: str) -> None:
 
 
 def write_file(target: str, data: bytes) -> None:
-    """All of `data` at `target`, or the file that was there before."""
+    """Writes `data` to `target`; after a failure the file there is the old one.
+
+    Raises OutputError when it cannot be written, and BrokenPipeError when nobody reads a pipe.
+    """
     try:
         if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):
             with open(target, "wb", buffering=0) as file:
                 write_all(file, data)
             return
-        with _beside(os.path.realpath(target)) as file:
+        with _replacing(os.path.realpath(target)) as file:
             write_all(file, data)
             os.fsync(file.fileno())
     except BrokenPipeError:
@@ -133,23 +129,23 @@ def write_file(target: str, data: bytes) -> None:
 
 
 def write_all(file: Any, data: bytes) -> None:
-    """Every byte: an unbuffered write may stop short."""
+    """Writes all of `data` to a binary file: one unbuffered write may write a part only."""
     view = memoryview(data)
     while len(view):
         view = view[file.write(view) :]
 
 
 @contextlib.contextmanager
-def _beside(path: str) -> Iterator[Any]:
-    """A file in the same folder that takes `path`'s place when the block ends well, and goes when it does not."""
+def _replacing(path: str) -> Iterator[Any]:
+    """A new file in the same folder. It replaces `path` when the block succeeds, and is deleted when the block fails."""
     handle, temporary = tempfile.mkstemp(prefix=".jamtools-", dir=os.path.dirname(path))
     try:
         with os.fdopen(handle, "wb", buffering=0) as file:
             yield file
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp made it private
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp allows only its owner to read it
         os.replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):  # interrupted just after the file had moved
+        with contextlib.suppress(FileNotFoundError):  # the interruption came just after the renaming
             os.unlink(temporary)
         raise
 

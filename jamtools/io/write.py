@@ -1,4 +1,4 @@
-"""From records to the bytes of an artefact."""
+"""The bytes of artefacts from records: datasets, runs and spectra."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from jamtools.io.artefact import VERSION
+from jamtools.io.artefact import ARTEFACT_VERSION, Provenance
 from jamtools.io.streams import plain
 from jamtools.records import Dataset, Runs, Spectrum
 
+Tensors = dict[str, NDArray[Any]]
 
-def dataset_bytes(dataset: Dataset, provenance: list[dict[str, Any]]) -> bytes:
-    """A dataset as the bytes of a file."""
+
+def dataset_bytes(dataset: Dataset, provenance: Provenance) -> bytes:
+    """The content of the file of a dataset."""
     return _pack("dataset", _dataset_tensors(dataset), {"dataset": dict(dataset.info)}, provenance)
 
 
-def runs_bytes(runs: Runs, provenance: list[dict[str, Any]]) -> bytes:
-    """Runs and their training set as the bytes of a file."""
+def runs_bytes(runs: Runs, provenance: Provenance) -> bytes:
+    """The content of the file of runs and their training set."""
     tensors = _dataset_tensors(runs.dataset)
     for i, run in enumerate(runs.runs):
         tensors |= {f"r{i:04d}/{name}": array for name, array in run.arrays().items()}
@@ -29,36 +31,29 @@ def runs_bytes(runs: Runs, provenance: list[dict[str, Any]]) -> bytes:
     return _pack("runs", tensors, fields, provenance)
 
 
-def spectra_bytes(spectra: Iterable[Spectrum], provenance: list[dict[str, Any]]) -> bytes:
-    """Spectra, with the matrices they carry, as the bytes of a file."""
-    tensors: dict[str, NDArray[Any]] = {}
-    spectra = list(spectra)
+def spectra_bytes(spectra: Iterable[Spectrum], provenance: Provenance) -> bytes:
+    """The content of the file of spectra, with the matrices, vectors and densities that they have."""
+    tensors: Tensors = {}
+    infos = []
     for i, spectrum in enumerate(spectra):
         prefix = f"r{i:04d}"
-        tensors |= {f"{prefix}/{name}": values for name, values in spectrum.eigenvalues.items()}
-        tensors |= {f"{prefix}/matrix/{name}": matrix for name, matrix in spectrum.matrices.items()}
-        tensors |= {f"{prefix}/vectors/{name}": rows for name, rows in spectrum.vectors.items()}
+        tensors |= {f"{prefix}/{part}": values for part, values in spectrum.eigenvalues.items()}
+        tensors |= {f"{prefix}/matrix/{part}": matrix for part, matrix in spectrum.matrices.items()}
+        tensors |= {f"{prefix}/vectors/{part}": rows for part, rows in spectrum.vectors.items()}
         for part, density in spectrum.densities.items():
             tensors |= {f"{prefix}/{part}/density/{name}": array for name, array in density.items()}
-    return _pack("spectra", tensors, {"spectra": [_spectrum_info(one) for one in spectra]}, provenance)
+        parts = {"parts": list(spectrum.eigenvalues), "densities": list(spectrum.densities)}
+        infos.append({**spectrum.info, **parts})
+    return _pack("spectra", tensors, {"spectra": infos}, provenance)
 
 
-def _spectrum_info(spectrum: Spectrum) -> dict[str, Any]:
-    return {**spectrum.info, "parts": list(spectrum.eigenvalues), "densities": list(spectrum.densities)}
-
-
-def _dataset_tensors(dataset: Dataset) -> dict[str, NDArray[Any]]:
+def _dataset_tensors(dataset: Dataset) -> Tensors:
     arrays = {name: getattr(dataset, name) for name in ("x", "y", "x_test", "y_test")}
     return {name: array for name, array in arrays.items() if array is not None}
 
 
-def _pack(
-    kind: str,
-    tensors: Mapping[str, NDArray[Any]],
-    fields: Mapping[str, Any],
-    provenance: list[dict[str, Any]],
-) -> bytes:
-    metadata = {"kind": kind, "version": VERSION, "provenance": provenance, **fields}
+def _pack(kind: str, tensors: Tensors, fields: Mapping[str, Any], provenance: Provenance) -> bytes:
+    metadata = {"kind": kind, "version": ARTEFACT_VERSION, "provenance": provenance, **fields}
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     return save(
         contiguous, metadata={"jamtools": json.dumps(plain(metadata), sort_keys=True, allow_nan=False)}

@@ -35,7 +35,7 @@ def files(tmp_path: Path) -> Path:
     others = [planted(10 + seed, depth=2, n_effective_expected=300, n_parameters=11) for seed in range(4)]
     for name, runs in (("a", ours), ("b", others)):
         (tmp_path / f"{name}.safetensors").write_bytes(
-            runs_bytes(Runs(artefacts.dataset(P), runs), artefacts.STEPS)
+            runs_bytes(Runs(artefacts.dataset(P), runs), artefacts.PROVENANCE)
         )
     return tmp_path
 
@@ -106,7 +106,9 @@ def test_a_file_given_twice_counts_once_and_that_is_said(files: Path) -> None:
 
 def test_a_run_with_too_few_values_says_so_in_its_line(files: Path) -> None:
     few = artefacts.run(P=6, seed=1)
-    (files / "few.safetensors").write_bytes(runs_bytes(Runs(artefacts.dataset(6), [few]), artefacts.STEPS))
+    (files / "few.safetensors").write_bytes(
+        runs_bytes(Runs(artefacts.dataset(6), [few]), artefacts.PROVENANCE)
+    )
     found = record("few.safetensors", "--per-run", "-q", cwd=files)
     assert found["gaps"]["exponent"] is None and "expected at least 50" in found["gaps"]["refused"]
 

@@ -11,16 +11,16 @@ import typer
 from jamtools.cli import plot
 from jamtools.errors import InputError
 from jamtools.io.write import dataset_bytes, runs_bytes, spectra_bytes
-from tests.support.artefacts import STEPS, dataset, run, runs
+from tests.support.artefacts import PROVENANCE, dataset, run, runs
 from tests.support.commands import jam, refusal
 from tests.support.figures import FIRST_BYTES, GAPS, jammed_spectrum
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "data.safetensors").write_bytes(dataset_bytes(dataset(), STEPS))
-    (tmp_path / "runs.safetensors").write_bytes(runs_bytes(runs(run(), run(seed=1)), STEPS))
-    (tmp_path / "spectra.safetensors").write_bytes(spectra_bytes([jammed_spectrum()], STEPS))
+    (tmp_path / "data.safetensors").write_bytes(dataset_bytes(dataset(), PROVENANCE))
+    (tmp_path / "runs.safetensors").write_bytes(runs_bytes(runs(run(), run(seed=1)), PROVENANCE))
+    (tmp_path / "spectra.safetensors").write_bytes(spectra_bytes([jammed_spectrum()], PROVENANCE))
     (tmp_path / "gaps.jsonl").write_text(json.dumps(GAPS))
     return tmp_path
 

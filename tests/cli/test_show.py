@@ -18,15 +18,15 @@ from jamtools.errors import InputError
 from jamtools.io.artefact import Artefact
 from jamtools.io.write import dataset_bytes, runs_bytes, spectra_bytes
 from jamtools.records import Dataset
-from tests.support.artefacts import STEPS, dataset, refit, run, run_info, runs, spectrum
+from tests.support.artefacts import PROVENANCE, dataset, refit, run, run_info, runs, spectrum
 from tests.support.commands import ROOT, jam, refusal
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """data, two files of runs, and spectra."""
-    (tmp_path / "data.safetensors").write_bytes(dataset_bytes(dataset(test=4), STEPS))
-    trained = [*STEPS, {"command": "jam-train", "argv": ["--width", "2"]}]
+    (tmp_path / "data.safetensors").write_bytes(dataset_bytes(dataset(test=4), PROVENANCE))
+    trained = [*PROVENANCE, {"command": "jam-train", "argv": ["--width", "2"]}]
     (tmp_path / "a.safetensors").write_bytes(runs_bytes(runs(run(), run(seed=1)), trained))
     (tmp_path / "b.safetensors").write_bytes(runs_bytes(runs(run(seed=2)), trained))
     found = spectrum([0, 0, 1e-3, 2], [-0.5, -0.0, 0.1, 0.5], [-0.1, 0, 1, 2])
@@ -171,7 +171,7 @@ def test_arrays_are_listed_by_name_dtype_and_shape(folder):
 
 def test_provenance_is_the_chain_of_commands_each_once(folder):
     done = jam("show", "--provenance", "a.safetensors", "b.safetensors", cwd=folder, check=True)
-    assert lines(done.stdout) == [*STEPS, {"command": "jam-train", "argv": ["--width", "2"]}]
+    assert lines(done.stdout) == [*PROVENANCE, {"command": "jam-train", "argv": ["--width", "2"]}]
 
 
 def test_a_table_is_aligned_and_whole(folder):

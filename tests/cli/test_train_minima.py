@@ -23,7 +23,7 @@ FEW, MANY = 25, 100
 def folder(tmp_path_factory) -> Path:
     """Data, runs of Adam that are not at a minimum, and these finished."""
     folder = tmp_path_factory.mktemp("minima")
-    (folder / "data").write_bytes(dataset_bytes(random_sphere(MANY, 4, 1), artefacts.STEPS))
+    (folder / "data").write_bytes(dataset_bytes(random_sphere(MANY, 4, 1), artefacts.PROVENANCE))
     few = ["--patterns", f"{FEW},{MANY}", "--seeds", "0:2", "--steps", 300, "--lr", "1e-2"]
     jam("train", "data", *NETWORK, *few, "-o", "adam", cwd=folder, check=True)
     done = jam("train", "--finish", "adam", "-o", "finished", cwd=folder, check=True)

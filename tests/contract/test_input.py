@@ -13,9 +13,9 @@ from jamtools.io.write import dataset_bytes, runs_bytes, spectra_bytes
 from tests.support import artefacts
 from tests.support.contract import complaint, contents, side_by_side, typed
 
-DATA = dataset_bytes(artefacts.dataset(P=40), artefacts.STEPS)
-RUNS = runs_bytes(artefacts.runs(artefacts.run()), artefacts.STEPS)
-SPECTRA = spectra_bytes([artefacts.spectrum([0, 1], [-1, 1], [-1, 2])], artefacts.STEPS)
+DATA = dataset_bytes(artefacts.dataset(P=40), artefacts.PROVENANCE)
+RUNS = runs_bytes(artefacts.runs(artefacts.run()), artefacts.PROVENANCE)
+SPECTRA = spectra_bytes([artefacts.spectrum([0, 1], [-1, 1], [-1, 2])], artefacts.PROVENANCE)
 
 
 def changed(data: bytes, name: str, change) -> bytes:

@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, never half of either; JSON lines come back as they went."""
+"""A file has its old content or the new one, never a part of either; JSON lines are read as they were written."""
 
 import errno
 import json
@@ -14,29 +14,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jamtools.errors import InputError, OutputError
+from jamtools.errors import InputError, OutputError, Remedy
 from jamtools.io import streams
 from tests.support.commands import ROOT
 
 
-def full(*_: object) -> None:
+def fail_with_full_disk(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def interrupted(*_: object) -> None:
+def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
 # --- writing ------------------------------------------------------------------------------------------
 
 
-def test_a_new_file_holds_the_bytes_and_nothing_is_left_beside_it(tmp_path):
+def test_a_new_file_holds_the_bytes_and_no_other_file_is_left(tmp_path):
     streams.write_file(str(tmp_path / "a"), b"new")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"new")]
 
 
-@pytest.mark.parametrize(("failure", "error"), [(full, OutputError), (interrupted, KeyboardInterrupt)])
-def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, monkeypatch, failure, error):
+@pytest.mark.parametrize(
+    ("failure", "error"), [(fail_with_full_disk, OutputError), (interrupt, KeyboardInterrupt)]
+)
+def test_a_write_that_fails_leaves_the_old_file_unchanged(tmp_path, monkeypatch, failure, error):
     (tmp_path / "a").write_bytes(b"old")
     monkeypatch.setattr(streams, "write_all", failure)
     with pytest.raises(error):
@@ -44,28 +46,28 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, monkeypatch, fai
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"old")]
 
 
-def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(streams, "write_all", full)
+def test_the_message_for_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(streams, "write_all", fail_with_full_disk)
     with pytest.raises(OutputError, match="a: no space left on device; nothing was written$"):
         streams.write_file(str(tmp_path / "a"), b"new")
 
 
-def test_the_file_is_replaced_only_when_it_is_whole(tmp_path, monkeypatch):
+def test_a_file_is_replaced_only_after_all_of_it_is_written(tmp_path, monkeypatch):
     target = tmp_path / "a"
     target.write_bytes(b"old")
     seen = []
 
-    def watch(file, data):
+    def record_content(file, data):
         file.write(data)
         seen.append(target.read_bytes())
 
-    monkeypatch.setattr(streams, "write_all", watch)
+    monkeypatch.setattr(streams, "write_all", record_content)
     streams.write_file(str(target), b"new")
     assert (seen, target.read_bytes()) == ([b"old"], b"new")
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
-def test_the_mode_follows_the_umask(tmp_path, umask, mode):
+def test_the_mode_of_a_new_file_follows_the_umask(tmp_path, umask, mode):
     before = os.umask(umask)
     try:
         streams.write_file(str(tmp_path / "a"), b"new")
@@ -75,7 +77,7 @@ def test_the_mode_follows_the_umask(tmp_path, umask, mode):
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
 
 
-def test_a_symbolic_link_stays_and_what_it_points_to_is_replaced(tmp_path):
+def test_a_symbolic_link_stays_and_its_target_is_replaced(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a").write_bytes(b"old")
     (tmp_path / "link").symlink_to(tmp_path / "folder" / "a")
@@ -84,18 +86,18 @@ def test_a_symbolic_link_stays_and_what_it_points_to_is_replaced(tmp_path):
     assert (tmp_path / "folder" / "a").read_bytes() == b"new"
 
 
-def test_a_symbolic_link_to_nothing_makes_the_file(tmp_path):
+def test_writing_to_a_symbolic_link_without_a_target_creates_the_target(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "a")
     streams.write_file(str(tmp_path / "link"), b"new")
     assert (tmp_path / "a").read_bytes() == b"new"
 
 
-def test_a_long_name_leaves_room_for_the_temporary_file(tmp_path):
+def test_a_file_with_the_longest_possible_name_can_be_written(tmp_path):
     streams.write_file(str(tmp_path / ("a" * 255)), b"new")
     assert (tmp_path / ("a" * 255)).read_bytes() == b"new"
 
 
-def test_a_fifo_is_written_to_and_stays_a_fifo(tmp_path):
+def test_a_fifo_that_is_written_to_stays_a_fifo(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     got = []
     reader = threading.Thread(target=lambda: got.append((tmp_path / "fifo").read_bytes()))
@@ -106,8 +108,8 @@ def test_a_fifo_is_written_to_and_stays_a_fifo(tmp_path):
     assert (tmp_path / "fifo").is_fifo()
 
 
-def test_a_fifo_nobody_reads_any_more_is_a_broken_pipe(tmp_path):
-    """Not an OutputError: the command ends as quietly as on a closed standard output."""
+def test_writing_to_a_fifo_without_a_reader_is_a_broken_pipe(tmp_path):
+    """Not an OutputError: a command must end without a message, as on a closed standard output."""
     os.mkfifo(tmp_path / "fifo")
     reader = threading.Thread(target=lambda: (tmp_path / "fifo").open("rb").close())
     reader.start()
@@ -116,13 +118,13 @@ def test_a_fifo_nobody_reads_any_more_is_a_broken_pipe(tmp_path):
     reader.join()
 
 
-def test_dev_null_takes_everything_and_stays():
+def test_writing_to_dev_null_leaves_the_device_in_place():
     streams.write_file("/dev/null", b"new")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_dev_full_is_one_line():
+def test_the_message_for_dev_full_is_one_line():
     with pytest.raises(OutputError, match="^/dev/full: no space left on device; nothing was written$"):
         streams.write_file("/dev/full", b"new")
 
@@ -131,25 +133,25 @@ def test_dev_full_is_one_line():
     ("name", "message"),
     [
         ("nowhere/a", "its folder does not exist; create it first"),
-        ("", "expected a file name|empty name"),
+        ("", "empty name"),
         (".", "is a folder, expected a file name"),
         ("new/", "is a folder, expected a file name"),
     ],
 )
-def test_an_output_that_cannot_be_is_refused_before_any_work(tmp_path, monkeypatch, name, message):
+def test_an_impossible_output_is_refused_before_any_work(tmp_path, monkeypatch, name, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OutputError, match=message):
         streams.check_writable(name)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
-def test_a_folder_without_permission_is_refused(tmp_path):
+def test_an_output_in_a_folder_without_permission_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="permission denied; write somewhere else"):
         streams.check_writable(str(tmp_path / "a"))
 
 
-def test_writable_outputs_pass(tmp_path):
+def test_a_writable_output_is_accepted_and_not_created(tmp_path):
     (tmp_path / "old").touch()
     for target in (tmp_path / "new", tmp_path / "old", "/dev/null"):
         streams.check_writable(str(target))
@@ -160,7 +162,7 @@ def test_writable_outputs_pass(tmp_path):
 
 
 def read_stdin(redirection: str) -> str:
-    """What `read_bytes("-")` says, with standard input redirected by the shell."""
+    """What `read_bytes("-")` returns or raises, printed, with standard input redirected by the shell."""
     program = "from jamtools.io.streams import read_bytes\ntry: print(read_bytes('-'))\nexcept Exception as e: print(e)"
     command = f'"{sys.executable}" -c "{program}" {redirection}'
     return subprocess.run(
@@ -168,15 +170,15 @@ def read_stdin(redirection: str) -> str:
     ).stdout.strip()
 
 
-def test_standard_input_is_read():
+def test_an_empty_standard_input_is_read():
     assert read_stdin("</dev/null") == "b''"
 
 
-def test_a_closed_standard_input_is_one_line():
+def test_the_message_for_a_closed_standard_input_is_one_line():
     assert read_stdin("<&-") == "no input: standard input is closed; pipe an artefact in or name a file"
 
 
-def test_a_missing_file_is_one_line():
+def test_the_message_for_a_missing_file_is_one_line():
     with pytest.raises(InputError, match="^nowhere: no such file or directory; check the path$"):
         streams.read_bytes("nowhere")
 
@@ -195,13 +197,13 @@ tree = st.recursive(
 @given(
     st.lists(st.dictionaries(st.text(st.characters(codec="utf-8")), tree, max_size=4), min_size=1, max_size=4)
 )
-def test_json_lines_come_back(records):
+def test_json_lines_are_read_as_they_were_written(records):
     data = b"".join(map(streams.json_line, records))
     assert streams.parse_json_lines(data, "-") == records
     assert data.count(b"\n") == len(records)
 
 
-def test_numpy_values_become_plain_and_what_is_not_finite_null():
+def test_numpy_values_become_plain_and_those_that_are_not_finite_null():
     record = {
         "a": np.float64(0.1),
         "b": np.int64(3),
@@ -211,12 +213,12 @@ def test_numpy_values_become_plain_and_what_is_not_finite_null():
     assert streams.json_line(record) == b'{"a": 0.1, "b": 3, "c": [1.0, null], "d": [true, null]}\n'
 
 
-def test_a_file_name_in_no_known_encoding_is_still_json():
+def test_a_file_name_in_an_unknown_encoding_becomes_valid_json():
     name = os.fsdecode(b"\xff.npy")
     assert json.loads(streams.json_line({"file": name}).decode()) == {"file": name}
 
 
-def test_pretty_printed_json_is_read_as_well():
+def test_pretty_printed_json_is_read_like_json_lines():
     assert streams.parse_json_lines(b'{\n  "a": 1\n}\n\n{"a": 2} {"a": 3}', "-") == [
         {"a": 1},
         {"a": 2},
@@ -227,7 +229,7 @@ def test_pretty_printed_json_is_read_as_well():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "empty input, expected JSON lines; did the command before it fail?"),
+        (b"", "empty input, expected JSON lines"),
         (b" \n", "empty input"),
         (b"{", "not JSON lines"),
         (b'{"a": 1}\n{"a', "not JSON lines"),
@@ -237,7 +239,8 @@ def test_pretty_printed_json_is_read_as_well():
     ],
     ids=["nothing", "space", "cut", "cut-later", "no-text", "a-list", "deep"],
 )
-def test_what_is_not_json_lines_is_refused(data, message):
+def test_input_that_is_not_json_lines_is_refused_with_the_name_of_its_file(data, message):
     with pytest.raises(InputError, match=message) as caught:
         streams.parse_json_lines(data, "a.jsonl")
     assert str(caught.value).startswith("a.jsonl: ")
+    assert caught.value.remedy in (Remedy.CHECK_WHAT_WROTE_IT, Remedy.JSON_OF_JAMTOOLS)

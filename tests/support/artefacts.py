@@ -1,17 +1,24 @@
-"""Small artefacts made by hand: every file a test reads, without a training."""
+"""Small artefacts with given content, so that a test can read a file without a training."""
 
+import json
+import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+from safetensors.numpy import load, save
 
+from jamtools.io.artefact import Artefact
 from jamtools.records import Array, Dataset, Run, Runs, Spectrum
 
-STEPS = [
+PROVENANCE = [
     {"command": "jam-data", "argv": ["random", "-P", "6"], "jamtools": "0", "torch": "2", "device": "cpu"}
 ]
 
 
 def dataset(P: int = 6, d: int = 3, seed: int = 0, test: int = 0) -> Dataset:
+    """P normal patterns in d dimensions with alternating labels, and `test` test patterns."""
     rng = np.random.default_rng(seed)
     x, x_test = rng.normal(size=(P, d)), rng.normal(size=(test, d))
     y, y_test = np.resize([1.0, -1.0], P), np.resize([1.0, -1.0], test)
@@ -20,7 +27,7 @@ def dataset(P: int = 6, d: int = 3, seed: int = 0, test: int = 0) -> Dataset:
 
 
 def run_info(**fields: Any) -> dict[str, Any]:
-    """The metadata of a run of one hidden layer, with `fields` on top."""
+    """The metadata of a run of one hidden layer; `fields` replace or add to them."""
     info = {
         "d": 3, "width": 2, "depth": 1, "activation": "relu", "batch_norm": False, "P": 6, "n_parameters": 11,
         "n_hidden": 2, "n_effective_expected": 9, "loss": "hinge", "epsilon": 0.5, "optimizer": "adam",
@@ -31,7 +38,7 @@ def run_info(**fields: Any) -> dict[str, Any]:
 
 
 def history(n_unsatisfied: int = 3, final_loss: float = 0.01) -> dict[str, Array]:
-    """Three measurements: at the start, on the way, and at the end."""
+    """The columns [3] of measurements at the start, at step 10 and at the end."""
     return {
         "step": np.array([0, 10, 100]),
         "loss": np.array([0.5, 0.1, final_loss]),
@@ -42,6 +49,7 @@ def history(n_unsatisfied: int = 3, final_loss: float = 0.01) -> dict[str, Array
 
 
 def run(**fields: Any) -> Run:
+    """A run with random parameters and gaps, whose metadata are `run_info(**fields)`."""
     info = run_info(**fields)
     rng = np.random.default_rng(info["seed"])
     theta, theta0 = rng.normal(size=(2, info["n_parameters"]))
@@ -50,11 +58,12 @@ def run(**fields: Any) -> Run:
 
 
 def runs(*members: Run, P: int = 6) -> Runs:
+    """Runs on a training set of P patterns."""
     return Runs(dataset(P), members)
 
 
-def spectrum(H0: Any, Hp: Any, H: Any, **fields: Any) -> Spectrum:
-    """Eigenvalues as given, and the counts that follow from them."""
+def spectrum(H0: ArrayLike, Hp: ArrayLike, H: ArrayLike, **fields: Any) -> Spectrum:
+    """A spectrum with these eigenvalues [Ñ] and the counts that follow; `fields` replace or add to its metadata."""
     H0, Hp, H = (np.sort(np.array(values, dtype=float)) for values in (H0, Hp, H))
     counts = {
         "n_negative_Hp": int((Hp < 0).sum()), "n_negative_H": int((H < 0).sum()), "n_zero_H0": int((H0 == 0).sum()),
@@ -64,15 +73,22 @@ def spectrum(H0: Any, Hp: Any, H: Any, **fields: Any) -> Spectrum:
     return Spectrum({"H": H, "H0": H0, "Hp": Hp}, run_info(n_parameters=len(H)) | counts | fields)
 
 
-def refit(data: bytes, change: Any) -> bytes:
-    """The bytes of an artefact after `change(tensors, metadata)`; metadata may be anything JSON afterwards."""
-    import json
-    import struct
-
-    from safetensors.numpy import load, save
-
+def refit(data: bytes, change: Callable[[dict, dict], Any]) -> bytes:
+    """The bytes of an artefact after `change(tensors, metadata)`, which changes the two dictionaries in place."""
     (length,) = struct.unpack("<Q", data[:8])
     metadata = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["jamtools"])
     tensors = load(data)
     change(tensors, metadata)
     return save(tensors, {"jamtools": json.dumps(metadata)})
+
+
+def opened(data: bytes, source: str = "-") -> Artefact:
+    """The artefact with this content, as if it came from `source`."""
+    return Artefact(source, data)
+
+
+def identical(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    """Whether two arrays have the same bits: NaN equals NaN and -0.0 is not 0.0."""
+    if a is None or b is None:
+        return a is b
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()

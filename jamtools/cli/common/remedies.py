@@ -53,6 +53,16 @@ SHELL_WORDS = {
     Remedy.ANOTHER_PLACE_FOR_CHECKPOINT: "give another --checkpoint",
     Remedy.ANOTHER_PLACE_FOR_JOURNAL: "give another --journal",
     Remedy.RESUME_JOURNAL: "continue it with --resume, or remove it, or give another --journal",
+    Remedy.MAKE_DATASET: "make one with jam-data",
+    Remedy.TRAIN_FIRST: "pipe it through jam-train first",
+    Remedy.COMPUTE_SPECTRA_FIRST: "pipe it through jam-hessian first",
+    Remedy.SEARCH_FIRST: "make them with jam-nstar search",
+    Remedy.READ_ARRAYS: "load arrays with jam-data arrays",
+    Remedy.CHECK_WHAT_WROTE_IT: "did the command before it fail?",
+    Remedy.JSON_OF_JAMTOOLS: "expected what another jam command printed",
+    Remedy.NAME_A_FILE: "give -o a file",
+    Remedy.PUT_OR_DOWNLOAD_IMAGES: "put {files} into {folder}, or add --download to fetch MNIST",
+    Remedy.ONE_TEST_SET: "leave --test-arrays out",
 }
 
 

@@ -1,0 +1,23 @@
+"""The errors of reading a user's file, as one kind of error that names the file."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+from jamtools.errors import InputError
+
+
+@contextlib.contextmanager
+def input_errors(path: str) -> Iterator[None]:
+    """Turns the errors of the block that reads a file into an InputError with its path."""
+    try:
+        yield
+    except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        raise InputError(f"{path}: damaged or of another format ({error}); make the file again") from error
+    except OSError as error:
+        reason = error.strerror.lower() if error.strerror else str(error)
+        raise InputError(f"{path}: cannot be read ({reason}); check the path") from error
