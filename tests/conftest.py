@@ -1,15 +1,15 @@
-"""What all tests share."""
+"""The settings and fixtures of all tests."""
 
 import os
 from pathlib import Path
 
-# The nets of the tests are small, and two threads that wait for each other on a busy machine cost more than they give.
+# The networks of the tests are small: on a busy machine, two threads that wait for each other are slower than one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
 
-# A suite that decides whether a change lands must not fail by the luck of the draw; by hand it may look further.
+# Where the suite decides about a change, its result must not depend on random examples. By hand it may try new ones.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
@@ -17,7 +17,7 @@ if os.environ.get("CI"):
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file share their fixtures, and those of the contract its road: each group keeps to one process."""
+    """Runs the tests of one file in one process, since they share fixtures, and so all tests of tests/contract."""
     for item in items:
         folder, path = item.path.parent.name, str(item.path)
         item.add_marker(pytest.mark.xdist_group(folder if folder == "contract" else path))
@@ -25,20 +25,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _skip_gpu(items: list[pytest.Item]) -> None:
-    """Skip the tests marked gpu where there is no CUDA."""
+    """Skips the tests marked gpu where there is no CUDA."""
     gpu_tests = [item for item in items if item.get_closest_marker("gpu")]
     if not gpu_tests:
         return
-    import torch  # takes seconds, so only where a test asks for it
+    import torch  # takes seconds, therefore only where a test needs it
 
     if not torch.cuda.is_available():
         for item in gpu_tests:
-            item.add_marker(pytest.mark.skip(reason="needs CUDA, and torch.cuda.is_available() says no"))
+            item.add_marker(pytest.mark.skip(reason="needs CUDA, but torch.cuda.is_available() is False"))
 
 
 @pytest.fixture(scope="session")
 def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every artefact of `contract.ROAD`, made once by its command line on quiet streams."""
+    """A folder with every artefact of `contract.ROAD`, made once per session by the command lines there."""
     from tests.support.contract import ROAD, STAGES, side_by_side
 
     folder = tmp_path_factory.mktemp("road")

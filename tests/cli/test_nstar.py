@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.commands import ROOT, jam, refusal
-from tests.support.processes import UNDER_WAY, processor_time
+from tests.support.processes import IMPORTS_PROCESSOR_SECONDS, processor_time
 
 OPTIONS = ("--steps", "3k", "--lr", "1e-2", "--max-width", "60", "--trials", "14")
 
@@ -251,7 +251,7 @@ def test_an_interrupted_search_says_where_its_trials_are(tmp_path: Path) -> None
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     ) as process:
-        while process.poll() is None and processor_time(process.pid) < UNDER_WAY:
+        while process.poll() is None and processor_time(process.pid) < IMPORTS_PROCESSOR_SECONDS:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[1].decode()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.contract import BIN, contents, environment, typed
-from tests.support.processes import UNDER_WAY, processor_time
+from tests.support.processes import IMPORTS_PROCESSOR_SECONDS, processor_time
 
 #: Lines that would run for hours.
 ENDLESS = {
@@ -36,7 +36,7 @@ def stopped(line: str, folder: Path, signals: list[int]) -> tuple[int, bytes, st
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    while process.poll() is None and processor_time(process.pid) < UNDER_WAY:
+    while process.poll() is None and processor_time(process.pid) < IMPORTS_PROCESSOR_SECONDS:
         time.sleep(0.05)
     for number in signals:
         process.send_signal(number)

@@ -1,4 +1,4 @@
-"""Cusps made to order: a pre-activation put at zero, and the record of a run made by hand."""
+"""Networks with a chosen cusp, and records of runs with a given theta."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from tests.support import artefacts, oracle
 
 
 def plant(theta: Tensor, arch: Architecture, x: Tensor, layer: int, pattern: int, neuron: int) -> None:
-    """Moves the neuron's bias so that its pre-activation at the pattern is zero (layers from 1)."""
+    """Changes a bias in theta [Ñ] so that the pre-activation (layer from 1, pattern, neuron) is zero; x [P, d]."""
     z = forward(layers_of(theta, arch), x, arch).z[layer - 1][pattern, neuron]
     layers_of(theta, arch)[layer - 1][1][neuron] -= z
 
 
 def made_run(arch: Architecture, theta: Tensor, data: Dataset, **fields) -> Run:
+    """The record of a run that ended at theta [Ñ]; `fields` replace or add to its metadata."""
     f = oracle.f(arch, theta, torch.from_numpy(data.x))[:, 0].numpy()
     n_unsatisfied = int((0.5 - data.y * f > 0).sum())
     sizes = {

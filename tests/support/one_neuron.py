@@ -1,4 +1,4 @@
-"""Two stationary points of one or two neurons, worked out by hand."""
+"""Two stationary points of networks with one and two hidden neurons, calculated by hand."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from jamtools.network.problem import Problem
 
 
 def column(*values: float) -> Tensor:
+    """The values as a tensor [values, 1]."""
     return torch.tensor(values, dtype=torch.float64)[:, None]
 
 
 def minimum() -> tuple[Tensor, Problem]:
-    """theta [Ñ] and a problem: exactly stationary with λ = ½, at w = a = c = 1, b = 0, ε = 3, where f = 1 + ρ(x).
+    """theta [4] and a problem: a minimum on a cusp with the multiplier λ = ½, at w = a = c = 1, b = 0, ε = 3.
 
-    P ∂L/∂f = 4 at the cusp, -2 at x = -1, and with A = 4 (2 - p): -A at four x = p, A - 2 at x = q = A - 6. Their sum
-    is 0, so is that with the slopes, and -A p + (A - 2) q = 0 is 5A²/4 - 10A + 12 = 0.
+    There f = 1 + ρ(x). P ∂L/∂f is 4 at the cusp x = 0, -2 at x = -1, and with A = 4 (2 - p): -A at each of four x = p, A - 2
+    at x = q = A - 6. The gradient vanishes: the sum of these is 0, their sum weighted by the slopes is 0, and
+    -A p + (A - 2) q = 0 gives 5A²/4 - 10A + 12 = 0.
     """
     A = (10 + 40**0.5) / 2.5
     p, q = 2 - A / 4, A - 6
@@ -29,10 +31,10 @@ def minimum() -> tuple[Tensor, Problem]:
 
 
 def saddle() -> tuple[Tensor, Problem]:
-    """The same, with a second neuron that looks along another axis and has a = b = 0: still stationary.
+    """theta [9] and a problem: `minimum` with a second neuron along another axis, whose a and b are 0: a saddle.
 
-    With e the second coordinate, Σ s ρ(e) = Σ s σ e = 0 for either neuron. But Σ s θ(e) ≠ 0: a and b of the second
-    neuron lower the loss together.
+    With the second coordinate e and s = ∂L/∂f, Σ s ρ(e) = Σ s σ e = 0 for either neuron, so it is stationary. But
+    Σ s θ(e) ≠ 0: a change of both a and b of the second neuron lowers the loss.
     """
     _, problem = minimum()
     A = float(problem.x[6, 0]) + 6

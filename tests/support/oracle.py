@@ -1,4 +1,4 @@
-"""An independent network and loss, written with torch's own layers: what the library is held against."""
+"""A network and loss that are independent of the library: written with the layers of torch."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from torch import Tensor, nn
 from jamtools.network.architecture import Architecture
 from jamtools.records import Dataset
 
-RHO = {"relu": nn.ReLU, "tanh": nn.Tanh, "linear": nn.Identity}
+ACTIVATION_MODULES = {"relu": nn.ReLU, "tanh": nn.Tanh, "linear": nn.Identity}
 
 
 def module(arch: Architecture, theta: Tensor) -> nn.Sequential:
-    """torch's own nn.Sequential of Linear layers, with theta as its parameters in torch's own order."""
+    """An nn.Sequential of Linear layers whose parameters are theta [Ñ], in the order of torch."""
     layers: list[nn.Module] = []
     sizes = [arch.d] + [arch.width] * arch.depth + [arch.outputs]
     for i, (fan_in, out) in enumerate(itertools.pairwise(sizes)):
         layers += [nn.Linear(fan_in, out, dtype=theta.dtype)]
-        layers += [RHO[arch.activation]()] if i < arch.depth else []
+        layers += [ACTIVATION_MODULES[arch.activation]()] if i < arch.depth else []
     net = nn.Sequential(*layers)
     nn.utils.vector_to_parameters(theta, net.parameters())
     return net
 
 
 def f(arch: Architecture, theta: Tensor, x: Tensor) -> Tensor:
-    """f(x; theta) [P, C], for torch.func: a module cannot be made inside its transforms."""
+    """f(x; theta) [P, C] for theta [Ñ] and x [P, d]. torch.func can differentiate it: it builds no module."""
     sizes = [arch.d] + [arch.width] * arch.depth + [arch.outputs]
     for i, (fan_in, out) in enumerate(itertools.pairwise(sizes)):
         weight, bias, theta = torch.split(theta, [out * fan_in, out, len(theta) - out * (fan_in + 1)])
         x = nn.functional.linear(x, weight.view(out, fan_in), bias)
-        x = RHO[arch.activation]()(x) if i < arch.depth else x
+        x = ACTIVATION_MODULES[arch.activation]()(x) if i < arch.depth else x
     return x
 
 
 def hinge(out: Tensor, y: Tensor, epsilon: float = 0.5) -> Tensor:
-    """science.md's hinge: 1/P Σ ½Δ²θ(Δ), and 1/(C P) Σ Δ²θ(Δ) with several outputs."""
+    """The quadratic hinge loss of out and y [P, C]: 1/P Σ ½Δ²θ(Δ) for C = 1, otherwise 1/(C P) Σ Δ²θ(Δ)."""
     delta = torch.relu(epsilon - y * out)
     P, C = y.shape
     return (delta**2).sum() / (2 * P if C == 1 else C * P)
 
 
 def sphere(P: int, d: int, seed: int = 0, outputs: int = 1) -> tuple[Tensor, Tensor]:
-    """Random patterns [P, d] on the sphere of radius √d with labels [P, C]."""
+    """Random patterns [P, d] on the sphere of radius √d, and random labels [P, C]."""
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((P, d))
     x *= np.sqrt(d) / np.linalg.norm(x, axis=1, keepdims=True)
@@ -56,6 +56,7 @@ def sphere(P: int, d: int, seed: int = 0, outputs: int = 1) -> tuple[Tensor, Ten
 
 
 def dataset(P: int, d: int, seed: int = 0, outputs: int = 1, test: int = 0) -> Dataset:
+    """A dataset of patterns from `sphere`, the last `test` of them as its test set."""
     x, y = (t.numpy() for t in sphere(P + test, d, seed, outputs))
     y = y[:, 0] if outputs == 1 else y
     held = (x[P:], y[P:]) if test else (None, None)
@@ -63,7 +64,7 @@ def dataset(P: int, d: int, seed: int = 0, outputs: int = 1, test: int = 0) -> D
 
 
 def random_theta(arch: Architecture, seed: int = 0) -> Tensor:
-    """Parameters of order 1/√fan-in, biases too."""
+    """Random weights and biases [Ñ] of order 1/√fan-in."""
     rng = np.random.default_rng([seed, 7])
     parts = [rng.standard_normal(out * (fan_in + 1)) / np.sqrt(fan_in) for out, fan_in in arch.shapes]
     return torch.from_numpy(np.concatenate(parts))

@@ -1,8 +1,10 @@
-"""Stationary points on cusps made to order: theta, the cusps and their multipliers first, and then data that fit them.
+"""Stationary points with chosen theta, cusps and multipliers λ: the data are constructed to fit them.
 
-With θ and λ given, g = Σ_µ n_µ s_µ ∇f_µ is a sum over patterns in which the data are free. Every pattern off the cusps comes
-with both labels, in numbers that cancel; a non-negative least-squares problem adds the copies that balance the pull of the
-cusps; and Newton's steps on x, a few hundredths, undo the rounding to whole copies. Nothing of this knows the certificate.
+    g = Σ_µ n_µ s_µ ∇f_µ = 0,      n_µ: the number of copies of pattern µ,      s_µ = ∂L/∂f_µ
+
+Every pattern without a cusp occurs with both labels, in numbers whose contributions cancel. A non-negative least-squares
+problem adds the copies that balance the contribution of the cusps. Newton steps on x, of a few hundredths, then correct the
+rounding to whole copies. The construction uses nothing of the code that certifies minima.
 """
 
 from __future__ import annotations
@@ -20,16 +22,21 @@ from jamtools.network.problem import Problem
 from tests.support import oracle
 from tests.support.cusps import plant
 
-#: Copies of each pattern off the cusps, and of each on one.
-COPIES, ON_CUSP = 60, 6
-EPSILON = 3.0
+#: Copies of a pattern without a cusp are this number times (2 - Δ/ε), before others are added.
+COPIES = 60
+
+#: Copies of a pattern with a cusp.
+CUSP_COPIES = 6
+
+#: The margin ε: large, so that all patterns are unsatisfied.
+MARGIN = 3.0
 
 #: theta [Ñ] and the problem that it is a stationary point of.
 Point = tuple[Tensor, Problem]
 
 
 def fixed(arch: Architecture, theta: Tensor, x: Tensor, slopes: list[Tensor]) -> list[Tensor]:
-    """z of every layer with ρ(z) = σ z, σ given."""
+    """z of every layer, with ρ(z) = σ z for the given slopes σ [P, h] of each layer."""
     z = []
     for j, (weight, bias) in enumerate(layers_of(theta, arch)):
         z.append(torch.nn.functional.linear(x, weight, bias))
@@ -38,9 +45,9 @@ def fixed(arch: Architecture, theta: Tensor, x: Tensor, slopes: list[Tensor]) ->
 
 
 def stationary(seed: int, places: list[tuple[int, int, int]], depth: int) -> tuple[Point, np.ndarray]:
-    """theta, its problem, and the multipliers of its cusps, layer after layer and pattern after pattern.
+    """A point, and the multipliers of its cusps, layer after layer and pattern after pattern.
 
-    places: (layer from 1, pattern, neuron) of the cusps; a pattern comes in ON_CUSP copies.
+    places: (layer from 1, pattern, neuron) of the cusps. Each pattern with a cusp occurs in CUSP_COPIES copies.
     """
     arch = Architecture(3, 3, depth)
     theta, slopes, x, n_on, rng = _network(arch, seed, places)
@@ -50,7 +57,7 @@ def stationary(seed: int, places: list[tuple[int, int, int]], depth: int) -> tup
     pairs = np.r_[np.arange(len(x)), np.arange(n_on, len(x))]
     y = torch.cat([y, torch.ones(len(x) - n_on, 1), -torch.ones(len(x) - n_on, 1)]).double()
     x, slopes, state = x[pairs], [slope[pairs] for slope in slopes], state.take(torch.from_numpy(pairs))
-    gaps = EPSILON - y * state.f
+    gaps = MARGIN - y * state.f
     assert (gaps > 0).all()
     rows = gradient_rows(backward(layers, state, -y * gaps, arch), state).numpy()
     copies = torch.from_numpy(np.rint(_weights(rows, gaps[:, 0].numpy(), n_on)))
@@ -59,13 +66,13 @@ def stationary(seed: int, places: list[tuple[int, int, int]], depth: int) -> tup
     x, y = x.repeat_interleave(copies, 0), y.repeat_interleave(copies, 0)
     kinks = [slope.repeat_interleave(copies, 0) for slope in slopes]
     multipliers = torch.cat([slope[(slope != 0) & (slope != 1)] for slope in kinks])
-    return (theta, Problem(x, y, arch, Loss("hinge", EPSILON, len(x)))), multipliers.numpy()
+    return (theta, Problem(x, y, arch, Loss("hinge", MARGIN, len(x)))), multipliers.numpy()
 
 
 def _network(
     arch: Architecture, seed: int, places: list
 ) -> tuple[Tensor, list[Tensor], Tensor, int, np.random.Generator]:
-    """theta and patterns with the cusps, all other pre-activations well away from zero."""
+    """theta and patterns with the cusps; the size of every other pre-activation is above 0.1."""
     theta, rng = oracle.random_theta(arch, seed), np.random.default_rng(seed)
     x, _ = oracle.sphere(500, arch.d, seed)
     for _, bias in layers_of(theta, arch):
@@ -84,7 +91,7 @@ def _network(
 
 
 def _labels(layers, state: ForwardPass, arch: Architecture, places: list, n_on: int) -> Tensor:
-    """With which the cusps are convex: u = -y Δ ∂f/∂ρ > 0."""
+    """Labels [n_on, 1] with which the cusps are convex: u = -y Δ ∂f/∂ρ > 0."""
     unit = backward(layers, state, torch.ones_like(state.f), arch)
     y = torch.zeros(n_on, 1, dtype=torch.float64)
     for layer, pattern, neuron in places:
@@ -94,8 +101,8 @@ def _labels(layers, state: ForwardPass, arch: Architecture, places: list, n_on: 
 
 
 def _weights(rows: np.ndarray, gaps: np.ndarray, n_on: int) -> np.ndarray:
-    """How often each pattern comes, so that Σ n s ∇f = 0."""
-    least = np.where(np.arange(len(rows)) < n_on, ON_CUSP, COPIES * (2 - gaps / EPSILON))
+    """The numbers n [P] of copies, not yet whole, with which Σ n s ∇f = 0; rows s ∇f [P, Ñ], gaps Δ [P]."""
+    least = np.where(np.arange(len(rows)) < n_on, CUSP_COPIES, COPIES * (2 - gaps / MARGIN))
     more, residual = nnls(rows[n_on:].T, -rows.T @ least, maxiter=100 * len(rows))
     assert residual < 1e-9
     return least + np.r_[np.zeros(n_on), more]
@@ -104,11 +111,11 @@ def _weights(rows: np.ndarray, gaps: np.ndarray, n_on: int) -> np.ndarray:
 def _fitted(
     arch: Architecture, theta: Tensor, x: Tensor, y: Tensor, slopes: list[Tensor], copies: Tensor
 ) -> Tensor:
-    """x with g = 0 and z = 0 on the cusps."""
+    """x [P, d], near the given one, with g = 0 and with z = 0 on the cusps."""
     kinks = [(slope != 0) & (slope != 1) for slope in slopes]
 
     def value(t: Tensor, x: Tensor) -> Tensor:
-        return (copies[:, None] * torch.relu(EPSILON - y * fixed(arch, t, x, slopes)[-1]) ** 2).sum() / 2
+        return (copies[:, None] * torch.relu(MARGIN - y * fixed(arch, t, x, slopes)[-1]) ** 2).sum() / 2
 
     def residual(x: Tensor) -> Tensor:
         z = fixed(arch, theta, x, slopes)
@@ -120,6 +127,6 @@ def _fitted(
         ).solution
         x = x - step.view_as(x)
     z = fixed(arch, theta, x, slopes)
-    assert all(((a > 0).double() == s)[~at].all() for a, s, at in zip(z, slopes, kinks)), "a sign was lost"
+    assert all(((a > 0).double() == s)[~at].all() for a, s, at in zip(z, slopes, kinks)), "a sign has changed"
     assert residual(x).abs().max() < 1e-11
     return x
