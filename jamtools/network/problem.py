@@ -80,7 +80,8 @@ class Problem:
         return replace(self, x=self.x[patterns], y=self.y[patterns])
 
     def forward(self, theta: Tensor) -> ForwardPass:
-        """The forward pass of all patterns; InputError with batch normalisation."""
+        """The forward pass of all patterns at theta [Ñ]; InputError with batch normalisation."""
+        self.arch.require_plain()
         return forward(layers_of(theta, self.arch), self.x, self.arch)
 
     def value(self, theta: Tensor) -> float:

@@ -170,7 +170,7 @@ def test_a_satisfied_network_has_a_vanishing_hessian():
     assert parts.Hp.abs().max() == 0
 
 
-def test_cross_entropy_is_refused():
+def test_the_hessian_of_cross_entropy_is_refused():
     arch = Architecture(3, 4, 1)
     x, y = oracle.sphere(10, 3)
     with pytest.raises(InputError, match="hinge loss"):

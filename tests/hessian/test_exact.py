@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -17,19 +15,12 @@ from jamtools.network.symmetry import scale_generators
 from jamtools.protocols import TrainingOptions, with_options
 from jamtools.training.ensemble import train
 from tests.support import oracle
-
-
-def jammed(activation: str = "relu", depth: int = 2, width: int = 5):
-    data = oracle.dataset(120, 4)
-    settings = with_options(TrainingOptions(), steps=1500, lr=3e-3, measurements=3)
-    run = train(data, Architecture(4, width, depth, activation), settings, seed=0)
-    assert run.info["n_unsatisfied"] > 0
-    return run, data
+from tests.support.spectra import adam_jammed
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_the_spectrum_of_a_jammed_run_and_its_counts(activation):
-    run, data = jammed(activation)
+    run, data = adam_jammed(activation)
     found = exact_spectrum(run, data, options=ExactOptions(matrices=True))
     arch, y = Architecture.of(run.info), torch.from_numpy(data.y)[:, None]
     exact = torch.func.hessian(lambda t: oracle.hinge(oracle.f(arch, t, torch.from_numpy(data.x)), y))(
@@ -48,7 +39,7 @@ def test_the_spectrum_of_a_jammed_run_and_its_counts(activation):
 
 def test_negative_modes_are_counted_without_the_scale_generators():
     """Oracle: the signs of Zᵀ Hp Z, with Z an orthonormal basis of the complement from an SVD."""
-    run, data = jammed(depth=3, width=4)
+    run, data = adam_jammed(depth=3, width=4)
     found = exact_spectrum(run, data, options=ExactOptions(matrices=True))
     arch = Architecture.of(run.info)
     generators = scale_generators(torch.from_numpy(run.theta), arch).numpy()
@@ -96,8 +87,8 @@ def test_signs_alone_are_those_of_the_eigenvalues(activation, outputs):
 
 
 @pytest.mark.parametrize("parts", [("H0",), ("Hp",), ("H", "Hp"), ("H",)])
-def test_a_part_alone_is_that_of_the_whole(parts):
-    run, data = jammed()
+def test_a_part_alone_has_the_eigenvalues_that_it_has_among_all_parts(parts):
+    run, data = adam_jammed()
     whole, part = exact_spectrum(run, data), exact_spectrum(run, data, options=ExactOptions(parts))
     assert set(part.eigenvalues) == set(parts)
     for name in parts:
@@ -110,7 +101,7 @@ def test_a_part_alone_is_that_of_the_whole(parts):
 
 @pytest.mark.parametrize("k", [1, 3, 1000])
 def test_vectors_are_eigenvectors_of_the_lowest_and_the_highest(k):
-    run, data = jammed()
+    run, data = adam_jammed()
     found = exact_spectrum(run, data, options=ExactOptions(matrices=True, vectors=k))
     matrices = {**found.matrices, "H": found.matrices["H0"] + found.matrices["Hp"]}
     for name, rows in found.vectors.items():
@@ -126,7 +117,7 @@ def test_vectors_are_eigenvectors_of_the_lowest_and_the_highest(k):
 @pytest.mark.parametrize("scale", [1e-12, 1e-200])
 def test_a_scaled_matrix_has_the_same_counts(scale):
     """No absolute floors: everything is small at jamming."""
-    run, data = jammed()
+    run, data = adam_jammed()
     matrices = exact_spectrum(run, data, options=ExactOptions(matrices=True)).matrices
     for name, matrix in matrices.items():
         small, large = (
@@ -138,62 +129,12 @@ def test_a_scaled_matrix_has_the_same_counts(scale):
             assert moments[0][field] == pytest.approx(moments[1][field])
 
 
-# --- findings ---------------------------------------------------------------------------------------------
-
-
-def test_findings_of_a_jammed_run_follow_from_its_eigenvalues():
-    run, data = jammed(depth=3)
-    found = exact_spectrum(run, data)
-    info, H0, Hp, N = found.info, found["H0"], found["Hp"], found.info["n_effective_expected"]
-    assert info["n_symmetries"] == run.info["n_hidden"]
-    assert info["delta_weight_H0"] == (N - info["rank_H0"]) / N
-    assert info["largest_H0"] == H0[-1]
-    rank = info["rank_H0"]
-    assert info["relative_gap_H0"] == pytest.approx(H0[len(H0) - rank] / np.abs(H0[: len(H0) - rank]).max())
-    assert info["relative_gap_H0"] > 1e3
-    assert info["scale_Hp"] == pytest.approx(math.sqrt(np.mean(Hp**2) / run.info["final_loss"]))
-    m3 = (Hp**3).sum() / math.sqrt((Hp**2).sum() * (Hp**4).sum())
-    assert info["odd_moment_3_Hp"] == pytest.approx(m3)
-    assert abs(info["odd_moment_3_Hp"]) < 1
-    assert info["bound"] == info["n_negative_Hp"] - info["n_convex_cusps"]
-    assert info["smooth_bound_holds"] == (info["n_unsatisfied"] >= info["n_negative_Hp"])
-
-
-def test_one_hidden_relu_layer_is_symmetric_to_the_findings():
-    run, data = jammed(depth=1)
-    info = exact_spectrum(run, data).info
-    assert abs(info["odd_moment_3_Hp"]) < 1e-12
-    assert abs(info["odd_moment_5_Hp"]) < 1e-12
-    # the two sides have as many values, pairwise equal to round-off: no more than one step of 1/n lies between
-    assert info["asymmetry_Hp"] <= 1.01 / run.info["width"]
-
-
-def test_asymmetry_is_the_kolmogorov_smirnov_distance():
-    from scipy.stats import ks_2samp
-
-    rng = np.random.default_rng(0)
-    values = np.concatenate([rng.exponential(1, 200), -rng.exponential(1.5, 150), np.zeros(20)])
-    expected = ks_2samp(values[values > 0], -values[values < 0]).statistic
-    assert summary.asymmetry(values, 0.0) == pytest.approx(expected)
-    assert summary.asymmetry(np.array([1.0, 2.0]), 0.0) is None
-
-
-def test_a_satisfied_run_has_nothing_to_say():
-    data = oracle.dataset(10, 4)
-    run = train(data, Architecture(4, 10, 2), with_options(TrainingOptions(), steps=5000, lr=1e-2), seed=0)
-    assert run.info["status"] == "satisfied"
-    info = exact_spectrum(run, data).info
-    assert (info["rank_H0"], info["n_negative_Hp"], info["n_negative_H"]) == (0, 0, 0)
-    assert info["gap_H0"] is info["relative_gap_H0"] is info["asymmetry_Hp"] is info["scale_Hp"] is None
-    assert info["bound_holds"]
-
-
 # --- checks ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("where", [0, 40, -1])
-def test_a_wrong_eigenvalue_is_withheld(where, monkeypatch):
-    run, data = jammed()
+def test_a_wrong_eigenvalue_is_an_error(where, monkeypatch):
+    run, data = adam_jammed()
     solver = torch.linalg.eigvalsh
 
     def wrong(matrix):
@@ -206,7 +147,7 @@ def test_a_wrong_eigenvalue_is_withheld(where, monkeypatch):
         exact_spectrum(run, data)
 
 
-def test_a_card_whose_solver_fails_hands_over_to_the_cpu():
+def test_where_the_solver_of_a_gpu_fails_the_cpu_is_used_with_a_warning():
     """A matrix that says it is on a card, and whose eigenvalues are garbage there."""
 
     class Elsewhere:
@@ -226,8 +167,8 @@ def test_a_card_whose_solver_fails_hands_over_to_the_cpu():
 
 
 @pytest.mark.gpu
-def test_the_gpu_gives_the_cpu_s_spectrum():
-    run, data = jammed()
+def test_the_spectrum_of_a_gpu_equals_that_of_the_cpu():
+    run, data = adam_jammed()
     here, there = exact_spectrum(run, data), exact_spectrum(run, data, device="cuda")
     for name in ("H", "H0", "Hp"):
         a, b = here[name], there[name]

@@ -136,19 +136,7 @@ def test_scale_generators_projected_out_leave_the_dense_projection_s_spectrum(L)
     assert (found - want).abs().max() < 1e-13 * want.abs().max()
 
 
-def test_dead_neurons_have_no_generator_and_smooth_networks_none():
-    arch = Architecture(4, 5, 2)
-    theta = oracle.random_theta(arch)
-    theta[: 4 * 5].view(5, 4)[2] = theta[20:25][2] = theta[25:50].view(5, 5)[:, 2] = 0
-    assert ScaleGenerators(theta, arch).rank == 9
-    V = vectors(arch.n_parameters, 3)
-    overlap = scale_generators(theta, arch).T @ ScaleGenerators(theta, arch).project(V)
-    assert overlap.abs().max() < 1e-13
-    smooth = ScaleGenerators(theta, Architecture(4, 5, 2, "tanh"))
-    assert smooth.rank == 0 and (smooth.project(V) == V).all()
-
-
-def test_what_cannot_be_multiplied_is_refused():
+def test_products_of_another_loss_or_another_matrix_are_refused():
     theta, problem = make(3, 4, 1)
     with pytest.raises(InputError, match="hinge loss"):
         Products(theta, replace(problem, loss=Loss("cross-entropy", 0.0, 40)))

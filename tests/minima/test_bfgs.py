@@ -13,7 +13,7 @@ def quadratic(A, b):
     return lambda w: (float(0.5 * w @ A @ w - b @ w), A @ w - b)
 
 
-def test_a_quadratic_is_minimised_to_round_off_and_its_inverse_hessian_found():
+def test_bfgs_minimises_a_quadratic_to_round_off_and_finds_its_inverse_hessian():
     rng = np.random.default_rng(0)
     Q = torch.linalg.qr(torch.from_numpy(rng.standard_normal((12, 12))))[0]
     A = Q @ torch.diag(torch.logspace(0, 3, 12, dtype=torch.float64)) @ Q.T
@@ -29,7 +29,7 @@ def test_a_quadratic_is_minimised_to_round_off_and_its_inverse_hessian_found():
     assert torch.allclose(bfgs.inverse, bfgs.inverse.T, atol=1e-12)
 
 
-def test_the_non_smooth_rosenbrock_function_is_minimised_at_its_cusp():
+def test_bfgs_minimises_the_non_smooth_rosenbrock_function_at_its_cusp():
     """w|x₁² - x₂| + (1 - x₁)²: a curved valley with a kink along its floor; gradient descent stalls on it."""
 
     def function(x):
@@ -50,7 +50,7 @@ def test_the_non_smooth_rosenbrock_function_is_minimised_at_its_cusp():
     assert bfgs.gradient.norm() > 1  # it does not vanish at the minimum
 
 
-def test_a_convex_kinked_function_meets_its_minimum_on_all_kinks():
+def test_bfgs_minimises_a_convex_function_whose_minimum_is_on_all_kinks():
     """½‖w‖² + Σ c_i |w_i - a_i| with c_i > |a_i|: the minimum is at a, on every kink."""
     rng = np.random.default_rng(3)
     a = torch.from_numpy(rng.uniform(-1, 1, 8))
@@ -67,7 +67,7 @@ def test_a_convex_kinked_function_meets_its_minimum_on_all_kinks():
     assert (w - a).abs().max() < 1e-7
 
 
-def test_every_step_satisfies_the_weak_wolfe_conditions_or_is_the_longest():
+def test_every_step_of_bfgs_satisfies_the_weak_wolfe_conditions_or_is_the_longest():
     rng = np.random.default_rng(1)
     A = torch.diag(torch.from_numpy(rng.uniform(0.1, 50, 6)))
     w = torch.from_numpy(rng.standard_normal(6))
@@ -83,7 +83,7 @@ def test_every_step_satisfies_the_weak_wolfe_conditions_or_is_the_longest():
         assert longest or float(bfgs.gradient @ step) >= WOLFE_CURVATURE * slope
 
 
-def test_a_copy_of_the_state_goes_on_to_the_same_bytes():
+def test_bfgs_continues_from_a_copy_of_its_state_to_the_same_bytes():
     A = torch.diag(torch.linspace(1, 9, 5, dtype=torch.float64))
     function = quadratic(A, torch.ones(5, dtype=torch.float64))
     w = torch.zeros(5, dtype=torch.float64) + 0.3
@@ -100,7 +100,7 @@ def test_a_copy_of_the_state_goes_on_to_the_same_bytes():
 
 
 @pytest.mark.parametrize("start", [0.0, 2.0])
-def test_nothing_moves_where_the_loss_is_zero(start):
+def test_bfgs_takes_no_step_where_the_loss_is_zero(start):
     w = torch.full((3,), start, dtype=torch.float64)
     assert not Bfgs(w, lambda v: (0.0, torch.zeros(3, dtype=torch.float64))).iterate()
     assert torch.equal(w, torch.full((3,), start, dtype=torch.float64))

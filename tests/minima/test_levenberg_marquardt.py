@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
-from jamtools.data.sphere import random_sphere
 from jamtools.minima.levenberg_marquardt import DualModel, LevenbergMarquardt, PrimalModel
-from jamtools.minima.softplus_path import BETA_FIRST, BETA_LAST, SoftplusPath, layer_scales, softened
-from jamtools.network.activations import Activation
-from jamtools.network.architecture import Architecture
+from jamtools.minima.softplus_path import softened
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
 from jamtools.network.problem import Problem
-
-
-def case(activation, P, width=4, depth=2, seed=0):
-    arch, data = Architecture(3, width, depth, activation), random_sphere(P, 3, seed)
-    x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
-    theta = torch.from_numpy(initial_parameters(arch, "torch", seed))
-    return theta, Problem(x, y, arch, Loss("hinge", 0.5, P))
+from tests.support.jammed import small_problem
 
 
 def outputs(theta, x, arch, rho):
@@ -36,7 +26,7 @@ def model_at(theta, problem, rho):
 
 @pytest.mark.parametrize("P", [6, 80])  # fewer and more patterns than parameters
 def test_a_damped_step_solves_the_normal_equations_of_autograd(P):
-    theta, problem = case("tanh", P)
+    theta, problem = small_problem("tanh", P)
     x, y, arch = problem.x, problem.y, problem.arch
     model = model_at(theta, problem, None)
     assert isinstance(model, DualModel if P == 6 else PrimalModel)
@@ -51,8 +41,8 @@ def test_a_damped_step_solves_the_normal_equations_of_autograd(P):
     assert torch.allclose(model.times(exact), H0 @ exact, rtol=1e-10, atol=1e-14)
 
 
-def test_a_smoothed_network_adds_the_positive_curvature_of_its_kinks():
-    theta, problem = case("relu", 40)
+def test_the_model_of_a_smoothed_network_adds_the_positive_curvature_of_its_kinks():
+    theta, problem = small_problem("relu", 40)
     x, y, arch, loss = problem.x, problem.y, problem.arch, problem.loss
     rho = [softened(3.0), softened(5.0)]
     model = model_at(theta, problem, rho)
@@ -81,8 +71,8 @@ def test_a_smoothed_network_adds_the_positive_curvature_of_its_kinks():
     assert torch.linalg.eigvalsh(model.B)[0] > -1e-12 * torch.linalg.eigvalsh(model.B)[-1]
 
 
-def test_the_loss_never_rises_and_a_teacher_is_met_to_round_off():
-    theta, problem = case("tanh", 60, seed=1)
+def test_damped_steps_never_raise_the_loss_and_fit_the_labels_of_a_teacher_to_round_off():
+    theta, problem = small_problem("tanh", 60, seed=1)
     x, arch = problem.x, problem.arch
     teacher = torch.from_numpy(initial_parameters(arch, "orthogonal", 9))
     f = outputs(teacher, x, arch, None)
@@ -98,41 +88,3 @@ def test_the_loss_never_rises_and_a_teacher_is_met_to_round_off():
         values.append(value)
     assert values == sorted(values, reverse=True)
     assert values[-1] < 1e-25
-
-
-def test_softplus_and_its_derivatives_agree_with_autograd_and_tend_to_relu():
-    z = torch.linspace(-4, 4, 81, dtype=torch.float64)
-    for beta in (0.5, 3.0, 100.0):
-        rho: Activation = softened(beta)
-        plain = lambda v, beta=beta: torch.logaddexp(beta * v, torch.zeros_like(v)).sum() / beta
-        slope = torch.func.grad(plain)
-        assert torch.allclose(rho.slope(z), slope(z), atol=1e-14)
-        assert torch.allclose(
-            rho.curvature(z), torch.func.grad(lambda v, slope=slope: slope(v).sum())(z), atol=1e-12 * beta
-        )
-        assert (rho.value(z) - z.clamp(min=0)).abs().max() <= np.log(2) / beta + 1e-15
-
-
-def test_the_path_ends_at_its_last_sharpness_near_the_exact_loss():
-    theta, problem = case("relu", 120, width=5)
-    start = problem.value(theta)
-    path = SoftplusPath(theta, problem)
-    assert path.beta == BETA_FIRST
-    betas = [path.beta]
-    while path.iterate(theta):
-        betas.append(path.beta)
-    assert betas == sorted(betas) and betas[-1] == BETA_LAST
-    assert problem.value(theta) < 0.5 * start
-
-
-def test_the_path_does_not_know_the_scale_of_a_neuron():
-    theta, problem = case("relu", 50)
-    bigger = theta.clone()
-    layers = layers_of(bigger, problem.arch)
-    layers[0][0].mul_(4)
-    layers[0][1].mul_(4)
-    layers[1][0].div_(4)
-    one, two = layer_scales(theta, problem), layer_scales(bigger, problem)
-    assert two[0] == pytest.approx(4 * one[0], rel=1e-14) and two[1] == pytest.approx(one[1], rel=1e-14)
-    values = [SoftplusPath(t, problem).levenberg.value(t) for t in (theta, bigger)]
-    assert values[1] == pytest.approx(values[0], rel=1e-13)

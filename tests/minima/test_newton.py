@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 
 import numpy as np
@@ -11,44 +10,19 @@ import torch
 
 from jamtools.data.sphere import random_sphere
 from jamtools.errors import InputError
-from jamtools.minima.cusp_newton import polish
 from jamtools.minima.newton import NewtonEngine
 from jamtools.minima.verification import verify
 from jamtools.network.architecture import Architecture
-from jamtools.network.initialisation import initial_parameters
-from jamtools.network.loss import Loss
-from jamtools.network.problem import Problem
-from jamtools.protocols import NEWTON_DEFAULT_STEPS, TrainingOptions, with_options
+from jamtools.protocols import NEWTON_DEFAULT_STEPS, TrainingOptions
 from jamtools.records import CONTACT_TOLERANCE, Dataset
 from jamtools.training.ensemble import train, train_many
 from jamtools.training.job import Compute
 from jamtools.training.run import RunInProgress
+from tests.support.jammed import ARCH, jammed, newton, problem_of
 from tests.support.jobs import make_job
 
-ARCH = Architecture(4, 4, 2)
 
-
-def newton(**options):
-    return with_options(TrainingOptions(), optimizer="newton", **options)
-
-
-def problem_of(data, arch):
-    x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
-    return Problem(x, y, arch, Loss("hinge", 0.5, data.P, arch.outputs))
-
-
-@functools.cache
-def jammed():
-    """A certified run in the jammed phase, its patterns."""
-    for seed in range(6):
-        data = random_sphere(170, 4, seed)
-        run = train(data, ARCH, newton(), seed)
-        if run.info["certified"] and run.info["final_loss"] > 0:
-            return run, data
-    raise AssertionError("no seed of six ended on a certified minimum with L > 0")
-
-
-def test_a_jammed_run_is_stationary_certified_and_verified_from_its_arrays_alone():
+def test_a_jammed_run_of_newton_is_certified_and_can_be_verified():
     run, data = jammed()
     assert run.info["status"] == "stationary" and run.info["optimizer"] == "newton"
     assert run.info["n_unsatisfied"] == (run.gaps > 0).sum() > 0
@@ -56,7 +30,7 @@ def test_a_jammed_run_is_stationary_certified_and_verified_from_its_arrays_alone
     assert run.info["certificate"]["n_cusps"] == len(run.certificate["multipliers"]) > 0
 
 
-def test_no_point_nearby_is_lower():
+def test_no_random_point_near_a_certified_minimum_has_a_lower_loss():
     """Kicks of all sizes in all directions: L is at least that of the minimum, but for its round-off, P eps max Δ²."""
     run, data = jammed()
     problem, theta = problem_of(data, ARCH), torch.from_numpy(run.theta)
@@ -69,37 +43,8 @@ def test_no_point_nearby_is_lower():
             assert there >= here * (1 - 1e-12)
 
 
-@pytest.mark.parametrize("size", [1e-7, 1e-6])
-def test_newton_on_the_cusps_returns_to_the_minimum_it_was_pushed_from(size):
-    run, data = jammed()
-    problem, theta = problem_of(data, ARCH), torch.from_numpy(run.theta)
-    kick = torch.from_numpy(np.random.default_rng(1).standard_normal(len(theta)))
-    found = polish(theta + size * kick, problem)
-    assert found is not None and found.downward is None
-    value, before = (problem.value_and_gradient(t)[0] for t in (found.theta, theta))
-    assert value == pytest.approx(before, rel=1e-12)
-
-
-def test_newton_on_the_cusps_of_a_smooth_network_knows_a_saddle_and_which_way_is_down():
-    """One tanh neuron with all weights zero fits labels of mean zero no better than the constant: a saddle."""
-    arch = Architecture(1, 1, 1, "tanh")
-    x = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
-    y = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
-    theta = torch.zeros(4, dtype=torch.float64)
-    found = polish(theta, Problem(x, y, arch, Loss("hinge", 0.5, 2)))
-    assert found is not None and found.downward is not None
-    w, b, a, c = found.downward.tolist()  # L = ⅛(1 - 2 a tanh w)² to this order: lower where a w > 0
-    assert w * a > 0 and abs(b) < 1e-12 and abs(c) < 1e-12
-
-
-def test_far_from_any_minimum_newton_on_the_cusps_says_so():
-    data = random_sphere(170, 4, 0)
-    theta = torch.from_numpy(initial_parameters(ARCH, "torch", 0))
-    assert polish(theta, problem_of(data, ARCH)) is None
-
-
 @pytest.mark.parametrize("activation", ["relu", "tanh", "linear"])
-def test_few_patterns_are_all_satisfied_strictly(activation):
+def test_newton_satisfies_few_patterns_strictly(activation):
     arch = Architecture(4, 4, 2, activation)
     data = random_sphere(4 if activation == "linear" else 40, 4, 3)
     run = train(data, arch, newton(), 3)
@@ -107,7 +52,7 @@ def test_few_patterns_are_all_satisfied_strictly(activation):
     assert run.info["n_unsatisfied"] == 0 and (run.gaps <= 0).all()
 
 
-def test_a_linear_network_that_cannot_fit_ends_on_the_minimum_that_least_squares_knows():
+def test_newton_on_a_linear_network_finds_the_minimum_of_the_convex_problem():
     """L of an affine map is convex: scipy's minimum of the same loss over w, b is its only one."""
     from scipy.optimize import minimize
 
@@ -124,7 +69,7 @@ def test_a_linear_network_that_cannot_fit_ends_on_the_minimum_that_least_squares
     assert run.info["final_loss"] == pytest.approx(best.fun, rel=1e-12)
 
 
-def test_contacts_are_satisfied_by_the_output_layer_alone():
+def test_the_newton_engine_removes_contacts_by_scaling_the_output_layer():
     """A theta whose largest Δ is a little above zero, as round-off leaves it."""
     data = random_sphere(30, 4, 3)
     solved = train(data, ARCH, newton(), 3)
@@ -142,7 +87,7 @@ def test_contacts_are_satisfied_by_the_output_layer_alone():
     assert (theta / before - 1).abs().max() < CONTACT_TOLERANCE
 
 
-def test_a_run_left_with_contacts_is_finished_by_a_factor_alone():
+def test_a_run_with_contacts_is_finished_in_one_step():
     """What a first-order run that hovers at L ~ 10⁻³² leaves: its last row counts a contact."""
     data = random_sphere(30, 4, 3)
     solved = train(data, ARCH, newton(), 3)
@@ -159,7 +104,7 @@ def test_a_run_left_with_contacts_is_finished_by_a_factor_alone():
     assert run.info["finish"]["steps"] == 1 and run.info["finish"]["relative_change"] < 1e-12
 
 
-def test_a_finish_keeps_what_the_run_was_and_says_how_far_it_went():
+def test_a_finished_run_keeps_its_optimiser_and_history_and_records_the_change():
     data = random_sphere(170, 4, 1)
     settings = TrainingOptions(steps=3000, measurements=20)
     start = train(data, ARCH, settings, 1)
@@ -188,7 +133,7 @@ def test_finishing_a_certified_minimum_leaves_it_where_it_is():
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("cut", [7, 60, 300])
-def test_a_run_goes_on_from_its_state_to_the_same_bytes(activation, cut):
+def test_newton_continues_from_its_state_to_the_same_bytes(activation, cut):
     arch = replace(ARCH, activation=activation)
     data = random_sphere(150, 4, 2)
     settings = newton(steps=500, measurements=5)
@@ -208,7 +153,7 @@ def test_a_run_goes_on_from_its_state_to_the_same_bytes(activation, cut):
     assert torch.equal(whole.theta, again.theta)
 
 
-def test_newton_says_what_it_does_not_take():
+def test_newton_refuses_batches_other_losses_float32_and_batch_normalisation():
     data = random_sphere(20, 4, 0)
     assert newton().steps == NEWTON_DEFAULT_STEPS and newton(steps=7).steps == 7
     with pytest.raises(InputError, match="batches"):
@@ -226,7 +171,7 @@ def test_newton_says_what_it_does_not_take():
         train_many([make_job(its, ARCH, 0, TrainingOptions(), start=run)])
 
 
-def test_several_classes_are_fitted_too():
+def test_newton_satisfies_patterns_of_several_classes():
     rng = np.random.default_rng(0)
     y = -np.ones((40, 3))
     y[np.arange(40), rng.integers(0, 3, 40)] = 1.0
@@ -236,7 +181,7 @@ def test_several_classes_are_fitted_too():
 
 
 @pytest.mark.gpu
-def test_on_a_card_the_run_is_certified_too():
+def test_newton_on_a_gpu_ends_on_a_certified_minimum():
     data = random_sphere(170, 4, 0)
     run = train(data, ARCH, newton(), 0, Compute(device="cuda"))
     assert run.info["certified"] and verify(run, data).holds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -14,24 +13,18 @@ from torch.func import grad, jacrev
 
 import jamtools.minima.second_order
 from jamtools.cusps.counting import count
-from jamtools.cusps.subgradient import CuspGradient, SmallestSubgradient, smallest_subgradient
+from jamtools.cusps.subgradient import SmallestSubgradient
 from jamtools.errors import InputError
 from jamtools.hessian.assembly import hessian
-from jamtools.io.write import runs_bytes
 from jamtools.minima.second_order import Lagrangian, lagrangian
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
 from jamtools.network.problem import Problem
 from jamtools.network.symmetry import scale_generators
-from jamtools.records import Dataset, Runs
-from tests.support import artefacts, oracle
-from tests.support.commands import jam
-from tests.support.cusps import made_run, plant
+from tests.support import oracle
+from tests.support.curvature import TIGHT, curvature_of, cusps_of, planted
 from tests.support.one_neuron import column, minimum, saddle
-
-TIGHT = 1e-12
-
 
 # --- one neuron, by hand ------------------------------------------------------------------------------------
 
@@ -44,10 +37,6 @@ def one_neuron(y: float, multiplier: float) -> Lagrangian:
     return lagrangian(cusps, with_multiplier(multiplier))
 
 
-def cusps_of(theta: Tensor, problem: Problem, tolerance: float = TIGHT) -> CuspGradient:
-    return CuspGradient(theta, problem, count(theta, problem, tolerance))
-
-
 def with_multiplier(multiplier: float) -> SmallestSubgradient:
     return SmallestSubgradient(0, 0, np.array([multiplier]), True)
 
@@ -56,7 +45,7 @@ def with_multiplier(multiplier: float) -> SmallestSubgradient:
     ("y", "smallest", "largest"),
     [(1.0, (1 - 5**0.5) / 2, (1 + 5**0.5) / 2), (-1.0, (7 - 29**0.5) / 2, (7 + 29**0.5) / 2)],
 )
-def test_one_neuron_held_by_one_cusp(y, smallest, largest):
+def test_the_curvature_of_one_neuron_on_one_cusp_is_that_found_by_hand(y, smallest, largest):
     """∇z = b̂ takes b and the scale symmetry w - a; on (w + a)/√2 and c, in units √2, √2 and 1 of w, a and c, the
     rest is [[2 (1 + s), 1], [1, 1]] with s = ∂L/∂f at x = 1: -1 for y = 1 and 2 for y = -1.
     """
@@ -80,12 +69,6 @@ def test_a_multiplier_at_its_bound_frees_its_direction():
     assert found.stable is None
 
 
-def curvature_of(theta, problem, tolerance=TIGHT) -> tuple[SmallestSubgradient, Lagrangian]:
-    cusps = cusps_of(theta, problem, tolerance)
-    end = smallest_subgradient(cusps)
-    return end, lagrangian(cusps, end)
-
-
 def true_loss(theta: Tensor, problem: Problem) -> Tensor:
     return oracle.hinge(oracle.f(problem.arch, theta, problem.x), problem.y, problem.loss.epsilon)
 
@@ -107,7 +90,7 @@ def test_a_minimum_on_a_cusp_is_one_by_descent_trials_as_well():
         assert rises(point, length * steps).min() > 0
 
 
-def test_a_saddle_on_a_cusp_is_told_from_a_minimum():
+def test_a_saddle_on_a_cusp_has_one_negative_direction_along_which_the_loss_falls():
     point = saddle()
     end, found = curvature_of(*point)
     assert end.norm < 1e-15 and end.multipliers == pytest.approx([0.5])
@@ -119,7 +102,7 @@ def test_a_saddle_on_a_cusp_is_told_from_a_minimum():
 
 
 @pytest.mark.parametrize("make", [minimum, saddle])
-def test_signs_do_not_depend_on_the_scale_of_the_loss(make):
+def test_signs_of_the_curvature_do_not_depend_on_the_scale_of_the_loss(make):
     """(ε, last layer) × 10⁻¹² takes L × 10⁻²⁴ and leaves the point what it is."""
     theta, problem = make()
     end, before = curvature_of(theta, problem)
@@ -139,7 +122,7 @@ def assert_same_signs(before: Lagrangian, after: Lagrangian) -> None:
     assert [getattr(before, name) for name in names] == [getattr(after, name) for name in names]
 
 
-def test_a_concave_cusp_is_no_minimum():
+def test_a_concave_cusp_is_not_stable():
     """w = b = 0, a = 1: all patterns sit on the cusp, g = 0 with every multiplier at 0, and L falls with |w|."""
     arch, theta, loss = Architecture(1, 1, 1), column(0, 0, 1, 0)[:, 0], Loss("hinge", 0.5, 4)
     x, y = column(1, -1, 0.5, -0.5), column(1, 1, -1, -1)
@@ -167,7 +150,7 @@ def test_a_smooth_pre_activation_near_zero_is_no_concave_cusp(z, multiplier, n_c
     assert found.n_concave == n_concave
 
 
-def test_a_cusp_nothing_looks_at_is_no_constraint():
+def test_a_cusp_without_force_is_no_constraint():
     """The second layer is off at the pattern: L does not change with the first layer's pre-activation there."""
     arch, loss = Architecture(1, 1, 2), Loss("hinge", 3.0, 2)
     theta = column(1, 0, 1, -0.5, 1, 0)[:, 0]
@@ -180,22 +163,6 @@ def test_a_cusp_nothing_looks_at_is_no_constraint():
 
 
 CASES = [(1, 1), (2, 1), (3, 1), (2, 3)]
-
-
-def planted(depth: int, outputs: int = 1, together: bool = True) -> tuple[Tensor, Problem]:
-    """A random network with two cusps in the first layer at pattern 1, one in each layer at a pattern of its own, and
-    `together` one in each at pattern 0.
-    """
-    arch = Architecture(4, 5, depth, "relu", outputs)
-    x, y = oracle.sphere(40, 4, depth, outputs)
-    theta = oracle.random_theta(arch, depth)
-    plant(theta, arch, x, 1, 1, 2)
-    plant(theta, arch, x, 1, 1, 3)
-    for layer in range(1, depth + 1):
-        plant(theta, arch, x, layer, 2 + layer, 1)
-        if together:
-            plant(theta, arch, x, layer, 0, 0)
-    return theta, Problem(x, y, arch, Loss("hinge", 3.0, 40, outputs))
 
 
 def passes(arch: Architecture, theta: Tensor, x: Tensor, slopes: list[Tensor]) -> list[Tensor]:
@@ -253,7 +220,7 @@ def tangents(smooth: Smooth, theta: Tensor, n: int) -> Tensor:
 
 
 @pytest.mark.parametrize(("depth", "outputs"), CASES)
-def test_the_second_difference_of_the_loss_along_the_cusps(depth, outputs):
+def test_the_second_difference_of_the_loss_along_the_cusps_is_the_curvature_and_the_bending(depth, outputs):
     """Whatever λ: d²L/dt² = vᵀ∇²𝓛 v + g·w, with L the true loss and w the curve's own acceleration."""
     theta, problem = planted(depth, outputs)
     cusps = cusps_of(theta, problem)
@@ -269,7 +236,7 @@ def test_the_second_difference_of_the_loss_along_the_cusps(depth, outputs):
 
 
 @pytest.mark.parametrize(("depth", "outputs"), CASES)
-def test_with_the_best_multipliers_the_bending_drops_out(depth, outputs):
+def test_with_the_best_multipliers_the_second_difference_is_the_curvature_alone(depth, outputs):
     """λ not bounded: g is tangent to the manifold, and the curve of nearest points bends across it."""
     theta, problem = planted(depth, outputs, together=False)
     cusps = cusps_of(theta, problem)
@@ -285,7 +252,7 @@ def test_with_the_best_multipliers_the_bending_drops_out(depth, outputs):
 
 
 @pytest.mark.parametrize(("depth", "outputs"), CASES)
-def test_the_signs_are_those_of_autograd_on_the_null_space(depth, outputs):
+def test_the_spectrum_on_the_tangent_space_equals_that_of_autograd(depth, outputs):
     """The spectrum in H0's units as well, which the signs away from a stationary point depend on."""
     theta, problem = planted(depth, outputs)
     arch = problem.arch
@@ -314,7 +281,7 @@ def units_of(smooth: Smooth, theta: Tensor, problem: Problem) -> np.ndarray:
 
 
 @pytest.mark.parametrize("factor", [1e-12, 1e12])
-def test_signs_do_not_depend_on_the_scale_of_a_layer(factor):
+def test_signs_of_the_curvature_do_not_depend_on_the_scale_of_a_layer(factor):
     theta, problem = planted(2)
     end, before = curvature_of(theta, problem)
     layers = layers_of(theta, problem.arch)
@@ -326,7 +293,7 @@ def test_signs_do_not_depend_on_the_scale_of_a_layer(factor):
     assert_same_signs(before, after)
 
 
-def test_without_cusps_it_is_the_hessian():
+def test_the_curvature_without_cusps_is_that_of_the_hessian():
     arch = Architecture(4, 5, 2, "tanh")
     x, y = oracle.sphere(40, 4)
     theta, problem = oracle.random_theta(arch), Problem(x, y, arch, Loss("hinge", 0.5, 40))
@@ -336,79 +303,13 @@ def test_without_cusps_it_is_the_hessian():
     assert found.held.n_negative == int((values < -1e-13 * values[-1]).sum())
 
 
-def test_more_cusps_than_parameters_leave_the_output_s_bias():
+def test_with_more_cusps_than_parameters_only_the_bias_of_the_output_is_free():
     _, found = curvature_of(*planted(1), tolerance=5.0)
     assert (found.held.dimension, found.held.smallest, found.held.relative) == (1, pytest.approx(1), 1)
 
 
-def test_too_many_parameters_are_refused_with_numbers(monkeypatch):
+def test_curvature_with_too_many_parameters_is_refused_with_the_memory_it_needs(monkeypatch):
     point = planted(1)
     monkeypatch.setattr(jamtools.minima.second_order, "CURVATURE_MAX_PARAMETERS", 30)
     with pytest.raises(InputError, match=r"31 parameters, 5 matrices of 0\.0 GB each, expected at most 30"):
         curvature_of(*point)
-
-
-# --- the command ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> str:
-    """A run on planted cusps, a smooth one, a satisfied one, and one of more parameters than are looked at unasked."""
-    theta, problem = planted(2)
-    arch, data = problem.arch, Dataset(problem.x.numpy(), problem.y[:, 0].numpy(), info={"source": "arrays"})
-    smooth, wide = Architecture(4, 5, 2, "tanh"), Architecture(4, 53, 2)
-    members = (
-        made_run(arch, theta, data, epsilon=3.0, n_unsatisfied=40),
-        made_run(smooth, oracle.random_theta(smooth), data),
-        made_run(arch, theta, data, n_unsatisfied=0, status="satisfied"),
-        made_run(wide, oracle.random_theta(wide), data),
-    )
-    file = tmp_path_factory.mktemp("tangent") / "runs.safetensors"
-    file.write_bytes(runs_bytes(Runs(data, members), []))
-    return str(file)
-
-
-def lines(*args: object) -> tuple[list[dict], str]:
-    done = jam("cusps", *args, "--tolerance", "1e-9", check=True)
-    return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
-
-
-def test_the_command_gives_the_curvature_of_jammed_runs(runs):
-    (cusped, smooth, satisfied, wide), table = lines(runs)
-    _, expected = curvature_of(*planted(2))
-    found = cusped["lagrangian"]
-    for got, space in ((found, expected.held), (found["free"], expected.free)):
-        assert (got["dimension"], got["n_negative"], got["n_zero"]) == (
-            space.dimension, space.n_negative, space.n_zero,
-        )  # fmt: skip
-        assert got["relative"] == pytest.approx(space.relative) == got["smallest"] / got["largest"]
-    assert found["n_at_bound"] == expected.n_at_bound and found["stable"] is False
-    assert cusped["n_with_gradient"] + cusped["n_without_gradient"] == cusped["n_cusps"] == 6
-    assert smooth["lagrangian"]["dimension"] == 61 and smooth["lagrangian"]["stable"] is False
-    assert satisfied["lagrangian"] is None
-    assert wide["lagrangian"] is None and wide["clarke_norm"] is not None
-    assert "r0003: 3181 parameters, no curvature above 3000 unless with --curvature" in table
-    assert "N_-" in table and "stable" in table
-
-
-def test_the_command_takes_networks_of_several_outputs(tmp_path):
-    theta, problem = planted(2, outputs=3)
-    arch, data = problem.arch, Dataset(problem.x.numpy(), problem.y.numpy(), info={"source": "arrays"})
-    sizes = {
-        name: getattr(arch, name) for name in ("d", "width", "depth", "outputs", "n_parameters", "n_hidden")
-    }
-    info = sizes | {"P": 40, "n_effective_expected": arch.n_effective, "epsilon": 3.0, "n_unsatisfied": 100}
-    run = replace(artefacts.run(**info), theta=theta.numpy(), gaps=np.ones((40, 3)))
-    file = tmp_path / "runs.safetensors"
-    file.write_bytes(runs_bytes(Runs(data, (run,)), []))
-    (line,), _ = lines(file)
-    end, expected = curvature_of(theta, problem)
-    assert line["n_cusps"] == 6 and line["clarke_norm"] == pytest.approx(end.norm)
-    assert line["lagrangian"]["n_negative"] == expected.held.n_negative
-    assert line["lagrangian"]["smallest"] == pytest.approx(expected.held.smallest)
-
-
-def test_the_curvature_can_be_left_out(runs):
-    found, notes = lines(runs, "--no-curvature")
-    assert [line["lagrangian"] for line in found] == [None] * 4
-    assert found[0]["clarke_norm"] is not None and "no curvature" not in notes

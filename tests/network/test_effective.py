@@ -222,7 +222,7 @@ def test_the_command_writes_one_line_a_run(tmp_path):
     assert "N_eff" in done.stderr and "1: 1.4" in done.stderr
 
 
-def test_the_command_takes_networks_of_several_outputs(tmp_path):
+def test_jam_cusps_takes_networks_of_several_outputs(tmp_path):
     arch, theta, _ = healthy("relu", 1, outputs=3)
     data = oracle.dataset(400, arch.d, outputs=3)
     sizes = {

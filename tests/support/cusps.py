@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
 from jamtools.records import Dataset, Run
 from tests.support import artefacts, oracle
@@ -29,3 +30,13 @@ def made_run(arch: Architecture, theta: Tensor, data: Dataset, **fields) -> Run:
     }
     info = sizes | {"n_effective_expected": arch.n_effective, "P": data.P, "n_unsatisfied": n_unsatisfied}
     return replace(artefacts.run(**(info | fields)), theta=theta.numpy())
+
+
+def network(depth: int = 2, activation: str = "relu", outputs: int = 1, P: int = 60, width: int = 5):
+    """arch, theta, x, y [P, C] and a hinge loss with some patterns satisfied."""
+    arch = Architecture(4, width, depth, activation, outputs)
+    x, y = oracle.sphere(P, 4, depth, outputs)
+    theta = oracle.random_theta(arch, depth)
+    for _, bias in layers_of(theta, arch):
+        bias *= 0.2  # or some patterns turn a whole layer off
+    return arch, theta, x, y, Loss("hinge", 0.5, P, outputs)

@@ -130,3 +130,12 @@ def _fitted(
     assert all(((a > 0).double() == s)[~at].all() for a, s, at in zip(z, slopes, kinks)), "a sign has changed"
     assert residual(x).abs().max() < 1e-11
     return x
+
+
+#: Pattern 0 has a cusp in either layer.
+BOTH = [(1, 0, 0), (2, 0, 0), (1, 1, 1), (2, 2, 2)]
+
+
+def true_loss(point: Point) -> float:
+    theta, problem = point
+    return float(oracle.hinge(oracle.f(problem.arch, theta, problem.x), problem.y, problem.loss.epsilon))

@@ -14,6 +14,8 @@ from jamtools.linalg.quadrature import Counts, Quadrature
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Problem
+from jamtools.protocols import TrainingOptions, with_options
+from jamtools.training.ensemble import train
 from tests.support import oracle
 
 #: The probability that a correct program fails one statistical test.
@@ -67,3 +69,11 @@ def assert_counts_hold(quadrature: Quadrature, values: np.ndarray, x: np.ndarray
     assert ((counts.low <= exact) & (exact <= counts.high)).all()
     assert ((counts.low <= counts.value) & (counts.value <= counts.high)).all()
     return counts
+
+
+def adam_jammed(activation: str = "relu", depth: int = 2, width: int = 5):
+    data = oracle.dataset(120, 4)
+    settings = with_options(TrainingOptions(), steps=1500, lr=3e-3, measurements=3)
+    run = train(data, Architecture(4, width, depth, activation), settings, seed=0)
+    assert run.info["n_unsatisfied"] > 0
+    return run, data

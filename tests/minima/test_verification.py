@@ -1,0 +1,192 @@
+"""Verification: an untouched run holds, and every altered claim is found."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from jamtools.errors import InputError
+from jamtools.io.checkpoint import pack, read
+from jamtools.io.read import read_runs
+from jamtools.io.write import runs_bytes
+from jamtools.minima.certificate import Certificate, certify
+from jamtools.minima.verification import Verification, verify
+from jamtools.records import Dataset, Run, Runs
+from tests.support import artefacts, oracle
+from tests.support.commands import jam
+from tests.support.one_neuron import minimum, saddle
+from tests.support.planted import BOTH, Point, stationary, true_loss
+
+
+@pytest.fixture(scope="module")
+def deep() -> tuple[Point, np.ndarray]:
+    return stationary(305, BOTH, 2)
+
+
+def stored(point: Point, **fields) -> tuple[Run, Dataset]:
+    """A run as a minimiser would leave it."""
+    theta, problem = point
+    x, y, arch, loss = problem.x, problem.y, problem.arch, problem.loss
+    found = certify(theta, problem)
+    data = Dataset(x.numpy(), y[:, 0].numpy(), info={"source": "arrays"})
+    gaps = (loss.epsilon - y * oracle.f(arch, theta, x))[:, 0].numpy()
+    sizes = {
+        name: getattr(arch, name)
+        for name in ("d", "width", "depth", "activation", "n_parameters", "n_hidden")
+    }
+    info = {
+        **sizes, "n_effective_expected": arch.n_effective, "P": len(x), "epsilon": loss.epsilon, "certified": True,
+        "final_loss": true_loss(point), "n_unsatisfied": int((gaps > 0).sum()), "n_contacts": 0,
+        "status": "stationary", "certificate": found.fields(),
+    }  # fmt: skip
+    run = artefacts.run(**(info | fields))
+    return replace(run, theta=theta.numpy(), gaps=gaps, certificate=found.arrays()), data
+
+
+@pytest.fixture(scope="module")
+def kept(deep) -> tuple[Run, Dataset]:
+    return stored(deep[0])
+
+
+def refused(run: Run, data: Dataset, *words: str) -> Verification:
+    found = verify(run, data)
+    assert not found.holds and found.claims
+    for word in words:
+        assert any(word in line for line in found.findings), found.findings
+    return found
+
+
+def test_verify_finds_nothing_in_an_untouched_certified_run(kept):
+    found = verify(*kept)
+    assert found.holds and found.findings == () and found.claims and found.certificate.certified
+
+
+def test_verify_reports_a_run_without_a_certificate(kept):
+    run, data = kept
+    found = verify(replace(run, info=run.info | {"certified": None}), data)
+    assert not found.holds and not found.claims
+    assert found.findings == ("claims nothing: certified is null, one holds",)
+
+
+def test_verify_finds_a_gap_moved_across_zero(kept):
+    run, data = kept
+    gaps = run.gaps.copy()
+    gaps[4] = -1e-9
+    refused(
+        replace(run, gaps=gaps),
+        data,
+        "1 gaps that differ, 1 of them in sign, the most that of pattern 4: -1e-09",
+    )
+
+
+def test_verify_finds_a_changed_label(kept):
+    run, data = kept
+    y = data.y.copy()
+    y[40] *= -1
+    refused(
+        run,
+        replace(data, y=y),
+        "gaps that differ",
+        "final_loss",
+        "certified, expected a certificate that holds",
+    )
+
+
+def test_verify_finds_a_moved_pattern(kept):
+    run, data = kept
+    x = data.x.copy()
+    x[40] += 1e-6
+    refused(run, replace(data, x=x), "1 gaps that differ, 0 of them in sign, the most that of pattern 40")
+
+
+def test_verify_finds_a_nudged_theta(kept):
+    run, data = kept
+    refused(
+        replace(run, theta=run.theta + 1e-6),
+        data,
+        "gaps that differ",
+        "stored cusps, expected",
+        "of its terms",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "word"),
+    [
+        (
+            "multipliers",
+            lambda a: a * np.r_[-1.0, np.ones(len(a) - 1)],
+            "1 multipliers outside [0, 1], the first -",
+        ),
+        (
+            "multipliers",
+            lambda a: a + np.r_[0.01, np.zeros(len(a) - 1)],
+            "with the stored multipliers the subgradient",
+        ),
+        ("forces", lambda a: -a, "24 forces that differ"),
+        (
+            "cusps",
+            lambda a: a + np.array([0, 0, 1]) * (a[:, :1] == 0),
+            "stored cusps, expected the 24 of theta",
+        ),
+        ("cusps", lambda a: a[1:], "expected [n, 3], [n], [n]"),
+    ],
+)
+def test_verify_finds_an_altered_array_of_the_certificate(kept, name, change, word):
+    run, data = kept
+    refused(replace(run, certificate={**run.certificate, name: change(run.certificate[name])}), data, word)
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"n_unsatisfied": 1}, "n_unsatisfied 1, expected"),
+        ({"n_contacts": 3}, "n_contacts 3, expected 0"),
+        ({"final_loss": 0.0}, "final_loss 0.0, expected"),
+        ({"certificate": {"kind": "satisfied"}}, "a certificate of kind 'satisfied', expected 'jammed'"),
+    ],
+)
+def test_verify_finds_altered_metadata(kept, fields, word):
+    run, data = kept
+    refused(replace(run, info=run.info | fields), data, word)
+
+
+def test_verify_finds_missing_arrays_and_a_saddle_and_refuses_other_patterns(kept):
+    run, data = kept
+    refused(replace(run, certificate={}), data, "which the file lacks")
+    refused(*stored(saddle()), "certified, expected a certificate that holds: 1 negative direction")
+    with pytest.raises(InputError, match="give the data it was trained on"):
+        verify(run, data.first(10))
+
+
+def test_verify_finds_a_theta_that_is_not_finite(kept):
+    run, data = kept
+    refused(replace(run, theta=run.theta * np.nan), data, "its parameters are not finite")
+
+
+def test_a_checkpoint_keeps_the_arrays_of_a_certificate(tmp_path):
+    run, _ = stored(minimum())
+    file = tmp_path / "checkpoint"
+    file.write_bytes(pack({}, [run, None]))
+    back = read(str(file), {})[0]
+    assert isinstance(back, Run) and list(back.certificate) == sorted(run.certificate)
+    assert all((back.certificate[name] == array).all() for name, array in run.certificate.items())
+
+
+def test_a_file_keeps_the_arrays_of_a_certificate_and_jam_show_gives_them(tmp_path):
+    run, data = stored(minimum())
+    file = tmp_path / "runs.safetensors"
+    file.write_bytes(runs_bytes(Runs(data, (run, replace(run, certificate={}))), []))
+    back, bare = read_runs(str(file))[0].runs
+    assert {name: array.tolist() for name, array in back.certificate.items()} == {
+        name: array.tolist() for name, array in run.certificate.items()
+    }
+    assert back.certificate["cusps"].dtype == np.int64 and bare.certificate == {}
+    assert verify(back, data).holds and not verify(bare, data).holds
+    assert jam("show", "--array", "r0000/certificate/cusps", file, check=True).stdout == b"0 1 0\n"
+    line = json.loads(jam("show", file, check=True).stdout.splitlines()[0])
+    assert line["certificate"]["n_cusps"] == 1 and line["certificate"]["kind"] == "jammed"
+    assert set(line["certificate"]) == set(Certificate("", True, None).fields())

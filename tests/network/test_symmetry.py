@@ -1,0 +1,75 @@
+"""The scale symmetries of ReLU: the balanced gauge, the generators and their projector."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from jamtools.network.architecture import Architecture
+from jamtools.network.passes import forward, layers_of
+from jamtools.network.symmetry import ScaleGenerators, balanced, scale_generators
+from tests.support import oracle
+
+
+def test_the_balanced_gauge_is_the_same_function_to_the_last_bit():
+    arch = Architecture(4, 5, 3)
+    theta, (x, _) = oracle.random_theta(arch), oracle.sphere(30, 4)
+    for layer, factor in enumerate((1e-7, 3.0, 1e5)):
+        layers_of(theta, arch)[layer][0].mul_(factor)
+    same, scales = balanced(theta, arch)
+    before, after = (forward(layers_of(t, arch), x, arch) for t in (theta, same))
+    assert (before.f == after.f).all() and (scales != 1).any()
+    for j in range(arch.depth):
+        assert (after.z[j] == scales[j] * before.z[j]).all()
+        (weight, bias), (above, _) = layers_of(same, arch)[j : j + 2]
+        into = torch.cat([weight, bias[:, None]], 1).norm(dim=1)
+        assert ((into / above.norm(dim=0)).log2().abs() <= 1 + 1e-12).all()
+    smooth = replace(arch, activation="tanh")
+    assert (balanced(theta, smooth)[0] == theta).all()
+
+
+def vectors(n, k):
+    return torch.randn(n, k, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def test_dead_neurons_have_no_generator_and_smooth_networks_none():
+    arch = Architecture(4, 5, 2)
+    theta = oracle.random_theta(arch)
+    theta[: 4 * 5].view(5, 4)[2] = theta[20:25][2] = theta[25:50].view(5, 5)[:, 2] = 0
+    assert ScaleGenerators(theta, arch).rank == 9
+    V = vectors(arch.n_parameters, 3)
+    overlap = scale_generators(theta, arch).T @ ScaleGenerators(theta, arch).project(V)
+    assert overlap.abs().max() < 1e-13
+    smooth = ScaleGenerators(theta, Architecture(4, 5, 2, "tanh"))
+    assert smooth.rank == 0 and (smooth.project(V) == V).all()
+
+
+SHAPES = [(3, 4, 1, 1), (5, 4, 2, 1), (4, 6, 3, 1), (2, 3, 5, 1), (4, 5, 3, 3), (4, 5, 1, 2)]
+
+
+#: Sums of tens of terms of order one: a few dozen units in the last place.
+ROUNDING = 1e-13
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_f_does_not_change_along_the_scale_generators(shape):
+    d, h, L, C = shape
+    arch = Architecture(d, h, L, "relu", C)
+    theta, (x, _) = oracle.random_theta(arch), oracle.sphere(9, d)
+    generators = scale_generators(theta, arch)
+    assert generators.shape == (arch.n_parameters, arch.n_hidden)
+    jacobian = torch.func.jacrev(lambda t: oracle.f(arch, t, x))(theta)
+    assert (jacobian @ generators).abs().max() < ROUNDING * jacobian.abs().max() * arch.n_parameters
+    # finite: the neuron's incoming weights × s, its outgoing ones / s
+    scaled = theta + 0.0
+    layers_of(scaled, arch)[0][0][0] *= 3
+    layers_of(scaled, arch)[0][1][0] *= 3
+    layers_of(scaled, arch)[1][0][:, 0] /= 3
+    assert torch.allclose(oracle.f(arch, scaled, x), oracle.f(arch, theta, x), rtol=1e-12, atol=1e-12)
+
+
+def test_smooth_activations_have_no_scale_generators():
+    arch = Architecture(3, 4, 2, "tanh")
+    assert scale_generators(oracle.random_theta(arch), arch).shape == (arch.n_parameters, 0)
