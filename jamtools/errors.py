@@ -35,6 +35,7 @@ class Remedy(Enum):
     FEWER_EIGENVALUES = "ask for fewer"
     FLOAT64_OR_LEAVE_OUT = "use dtype float64, or leave the run out"
     # engines
+    TORCH_ENGINE_AND_REPORT = "use the torch engine and report this error"
     # cusps
     LOWER_TOLERANCE = "lower the tolerance"
     # hessian

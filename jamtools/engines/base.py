@@ -1,8 +1,10 @@
-"""What an engine is: it takes the steps of one run from one event to the next.
+"""The interface of the engines, which take the steps of a run from one event to the next.
 
-`advance(step, until)` takes the steps step … until - 1. It stops early at a step whose max Δ is not finite ("diverged")
-or is at most 0 ("satisfied", where the run is to stop there). It returns the step it stands at, and that word or "".
-All engines take the same steps, up to round-off.
+    step t:   W ← W - optimiser(∇L(W)),   stopped before the first step at which max Δ ≤ 0 (if asked) or is not finite
+
+All engines take the same steps up to round-off.
+
+Source: none, an interface.
 """
 
 from __future__ import annotations
@@ -17,37 +19,41 @@ ENGINES = ("auto", "compiled", "batch", "torch")
 
 
 class Engine(Protocol):
-    """Takes steps of one run, moving its theta and its optimiser in place."""
+    """Takes steps of one run. The run's theta and its optimiser move in place."""
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
-        """From `step` towards `until`; `stop` overrides the settings' own."""
+        """Takes the steps `step` … `until` - 1; returns the step reached and why it stopped there.
+
+        The reason is "diverged" (max Δ is not finite), "satisfied" (max Δ ≤ 0, where the run stops then) or "" at
+        `until`. `stop` overrides settings.stop.
+        """
 
     @property
     def n_missed(self) -> int | None:
-        """Patterns known to have crossed Δ = 0 while none looked at them; None where all are looked at."""
+        """Patterns that crossed Δ = 0 in a step that did not evaluate them; None if every step evaluates all."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """A copy of what of the next step is the engine's own."""
+        """A copy of the engine's own arrays that the next step depends on, besides theta and the optimiser."""
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes on from a state; in place."""
+        """Puts the arrays of a state back, in place."""
 
 
 def stop_reason(top: float, stop: bool) -> str:
-    """What the largest Δ says: "diverged", "satisfied" or nothing yet."""
+    """Why a run with this largest Δ ends: "diverged", "satisfied" (only if `stop`) or "" if it does not end."""
     if not math.isfinite(top):
         return "diverged"
     return "satisfied" if stop and top <= 0 else ""
 
 
 class Stateless:
-    """An engine that looks at every pattern in each step, and keeps nothing beside theta and the optimiser."""
+    """An engine that evaluates every pattern in each step. Its next step depends on theta and the optimiser alone."""
 
     n_missed: int | None = None
 
     def state(self) -> dict[str, np.ndarray]:
-        """Nothing."""
+        """No arrays."""
         return {}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """From nothing."""
+        """Does nothing."""

@@ -1,8 +1,9 @@
-"""What moves a run from one event to the next: the torch path, and the compiled one for full batches on the CPU.
+"""Steps by the compiled kernel: full batches in float64 on the CPU.
 
-Both take the same steps; they differ by round-off. `advance(step, until)` takes the steps step … until - 1, unless it
-finds one where max Δ is not finite ("diverged") or not above 0 ("satisfied", if it is to stop there): it returns the step
-it stands at, and that word or "".
+The steps are those of the torch engine up to round-off. Sums run over fixed chunks of patterns in a fixed order, so that
+the bytes of a run do not depend on the number of threads.
+
+Source: arXiv:1809.09349, section II.
 """
 
 from __future__ import annotations
@@ -15,127 +16,126 @@ import torch
 from torch import Tensor
 
 from jamtools.engines.base import stop_reason
-from jamtools.engines.kernel.problem import KernelProblem
-from jamtools.engines.kernel.step import UNKNOWN
+from jamtools.engines.constants import UNKNOWN_GAP
+from jamtools.engines.kernel.problem import KernelProblem, ListStatistics
+from jamtools.engines.kernel.records import AdamMoments, StepLimits
 from jamtools.engines.kernel.tiles import TILE_SIZE
 from jamtools.engines.optimizers import Adam, Optimizer
-from jamtools.errors import CheckError
+from jamtools.errors import CheckError, Remedy
 from jamtools.network.architecture import Architecture
-from jamtools.network.loss import Loss
+from jamtools.network.problem import Problem
 from jamtools.protocols import Settings
 
-#: From this many multiplications a step on, threads share its chunks; below, they would wait for each other longer than they
-#: work, and whole stretches of steps are one loop. Both give the same bytes: they are one compiled function's own code.
+#: Threads share a step that has at least this many multiplications. In a shorter step they would wait for each other longer
+#: than they compute; one thread then takes many steps in one call of the kernel. The bytes are the same either way, because
+#: both ways are parts of one compiled function.
 THREADING_MIN_MULTIPLICATIONS = 4_000_000
 
 
 class CompiledEngine:
-    """Full-batch steps on the CPU in float64 by the compiled kernel.
-
-    Sums run over fixed chunks of patterns in a fixed order: the bytes do not depend on `threads`.
-    """
+    """Full-batch steps of one run on the CPU in float64, by the compiled kernel."""
 
     def __init__(
-        self,
-        x: np.ndarray,
-        y: np.ndarray,
-        theta: Tensor,
-        optimizer: Optimizer,
-        settings: Settings,
-        arch: Architecture,
-        loss: Loss,
-        threads: int = 1,
+        self, problem: Problem, theta: Tensor, optimizer: Optimizer, settings: Settings, threads: int = 1
     ) -> None:
-        self.theta, self.optimizer, self.settings = theta, optimizer, settings
-        self.call = KernelProblem(x, y, arch, loss, theta.numpy(), settings.neighbour_list)
-        self.threads = min(threads, self.call.chunks)
-        per_tile = 3 * arch.n_parameters * TILE_SIZE
-        self.most = (
-            THREADING_MIN_MULTIPLICATIONS // per_tile if self.threads > 1 else self.call.patterns.count
-        )
-        self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
+        """theta [Ñ] moves in place; see fits_compiled for the problems and settings that the kernel can take."""
+        self.problem, self.theta, self.optimizer, self.settings = problem, theta, optimizer, settings
+        self.kernel = KernelProblem(problem, theta.numpy(), settings.neighbour_list)
+        self._threads = min(threads, self.kernel.chunks)
+        shared = THREADING_MIN_MULTIPLICATIONS // (3 * problem.arch.n_parameters * TILE_SIZE)
+        self._max_awake_alone = shared if self._threads > 1 else self.kernel.n_tiles
+        self._pool = ThreadPoolExecutor(self._threads - 1) if self._threads > 1 else None
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
-        """See the module; the rate is constant within each stretch."""
+        """Takes steps from `step` towards `until`; see Engine. CheckError if the list missed a crossing that it excludes."""
         stop = bool(self.settings.stop) if stop is None else stop
-        outcome = ""
-        while step < until and not outcome:
+        reason = ""
+        while step < until and not reason:
             change = min(until, self.settings.schedule.constant_until(step))
-            done, outcome = self._stretch(change - step, self.settings.schedule.rate(step), stop)
+            done, reason = self._stretch(change - step, self.settings.schedule.rate(step), stop)
             self._check(step)
             step += done
-        return step, outcome
-
-    def _stretch(self, steps: int, lr: float, stop: bool) -> tuple[int, str]:
-        """Some of the next steps, all in one way; how many, and what ended them."""
-        if not isinstance(self.optimizer, Adam):
-            return self._shared_steps(steps, lr, stop)
-        m, v = (self.optimizer.state[name].numpy() for name in ("m", "v"))
-        theta, t = self.theta.numpy(), self.optimizer.t
-        done, top = self.call.adam_steps(theta, m, v, t, lr, steps, stop, self.most)
-        self.optimizer.t += done
-        if done < steps and top == UNKNOWN:
-            more, outcome = self._shared_steps(steps - done, lr, stop, self.most)
-            return done + more, outcome
-        return done, stop_reason(top, stop) if done < steps else ""
-
-    def _shared_steps(self, steps: int, lr: float, stop: bool, most: int = 0) -> tuple[int, str]:
-        """The same, by threads and with any optimiser, while more than `most` tiles are awake."""
-        theta, done = self.theta.numpy(), 0
-        while done < steps:
-            top = self.call.share(theta, self.threads, self._pool)
-            outcome = stop_reason(top, stop)
-            if outcome == "satisfied" and not self.call.neighbours.complete:
-                self.call.neighbours.demand()  # the verdict is one over all patterns
-                continue
-            if outcome:
-                return done, outcome
-            self.call.settle(theta)
-            self._update(lr)
-            done += 1
-            if self.call.neighbours.awake <= most:
-                break
-        return done, ""
-
-    def _check(self, step: int) -> None:
-        missed = self.call.neighbours.missed
-        if missed and not self.settings.neighbour_list:
-            raise CheckError(
-                f"{missed} pattern(s) crossed Δ = 0 by step {step} beyond the bound of their drift, expected none; "
-                "use --engine torch and report it"
-            )
+        return step, reason
 
     @property
     def n_missed(self) -> int | None:
-        """See Engine."""
-        return self.call.neighbours.missed
+        """Patterns that crossed Δ = 0 while the list did not evaluate them."""
+        return self.kernel.neighbours.n_missed
+
+    @property
+    def statistics(self) -> ListStatistics:
+        """What the list of neighbours did so far."""
+        return self.kernel.neighbours.statistics
 
     def state(self) -> dict[str, np.ndarray]:
-        """See Engine."""
-        return self.call.neighbours.state()
+        """A copy of the list of neighbours."""
+        return self.kernel.state()
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """See Engine."""
-        self.call.restore(state)
+        """Continues with the list of a state."""
+        self.kernel.restore(state)
 
-    def _update(self, lr: float) -> None:
-        """One step of the optimiser: Adam by the kernel, which knows it."""
+    def _stretch(self, steps: int, lr: float, stop: bool) -> tuple[int, str]:
+        """Up to `steps` steps at one rate: by one thread while few tiles are awake, else shared; number and stop reason."""
+        if not isinstance(self.optimizer, Adam):
+            return self._shared_steps(steps, lr, stop)
+        limits = StepLimits(steps, stop, self._max_awake_alone)
+        done, top = self.kernel.adam_steps(self.theta.numpy(), _moments(self.optimizer, lr), limits)
+        self.optimizer.t += done
+        if done < steps and top == UNKNOWN_GAP:
+            more, reason = self._shared_steps(steps - done, lr, stop, self._max_awake_alone)
+            return done + more, reason
+        return done, stop_reason(top, stop) if done < steps else ""
+
+    def _shared_steps(self, steps: int, lr: float, stop: bool, max_awake_alone: int = 0) -> tuple[int, str]:
+        """Steps shared by threads, with any optimiser, until one thread would do; number and stop reason."""
+        theta, neighbours, done = self.theta.numpy(), self.kernel.neighbours, 0
+        while done < steps:
+            top = self.kernel.chunk_gradients(theta, self._threads, self._pool)
+            reason = stop_reason(top, stop)
+            if reason == "satisfied" and not neighbours.complete:
+                neighbours.request_sort()  # a run is satisfied only where all patterns were evaluated
+                continue
+            if reason:
+                return done, reason
+            self.kernel.update_list(theta)
+            self._move(lr)
+            done += 1
+            if neighbours.n_awake <= max_awake_alone:
+                break
+        return done, ""
+
+    def _move(self, lr: float) -> None:
+        """One step of the optimiser with the chunks of the gradient; Adam is a part of the kernel."""
         if isinstance(self.optimizer, Adam):
-            m, v = (self.optimizer.state[name].numpy() for name in ("m", "v"))
-            self.call.adam_update(self.theta.numpy(), m, v, self.optimizer.t, lr)
+            self.kernel.adam_step(self.theta.numpy(), _moments(self.optimizer, lr))
             self.optimizer.t += 1
         else:
-            self.optimizer.step(self.theta, torch.from_numpy(self.call.gradient()), lr)
+            self.optimizer.step(self.theta, torch.from_numpy(self.kernel.gradient()), lr)
+
+    def _check(self, step: int) -> None:
+        """Raises CheckError if a list that claims to be exact missed a crossing."""
+        missed = self.kernel.neighbours.n_missed
+        if missed and not self.settings.neighbour_list:
+            raise CheckError(
+                f"{missed} pattern(s) crossed Δ = 0 by step {step} beyond the bound of their drift, expected none",
+                Remedy.TORCH_ENGINE_AND_REPORT,
+            )
+
+
+def _moments(optimizer: Adam, lr: float) -> AdamMoments:
+    """Views of Adam's state, for the kernel."""
+    return AdamMoments(optimizer.state["m"].numpy(), optimizer.state["v"].numpy(), optimizer.t, float(lr))
 
 
 def fits_compiled(
     arch: Architecture, settings: Settings, device: torch.device | str, dtype: torch.dtype
 ) -> bool:
-    """Whether the compiled kernel can take these steps: full batch, float64, on the CPU, one of its losses.
+    """Whether the kernel can take these steps: all patterns in float64 on the CPU, without batch normalisation.
 
-    It knows no batch normalisation.
+    It has the cross-entropy for one output only.
     """
     if arch.batch_norm:
         return False
-    binary_or_hinge = settings.loss == "hinge" or arch.outputs == 1
-    return str(device) == "cpu" and dtype == torch.float64 and not settings.batch and binary_or_hinge
+    hinge_or_binary = settings.loss == "hinge" or arch.outputs == 1
+    return str(device) == "cpu" and dtype == torch.float64 and not settings.batch and hinge_or_binary

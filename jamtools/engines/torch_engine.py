@@ -1,4 +1,10 @@
-"""Steps by torch operations, on any device: full batch or mini-batches."""
+"""Steps by torch operations, on any device: full batches or mini-batches.
+
+    full batch    W ← W - optimiser(∇L(W))
+    mini-batch    W ← W - optimiser(∇L_B(W)),   B: patterns drawn without replacement at every step
+
+Source: arXiv:1809.09349, section II.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +15,14 @@ import torch
 from torch import Tensor
 
 from jamtools.engines.base import Stateless, stop_reason
+from jamtools.engines.constants import UNKNOWN_GAP
 from jamtools.engines.optimizers import Optimizer
 from jamtools.network.problem import Problem
 from jamtools.protocols import Settings
 
 
 class TorchEngine(Stateless):
-    """Steps by torch operations, on any device; full batch or mini-batches."""
+    """Steps of one run by torch operations."""
 
     def __init__(
         self,
@@ -25,31 +32,27 @@ class TorchEngine(Stateless):
         settings: Settings,
         rng: np.random.Generator,
     ) -> None:
-        self.problem, self.theta, self.optimizer, self.settings, self.rng = (
-            problem,
-            theta,
-            optimizer,
-            settings,
-            rng,
-        )
-        P = len(problem.x)
-        # a mini-batch does not tell N_Δ of the whole set: it is read once a pass
-        self.look_every = math.ceil(P / settings.batch) if settings.batch else 1
+        """theta [Ñ] moves in place; rng draws the mini-batches."""
+        self.problem, self.theta, self.optimizer = problem, theta, optimizer
+        self.settings, self.rng = settings, rng
+        # a mini-batch does not show the largest Δ of all patterns: it is computed once per pass through them
+        self._steps_per_look = math.ceil(len(problem.x) / settings.batch) if settings.batch else 1
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
-        """See the module."""
+        """Takes steps from `step` towards `until`; see Engine."""
         stop = bool(self.settings.stop) if stop is None else stop
-        for here in range(step, until):
-            top, g = self._gradient(here % self.look_every == 0)
-            outcome = stop_reason(top, stop)
-            if outcome:
-                return here, outcome
-            self.optimizer.step(self.theta, g, self.settings.schedule.rate(here))
+        for t in range(step, until):
+            top, g = self._largest_gap_and_gradient(t)
+            reason = stop_reason(top, stop)
+            if reason:
+                return t, reason
+            self.optimizer.step(self.theta, g, self.settings.schedule.rate(t))
         return until, ""
 
-    def _gradient(self, look: bool) -> tuple[float, Tensor]:
+    def _largest_gap_and_gradient(self, t: int) -> tuple[float, Tensor]:
+        """max Δ (of all patterns, or UNKNOWN_GAP) and ∇L [Ñ] (of the step's patterns) at step t."""
         if not self.settings.batch:
             return self.problem.largest_gap_and_gradient(self.theta)
-        top = self.problem.largest_gap(self.theta) if look else 1.0
+        top = self.problem.largest_gap(self.theta) if t % self._steps_per_look == 0 else UNKNOWN_GAP
         chosen = self.rng.choice(len(self.problem.x), self.settings.batch, replace=False, shuffle=False)
         return top, self.problem.batch_gradient(self.theta, torch.as_tensor(chosen, device=self.theta.device))

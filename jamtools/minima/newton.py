@@ -110,8 +110,7 @@ class LossFunction:
     def __init__(self, problem: Problem, theta: Tensor) -> None:
         self.problem, self.call = problem, None
         if theta.device.type == "cpu" and problem.arch.outputs == 1:
-            arrays = problem.x.numpy(), problem.y.numpy()
-            self.call = KernelProblem(*arrays, problem.arch, problem.loss, theta.numpy())
+            self.call = KernelProblem(problem, theta.numpy())
 
     def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
         if self.call is None:
@@ -121,16 +120,12 @@ class LossFunction:
 
     def state(self) -> dict[str, np.ndarray]:
         """The kernel's list of patterns, which decides the order of its sums."""
-        return (
-            {f"list-{name}": array for name, array in self.call.neighbours.state().items()}
-            if self.call
-            else {}
-        )
+        return {f"list-{name}": array for name, array in self.call.state().items()} if self.call else {}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continues with that list."""
         if self.call:
-            self.call.restore({name: state[f"list-{name}"] for name in self.call.neighbours.NAMES})
+            self.call.restore({name: state[f"list-{name}"] for name in self.call.state()})
 
 
 class BfgsStage:

@@ -94,10 +94,7 @@ class RunInProgress:
         if job.engine == "newton":
             return NewtonEngine(problem, self.theta, job.start is not None)
         if job.engine == "compiled":
-            return CompiledEngine(
-                problem.x.numpy(), problem.y.numpy(), self.theta, self.optimizer, job.settings, job.arch, job.loss,
-                threads,
-            )  # fmt: skip
+            return CompiledEngine(problem, self.theta, self.optimizer, job.settings, threads)
         return TorchEngine(problem, self.theta, self.optimizer, job.settings, self.rng)
 
     def _held_out_problem(self, shared: dict[tuple[int, ...], Tensor]) -> Problem | None:

@@ -27,6 +27,7 @@ SHELL_WORDS = {
     Remedy.FEWER_EIGENVALUES: "ask for fewer",
     Remedy.FLOAT64_OR_LEAVE_OUT: "use --dtype float64, or leave the run out",
     # engines
+    Remedy.TORCH_ENGINE_AND_REPORT: "use --engine torch and report it",
     # cusps
     Remedy.LOWER_TOLERANCE: "lower --tolerance",
     # hessian

@@ -17,7 +17,19 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from jamtools.engines.optimizers import FIRE
+from jamtools.engines.constants import (
+    ADAM_BETA1,
+    ADAM_BETA2,
+    ADAM_EPSILON,
+    ADAM_GAIN1,
+    ADAM_GAIN2,
+    FIRE_ALPHA,
+    FIRE_ALPHA_SHRINK,
+    FIRE_GROWTH,
+    FIRE_MAX_PACE,
+    FIRE_MIN_DOWNHILL_STEPS,
+    FIRE_SHRINK,
+)
 
 #: From here on 1 - 0.999^t is 1 in float64.
 SATURATED = 40_000
@@ -41,7 +53,7 @@ class AdamRows:
 
     def __init__(self, device: torch.device) -> None:
         times = range(1, SATURATED + 1)
-        first, root = [1 - 0.9**t for t in times], [math.sqrt(1 - 0.999**t) for t in times]
+        first, root = [1 - ADAM_BETA1**t for t in times], [math.sqrt(1 - ADAM_BETA2**t) for t in times]
         self._first = torch.tensor(first, dtype=torch.float64, device=device)
         self._root = torch.tensor(root, dtype=torch.float64, device=device)
 
@@ -49,9 +61,9 @@ class AdamRows:
         """See RowOptimizer."""
         theta, m, v = rows
         at = step.clamp(max=SATURATED - 1)
-        m.lerp_(g, 0.1)
-        v.mul_(0.999).addcmul_(g, g, value=0.001)
-        root = v.sqrt().div_(_column(self._root.index_select(0, at), v)).add_(1e-8)
+        m.lerp_(g, ADAM_GAIN1)
+        v.mul_(ADAM_BETA2).addcmul_(g, g, value=ADAM_GAIN2)
+        root = v.sqrt().div_(_column(self._root.index_select(0, at), v)).add_(ADAM_EPSILON)
         rate = _column(lr / self._first.index_select(0, at), m)
         theta.sub_((m / root).mul_(rate))
 
@@ -76,7 +88,7 @@ class FIRERows:
     """FIRE, each run with its own pace."""
 
     names: tuple[str, ...] = ("v",)
-    scalars: Mapping[str, float] = {"pace": 1.0, "alpha": FIRE.ALPHA, "downhill": 0.0}
+    scalars: Mapping[str, float] = {"pace": 1.0, "alpha": FIRE_ALPHA, "downhill": 0.0}
 
     def step(self, rows: Tensor, scalars: Tensor, g: Tensor, lr: Tensor, step: Tensor) -> None:
         """See RowOptimizer."""
@@ -101,10 +113,10 @@ class FIRERows:
         """The step grows after N_MIN turns downhill in a row; uphill it is halved."""
         pace, alpha, downhill = scalars
         downhill.add_(down).masked_fill_(up, 0.0)
-        grow = down & (downhill > FIRE.N_MIN)
-        grown = (pace * FIRE.GROW).clamp(max=FIRE.LARGEST)
-        pace.copy_(torch.where(grow, grown, torch.where(up, pace * FIRE.SHRINK, pace)))
-        alpha.copy_(torch.where(grow, alpha * FIRE.ALPHA_SHRINK, alpha)).masked_fill_(up, FIRE.ALPHA)
+        grow = down & (downhill > FIRE_MIN_DOWNHILL_STEPS)
+        grown = (pace * FIRE_GROWTH).clamp(max=FIRE_MAX_PACE)
+        pace.copy_(torch.where(grow, grown, torch.where(up, pace * FIRE_SHRINK, pace)))
+        alpha.copy_(torch.where(grow, alpha * FIRE_ALPHA_SHRINK, alpha)).masked_fill_(up, FIRE_ALPHA)
 
 
 def _column(numbers: Tensor, like: Tensor) -> Tensor:

@@ -1,56 +1,60 @@
-"""The list of nearby patterns: which may have crossed Δ = 0 since all were last looked at. Pieces of the compiled kernel.
+"""The list of neighbours: which patterns may have become unsatisfied since all were evaluated. Part of the compiled kernel.
 
     |δΔ| ≤ |δf| ≤ Σ_j K_j (‖δW_j‖ ‖a_{j-1}‖ + ‖δb_j‖),   K_j = Π_{k>j} (‖W_k‖ + ‖δW_k‖)
 
-holds for every ρ that stretches nothing (|ρ'| ≤ 1), with δ the change since the list was made: layer j hands on at most
-‖W_j + δW_j‖ ‖δa_{j-1}‖ + ‖δW_j‖ ‖a_{j-1}‖ + ‖δb_j‖. Patterns are sorted by how soon the bound lets them cross, and cut
-into tiles. A tile sleeps, and costs nothing, while the bound for it is below its margin, the least -Δ of its patterns:
-exact, at each step, whatever the step. The list is made anew once the tiles looked at in vain have cost as much as
-making it.
+δ is the change since the list was made. The bound holds for every ρ with |ρ'| ≤ 1: layer j passes on at most
+‖W_j + δW_j‖ ‖δa_{j-1}‖ + ‖δW_j‖ ‖a_{j-1}‖ + ‖δb_j‖. The patterns are sorted by how soon the bound allows them to reach
+Δ = 0, and cut into tiles. A tile sleeps, and is not evaluated, while the bound is below its margin, the least -Δ of its
+patterns. This is exact at every step, for any step size. The list is made again when the tiles that were evaluated
+without need have cost as much as making it.
 
-An estimated list takes, in place of the bound, a multiple of the drifts it has seen, which are some hundred times smaller:
-it sleeps longer, and may miss a crossing; it counts those it finds out.
+An estimated list uses, in place of the bound, a multiple of the largest drift that it has observed, which is some hundred
+times smaller. Its tiles sleep longer and it may miss a crossing; it counts the crossings that it notices too late.
+
+Source: none, own derivation above.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numba
 import numpy as np
 
-from jamtools.engines.kernel.tiles import TILE_SIZE, Sizes, piece
+from jamtools.engines.kernel.compilation import inlined, standalone
+from jamtools.engines.kernel.records import Counter, Indices, ListState, StepScratch, Tally
+from jamtools.engines.kernel.tiles import TILE_SIZE
 from jamtools.records import Array
 
-#: These keep a symbol of their own (a piece may not, see tiles.py): with no freedom in their sums they give the same bytes
-#: from wherever they are taken.
-strict = numba.njit(nogil=True, cache=True, error_model="numpy")
+#: Cost of sorting the patterns, in units of evaluating all of them (measured, approximate).
+SORT_COST = 0.5
 
-#: The counts of the list. SORTS: whether this step goes over all patterns and sorts them; DUE: asked for; EXCESS, SAVED:
-#: tiles looked at in vain and tiles not looked at since it was made, AGE steps ago; PATIENCE: excess waited for, over its
-#: price; FACTOR: on the bound of the drift, 1 unless ESTIMATED; MISSED: patterns found unsatisfied in a tile asleep;
-#: SORTED: lists made; ASLEEP: tiles that are not looked at in this step.
-SORTS, DUE, EXCESS, SAVED, AGE, PATIENCE, FACTOR, ESTIMATED, MISSED, SORTED, ASLEEP = range(11)
+#: Largest patience (Counter.PATIENCE), in units of the cost of making the list.
+MAX_PATIENCE = 64.0
 
-#: To sort the patterns costs about this share of a look at all of them.
-SORTING = 0.5
+#: An estimated list assumes a drift of at most this many times the largest one that it observed.
+DRIFT_SAFETY = 2.0
 
-LONGEST = 64.0
+#: The least drift that an estimated list assumes, in units of the bound.
+MIN_DRIFT_FACTOR = 1e-4
 
-#: An estimated list trusts drifts up to this many times the largest it saw, never less than LEAST of the bound, and is made
-#: anew after OLD steps.
-SAFETY, LEAST, OLD = 2.0, 1e-4, 1000.0
+#: Steps after which an estimated list is made again.
+ESTIMATED_LIST_MAX_AGE = 1000.0
 
-CLASSES = 97
+#: Bins of the counting sort, and bins per octave of the key.
+SORT_BINS, SORT_BINS_PER_OCTAVE = 97, 8
 
-ROUND_OFF = 1.1102230246251565e-16
+#: Relative round-off of one float64 operation, 2⁻⁵³.
+UNIT_ROUND_OFF = 1.1102230246251565e-16
 
 
-@strict
-def bound_norm(theta: Array, start: int, n_out: int, n_in: int, gram: Array, power: Array) -> float:
-    """An upper bound of the largest singular value of W [out, in] at theta[start]: (Σ σ¹⁶)^(1/16), by powers of W Wᵀ."""
-    size = length(theta, start, start + n_out * n_in)
+@standalone
+def norm_upper_bound(theta: Array, start: int, n_out: int, n_in: int, gram: Array, power: Array) -> float:
+    """An upper bound of ‖W‖, the largest singular value of the W [out, in] that begins at theta[start]; theta [Ñ].
+
+    ‖W‖ ≤ (Σ σ¹⁶)^(1/16), from the Frobenius norm of (W Wᵀ)⁴. gram, power [h, h] are scratch. The last factor covers
+    the round-off.
+    """
+    size = euclidean_norm(theta, start, start + n_out * n_in)
     if not size > 0.0:
         return size
     for i in range(n_out):
@@ -74,24 +78,25 @@ def bound_norm(theta: Array, start: int, n_out: int, n_in: int, gram: Array, pow
     return size * s ** (1 / 16) * (1.0 + 1e-9)
 
 
-@strict
-def length(theta: Array, start: int, stop: int) -> float:
-    """The Euclidean norm of theta[start:stop]."""
+@standalone
+def euclidean_norm(theta: Array, start: int, stop: int) -> float:
+    """The Euclidean norm of theta[start:stop]; theta [Ñ]."""
     s = 0.0
     for i in range(start, stop):
         s += theta[i] * theta[i]
     return math.sqrt(s)
 
 
-@strict
-def bound_drift(theta: Array, sizes: Sizes, reference: Array, norms: Array, pull: Array) -> None:
-    """pull [L' + 1], L' layers: |f - f at the reference| ≤ pull[:-1]·(norms there of what enters the layers) + pull[-1].
+@standalone
+def drift_coefficients(theta: Array, sizes: Indices, reference: Array, norms: Array, drift: Array) -> None:
+    """drift [L' + 1] ← |f - f at the reference| ≤ drift[:-1]·(norms at the inputs of the layers) + drift[-1].
 
-    norms [3, L'] hold, for the reference, ‖W_j‖ and what round-off adds to ‖δW_j‖ and ‖δb_j‖.
+    theta, reference [Ñ]; the norms at the inputs are those at the reference. norms [3, L'] hold, for the reference,
+    ‖W_j‖ and what round-off adds to ‖δW_j‖ and ‖δb_j‖.
     """
     L = len(sizes) - 1
     stop, K = len(theta), 1.0
-    pull[L] = 0.0
+    drift[L] = 0.0
     for j in range(L, 0, -1):
         middle = stop - sizes[j]
         start = middle - sizes[j] * sizes[j - 1]
@@ -101,38 +106,45 @@ def bound_drift(theta: Array, sizes: Sizes, reference: Array, norms: Array, pull
         b = 0.0
         for i in range(middle, stop):
             b += (theta[i] - reference[i]) * (theta[i] - reference[i])
-        step = math.sqrt(s) + norms[1, j - 1]
-        pull[j - 1] = K * step
-        pull[L] += K * (math.sqrt(b) + norms[2, j - 1])
-        K *= norms[0, j - 1] + step
+        change = math.sqrt(s) + norms[1, j - 1]
+        drift[j - 1] = K * change
+        drift[L] += K * (math.sqrt(b) + norms[2, j - 1])
+        K *= norms[0, j - 1] + change
         stop = start
 
 
-@strict
-def wake(theta: Array, sizes: Sizes, near: Any, look: Any) -> None:
-    """Which tiles are awake at theta: those of which a pattern may be unsatisfied; and whether to sort the patterns anew."""
-    _, margin, reach, _, norms, reference, count = near
-    awake, pull = look[0], look[1]
+@standalone
+def find_awake_tiles(theta: Array, sizes: Indices, neighbours: ListState, scratch: StepScratch) -> None:
+    """scratch.awake [tiles] ← the tiles in which a pattern may be unsatisfied at theta [Ñ].
+
+    Decides also whether this step makes the list again, in which case it evaluates all tiles.
+    """
+    margin, reach, count = neighbours.margin, neighbours.reach, neighbours.counters
+    drift = scratch.drift
     L, tiles = len(sizes) - 1, len(margin)
-    bound_drift(theta, sizes, reference, norms, pull)
-    factor = count[FACTOR] * (1.0 + 1e-9)
+    drift_coefficients(theta, sizes, neighbours.reference, neighbours.norms, drift)
+    factor = count[Counter.DRIFT_FACTOR] * (1.0 + 1e-9)
     asleep = 0
     for tile in range(tiles):
-        bound = pull[L]
+        bound = drift[L]
         for j in range(L):
-            bound += pull[j] * reach[tile, j]
-        awake[tile] = not factor * bound < margin[tile]  # a NaN wakes
-        asleep += not awake[tile]
-    price = count[PATIENCE] * (asleep + tiles * SORTING)
-    count[SORTS] = count[DUE] > 0.0 or count[EXCESS] > price or (factor < 1.0 and count[AGE] >= OLD)
-    count[ASLEEP] = 0.0 if count[SORTS] > 0.0 else asleep
+            bound += drift[j] * reach[tile, j]
+        scratch.awake[tile] = not factor * bound < margin[tile]  # NaN: awake
+        asleep += not scratch.awake[tile]
+    accepted = count[Counter.PATIENCE] * (asleep + tiles * SORT_COST)
+    count[Counter.SORTS_NOW] = (
+        count[Counter.SORT_REQUESTED] > 0.0
+        or count[Counter.NEEDLESS_TILES] > accepted
+        or (factor < 1.0 and count[Counter.AGE] >= ESTIMATED_LIST_MAX_AGE)
+    )
+    count[Counter.ASLEEP] = 0.0 if count[Counter.SORTS_NOW] > 0.0 else asleep
 
 
-@piece
-def reaches(sizes: Sizes, a: Array, reach: Array) -> None:
-    """reach [L, T] ← the norms of what enters each layer."""
+@inlined
+def input_norms(sizes: Indices, a: Array, norms: Array) -> None:
+    """norms [L', T] ← the norms at the input of each layer, from the activations a [L' + 1, h, T] of a tile."""
     for j in range(len(sizes) - 1):
-        r = reach[j]
+        r = norms[j]
         r[:] = 0.0
         for i in range(sizes[j]):
             aji = a[j, i]
@@ -142,66 +154,86 @@ def reaches(sizes: Sizes, a: Array, reach: Array) -> None:
             r[k] = math.sqrt(r[k])
 
 
-@piece
-def judge_tile(tile: int, inside: int, near: Any, look: Any, tally: Array) -> None:
-    """Of a tile seen afresh: how soon its patterns may cross (key), which crossed unseen, how far they went."""
-    order, _, reach, gap, _, _, count = near
-    awake, pull, fresh, entering, key = look[:5]
-    L = len(pull) - 1
-    bound = pull[L]
+@inlined
+def record_tile(tile: int, inside: int, neighbours: ListState, scratch: StepScratch, tally: Array) -> None:
+    """Updates, for a tile just evaluated, the sort keys, the number of missed crossings and the largest drift.
+
+    inside: patterns of the tile; tally [3].
+    """
+    order, drift, gap = neighbours.order, scratch.drift, scratch.gap
+    L = len(drift) - 1
+    bound = drift[L]
     for j in range(L):
-        bound += pull[j] * reach[tile, j]
+        bound += drift[j] * neighbours.reach[tile, j]
     for k in range(inside):
-        s = pull[L]
+        s = drift[L]
         for j in range(L):
-            s += pull[j] * entering[tile, j, k]
-        key[order[tile * TILE_SIZE + k]] = -fresh[tile, k] / s if s > 0.0 else -fresh[tile, k]
-        if fresh[tile, k] > 0.0 and not awake[tile]:
-            tally[1] += 1.0
-        went = abs(fresh[tile, k] - gap[tile, k])
-        if went > tally[2] * bound and went < np.inf:
-            tally[2] = went / bound
+            s += drift[j] * scratch.input_norm[tile, j, k]
+        scratch.key[order[tile * TILE_SIZE + k]] = -gap[tile, k] / s if s > 0.0 else -gap[tile, k]
+        if gap[tile, k] > 0.0 and not scratch.awake[tile]:
+            tally[Tally.MISSED] += 1.0
+        change = abs(gap[tile, k] - neighbours.gap[tile, k])
+        if change > tally[Tally.LARGEST_DRIFT] * bound and change < np.inf:
+            tally[Tally.LARGEST_DRIFT] = change / bound
 
 
-@strict
-def settle(sizes: Sizes, theta: Array, tally: Array, near: Any, look: Any) -> None:
-    """What a step's work says of the list, and after one over all patterns the list anew."""
-    count, tiles, awake = near[6], len(near[1]), look[0]
+@standalone
+def update_list(
+    sizes: Indices, theta: Array, tallies: Array, neighbours: ListState, scratch: StepScratch
+) -> None:
+    """Updates the counters after a step's gradient, and makes the list if the step evaluated all patterns for it.
+
+    theta [Ñ]; tallies [chunks, 3].
+    """
+    count, tiles = neighbours.counters, len(neighbours.margin)
     active, asleep = 0.0, 0.0
-    for c in range(len(tally)):
-        active += tally[c, 0]
+    for c in range(len(tallies)):
+        active += tallies[c, Tally.ACTIVE]
     for tile in range(tiles):
-        asleep += not awake[tile]
-    count[AGE] += 1.0
-    count[SAVED] += asleep
-    # one tile is begun by whatever is active
-    count[EXCESS] += max(0.0, tiles - asleep - math.ceil(active / TILE_SIZE) - 1.0)
-    if count[SORTS] > 0.0:
-        make_list(sizes, theta, near, look)
-        went = 0.0
-        for c in range(len(tally)):
-            count[MISSED] += tally[c, 1]
-            went = max(went, tally[c, 2])
-        if count[ESTIMATED] > 0.0:
-            count[FACTOR] = min(1.0, max(SAFETY * went, count[FACTOR] / 2, LEAST))
-        worth = count[SAVED] > tiles * SORTING
-        count[PATIENCE] = max(1.0, count[PATIENCE] / 2) if worth else min(LONGEST, count[PATIENCE] * 2)
-        count[DUE] = count[AGE] = count[SAVED] = count[EXCESS] = 0.0
-        count[SORTED] += 1.0
+        asleep += not scratch.awake[tile]
+    count[Counter.AGE] += 1.0
+    count[Counter.SKIPPED_TILES] += asleep
+    # the active patterns fill active/T tiles, and one more is only partly filled
+    count[Counter.NEEDLESS_TILES] += max(0.0, tiles - asleep - math.ceil(active / TILE_SIZE) - 1.0)
+    if count[Counter.SORTS_NOW] > 0.0:
+        make_list(sizes, theta, neighbours, scratch)
+        reset_counters(count, tallies, tiles)
 
 
-@strict
-def make_list(sizes: Sizes, theta: Array, near: Any, look: Any) -> None:
-    """The list as of theta: patterns in the order in which they may cross Δ = 0, unsatisfied ones first."""
-    order, margin, reach, gap, norms, reference, _ = near
-    _, _, fresh, entering, key, own_gap, own_norm, classes, ends, gram, power = look
+@standalone
+def reset_counters(count: Array, tallies: Array, tiles: int) -> None:
+    """Prepares count [11] for a list just made from all patterns; tallies [chunks, 3] are of the step that made it.
+
+    The patience doubles after a list that did not save its cost, and is halved after one that did.
+    """
+    largest_drift = 0.0
+    for c in range(len(tallies)):
+        count[Counter.MISSED] += tallies[c, Tally.MISSED]
+        largest_drift = max(largest_drift, tallies[c, Tally.LARGEST_DRIFT])
+    if count[Counter.ESTIMATED] > 0.0:
+        count[Counter.DRIFT_FACTOR] = min(
+            1.0, max(DRIFT_SAFETY * largest_drift, count[Counter.DRIFT_FACTOR] / 2, MIN_DRIFT_FACTOR)
+        )
+    patience = count[Counter.PATIENCE]
+    paid = count[Counter.SKIPPED_TILES] > tiles * SORT_COST
+    count[Counter.PATIENCE] = max(1.0, patience / 2) if paid else min(MAX_PATIENCE, patience * 2)
+    count[Counter.SORT_REQUESTED] = count[Counter.AGE] = 0.0
+    count[Counter.SKIPPED_TILES] = count[Counter.NEEDLESS_TILES] = 0.0
+    count[Counter.LISTS_MADE] += 1.0
+
+
+@standalone
+def make_list(sizes: Indices, theta: Array, neighbours: ListState, scratch: StepScratch) -> None:
+    """Makes the list at theta [Ñ]: patterns in the order in which they may reach Δ = 0, unsatisfied ones first."""
+    order, margin, reach = neighbours.order, neighbours.margin, neighbours.reach
+    own_gap, own_norm = scratch.own_gap, scratch.own_norm
     L, P = len(sizes) - 1, len(order)
-    # gaps and norms move with their patterns: through arrays in the patterns' own order
+    # gaps and norms follow their patterns to new places, through arrays in the patterns' own order
     for p in range(P):
-        own_gap[order[p]] = fresh[p // TILE_SIZE, p % TILE_SIZE]
+        own_gap[order[p]] = scratch.gap[p // TILE_SIZE, p % TILE_SIZE]
         for j in range(L):
-            own_norm[order[p], j] = entering[p // TILE_SIZE, j, p % TILE_SIZE]
-    by_key(key, order, classes, ends)
+            own_norm[order[p], j] = scratch.input_norm[p // TILE_SIZE, j, p % TILE_SIZE]
+    sort_by_key(scratch.key, order, scratch.bins, scratch.bin_ends)
     for tile in range(len(margin)):
         margin[tile] = np.inf
         for j in range(L):
@@ -209,47 +241,58 @@ def make_list(sizes: Sizes, theta: Array, near: Any, look: Any) -> None:
     for p in range(P):
         tile = p // TILE_SIZE
         q = order[p]
-        gap[tile, p % TILE_SIZE] = own_gap[q]
+        neighbours.gap[tile, p % TILE_SIZE] = own_gap[q]
         margin[tile] = min(margin[tile], -own_gap[q])
         for j in range(L):
             reach[tile, j] = max(reach[tile, j], own_norm[q, j])
     for i in range(len(theta)):
-        reference[i] = theta[i]
+        neighbours.reference[i] = theta[i]
+    reference_norms(sizes, theta, neighbours.norms, scratch.gram, scratch.gram_power)
+
+
+@standalone
+def reference_norms(sizes: Indices, theta: Array, norms: Array, gram: Array, gram_power: Array) -> None:
+    """norms [3, L'] ← bounds of ‖W_j‖ and the round-off of ‖δW_j‖ and ‖δb_j‖, at theta [Ñ]; gram, gram_power [h, h]."""
     start = 0
-    for j in range(L):
+    for j in range(len(sizes) - 1):
         n_out, n_in = sizes[j + 1], sizes[j]
         middle = start + n_out * n_in
         stop = middle + n_out
-        round_off = 4 * (n_in + 2) * ROUND_OFF
-        norms[1, j] = round_off * length(theta, start, middle)
-        norms[2, j] = round_off * length(theta, middle, stop)
-        # the first layer's norm multiplies nothing
-        norms[0, j] = bound_norm(theta, start, n_out, n_in, gram, power) if j > 0 else 0.0
+        round_off = 4 * (n_in + 2) * UNIT_ROUND_OFF
+        norms[1, j] = round_off * euclidean_norm(theta, start, middle)
+        norms[2, j] = round_off * euclidean_norm(theta, middle, stop)
+        # the norm of the first layer multiplies nothing
+        norms[0, j] = norm_upper_bound(theta, start, n_out, n_in, gram, gram_power) if j > 0 else 0.0
         start = stop
 
 
-@strict
-def by_key(key: Array, order: Sizes, classes: Sizes, ends: Sizes) -> None:
-    """order [P] ← the patterns by key, in 8 classes an octave below the largest; keys ≤ 0 come first. By counting."""
+@standalone
+def sort_by_key(key: Array, order: Indices, bins: Indices, bin_ends: Indices) -> None:
+    """order [P] ← the patterns by key [P], by a counting sort into SORT_BINS bins. Keys ≤ 0 come first.
+
+    The bins are 1/8 octave wide and end at the largest key. bins [P] and bin_ends [SORT_BINS + 1] are scratch.
+    """
     P, highest = len(key), 0.0
     for p in range(P):
         highest = max(highest, key[p])
-    for c in range(len(ends)):
-        ends[c] = 0
+    for c in range(len(bin_ends)):
+        bin_ends[c] = 0
     for p in range(P):
         fraction = key[p] / highest if key[p] > 0.0 else 0.0
-        classes[p] = max(0, CLASSES - 1 + math.floor(8 * math.log2(fraction))) if fraction > 0.0 else 0
-        ends[classes[p] + 1] += 1
-    for c in range(CLASSES):
-        ends[c + 1] += ends[c]
+        bins[p] = 0
+        if fraction > 0.0:
+            bins[p] = max(0, SORT_BINS - 1 + math.floor(SORT_BINS_PER_OCTAVE * math.log2(fraction)))
+        bin_ends[bins[p] + 1] += 1
+    for c in range(SORT_BINS):
+        bin_ends[c + 1] += bin_ends[c]
     for p in range(P):
-        order[ends[classes[p]]] = p
-        ends[classes[p]] += 1
+        order[bin_ends[bins[p]]] = p
+        bin_ends[bins[p]] += 1
 
 
-@strict
-def gather(rows: Array, order: Sizes, tiles: Array) -> None:
-    """tiles [tiles, n, T] ← rows [P, n] in a new order."""
+@standalone
+def copy_to_tiles(rows: Array, order: Indices, tiles: Array) -> None:
+    """tiles [tiles, n, T] ← rows [P, n] in the order [P]."""
     for p in range(len(order)):
         row = rows[order[p]]
         for i in range(len(row)):

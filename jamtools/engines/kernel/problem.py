@@ -1,191 +1,263 @@
-"""The compiled kernel as the engines call it: tiles, list of nearby patterns, scratch, threads."""
+"""The compiled kernel as the engines call it: the loss of one network on P patterns, in tiles, with list and scratch.
+
+    ∇L(W) = Σ_chunks Σ_{tiles awake} ∂L/∂W,    L = ½ curvature Σ_µ max(Δ_µ, 0)²  (hinge)
+
+Source: arXiv:1809.09349, section II.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from jamtools.engines.kernel import neighbours, step, tiles
+from jamtools.engines.kernel import step
+from jamtools.engines.kernel.neighbours import SORT_BINS
+from jamtools.engines.kernel.records import (
+    AdamMoments,
+    ChunkSums,
+    Counter,
+    Indices,
+    ListState,
+    Network,
+    Patterns,
+    StepLimits,
+    StepScratch,
+    Tally,
+    Workspace,
+)
+from jamtools.engines.kernel.tiles import CROSS_ENTROPY, HINGE, LINEAR, LOWEST_GAP, RELU, TANH, TILE_SIZE
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
+from jamtools.network.problem import Problem
 from jamtools.records import Array
 
-Indices = NDArray[np.int64]
+ACTIVATION_CODES = {"relu": RELU, "tanh": TANH, "linear": LINEAR}
 
-RHO = {"relu": tiles.RELU, "tanh": tiles.TANH, "linear": tiles.LINEAR}
+#: The names of the fields of ListState in a checkpoint.
+STATE_NAMES = "order", "margin", "reach", "gap", "norms", "reference", "count"
+
+#: The limits of a task that is a part of one step.
+ONE_STEP = StepLimits(steps=1, stop=False, max_awake=0)
 
 
-class Patterns:
-    """P patterns x [P, d] and labels y [P, C], and the same in a list's order as tiles [tiles, n, T], zeros in the end."""
+def tiles_of(P: int) -> int:
+    """The number of tiles of P patterns."""
+    return -(-P // TILE_SIZE)
 
-    def __init__(self, x: Array, y: Array) -> None:
-        self.x, self.y = x, y
-        self.count = -(-len(x) // tiles.TILE_SIZE)
-        self.X, self.Y = (np.zeros((self.count, rows.shape[1], tiles.TILE_SIZE)) for rows in (x, y))
 
-    def gather(self, order: Indices) -> None:
-        """The tiles in a new order of the patterns."""
-        lines = self.count * tiles.TILE_SIZE
-        for rows, cut in ((self.x, self.X), (self.y, self.Y)):
-            padded = np.zeros((lines, rows.shape[1]))
-            padded[: len(rows)] = rows[order]
-            cut[:] = padded.reshape(self.count, tiles.TILE_SIZE, -1).transpose(0, 2, 1)
+def network_of(arch: Architecture, loss: Loss) -> Network:
+    """The network and its loss, for the kernel."""
+    sizes = np.array([arch.d] + [arch.width] * arch.depth + [arch.outputs])
+    hinge = loss.name == "hinge"
+    code, curvature = (HINGE, loss.hinge_curvature) if hinge else (CROSS_ENTROPY, 1 / loss.P)
+    return Network(sizes, ACTIVATION_CODES[arch.activation], code, float(loss.epsilon), float(curvature))
+
+
+def cut_into_tiles(rows: Array, order: Indices, tiles: Array) -> None:
+    """tiles [tiles, n, T] ← rows [P, n] in the order [P], and zeros behind the last."""
+    padded = np.zeros((len(tiles) * TILE_SIZE, rows.shape[1]))
+    padded[: len(rows)] = rows[order]
+    tiles[:] = padded.reshape(len(tiles), TILE_SIZE, -1).transpose(0, 2, 1)
+
+
+def empty_workspace(sizes: Indices) -> Workspace:
+    """The scratch arrays of one thread, for layers of these sizes [L' + 1]."""
+    layers, widest, outputs = len(sizes), sizes.max(), sizes[-1]
+    return Workspace(
+        activations=np.zeros((layers, widest, TILE_SIZE)),
+        gathered_activations=np.zeros((layers - 1, widest, TILE_SIZE)),
+        signal=np.zeros((outputs, TILE_SIZE)),
+        gathered_signal=np.zeros((outputs, TILE_SIZE)),
+        beta=np.zeros((2, widest, TILE_SIZE)),
+        scratch=np.zeros(TILE_SIZE),
+        bits=np.zeros(TILE_SIZE, np.int64),
+        zeros=np.zeros(widest),
+    )
+
+
+class ListStatistics(NamedTuple):
+    """What a list of neighbours did so far."""
+
+    n_tiles: int
+    n_awake: int  # tiles that the present step evaluates
+    lists_made: int
+    n_missed: int  # patterns found unsatisfied in a tile that was asleep
+    drift_factor: float  # of the bound; 1 unless the list is estimated
 
 
 class NeighbourList:
-    """The patterns in the order in which they may cross Δ = 0, and what bounds how far each can have gone since.
+    """The patterns in the order in which they may reach Δ = 0, and what bounds how far each can have moved since.
 
-    estimated: trust the drifts it sees instead of the bound. The arrays are the kernel's; see kernel.run.
+    estimated: trust a multiple of the observed drifts instead of the bound.
     """
 
-    NAMES = "order", "margin", "reach", "gap", "norms", "reference", "count"
-
     def __init__(self, P: int, sizes: Indices, theta: Array, estimated: bool) -> None:
-        n, L = -(-P // tiles.TILE_SIZE), len(sizes) - 1
-        margin = np.full(n, -np.inf)  # nothing is known yet: all are awake
-        gap = np.full((n, tiles.TILE_SIZE), tiles.LOWEST)
-        count = np.zeros(neighbours.ASLEEP + 1)
-        count[neighbours.PATIENCE] = count[neighbours.FACTOR] = 1.0
-        count[neighbours.ESTIMATED] = estimated
-        self.arrays = (
-            np.arange(P), margin, np.zeros((n, L)), gap, np.zeros((3, L)), theta.copy(), count
-        )  # fmt: skip
-        self.step = (
-            np.ones(n, np.bool_), np.zeros(L + 1), np.zeros((n, tiles.TILE_SIZE)), np.zeros((n, L, tiles.TILE_SIZE)),
-            np.zeros(P), np.zeros(P), np.zeros((P, L)), np.zeros(P, np.int64), np.zeros(neighbours.CLASSES + 1, np.int64),
-            np.zeros((sizes.max(),) * 2), np.zeros((sizes.max(),) * 2),
-        )  # fmt: skip
-
-    @property
-    def order(self) -> Indices:
-        """[P]: which pattern stands where."""
-        return self.arrays[0]
+        """sizes [L' + 1]; theta [Ñ]: the reference until the first list is made."""
+        n, layers, widest = tiles_of(P), len(sizes) - 1, sizes.max()
+        counters = np.zeros(len(Counter))
+        counters[Counter.PATIENCE] = counters[Counter.DRIFT_FACTOR] = 1.0
+        counters[Counter.ESTIMATED] = estimated
+        self.arrays = ListState(
+            order=np.arange(P),
+            margin=np.full(n, -np.inf),  # all tiles are awake until the first list is made
+            reach=np.zeros((n, layers)),
+            gap=np.full((n, TILE_SIZE), LOWEST_GAP),
+            norms=np.zeros((3, layers)),
+            reference=theta.copy(),
+            counters=counters,
+        )
+        self.scratch = StepScratch(
+            awake=np.ones(n, np.bool_),
+            drift=np.zeros(layers + 1),
+            gap=np.zeros((n, TILE_SIZE)),
+            input_norm=np.zeros((n, layers, TILE_SIZE)),
+            key=np.zeros(P),
+            own_gap=np.zeros(P),
+            own_norm=np.zeros((P, layers)),
+            bins=np.zeros(P, np.int64),
+            bin_ends=np.zeros(SORT_BINS + 1, np.int64),
+            gram=np.zeros((widest, widest)),
+            gram_power=np.zeros((widest, widest)),
+        )
 
     @property
     def complete(self) -> bool:
-        """Whether the step under way looks at all patterns."""
-        return not self.arrays[-1][neighbours.ASLEEP]
+        """Whether the present step evaluates all patterns."""
+        return not self.arrays.counters[Counter.ASLEEP]
 
     @property
-    def awake(self) -> int:
-        """Tiles looked at in the step under way."""
-        return len(self.step[0]) - int(self.arrays[-1][neighbours.ASLEEP])
+    def n_awake(self) -> int:
+        """Tiles that the present step evaluates."""
+        return len(self.arrays.margin) - int(self.arrays.counters[Counter.ASLEEP])
 
     @property
-    def missed(self) -> int:
-        """Patterns that a look at all found unsatisfied in a tile that was not looked at."""
-        return int(self.arrays[-1][neighbours.MISSED])
+    def n_missed(self) -> int:
+        """Patterns found unsatisfied in a tile that was asleep, when all patterns were evaluated."""
+        return int(self.arrays.counters[Counter.MISSED])
 
-    def demand(self) -> None:
-        """The next step looks at all patterns."""
-        self.arrays[-1][neighbours.DUE] = 1.0
+    @property
+    def statistics(self) -> ListStatistics:
+        """What the list did so far."""
+        counters = self.arrays.counters
+        made, factor = int(counters[Counter.LISTS_MADE]), float(counters[Counter.DRIFT_FACTOR])
+        return ListStatistics(len(self.arrays.margin), self.n_awake, made, self.n_missed, factor)
 
-    def state(self) -> dict[str, Array]:
-        """A copy of what the next step depends on."""
-        return {name: array.copy() for name, array in zip(self.NAMES, self.arrays)}
+    def request_sort(self) -> None:
+        """Makes the next step evaluate all patterns and make the list again."""
+        self.arrays.counters[Counter.SORT_REQUESTED] = 1.0
 
-    def restore(self, state: Mapping[str, Array]) -> None:
-        """In place."""
-        for name, array in zip(self.NAMES, self.arrays):
+    def state(self) -> dict[str, np.ndarray]:
+        """A copy of the arrays that the next step depends on, by their names in a checkpoint."""
+        return {name: array.copy() for name, array in self._named()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Puts the arrays of a state back, in place."""
+        for name, array in self._named():
             array[...] = state[name]
+
+    def _named(self) -> Iterator[tuple[str, np.ndarray]]:
+        """The arrays with their names in a checkpoint."""
+        return zip(STATE_NAMES, self.arrays)
 
 
 class KernelProblem:
-    """The kernel with all that stays the same from step to step. One thread at a time, but for `gradient`'s own."""
+    """The compiled kernel with all that stays the same from step to step.
 
-    def __init__(
-        self, x: Array, y: Array, arch: Architecture, loss: Loss, theta: Array, estimated: bool = False
-    ) -> None:
-        """x [P, d], y [P, C]; theta [Ñ]: where the run begins."""
-        self.sizes = np.array([arch.d] + [arch.width] * arch.depth + [arch.outputs])
-        kind, curvature = (
-            (tiles.HINGE, loss.hinge_curvature) if loss.name == "hinge" else (tiles.ENTROPY, 1 / loss.P)
+    One thread at a time may call it; chunk_gradients has threads of its own.
+    """
+
+    def __init__(self, problem: Problem, theta: Array, estimated: bool = False) -> None:
+        """problem: in float64 on the CPU; theta [Ñ]: where the run begins. estimated: see NeighbourList."""
+        x, y = problem.x.numpy(), problem.y.numpy()
+        self.network = network_of(problem.arch, problem.loss)
+        self.n_tiles = tiles_of(len(x))
+        tiles = (np.zeros((self.n_tiles, rows.shape[1], TILE_SIZE)) for rows in (x, y))
+        self.patterns = Patterns(x, y, *tiles)
+        self.neighbours = NeighbourList(len(x), self.network.sizes, theta, estimated)
+        self._fill_tiles()
+        self.chunks = -(-self.n_tiles // step.TILES_PER_CHUNK)
+        self.sums = ChunkSums(
+            np.zeros((self.chunks, problem.arch.n_parameters)), np.zeros((self.chunks, len(Tally)))
         )
-        self.curvature = curvature
-        self.patterns = Patterns(x, y)
-        self.neighbours = NeighbourList(len(x), self.sizes, theta, estimated)
-        self.patterns.gather(self.neighbours.order)
-        self.problem = (
-            self.sizes, RHO[arch.activation], kind, loss.epsilon, curvature, x, y, self.patterns.X, self.patterns.Y,
-        )  # fmt: skip
-        self.chunks = -(-self.patterns.count // step.TILES_PER_CHUNK)
-        self.parts = np.zeros((self.chunks, arch.n_parameters))
-        self.tally = np.zeros((self.chunks, 3))
-        self.work = [self._workspace()]
+        self._workspaces = [empty_workspace(self.network.sizes)]
 
-    def restore(self, state: Mapping[str, Array]) -> None:
-        """Goes on with a list that was kept."""
+    def state(self) -> dict[str, np.ndarray]:
+        """A copy of the list, which the next step depends on; see NeighbourList.state."""
+        return self.neighbours.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continues with the list of a state."""
         self.neighbours.restore(state)
-        self.patterns.gather(self.neighbours.order)
+        self._fill_tiles()
 
-    def _workspace(self) -> tuple[np.ndarray, ...]:
-        L, C, widest = len(self.sizes) - 1, self.sizes[-1], self.sizes.max()
-        shapes = (L + 1, widest), (L, widest), (C,), (C,), (2, widest), ()
-        scratch = (np.zeros((*shape, tiles.TILE_SIZE)) for shape in shapes)
-        return (*scratch, np.zeros(tiles.TILE_SIZE, np.int64), np.zeros(widest))
+    def _fill_tiles(self) -> None:
+        order, patterns = self.neighbours.arrays.order, self.patterns
+        cut_into_tiles(patterns.x, order, patterns.x_tiles)
+        cut_into_tiles(patterns.y, order, patterns.y_tiles)
 
     def _run(
-        self, task: int, theta: Array, thread: int = 0, threads: int = 1, **adam: Any
+        self,
+        task: int,
+        theta: Array,
+        adam: AdamMoments | None = None,
+        limits: StepLimits = ONE_STEP,
+        thread: int = 0,
+        threads: int = 1,
     ) -> tuple[int, float]:
-        """The kernel, with what a task does not use left idle."""
-        now: dict[str, Any] = {
-            "m": theta,
-            "v": theta,
-            "t": 0,
-            "lr": 0.0,
-            "steps": 1,
-            "stop": False,
-            "most": 0,
-        } | adam
+        """Calls the kernel; a task without Adam gets theta in place of its arrays and does not touch them."""
+        adam = adam or AdamMoments(theta, theta, 0, 0.0)
         return step.run(
-            task, theta, now["m"], now["v"], now["t"], now["lr"], now["steps"], now["stop"], now["most"], thread, threads,
-            *self.problem, self.work[thread], self.parts, self.tally, self.neighbours.arrays, self.neighbours.step,
+            task, theta, adam, limits, thread, threads, self.network, self.patterns, self._workspaces[thread],
+            self.sums, self.neighbours.arrays, self.neighbours.scratch,
         )  # fmt: skip
 
-    def adam_steps(
-        self, theta: Array, m: Array, v: Array, t: int, lr: float, steps: int, stop: bool, most: int
-    ) -> tuple[int, float]:
-        """Up to `steps` steps of Adam in place, from its time t, of at most `most` tiles; their number, the last max Δ."""
-        return self._run(step.STEPS, theta, m=m, v=v, t=t, lr=lr, steps=steps, stop=stop, most=most)
+    def adam_steps(self, theta: Array, adam: AdamMoments, limits: StepLimits) -> tuple[int, float]:
+        """Steps of Adam in place, on theta [Ñ], within the limits; their number and the last largest Δ.
 
-    def share(self, theta: Array, threads: int = 1, pool: Executor | None = None) -> float:
-        """∇L chunk by chunk, by so many threads, all but one of `pool`; the largest Δ of the patterns that were looked at.
-
-        The chunks are the same for any number of threads.
+        The largest Δ is constants.UNKNOWN_GAP if more than limits.max_awake tiles were awake.
         """
-        while len(self.work) < threads:
-            self.work.append(self._workspace())
-        self._run(step.LOOK, theta)
-        tasks = [partial(self._run, step.SHARE, theta, thread, threads) for thread in range(threads)]
+        return self._run(step.TASK_STEPS, theta, adam, limits)
+
+    def chunk_gradients(self, theta: Array, threads: int = 1, pool: Executor | None = None) -> float:
+        """The gradient at theta [Ñ], chunk by chunk; the largest Δ of the patterns that were evaluated.
+
+        `threads` parts are computed, all but one of them by `pool`. The chunks are the same for any number of threads.
+        """
+        while len(self._workspaces) < threads:
+            self._workspaces.append(empty_workspace(self.network.sizes))
+        self._run(step.TASK_FIND_AWAKE, theta)
+        tasks = [
+            partial(self._run, step.TASK_CHUNKS, theta, thread=thread, threads=threads)
+            for thread in range(threads)
+        ]
         pending = [pool.submit(task) for task in tasks[1:]] if pool else []
-        here = [task()[1] for task in (tasks[:1] if pool else tasks)]
-        tops = [*here, *(future.result()[1] for future in pending)]
+        own = [task()[1] for task in (tasks[:1] if pool else tasks)]
+        tops = [*own, *(future.result()[1] for future in pending)]
         return float(np.max(tops))  # NaN stays NaN
 
-    def settle(self, theta: Array) -> None:
-        """The list after the last `share`, at the same theta."""
-        self._run(step.SETTLE, theta)
+    def update_list(self, theta: Array) -> None:
+        """Updates the list after `chunk_gradients` at the same theta [Ñ]."""
+        self._run(step.TASK_UPDATE_LIST, theta)
 
-    def adam_update(self, theta: Array, m: Array, v: Array, t: int, lr: float) -> None:
-        """The step of Adam from its time t that the chunks of the last `share` make."""
-        self._run(step.UPDATE, theta, m=m, v=v, t=t, lr=lr)
+    def adam_step(self, theta: Array, adam: AdamMoments) -> None:
+        """One step of Adam in place, on theta [Ñ], with the chunks of the last `chunk_gradients`."""
+        self._run(step.TASK_UPDATE_THETA, theta, adam)
 
     def gradient(self) -> Array:
-        """∇L [Ñ], the sum of the chunks of the last `share`, which it uses up."""
-        g = self.parts[0]
-        for part in self.parts[1:]:
+        """∇L [Ñ], the sum of the chunks of the last `chunk_gradients`. It is formed in the first chunk: call it once."""
+        g = self.sums.gradients[0]
+        for part in self.sums.gradients[1:]:
             g += part
         return g
 
     def value_and_gradient(self, theta: Array) -> tuple[float, Array]:
-        """L and ∇L [Ñ] of the hinge loss with one output; tiles asleep are satisfied, and add nothing to either."""
-        self.share(theta)
-        gaps = self.neighbours.step[2][self.neighbours.step[0]]
-        value = 0.5 * self.curvature * float(np.square(gaps.clip(min=0)).sum())
-        self.settle(theta)
+        """L and ∇L [Ñ] at theta [Ñ], hinge loss with one output. Tiles asleep are satisfied and contribute nothing."""
+        self.chunk_gradients(theta)
+        gaps = self.neighbours.scratch.gap[self.neighbours.scratch.awake]
+        value = 0.5 * self.network.curvature * float(np.square(gaps.clip(min=0)).sum())
+        self.update_list(theta)
         return value, self.gradient().copy()

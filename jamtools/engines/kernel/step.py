@@ -1,10 +1,12 @@
-"""Full-batch steps of one network, compiled: forward, loss slope, backward and Adam in one loop without Python.
+"""Full-batch steps of one network, compiled: forward, slope of the loss, backward and Adam in one loop without Python.
 
-    step t:   ∇L(W) = Σ_{µ∈m} ∂L/∂f(x_µ) · ∂f(x_µ)/∂W   over the tiles awake,   then Adam (optimizers.py)
+    step t:   ∇L(W) = Σ_{µ∈m} ∂L/∂f(x_µ) · ∂f(x_µ)/∂W   over the tiles awake,   then Adam (engines/optimizers.py)
 
-A tile's unsatisfied patterns alone take part in the backward pass: they are gathered until 64 are together. Sums run over
-chunks of some 16 tiles in a fixed order, chunk by chunk, whatever the number of threads: a run's bytes do not depend on
-its company. numba caches what it compiles, and watches this file and not those of its pieces: hence PIECES.
+Only the unsatisfied patterns of a tile take part in the backward pass: they are gathered until 64 are together. Sums
+run over chunks of about 16 tiles, chunk by chunk in a fixed order, for any number of threads. So a run's bytes depend
+neither on the number of threads nor on the other runs.
+
+Source: arXiv:1809.09349, section II.
 """
 
 from __future__ import annotations
@@ -12,102 +14,121 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba
 import numpy as np
 
-from jamtools.engines.kernel.neighbours import ASLEEP, DUE, SORTS, gather, judge_tile, reaches, settle, wake
+from jamtools.engines import constants
+from jamtools.engines.constants import (
+    ADAM_BETA1,
+    ADAM_BETA2,
+    ADAM_EPSILON,
+    ADAM_GAIN1,
+    ADAM_GAIN2,
+    UNKNOWN_GAP,
+)
+from jamtools.engines.kernel import compilation, neighbours, records, tiles
+from jamtools.engines.kernel.compilation import entry_point, inlined, source_hash
+from jamtools.engines.kernel.neighbours import (
+    copy_to_tiles,
+    find_awake_tiles,
+    input_norms,
+    record_tile,
+    update_list,
+)
+from jamtools.engines.kernel.records import (
+    AdamMoments,
+    ChunkSums,
+    Counter,
+    ListState,
+    Network,
+    Patterns,
+    StepLimits,
+    StepScratch,
+    Tally,
+    Workspace,
+)
 from jamtools.engines.kernel.tiles import (
-    ENTROPY,
-    FAST,
+    CROSS_ENTROPY,
     HINGE,
-    LOWEST,
+    LOWEST_GAP,
     TILE_SIZE,
-    Sizes,
     backward,
     forward,
     loss_signal,
-    piece,
 )
 from jamtools.records import Array
 
-#: The SHA-256 of tiles.py and near.py, beginning. Who changes these writes the new one here, and so makes the cache anew; a
-#: test holds it.
-PIECES = "43e13bfa48bef02b"
-
+#: Tiles per chunk, on average. The gradient of a chunk is one sum; threads share the chunks.
 TILES_PER_CHUNK = 16
 
-#: In place of the largest Δ, where a step was not begun; neither satisfied nor diverged.
-UNKNOWN = 1.0
+#: Up to limits.steps steps of Adam in place. They end before a step at which the largest Δ is ≤ 0 (if limits.stop) or not
+#: finite, or which has more than limits.max_awake tiles awake (the largest Δ is then UNKNOWN_GAP).
+TASK_STEPS = 0
 
-STEPS, LOOK, SHARE, SETTLE, UPDATE = 0, 1, 2, 3, 4
+#: The parts of a step, for other optimisers and for threads that share a step: which tiles are awake; the sums of the chunks
+#: thread, thread + threads, …; what follows for the list; the step of Adam with the sum of all chunks.
+TASK_FIND_AWAKE, TASK_CHUNKS, TASK_UPDATE_LIST, TASK_UPDATE_THETA = 1, 2, 3, 4
 
-#: Above this many unsatisfied patterns a tile goes backward whole: gathering costs more than the work it saves.
-FULL = 40
-
-compiled = numba.njit(fastmath=FAST, nogil=True, cache=True, error_model="numpy")
+#: A tile with more unsatisfied patterns than this goes backward as a whole: to gather them would cost more than it saves.
+GATHER_MAX_PATTERNS = 40
 
 
-@piece
-def adam(theta: Array, m: Array, v: Array, g: Array, t: int, lr: float) -> None:
-    """One step of Adam at time t (from 1), in place."""
-    root2 = math.sqrt(1.0 - 0.999**t)
-    rate = lr / (1.0 - 0.9**t)
+@inlined
+def adam_step(theta: Array, m: Array, v: Array, g: Array, t: int, lr: float) -> None:
+    """Step t (from 1) of Adam in place; theta, m, v, g: [Ñ]."""
+    root2 = math.sqrt(1.0 - ADAM_BETA2**t)
+    rate = lr / (1.0 - ADAM_BETA1**t)
     for i in range(len(theta)):
-        m[i] += 0.1 * (g[i] - m[i])
-        v[i] = 0.999 * v[i] + 0.001 * g[i] * g[i]
-        theta[i] -= rate * m[i] / (math.sqrt(v[i]) / root2 + 1e-8)
+        m[i] += ADAM_GAIN1 * (g[i] - m[i])
+        v[i] = ADAM_BETA2 * v[i] + ADAM_GAIN2 * g[i] * g[i]
+        theta[i] -= rate * m[i] / (math.sqrt(v[i]) / root2 + ADAM_EPSILON)
 
 
-@piece
+@inlined
 def chunk_gradient(
-    chunk: int, chunks: int, theta: Array, sizes: Sizes, rho: int, kind: int, epsilon: float, curvature: float,
-    P: int, X: Array, Y: Array, work: Any, gradient: Array, tally: Array, near: Any, look: Any,
+    chunk: int, chunks: int, theta: Array, network: Network, patterns: Patterns, workspace: Workspace,
+    gradient: Array, tally: Array, neighbours: ListState, scratch: StepScratch,
 ) -> float:  # fmt: skip
-    """gradient [Ñ] ← ∇L of one chunk's tiles awake, or of all when the list is made anew; tally [3] of them; max Δ."""
-    a, kept, signal, gathered, beta, scratch, bits, nothing = work
-    awake, fresh, entering = look[0], look[2], look[3]
-    L, tiles, sorts = len(sizes) - 1, len(X), near[6][SORTS] > 0.0
-    top = LOWEST
+    """gradient [Ñ] ← ∇L of the chunk's tiles awake, or of all its tiles in a step that makes the list; tally [3].
+
+    theta [Ñ]. Returns the largest Δ of the tiles that were evaluated, NaN if one is NaN.
+    """
+    a, kept = workspace.activations, workspace.gathered_activations
+    signal, gathered = workspace.signal, workspace.gathered_signal
+    sizes, x, y = network.sizes, patterns.x_tiles, patterns.y_tiles
+    P, L, n_tiles = len(patterns.x), len(sizes) - 1, len(x)
+    sorts = neighbours.counters[Counter.SORTS_NOW] > 0.0
+    top = LOWEST_GAP
     gradient[:] = 0.0
     tally[:] = 0.0
-    n_kept, inside, gap = 0, 0, fresh[0]
-    # the tiles awake are the list's first: every chunk has its part of them; the last turn brings home the gathered rest
-    for tile in range(chunk, tiles + chunks, chunks):
+    n_kept, inside, gap = 0, 0, scratch.gap[0]
+    # tiles awake are the first of the list, so that every chunk has some; the last turn is for the gathered rest
+    for tile in range(chunk, n_tiles + chunks, chunks):
         n_active = 0
-        if tile < tiles:
-            if not (sorts or awake[tile]):
+        if tile < n_tiles:
+            if not (sorts or scratch.awake[tile]):
                 continue
-            a[0, : sizes[0]] = X[tile]
-            forward(theta, sizes, rho, a, scratch, bits)
-            inside, gap = min(TILE_SIZE, P - tile * TILE_SIZE), fresh[tile]
-            loss_signal(kind, epsilon, curvature, a[L], Y[tile], inside, signal, gap)
+            a[0, : sizes[0]] = x[tile]
+            forward(theta, network, workspace)
+            inside, gap = min(TILE_SIZE, P - tile * TILE_SIZE), scratch.gap[tile]
+            loss_signal(network, a[L], y[tile], inside, signal, gap)
             for k in range(inside):
                 if gap[k] > top or gap[k] != gap[k]:
                     top = gap[k]
-            n_active = inside if kind == ENTROPY else np.sum(gap > 0.0)
-            tally[0] += n_active
+            n_active = inside if network.loss == CROSS_ENTROPY else np.sum(gap > 0.0)
+            tally[Tally.ACTIVE] += n_active
             if sorts:
-                reaches(sizes, a, entering[tile])
-                judge_tile(tile, inside, near, look, tally)
-        whole = n_active > FULL
-        if whole or n_kept + n_active > TILE_SIZE or (tile >= tiles and n_kept > 0):
-            # one call for all three, since it is compiled into each place where it stands
+                input_norms(sizes, a, scratch.input_norm[tile])
+                record_tile(tile, inside, neighbours, scratch, tally)
+        whole = n_active > GATHER_MAX_PATTERNS
+        if whole or n_kept + n_active > TILE_SIZE or (tile >= n_tiles and n_kept > 0):
             gathered[:, n_kept:] = 0.0
-            backward(
-                theta,
-                sizes,
-                rho,
-                a if whole else kept,
-                signal if whole else gathered,
-                beta,
-                nothing,
-                gradient,
-            )
+            # one call for the three cases, because every call is a copy of the code
+            backward(theta, network, a if whole else kept, signal if whole else gathered, workspace, gradient)
             n_kept = n_kept if whole else 0
         if whole or n_active == 0:
             continue
         for k in range(inside):
-            if kind == ENTROPY or gap[k] > 0.0:
+            if network.loss == CROSS_ENTROPY or gap[k] > 0.0:
                 for j in range(L):
                     for i in range(sizes[j]):
                         kept[j, i, n_kept] = a[j, i, k]
@@ -116,63 +137,78 @@ def chunk_gradient(
     return top
 
 
-@compiled
-def run(
-    task: int, theta: Array, m: Array, v: Array, t: int, lr: float, steps: int, stop: bool, most: int, thread: int,
-    threads: int,
-    sizes: Sizes, rho: int, kind: int, epsilon: float, curvature: float, x: Array, y: Array, X: Array, Y: Array,
-    work: Any, parts: Array, tally: Array, near: Any, look: Any,
-) -> tuple[int, float]:  # fmt: skip
-    """One of several tasks, in one function so that they share their code, and with it the order of their sums.
+@inlined
+def settle(
+    theta: Array, network: Network, patterns: Patterns, sums: ChunkSums, neighbours: ListState, scratch: StepScratch
+) -> None:  # fmt: skip
+    """Updates the list after a step's gradient; after a step that made the list also the order of the tiles."""
+    sorts = neighbours.counters[Counter.SORTS_NOW] > 0.0
+    update_list(network.sizes, theta, sums.tallies, neighbours, scratch)
+    if sorts:
+        copy_to_tiles(patterns.x, neighbours.order, patterns.x_tiles)
+        copy_to_tiles(patterns.y, neighbours.order, patterns.y_tiles)
 
-    STEPS: up to `steps` steps of Adam in place from its time t; ends before the step at which the largest Δ is ≤ 0 (if
-    `stop`) or not finite, or which has more than `most` tiles awake (giving UNKNOWN). The other tasks are the parts of a
-    step, for chunks shared by threads and other optimisers: LOOK: which tiles are awake. SHARE: parts [chunks, Ñ] ← ∇L of
-    the chunks thread, thread + threads, …, tally [chunks, 3] ← their unsatisfied patterns, those found by chance, the
-    largest drift. SETTLE: what follows for the list. UPDATE: the step of Adam that parts make. Returns the steps taken
-    and the largest Δ (NaN if any is).
 
-    x [P, d], y [P, C]: the patterns; X [tiles, d, T], Y [tiles, C, T]: the same in the list's order; work: arrays of
-    activations, gathered activations, signals, gathered signals, β, scratch and zeros; near: order [P], margin [tiles],
-    reach [tiles, L], gap [tiles, T], norms [3, L], reference [Ñ] and counts of the list; look: of one step, awake [tiles],
-    pull [L + 1], fresh gaps [tiles, T], norms [tiles, L, T] and keys [P].
-    """
-    count, P, chunks = near[6], len(x), len(parts)
-    done, top = 0, LOWEST
-    while done < steps:
-        if kind == HINGE and task in (STEPS, LOOK):
-            wake(theta, sizes, near, look)
-        if task == STEPS and len(X) - count[ASLEEP] > most:
-            top = UNKNOWN
-            break
-        if task in (STEPS, SHARE):
-            top = LOWEST
-            for c in range(thread, chunks, threads):
-                here = chunk_gradient(
-                    c, chunks, theta, sizes, rho, kind, epsilon, curvature, P, X, Y, work, parts[c], tally[c], near, look
-                )  # fmt: skip
-                if here > top or here != here:
-                    top = here
-        if task == STEPS and not np.isfinite(top):
-            break
-        if task == STEPS and stop and top <= 0.0:
-            if kind == ENTROPY or count[SORTS] > 0.0:
+@inlined
+def update_theta(theta: Array, adam: AdamMoments, gradients: Array, t: int) -> None:
+    """Step t (from 1) of Adam with the sum of gradients [chunks, Ñ], which is left in gradients[0]; theta [Ñ]."""
+    g = gradients[0]
+    for c in range(1, len(gradients)):
+        for i in range(len(g)):
+            g[i] += gradients[c, i]
+    adam_step(theta, adam.m, adam.v, g, t, adam.lr)
+
+
+def compile_kernel(sources: int) -> Any:
+    """The compiled kernel. sources: the hash of the files that are compiled into it, a part of the key of numba's cache."""
+
+    @entry_point
+    def run(
+        task: int, theta: Array, adam: AdamMoments, limits: StepLimits, thread: int, threads: int,
+        network: Network, patterns: Patterns, workspace: Workspace, sums: ChunkSums,
+        neighbours: ListState, scratch: StepScratch,
+    ) -> tuple[int, float]:  # fmt: skip
+        """Does a task on theta [Ñ]; returns the number of steps taken and the largest Δ, NaN if one is NaN.
+
+        One function does all tasks, so that they share their code and with it the order of their sums.
+        """
+        _ = sources
+        count, hinge, chunks = neighbours.counters, network.loss == HINGE, len(sums.gradients)
+        done, top = 0, LOWEST_GAP
+        while done < limits.steps:
+            if hinge and task in (TASK_STEPS, TASK_FIND_AWAKE):
+                find_awake_tiles(theta, network.sizes, neighbours, scratch)
+            if task == TASK_STEPS and len(patterns.x_tiles) - count[Counter.ASLEEP] > limits.max_awake:
+                top = UNKNOWN_GAP
                 break
-            count[DUE] = 1.0  # the verdict is one over all patterns
-            continue
-        if kind == HINGE and task in (STEPS, SETTLE):
-            sorts = count[SORTS] > 0.0
-            settle(sizes, theta, tally, near, look)
-            if sorts:
-                gather(x, near[0], X)
-                gather(y, near[0], Y)
-        if task in (STEPS, UPDATE):
-            g = parts[0]
-            for c in range(1, chunks):
-                for i in range(len(g)):
-                    g[i] += parts[c, i]
-            adam(theta, m, v, g, t + done + 1, lr)
-        done += 1
-        if task != STEPS:
-            break
-    return done, top
+            if task in (TASK_STEPS, TASK_CHUNKS):
+                top = LOWEST_GAP
+                for c in range(thread, chunks, threads):
+                    chunk_top = chunk_gradient(
+                        c, chunks, theta, network, patterns, workspace, sums.gradients[c], sums.tallies[c],
+                        neighbours, scratch,
+                    )  # fmt: skip
+                    if chunk_top > top or chunk_top != chunk_top:
+                        top = chunk_top
+            if task == TASK_STEPS and not np.isfinite(top):
+                break
+            if task == TASK_STEPS and limits.stop and top <= 0.0:
+                if not hinge or count[Counter.SORTS_NOW] > 0.0:
+                    break
+                count[Counter.SORT_REQUESTED] = (
+                    1.0  # a run is satisfied only where all patterns were evaluated
+                )
+                continue
+            if hinge and task in (TASK_STEPS, TASK_UPDATE_LIST):
+                settle(theta, network, patterns, sums, neighbours, scratch)
+            if task in (TASK_STEPS, TASK_UPDATE_THETA):
+                update_theta(theta, adam, sums.gradients, adam.t + done + 1)
+            done += 1
+            if task != TASK_STEPS:
+                break
+        return done, top
+
+    return run
+
+
+run = compile_kernel(source_hash(compilation, constants, neighbours, records, tiles))

@@ -1,49 +1,47 @@
-"""Tiles of 64 patterns through the layers and back: pieces of the compiled kernel.
+"""Tiles of 64 patterns through the layers and back: inlined parts of the compiled kernel.
 
     z_j = W_j a_{j-1} + b_j,  a_j = ρ(z_j);   β_{j-1} = ρ'(z_{j-1}) ∘ W_jᵀ β_j,  ∂L/∂W_j += β_j a_{j-1}ᵀ
 
-A tile stays in the first-level cache, and its patterns are the fastest index, so that every inner loop is a vector
-instruction. The formulas are network.py's, which is the oracle in the tests.
+A tile stays in the first-level cache of the processor. Its patterns are the fastest index, so that every inner loop is
+a vector instruction. jamtools.network computes the same by torch; the tests compare the two.
+
+Source: arXiv:1809.09349, section II; the derivatives are the chain rule.
 """
 
 from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
-from numpy.typing import NDArray
 
+from jamtools.engines.kernel.compilation import inlined
+from jamtools.engines.kernel.records import Indices, Network, Workspace
 from jamtools.records import Array
 
-Sizes = NDArray[np.int64]
-
+#: Patterns per tile; T in the shapes.
 TILE_SIZE = 64
 
+#: Codes of the activation ρ.
 RELU, TANH, LINEAR = 0, 1, 2
 
-HINGE, ENTROPY = 0, 1
+#: Codes of the loss.
+HINGE, CROSS_ENTROPY = 0, 1
 
-LOWEST = -1.7976931348623157e308
-
-#: Sums may be reordered and products fused; NaN and infinity keep their meaning, or divergence would go unseen.
-FAST = {"reassoc", "contract", "nsz"}
-
-#: Pieces become part of each function that uses them. A piece with a symbol of its own would be taken from another place in
-#: the process that compiles it than in one that loads it from the cache, with sums in another order.
-piece = numba.njit(fastmath=FAST, nogil=True, cache=True, error_model="numpy", forceinline=True)
+#: The lowest float64 number: a largest Δ before any pattern is seen. Infinity would count as diverged.
+LOWEST_GAP = -1.7976931348623157e308
 
 LOG2E = 1.4426950408889634
 
+#: ln 2 as the sum of two numbers, so that n·LN2_HIGH is exact.
 LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 
-#: 1/k! for k = 14 .. 2
+#: 1/k! for k = 14 … 2
 INVERSE_FACTORIALS = tuple(1 / math.factorial(k) for k in range(14, 1, -1))
 
 
-@piece
+@inlined
 def affine(W: Array, b: Array, a: Array, z: Array) -> None:
-    """z [out, T] = W [out, in] a [in, T] + b; W may be a transposed view, of which only numbers are read."""
+    """z [out, T] ← W [out, in] a [in, T] + b [out]. W may be a transposed view: it is read number by number."""
     n_out, n_in = W.shape
     o = 0
     while o + 4 <= n_out:
@@ -89,9 +87,9 @@ def affine(W: Array, b: Array, a: Array, z: Array) -> None:
         o += 1
 
 
-@piece
+@inlined
 def outer(beta: Array, a: Array, gW: Array, gb: Array) -> None:
-    """gW [out, in] += beta [out, T] aᵀ, gb += Σ beta."""
+    """gW [out, in] += beta [out, T] a [in, T]ᵀ, gb [out] += Σ beta."""
     n_out, n_in = gW.shape
     o = 0
     while o + 2 <= n_out:
@@ -145,9 +143,13 @@ def outer(beta: Array, a: Array, gW: Array, gb: Array) -> None:
         gb[o] += s
 
 
-@piece
-def tanh(z: Array, scratch: Array, bits: NDArray[np.int64]) -> None:
-    """z [T] ← tanh z, to a few units in the last place: em1/(em1 + 2) with em1 = e^{2|z|} - 1 = 2^k p(r) + 2^k - 1."""
+@inlined
+def tanh(z: Array, scratch: Array, bits: Indices) -> None:
+    """z [T] ← tanh z, to a few units in the last place. scratch [T] and bits [T] are overwritten.
+
+    tanh |z| = E/(E + 2),  E = e^{2|z|} - 1 = 2^n p(r) + 2^n - 1,  2|z| = n ln 2 + r,  p(r) = e^r - 1 by its series.
+    Beyond 2|z| = 44 tanh is 1 in float64.
+    """
     power = bits.view(np.float64)
     for k in range(TILE_SIZE):
         y = 2 * abs(z[k])
@@ -166,66 +168,36 @@ def tanh(z: Array, scratch: Array, bits: NDArray[np.int64]) -> None:
         z[k] = -t if z[k] < 0 else t
 
 
-@piece
-def activate(rho: int, z: Array, scratch: Array, bits: NDArray[np.int64]) -> None:
-    """z [n, T] ← ρ(z)."""
+@inlined
+def activate(activation: int, z: Array, scratch: Array, bits: Indices) -> None:
+    """z [n, T] ← ρ(z). scratch [T] and bits [T] are overwritten."""
     for i in range(z.shape[0]):
         zi = z[i]
-        if rho == RELU:
+        if activation == RELU:
             for k in range(TILE_SIZE):
                 # a NaN is not below zero and stays
                 zi[k] = 0.0 if zi[k] < 0.0 else zi[k]
-        elif rho == TANH:
+        elif activation == TANH:
             tanh(zi, scratch, bits)
 
 
-@piece
-def slope(rho: int, a: Array, beta: Array) -> None:
-    """beta ← beta ∘ ρ'(z), read off the activation a = ρ(z)."""
+@inlined
+def slope(activation: int, a: Array, beta: Array) -> None:
+    """beta [n, T] ← beta ∘ ρ'(z), where ρ' is a function of the activation a [n, T] = ρ(z)."""
     for i in range(beta.shape[0]):
         ai, bi = a[i], beta[i]
-        if rho == RELU:
+        if activation == RELU:
             for k in range(TILE_SIZE):
                 bi[k] = bi[k] if ai[k] > 0.0 else 0.0
-        elif rho == TANH:
+        elif activation == TANH:
             for k in range(TILE_SIZE):
                 bi[k] *= 1.0 - ai[k] * ai[k]
 
 
-@piece
-def backward(
-    theta: Array,
-    sizes: Sizes,
-    rho: int,
-    a: Array,
-    signal: Array,
-    beta: Array,
-    nothing: Array,
-    gradient: Array,
-) -> None:
-    """gradient [Ñ] += Σ over a tile, from its activations a [L + 1, widest, T] and signal [C, T] = ∂L/∂f."""
-    L = len(sizes) - 1
-    stop = len(theta)
-    here, there = 0, 1
-    for c in range(sizes[L]):
-        beta[here, c] = signal[c]
-    for j in range(L, 0, -1):
-        n_out, n_in = sizes[j], sizes[j - 1]
-        start = stop - n_out * (n_in + 1)
-        middle = stop - n_out
-        gW = gradient[start:middle].reshape(n_out, n_in)
-        outer(beta[here, :n_out], a[j - 1], gW, gradient[middle:stop])
-        if j > 1:
-            W = theta[start:middle].reshape(n_out, n_in)
-            affine(W.T, nothing, beta[here], beta[there, :n_in])
-            slope(rho, a[j - 1], beta[there, :n_in])
-        here, there = there, here
-        stop = start
-
-
-@piece
-def forward(theta: Array, sizes: Sizes, rho: int, a: Array, scratch: Array, bits: NDArray[np.int64]) -> None:
-    """a[j] for j = 1 … L + 1 from a[0]: activations, and f at last."""
+@inlined
+def forward(theta: Array, network: Network, workspace: Workspace) -> None:
+    """Fills workspace.activations from its layer 0: a_1 … a_L, and f as the last; theta [Ñ]."""
+    sizes, a = network.sizes, workspace.activations
     L = len(sizes) - 1
     start = 0
     for j in range(1, L + 1):
@@ -235,23 +207,50 @@ def forward(theta: Array, sizes: Sizes, rho: int, a: Array, scratch: Array, bits
         affine(W, theta[middle : middle + n_out], a[j - 1], a[j, :n_out])
         start = middle + n_out
         if j < L:
-            activate(rho, a[j, :n_out], scratch, bits)
+            activate(network.activation, a[j, :n_out], workspace.scratch, workspace.bits)
 
 
-@piece
-def loss_signal(
-    kind: int, epsilon: float, curvature: float, f: Array, y: Array, inside: int, signal: Array, gap: Array
-) -> None:
-    """signal [C, T] ← ∂L/∂f of the first `inside` patterns, 0 of the rest; gap [T] ← their largest Δ, NaN if one is."""
+@inlined
+def loss_signal(network: Network, f: Array, y: Array, inside: int, signal: Array, gap: Array) -> None:
+    """signal [C, T] ← ∂L/∂f of the first `inside` patterns and 0 for the rest, from f [C, T] and labels y [C, T].
+
+    gap [T] ← the largest Δ of each pattern's outputs, NaN if one of them is NaN.
+    """
+    epsilon, curvature = network.epsilon, network.curvature
     for c in range(len(signal)):
         fc, yc, s = f[c], y[c], signal[c]
         for k in range(inside):
             delta = epsilon - yc[k] * fc[k]
             if c == 0 or delta > gap[k] or delta != delta:
                 gap[k] = delta
-            if kind == HINGE:
+            if network.loss == HINGE:
                 s[k] = -curvature * yc[k] * delta if delta > 0.0 else 0.0
             else:
                 s[k] = -curvature * yc[k] / (1.0 + math.exp(yc[k] * fc[k]))
         s[inside:] = 0.0
-    gap[inside:] = LOWEST
+    gap[inside:] = LOWEST_GAP
+
+
+@inlined
+def backward(
+    theta: Array, network: Network, a: Array, signal: Array, workspace: Workspace, gradient: Array
+) -> None:
+    """gradient [Ñ] += its sum over a tile, from the activations a [L', h, T] and signal [C, T] = ∂L/∂f; theta [Ñ]."""
+    sizes, beta = network.sizes, workspace.beta
+    L = len(sizes) - 1
+    stop = len(theta)
+    upper, lower = 0, 1
+    for c in range(sizes[L]):
+        beta[upper, c] = signal[c]
+    for j in range(L, 0, -1):
+        n_out, n_in = sizes[j], sizes[j - 1]
+        start = stop - n_out * (n_in + 1)
+        middle = stop - n_out
+        gW = gradient[start:middle].reshape(n_out, n_in)
+        outer(beta[upper, :n_out], a[j - 1], gW, gradient[middle:stop])
+        if j > 1:
+            W = theta[start:middle].reshape(n_out, n_in)
+            affine(W.T, workspace.zeros, beta[upper], beta[lower, :n_in])
+            slope(network.activation, a[j - 1], beta[lower, :n_in])
+        upper, lower = lower, upper
+        stop = start

@@ -1,8 +1,6 @@
-"""The list of nearby patterns: exact by its bound, or estimated and counted."""
+"""The list of neighbours: its bound holds, an estimated list counts what it misses, and the bytes stay the same."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jamtools.engines import compiled_engine
-from jamtools.engines.kernel import neighbours, tiles
+from jamtools.engines.kernel import tiles
 from jamtools.engines.kernel.problem import KernelProblem
+from jamtools.engines.kernel.records import Counter
+from jamtools.engines.optimizers import Adam
+from jamtools.engines.torch_engine import TorchEngine
 from jamtools.errors import CheckError, InputError
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
@@ -20,36 +21,35 @@ from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
 from jamtools.network.problem import Problem
 from jamtools.protocols import TrainingOptions, with_options
-from jamtools.training.ensemble import train, train_many
+from jamtools.training.ensemble import train
 from jamtools.training.job import Compute
-from jamtools.training.record import record_of
-from jamtools.training.run import RunInProgress
 from tests.support import oracle
-from tests.support.jobs import make_job
+from tests.support.compiled import satisfied_side_engine
 
 P = 300
 
 
 def gaps(arch, theta, x, y):
+    """The largest Δ of each pattern [P], by torch."""
     f = forward(layers_of(torch.from_numpy(theta), arch), x, arch).f
     return (0.5 - y * f).max(1).values.numpy()
 
 
 def listed(arch, theta, x, y):
-    """A call whose list was made at theta."""
-    call = KernelProblem(x.numpy(), y.numpy(), arch, Loss("hinge", 0.5, len(x), arch.outputs), theta)
-    call.neighbours.demand()
-    call.share(theta)
-    call.settle(theta)
-    return call
+    """A kernel whose list was made at theta [Ñ]."""
+    kernel = KernelProblem(Problem(x, y, arch, Loss("hinge", 0.5, len(x), arch.outputs)), theta)
+    kernel.neighbours.request_sort()
+    kernel.chunk_gradients(theta)
+    kernel.update_list(theta)
+    return kernel
 
 
-def drifts(call, theta):
-    """Per pattern, in the set's own order: the bound of how far Δ can have gone, by a formula of its own."""
-    call.share(theta)
-    order, _, reach, *_ = call.neighbours.arrays
-    pull = call.neighbours.step[1]
-    per_tile = reach @ pull[:-1] + pull[-1]
+def drift_bounds(kernel, theta):
+    """The bound of |change of Δ| [P] in the patterns' own order, from the coefficients that the kernel computed."""
+    kernel.chunk_gradients(theta)
+    order, reach = kernel.neighbours.arrays.order, kernel.neighbours.arrays.reach
+    drift = kernel.neighbours.scratch.drift
+    per_tile = reach @ drift[:-1] + drift[-1]
     bound = np.empty(len(order))
     bound[order] = np.repeat(per_tile, tiles.TILE_SIZE)[: len(order)]
     return bound
@@ -63,164 +63,157 @@ def drifts(call, theta):
     outputs=st.sampled_from([1, 3]),
     activation=st.sampled_from(["relu", "tanh", "linear"]),
 )
-def test_no_pattern_goes_further_than_the_bound(seed, size, depth, outputs, activation):
+def test_no_gap_changes_by_more_than_the_bound(seed, size, depth, outputs, activation):
     arch = Architecture(5, 6, depth, activation, outputs)
     x, y = oracle.sphere(P, 5, outputs=outputs)
     rng = np.random.default_rng(seed)
     theta = rng.standard_normal(arch.n_parameters)
-    call = listed(arch, theta, x, y)
+    kernel = listed(arch, theta, x, y)
     moved = theta + 10**size * rng.standard_normal(len(theta))
-    went = np.abs(gaps(arch, moved, x, y) - gaps(arch, theta, x, y))
-    assert (went <= drifts(call, moved)).all()
+    change = np.abs(gaps(arch, moved, x, y) - gaps(arch, theta, x, y))
+    assert (change <= drift_bounds(kernel, moved)).all()
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_nor_when_all_is_done_to_drive_it_there(activation):
-    """Straight up the gradient of one pattern's own Δ, the worst direction there is."""
+def test_no_gap_changes_by_more_than_the_bound_along_its_own_gradient(activation):
+    """The gradient of one pattern's own Δ is the direction in which that Δ changes fastest."""
     arch = Architecture(5, 6, 3, activation)
     x, y = oracle.sphere(P, 5)
     theta = initial_parameters(arch, "orthogonal", 0)
-    call = listed(arch, theta, x, y)
+    kernel = listed(arch, theta, x, y)
     for pattern in range(0, P, 25):
         moved = theta.copy()
         for _ in range(20):
             alone = Problem(x[pattern : pattern + 1], y[pattern : pattern + 1], arch, Loss("hinge", 1e3, 1))
-            _, g = alone.step(torch.from_numpy(moved))
+            _, g = alone.largest_gap_and_gradient(torch.from_numpy(moved))
             moved -= 0.01 * g.numpy() / np.linalg.norm(g)
-        went = np.abs(gaps(arch, moved, x, y) - gaps(arch, theta, x, y))
-        bound = drifts(call, moved)
-        assert went[pattern] > 0.02
-        assert (went <= bound).all()
+        change = np.abs(gaps(arch, moved, x, y) - gaps(arch, theta, x, y))
+        bound = drift_bounds(kernel, moved)
+        assert change[pattern] > 0.02
+        assert (change <= bound).all()
 
 
 def test_the_bound_is_tight_for_one_neuron_without_bias():
-    """f = w₂ w₁·x: with w₂ = 1 kept, |δf| = ‖δw₁‖ ‖x‖ for a pattern along δw₁; the bound has nothing more."""
+    """f = w₂ w₁·x. With w₂ = 1 kept, |δf| = ‖δw₁‖ ‖x‖ for a pattern along δw₁, and the bound is the same."""
     arch = Architecture(2, 1, 1, "linear")
     x = torch.tensor([[1.0, 1.0]] * 3, dtype=torch.float64)
     y = torch.ones(3, 1, dtype=torch.float64)
     theta = np.array([1.0, 1.0, 0.0, 1.0, 0.0])
-    call = listed(arch, theta, x, y)
+    kernel = listed(arch, theta, x, y)
     moved = theta + np.array([0.25, 0.25, 0.0, 0.0, 0.0])
-    assert drifts(call, moved) == pytest.approx(0.5, rel=1e-8)
+    assert drift_bounds(kernel, moved) == pytest.approx(0.5, rel=1e-8)
 
 
 @pytest.mark.parametrize("P", [1, 64, 65, 300])
-def test_a_list_orders_all_patterns_the_unsatisfied_first(P):
+def test_a_list_holds_every_pattern_once_with_the_unsatisfied_ones_first(P):
     arch = Architecture(5, 6, 3)
     x, y = oracle.sphere(P, 5)
     theta = 2 * initial_parameters(arch, "orthogonal", 1)
-    call = listed(arch, theta, x, y)
-    assert sorted(call.neighbours.order) == list(range(P))
-    delta = gaps(arch, theta, x, y)[call.neighbours.order]
+    kernel = listed(arch, theta, x, y)
+    assert sorted(kernel.neighbours.arrays.order) == list(range(P))
+    delta = gaps(arch, theta, x, y)[kernel.neighbours.arrays.order]
     count = (delta > 0).sum()
     assert (delta[:count] > 0).all()
-    listed_gaps = call.neighbours.arrays[3].ravel()[:P]
+    listed_gaps = kernel.neighbours.arrays.gap.ravel()[:P]
     assert np.abs(listed_gaps - delta).max() < 1e-13 * max(1, np.abs(delta).max())
 
 
-def settled(steps, P=400, **options):
-    """A run on the satisfied side, where from some thousand steps on most patterns are satisfied."""
-    data, arch = oracle.dataset(P, 5), Architecture(5, 20, 2)
-    settings = with_options(TrainingOptions(), steps=steps, lr=1e-3, stop=False, measurements=9, **options)
-    return RunInProgress(make_job(data, arch, 1, settings))
+def test_tiles_sleep_without_any_change_of_the_steps():
+    engine = satisfied_side_engine()
+    problem, theta = engine.problem, engine.theta.clone()
+    engine.advance(0, 1500)
+    assert engine.statistics.lists_made > 0
+    assert engine.statistics.n_missed == 0
+    reference = TorchEngine(problem, theta, Adam(theta), engine.settings, np.random.default_rng(0))
+    reference.advance(0, 1500)
+    # at this rate round-off grows to some 10⁻¹¹ in 1000 steps; one neglected pattern would move theta by 10⁻⁶
+    assert (engine.theta - theta).abs().max() < 1e-8
 
 
-def to_its_end(training):
-    while training.advance():
-        pass
-    return training
-
-
-def test_patterns_far_from_the_margin_are_left_alone_and_the_steps_stay_the_same():
-    """The same trajectory as the torch path's, but for round-off; and the list did rest."""
-    training = to_its_end(settled(1500))
-    count = training.engine.call.neighbours.arrays[-1]
-    assert count[neighbours.SORTED] > 0
-    assert count[neighbours.MISSED] == 0
-    other = settled(1500)
-    theirs = train_many([replace(other.job, compute=Compute(engine="torch"))])[0]
-    # at this rate round-off grows to some 10⁻¹¹ in 1000 steps, while one forgotten pattern would move theta by 10⁻⁶
-    assert np.abs(training.theta.numpy() - theirs.theta).max() < 1e-8
-
-
-def asleep_at_the_end(training):
-    training.engine.call.share(training.theta.numpy())
-    return (~training.engine.call.neighbours.step[0]).sum()
-
-
-def test_in_the_satisfied_phase_almost_nothing_is_looked_at():
-    training = to_its_end(settled(10_000))
-    assert training.history.rows[-1]["n_unsatisfied"] < 60
-    assert asleep_at_the_end(training) >= 4  # of 7 tiles
+def test_few_tiles_are_evaluated_where_most_patterns_are_satisfied():
+    engine = satisfied_side_engine()
+    engine.advance(0, 10_000)
+    assert engine.problem.evaluate(engine.theta).n_unsatisfied < 60
+    # evaluates the tiles at this theta without a step
+    engine.advance(10_000, 10_001)
+    assert engine.statistics.n_tiles == 7
+    assert engine.statistics.n_awake <= 3
 
 
 @pytest.mark.parametrize("neighbour_list", [False, True])
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_run_goes_on_to_the_same_bytes_with_its_list(neighbour_list, shared, monkeypatch):
+def test_a_run_restored_with_its_list_ends_with_the_same_bytes(neighbour_list, shared, monkeypatch):
     if shared:
         monkeypatch.setattr(compiled_engine, "THREADING_MIN_MULTIPLICATIONS", 0)
-    whole = to_its_end(settled(3000, neighbour_list=neighbour_list))
-    first = settled(3000, neighbour_list=neighbour_list)
-    while first.step < 1500:
-        first.advance()
-    state = first.snapshot()
-    assert state.engine["count"][neighbours.SORTED] > 0
-    second = settled(3000, neighbour_list=neighbour_list)
+    whole, first, second = (satisfied_side_engine(neighbour_list=neighbour_list) for _ in range(3))
+    whole.advance(0, 3000)
+    first.advance(0, 1500)
+    state = first.state()
+    assert state["count"][Counter.LISTS_MADE] > 0
     second.restore(state)
-    to_its_end(second)
+    second.theta.copy_(first.theta)
+    second.optimizer.t = first.optimizer.t
+    for name, tensor in first.optimizer.state.items():
+        second.optimizer.state[name].copy_(tensor)
+    second.advance(1500, 3000)
     assert second.theta.numpy().tobytes() == whole.theta.numpy().tobytes()
-    assert record_of(second).info == record_of(whole).info
+    assert second.statistics == whole.statistics
 
 
-def test_the_estimated_list_looks_at_less_and_counts_what_it_misses():
-    exact = to_its_end(settled(4000))
-    estimated = to_its_end(settled(4000, neighbour_list=True))
-    ours, theirs = (t.engine.call.neighbours.arrays[-1] for t in (estimated, exact))
-    assert ours[neighbours.FACTOR] < theirs[neighbours.FACTOR] == 1.0
-    assert record_of(estimated).info["n_missed_crossings"] == ours[neighbours.MISSED]
-    assert record_of(exact).info["n_missed_crossings"] == 0
+def test_the_state_has_the_names_that_checkpoints_hold():
+    names = ["order", "margin", "reach", "gap", "norms", "reference", "count"]
+    assert list(satisfied_side_engine().state()) == names
 
 
-def crossed(estimated):
-    """A list that trusts a hundredth of a millionth of its bound, and a step that makes satisfied patterns cross."""
-    training = settled(2000, neighbour_list=estimated)
-    while training.step < 1500:
-        training.advance()
-    held = training.engine.call.neighbours
-    held.demand()
-    training.engine.advance(training.step, training.step + 1)
-    held.arrays[-1][neighbours.FACTOR] = 1e-8
-    training.theta.mul_(0.5)
-    held.demand()
-    before = held.missed
-    training.engine.advance(training.step, training.step + 1)
-    return held.missed - before
+def test_an_estimated_list_assumes_less_drift_than_the_bound():
+    exact, estimated = satisfied_side_engine(), satisfied_side_engine(neighbour_list=True)
+    for engine in (exact, estimated):
+        engine.advance(0, 4000)
+    assert estimated.statistics.drift_factor < exact.statistics.drift_factor == 1.0
 
 
-def test_crossings_that_were_missed_are_counted_where_the_list_is_estimated():
-    assert crossed(True) > 0
+@pytest.mark.parametrize("neighbour_list", [False, True])
+def test_the_record_of_a_run_has_the_number_of_missed_crossings(neighbour_list):
+    data, arch = oracle.dataset(400, 5), Architecture(5, 20, 2)
+    options = {"steps": 4000, "lr": 1e-3, "stop": False, "measurements": 9, "neighbour_list": neighbour_list}
+    run = train(data, arch, with_options(TrainingOptions(), **options), 1)
+    engine = satisfied_side_engine(**options)
+    engine.advance(0, 4000)
+    assert run.info["n_missed_crossings"] == engine.n_missed
+    assert neighbour_list or engine.n_missed == 0
 
 
-def test_and_are_an_error_where_it_claims_to_be_exact():
+def missed_by_a_list_that_trusts_too_much(estimated):
+    """Missed crossings of a list that assumes 10⁻⁸ of its bound, after a change that makes satisfied patterns cross."""
+    engine = satisfied_side_engine(neighbour_list=estimated)
+    engine.advance(0, 1500)
+    neighbours = engine.kernel.neighbours
+    neighbours.request_sort()
+    engine.advance(1500, 1501)
+    neighbours.arrays.counters[Counter.DRIFT_FACTOR] = 1e-8
+    engine.theta.mul_(0.5)
+    neighbours.request_sort()
+    before = engine.n_missed
+    engine.advance(1501, 1502)
+    return engine.n_missed - before
+
+
+def test_an_estimated_list_counts_the_crossings_that_it_missed():
+    assert missed_by_a_list_that_trusts_too_much(estimated=True) > 0
+
+
+def test_a_missed_crossing_is_an_error_for_an_exact_list():
     with pytest.raises(CheckError, match="beyond the bound"):
-        crossed(False)
+        missed_by_a_list_that_trusts_too_much(estimated=False)
 
 
-def test_satisfied_is_said_after_a_look_at_every_pattern():
-    """A list that looks at nothing must not end a run."""
-    training = settled(3000, neighbour_list=True)
-    while training.step < 500:
-        training.advance()
-    training.engine.advance(training.step, training.step + 1)
-    training.engine.call.neighbours.arrays[1][:] = np.inf  # every tile is said to be far away
-    unsatisfied = (gaps(training.job.arch, training.theta.numpy(), *pair(training)) > 0).sum()
-    assert unsatisfied > 0
-    reached, outcome = training.engine.advance(training.step, training.step + 1, stop=True)
-    assert (reached, outcome) == (training.step + 1, "")
-
-
-def pair(training):
-    return training.problem.x, training.problem.y
+def test_a_run_is_satisfied_only_after_all_patterns_were_evaluated():
+    """A list whose tiles all sleep must not end a run."""
+    engine = satisfied_side_engine(neighbour_list=True)
+    engine.advance(0, 501)
+    engine.kernel.neighbours.arrays.margin[:] = np.inf  # no tile seems close to Δ = 0
+    assert engine.problem.evaluate(engine.theta).n_unsatisfied > 0
+    assert engine.advance(501, 502, stop=True) == (502, "")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +224,7 @@ def pair(training):
         ({}, Compute(engine="torch")),
     ],
 )
-def test_a_neighbour_list_is_refused_where_there_is_none(options, place):
+def test_an_estimated_list_is_refused_by_engines_that_have_none(options, place):
     data, arch = oracle.dataset(100, 5), Architecture(5, 6, 2)
     settings = with_options(TrainingOptions(), steps=10, neighbour_list=True, **options)
     with pytest.raises(InputError, match="neighbour list"):

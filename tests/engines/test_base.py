@@ -1,0 +1,35 @@
+"""Why an engine stops."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from jamtools.engines.base import Stateless, stop_reason
+from jamtools.engines.constants import UNKNOWN_GAP
+
+
+@pytest.mark.parametrize("stop", [False, True])
+@pytest.mark.parametrize("top", [math.nan, math.inf, -math.inf])
+def test_a_largest_gap_that_is_not_finite_is_a_divergence(top, stop):
+    assert stop_reason(top, stop) == "diverged"
+
+
+@pytest.mark.parametrize("top", [0.0, -0.5])
+def test_a_run_without_unsatisfied_patterns_ends_only_if_it_is_asked_to(top):
+    assert stop_reason(top, True) == "satisfied"
+    assert stop_reason(top, False) == ""
+
+
+def test_an_unsatisfied_pattern_ends_no_run():
+    assert stop_reason(5e-324, True) == ""
+
+
+def test_an_unknown_gap_ends_no_run():
+    assert stop_reason(UNKNOWN_GAP, True) == ""
+
+
+def test_a_stateless_engine_has_no_arrays_and_counts_no_missed_crossings():
+    assert Stateless().state() == {}
+    assert Stateless().n_missed is None
