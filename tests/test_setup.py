@@ -1,7 +1,7 @@
-"""A clone sets itself up at first use: once, whoever asks and whatever is killed on the way.
+"""A clone sets itself up at first use: once, even if several commands start together or one is killed.
 
-The real scripts run on a copy of the clone. No network: the packages of the running environment stand in for what
-pip would download, and where a test is about pip's failure or its being left behind, a small stand-in for pip.
+The real scripts run on a copy of the clone, without a network. The packages of the running environment take the place
+of those that pip would download. Where a test is about a failure of pip, a small script takes the place of pip.
 """
 
 import fcntl
@@ -24,18 +24,18 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 COPIED = [".ci", "bin", "jamtools", "LICENSE", "README.md", "constraints.txt", "pyproject.toml"]
 VERSION = f"jamtools {jamtools.__version__}\n"
-PATIENCE = 60  # seconds, on a machine busy with other things
+TIMEOUT = 60  # seconds, on a busy machine
 
 
 @dataclass
 class Clone:
-    """A copy of the clone, and the environment that keeps its set-up light."""
+    """A copy of the clone, and an environment in which its set-up is fast and needs no network."""
 
     root: Path
     environment: dict[str, str]
 
     def start(self, *command: str, **changes: str) -> subprocess.Popen[str]:
-        """Start a command in a process group of its own, in another folder than the clone."""
+        """Start a command in its own process group, in another folder than the clone."""
         path, *arguments = command
         return subprocess.Popen(
             [self.root / path, *arguments],
@@ -59,12 +59,12 @@ class Clone:
 
 def finish(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     with process:
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=TIMEOUT)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         assert process.poll() is None, f"ended too early: {finish(process).stderr}"
         assert time.monotonic() < deadline
@@ -72,7 +72,7 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
 
 
 def copy_of_the_clone(root: Path, *packages: Path) -> Clone:
-    """Copy what a clone holds; `packages` are folders that hold the dependencies."""
+    """Copy the files of a clone; `packages` are folders with the dependencies."""
     root.mkdir(parents=True)
     for name in COPIED:
         if (ROOT / name).is_dir():
@@ -88,19 +88,19 @@ def copy_of_the_clone(root: Path, *packages: Path) -> Clone:
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_NO_INDEX": "1",
         "PIP_NO_DEPS": "1",
-        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads it the other way round: this is --no-build-isolation
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip inverts this variable: 0 is --no-build-isolation
     }
     return Clone(root, mine | light)
 
 
 def empty_venv(clone: Clone) -> None:
-    """Give the clone a .venv as a user may have made it, which is quicker than one with pip."""
+    """Give the clone a .venv without pip, as a user may have made it; that is faster than one with pip."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", clone.root / ".venv"], check=True)
 
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All that is installed here, but for jamtools itself."""
+    """A folder with links to everything that is installed here except jamtools."""
     folder = tmp_path_factory.mktemp("packages")
     for place in sys.path:
         if Path(place).name in ("site-packages", "dist-packages"):
@@ -112,7 +112,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class FirstUse:
-    """A clone, and what eight commands said that were started in it at once."""
+    """A clone, and the results of eight commands that were started in it together."""
 
     clone: Clone
     results: list[subprocess.CompletedProcess[str]]
@@ -129,18 +129,18 @@ def first_use(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> First
     return FirstUse(clone, [finish(process) for process in started])
 
 
-def test_of_eight_at_once_one_sets_up_and_none_fails(first_use: FirstUse) -> None:
-    said = [result.stderr for result in first_use.results]
-    assert [result.returncode for result in first_use.results] == [0] * 8, said
-    assert sum("setting up .venv with" in err for err in said) == 1
-    assert sum(err.count("waiting for it") for err in said) <= 7
+def test_of_eight_commands_started_together_one_sets_up_and_all_succeed(first_use: FirstUse) -> None:
+    messages = [result.stderr for result in first_use.results]
+    assert [result.returncode for result in first_use.results] == [0] * 8, messages
+    assert sum("setting up .venv with" in message for message in messages) == 1
+    assert sum(message.count("waiting for it") for message in messages) <= 7
 
 
-def test_the_first_use_prints_nothing_but_data(first_use: FirstUse) -> None:
+def test_the_first_use_prints_only_data_on_stdout(first_use: FirstUse) -> None:
     assert [result.stdout for result in first_use.results] == [VERSION] * 8
 
 
-def test_once_set_up_nothing_is_said(first_use: FirstUse) -> None:
+def test_a_command_after_the_set_up_prints_no_message(first_use: FirstUse) -> None:
     before = first_use.clone.ready.stat()
     for command in ("bin/jam-show", "../jam-show", "../short"):
         again = first_use.clone.run(command, "--version")
@@ -149,7 +149,9 @@ def test_once_set_up_nothing_is_said(first_use: FirstUse) -> None:
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_the_test_tools_go_on_top(first_use: FirstUse, tmp_path: Path) -> None:
+def test_the_test_tools_are_installed_into_the_existing_environment(
+    first_use: FirstUse, tmp_path: Path
+) -> None:
     clone = first_use.clone
     kept = clone.root / ".venv" / "mine"
     kept.touch()
@@ -171,13 +173,13 @@ def test_the_test_tools_go_on_top(first_use: FirstUse, tmp_path: Path) -> None:
     assert clone.ready.read_text().splitlines()[1] == "test"
 
 
-def test_test_tools_cut_short_are_installed_anew(first_use: FirstUse) -> None:
+def test_an_interrupted_installation_of_the_test_tools_is_repeated(first_use: FirstUse) -> None:
     clone = first_use.clone
     clone.ready.write_text(clone.ready.read_text().replace("\ntest\n", "\nplain\n"))
     (site,) = clone.root.glob(".venv/lib/python3*/site-packages")
-    there = "\n".join(path.name for path in site.glob("*.dist-info"))
-    (clone.root / ".venv" / "jamtools-tests-begun").write_text(there)
-    half = site / f"pytest-{pytest.__version__}.dist-info"  # pip would take it for pytest
+    installed = "\n".join(path.name for path in site.glob("*.dist-info"))
+    (clone.root / ".venv" / "jamtools-tests-begun").write_text(installed)
+    half = site / f"pytest-{pytest.__version__}.dist-info"  # pip would believe that it is pytest
     half.mkdir()
     (half / "METADATA").write_text(f"Metadata-Version: 2.1\nName: pytest\nVersion: {pytest.__version__}\n")
     assert clone.run("bin/setup", "test").returncode == 0
@@ -185,7 +187,7 @@ def test_test_tools_cut_short_are_installed_anew(first_use: FirstUse) -> None:
     assert clone.run("bin/jam-show", "--version").stdout == VERSION
 
 
-def test_new_requirements_are_installed_on_top(first_use: FirstUse) -> None:
+def test_changed_requirements_are_installed_into_the_existing_environment(first_use: FirstUse) -> None:
     clone = first_use.clone
     kept = clone.root / ".venv" / "mine"
     kept.touch()
@@ -194,7 +196,7 @@ def test_new_requirements_are_installed_on_top(first_use: FirstUse) -> None:
     pyproject.write_text(
         pyproject.read_text(encoding="utf-8").replace("numpy>=2.0", "numpy>=2"), encoding="utf-8"
     )
-    os.utime(pyproject, (time.time() + 2,) * 2)  # a shell may compare whole seconds
+    os.utime(pyproject, (time.time() + 2,) * 2)  # a shell may compare times in whole seconds
     result = clone.run("bin/jam-show", "--version")
     assert (result.returncode, result.stdout) == (0, VERSION), result.stderr
     assert "setting up" in result.stderr and kept.exists()
@@ -205,21 +207,23 @@ def test_new_requirements_are_installed_on_top(first_use: FirstUse) -> None:
 def test_a_venv_made_for_another_place_is_not_used(first_use: FirstUse, tmp_path: Path) -> None:
     clone = copy_of_the_clone(tmp_path / "clone")
     shutil.copytree(first_use.clone.root / ".venv", clone.root / ".venv", symlinks=True)
-    result = clone.run("bin/jam-show", "--version", PATH=str(tmp_path))  # no Python: the set-up ends early
+    result = clone.run(
+        "bin/jam-show", "--version", PATH=str(tmp_path)
+    )  # without a Python the set-up ends early
     assert (result.returncode, result.stdout) == (1, "")
     assert "found no Python" in result.stderr
 
 
 @pytest.mark.slow
-def test_a_set_up_killed_at_any_stage_is_done_over(packages: Path, tmp_path: Path) -> None:
+def test_a_set_up_killed_at_any_stage_is_repeated(packages: Path, tmp_path: Path) -> None:
     clone = copy_of_the_clone(tmp_path / "clone", packages)
     empty_venv(clone)
     venv, log = clone.root / ".venv", tmp_path / "log"
     begun, python, ruin = venv / "jamtools-begun", venv / "bin" / "python", venv / "ruin"
     stages: list[tuple[Callable[[], bool], Callable[[int, int], None]]] = [
-        (log.exists, os.kill),  # pip is at work, and is left behind
+        (log.exists, os.kill),  # pip is running, and survives
         (lambda: begun.exists() and not ruin.exists(), os.killpg),
-        (lambda: python.exists() and not ruin.exists(), os.killpg),  # ensurepip is at work
+        (lambda: python.exists() and not ruin.exists(), os.killpg),  # ensurepip is running
     ]
     for reached, kill in stages:
         process = clone.start("bin/setup", PIP_LOG=str(log))
@@ -234,8 +238,8 @@ def test_a_set_up_killed_at_any_stage_is_done_over(packages: Path, tmp_path: Pat
 
 
 def finish_killed(process: subprocess.Popen[str]) -> int:
-    """Reap a killed process without reading what those it left behind may still print."""
-    code = process.wait(PATIENCE)
+    """Wait for a killed process without reading what its surviving children may still print."""
+    code = process.wait(TIMEOUT)
     for stream in (process.stdout, process.stderr):
         if stream:
             stream.close()
@@ -243,13 +247,13 @@ def finish_killed(process: subprocess.Popen[str]) -> int:
 
 
 def pip_that(folder: Path, text: str) -> Path:
-    """A folder with a stand-in for pip."""
+    """A folder with a script that takes the place of pip."""
     folder.mkdir()
     (folder / "pip.py").write_text(text)
     return folder
 
 
-def test_a_pip_left_behind_keeps_the_lock(tmp_path: Path) -> None:
+def test_a_pip_that_outlives_its_set_up_keeps_the_lock(tmp_path: Path) -> None:
     pip = pip_that(
         tmp_path / "pip",
         "if __name__ == '__main__':\n"
@@ -273,7 +277,7 @@ def test_a_pip_left_behind_keeps_the_lock(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def test_where_pip_fails_its_last_words_and_the_remedy_are_told(tmp_path: Path) -> None:
+def test_a_failure_of_pip_is_printed_with_a_remedy(tmp_path: Path) -> None:
     pip = pip_that(
         tmp_path / "pip", "if __name__ == '__main__': raise SystemExit('ERROR: the disk is on fire')"
     )
@@ -286,7 +290,7 @@ def test_where_pip_fails_its_last_words_and_the_remedy_are_told(tmp_path: Path) 
     assert not clone.ready.exists()
 
 
-def test_without_a_network_those_who_waited_do_not_try_again(tmp_path: Path) -> None:
+def test_without_a_network_waiting_commands_do_not_repeat_the_set_up(tmp_path: Path) -> None:
     pip = pip_that(
         tmp_path / "pip",
         "if __name__ == '__main__':\n"
@@ -307,16 +311,16 @@ def test_without_a_network_those_who_waited_do_not_try_again(tmp_path: Path) -> 
     assert sum("setting up .venv with" in result.stderr for result in results) == 1
 
 
-def test_without_a_python_one_line_says_so(tmp_path: Path) -> None:
+def test_a_clone_without_a_python_is_reported_in_one_line(tmp_path: Path) -> None:
     clone = copy_of_the_clone(tmp_path / "clone")
     result = clone.run("bin/jam-show", "--version", PATH=str(tmp_path))
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("jamtools: found no Python") and result.stderr.count("\n") == 1
 
 
-def test_in_a_clone_that_cannot_be_written_one_line_says_so(tmp_path: Path) -> None:
+def test_a_clone_that_cannot_be_written_is_reported_in_one_line(tmp_path: Path) -> None:
     clone = copy_of_the_clone(tmp_path / "clone")
-    (clone.root / ".venv.lock").mkdir()  # stops root as well, whom a file mode does not
+    (clone.root / ".venv.lock").mkdir()  # unlike a file mode, this stops root as well
     result = clone.run("bin/jam-show", "--version")
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("jamtools: cannot set up .venv") and result.stderr.count("\n") == 1
@@ -330,7 +334,7 @@ def test_every_requirement_is_pinned() -> None:
     requirements = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
     pins = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
     assert sorted(line.split("==")[0] for line in pins) == sorted(
-        {one.split(">=")[0] for one in requirements}
+        {requirement.split(">=")[0] for requirement in requirements}
     )
 
 

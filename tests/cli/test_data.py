@@ -1,4 +1,4 @@
-"""jam-data as users run it: its datasets equal the library's, its refusals are one line and leave no file."""
+"""jam-data as users run it: its datasets equal those of the library, and bad input leaves no file."""
 
 import gzip
 import json
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def metadata(data: bytes) -> dict:
-    """The one key of a safetensors header, read as the format has it: length, JSON."""
+    """The one key of a safetensors header, read by its format: the length, JSON."""
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])["__metadata__"]
     assert list(header) == ["jamtools"]
@@ -58,7 +58,7 @@ def test_random_writes_the_librarys_dataset() -> None:
         assert np.array_equal(tensor, getattr(expected, name))
 
 
-def test_random_has_long_names_too_and_records_how_it_was_made() -> None:
+def test_random_takes_long_options_and_records_them() -> None:
     done = jam("data", "random", "--patterns", 4, "--dimension", 2, "--labels", "balanced", "-q", check=True)
     header = metadata(done.stdout)
     assert (header["kind"], header["version"]) == ("dataset", 1)
@@ -80,7 +80,7 @@ def test_images_writes_the_librarys_dataset(folder: Path, tmp_path: Path) -> Non
     tensors = load_file(output)
     for name in ("y", "y_test"):
         assert np.array_equal(tensors[name], getattr(expected, name))
-    for name in ("x", "x_test"):  # numbers of threads may differ between the two processes
+    for name in ("x", "x_test"):  # the two processes may have different numbers of threads
         np.testing.assert_allclose(tensors[name], getattr(expected, name), atol=1e-11)
     header = metadata(output.read_bytes())
     assert header["dataset"] == dict(expected.info)
@@ -88,7 +88,7 @@ def test_images_writes_the_librarys_dataset(folder: Path, tmp_path: Path) -> Non
     assert header["provenance"][0]["argv"] == argv
 
 
-def test_images_options_reach_the_recipe(folder: Path) -> None:
+def test_the_options_of_images_decide_the_preprocessing(folder: Path) -> None:
     options = ("--labels", "classes", "--pca", 3, "--no-whiten", "--no-sphere")
     done = jam("data", "images", folder, *options, check=True)
     header, tensors = metadata(done.stdout)["dataset"], load(done.stdout)
@@ -105,7 +105,7 @@ def test_images_options_reach_the_recipe(folder: Path) -> None:
     assert variances[0] > variances[1] > variances[2] > 0
 
 
-def test_images_beyond_balance_are_taken_with_a_note(folder: Path) -> None:
+def test_more_images_than_balanced_classes_allow_are_taken_with_a_note(folder: Path) -> None:
     assert jam("data", "images", folder, "-P", 101, check=True).stderr == ""  # 51 and 50 are balanced
     command = ("images", folder, "--labels", "threshold:9", "-P", 90)
     done = jam("data", *command, check=True)
@@ -117,7 +117,7 @@ def test_images_beyond_balance_are_taken_with_a_note(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["two files", "npz", "csv", "safetensors"])
-def test_arrays_of_every_form_make_one_dataset(arrays: Path, form: str) -> None:
+def test_arrays_in_every_file_format_give_the_same_dataset(arrays: Path, form: str) -> None:
     x, y = np.load(arrays / "X.npy"), np.load(arrays / "Y.npy")
     np.savez(arrays / "both.npz", x=x, y=y)
     np.savetxt(arrays / "both.csv", np.column_stack([x, y]), delimiter=",", header="a,b,label", comments="")
@@ -131,7 +131,7 @@ def test_arrays_of_every_form_make_one_dataset(arrays: Path, form: str) -> None:
     assert metadata(done.stdout)["dataset"]["source"] == "arrays"
 
 
-def test_labels_0_and_1_are_refused_with_a_remedy_that_works(arrays: Path) -> None:
+def test_labels_0_and_1_are_refused_and_the_named_remedy_works(arrays: Path) -> None:
     np.save(arrays / "Y.npy", np.array([0, 1] * 3))
     line = refusal(jam("data", "arrays", "X.npy", "Y.npy", cwd=arrays))
     assert "y holds 0, expected labels +1 and -1" in line and "--labels parity" in line
@@ -142,10 +142,10 @@ def test_labels_0_and_1_are_refused_with_a_remedy_that_works(arrays: Path) -> No
 @pytest.mark.parametrize(
     "command", [("random", "-P", 50, "-d", 4, "--test", 9), (*IMAGES, "--pca", 5, "-P", 99)]
 )
-def test_the_same_command_writes_the_same_bytes(
+def test_the_same_command_writes_the_same_bytes_with_any_number_of_threads(
     command: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also on another number of cores: linear algebra has one thread unless asked for more."""
+    """Linear algebra has one thread unless OMP_NUM_THREADS asks for more."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     first = jam("data", *command, check=True).stdout
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -195,7 +195,7 @@ def test_bytes_do_not_depend_on_where_the_files_are(folder: Path) -> None:
         ("arrays X.npy X.txt", 1, "expected .npy or .csv"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_line_and_leaves_no_file(
+def test_bad_input_is_refused_in_one_line_and_leaves_no_file(
     arrays: Path, folder: Path, command: str, code: int, message: str
 ) -> None:
     x, y = np.load(arrays / "X.npy"), np.load(arrays / "Y.npy")
@@ -228,7 +228,7 @@ def test_without_a_network_the_download_says_which_files_to_put_where(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # the discard port: nobody answers
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # the discard port, which does not answer
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     line = refusal(jam("data", "images", "mnist", "--download", "-o", "out", cwd=tmp_path))
@@ -238,12 +238,12 @@ def test_without_a_network_the_download_says_which_files_to_put_where(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_download_leaves_files_that_are_there_alone(folder: Path) -> None:
+def test_a_download_leaves_existing_files_unchanged(folder: Path) -> None:
     jam("data", "images", folder, "--download", check=True)
     assert len(list(folder.iterdir())) == 4
 
 
-def test_arrays_are_not_poured_into_a_terminal() -> None:
+def test_a_terminal_is_refused_as_output() -> None:
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "jamtools.cli.data", "random", "-P", "1G", "-d", "1000"]
     done = subprocess.run(command, cwd=ROOT, stdout=slave, stderr=subprocess.PIPE, text=True, timeout=30)
@@ -254,7 +254,7 @@ def test_arrays_are_not_poured_into_a_terminal() -> None:
     assert "-o FILE" in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_a_reader_that_stops_early_is_no_error() -> None:
+def test_a_reader_that_stops_early_causes_no_message() -> None:
     command = f"{sys.executable} -m jamtools.cli.data random -P 10k -d 30 | head -c 10 | wc -c"
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("10", "")
@@ -264,7 +264,7 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
 
 
 @pytest.mark.parametrize("subcommand", [(), ("random",), ("images",), ("arrays",)])
-def test_help_has_an_example_and_the_version_is_told(subcommand: tuple[str, ...]) -> None:
+def test_every_subcommand_has_help_with_an_example_and_a_version(subcommand: tuple[str, ...]) -> None:
     text = jam("data", *subcommand, "--help", check=True).stdout.decode()
     assert " ".join(["  jam-data", *subcommand]) in text
     assert jam("data", *subcommand, "--version", check=True).stdout.startswith(b"jamtools ")
@@ -272,7 +272,7 @@ def test_help_has_an_example_and_the_version_is_told(subcommand: tuple[str, ...]
 
 @pytest.mark.slow
 @pytest.mark.skipif(not MNIST.is_dir(), reason="needs all of MNIST in ../shared/mnist")
-def test_mnist_parity_as_in_the_paper() -> None:
+def test_ten_components_of_all_mnist_images_have_the_class_counts_of_the_files() -> None:
     """Ten components of all 70000 images; exact balance ends at 68836, and -P 70k takes all."""
     done = jam("data", "images", MNIST, "--labels", "parity", "--pca", 10, "-P", "70k", check=True)
     assert "classes of 34418 and 35582" in done.stderr

@@ -1,4 +1,4 @@
-"""jam-gaps as users run it: conditions, lines per run, plain numbers, and what it says in words."""
+"""jam-gaps as users run it: conditions, lines per run, plain numbers, and its messages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def planted(seed: int, **fields: Any) -> Run:
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """Two files: eight certified runs of depth 1, and four of another size that nobody certified."""
+    """Two files: eight certified runs of depth 1, and four runs of another size without certificates."""
     ours = [planted(seed, certified=True, status="stationary", certificate=CERTIFICATE) for seed in range(8)]
     others = [planted(10 + seed, depth=2, n_effective_expected=300, n_parameters=11) for seed in range(4)]
     for name, runs in (("a", ours), ("b", others)):
@@ -39,6 +39,8 @@ def files(tmp_path: Path) -> Path:
         )
     return tmp_path
 
+
+FIT_FIELDS = {"p_null", "p_fit", "verdict", "references", "stability", "histogram", "curve", "reach"}
 
 CERTIFICATE = {"gradient": 1e-14, "scale": 1e-2}
 
@@ -49,23 +51,14 @@ def record(*args: object, **options: Any) -> dict[str, Any]:
     return json.loads(line)
 
 
-def test_one_object_of_all_files_says_what_the_library_says(files: Path) -> None:
+def test_one_object_for_all_files_contains_the_planted_exponents(files: Path) -> None:
     found = record("a.safetensors", "b.safetensors", "-q", cwd=files)
     assert (found["kind"], found["n_runs"], found["fits"]["depth"]) == ("gaps", 12, [1, 2])
     for half, t in (("overlaps", 0.42), ("gaps", 0.3)):
-        its = found[half]
-        assert its["interval"][0] <= t <= its["interval"][1]
-        assert its["n_clusters"] == 12 and its["settled"]
-        assert {
-            "p_null",
-            "p_fit",
-            "verdict",
-            "references",
-            "stability",
-            "histogram",
-            "curve",
-            "reach",
-        } <= set(its)
+        fit = found[half]
+        assert fit["interval"][0] <= t <= fit["interval"][1]
+        assert fit["n_clusters"] == 12 and fit["settled"]
+        assert set(fit) >= FIT_FIELDS
     assert [row["N"] for row in found["gaps"]["sizes"]] == [9, 300]
 
 
@@ -78,7 +71,7 @@ def test_a_condition_chooses_runs_across_files(files: Path) -> None:
     assert found == record("a.safetensors", "-q", cwd=files)
 
 
-def test_a_line_per_run(files: Path) -> None:
+def test_per_run_prints_a_line_for_each_run(files: Path) -> None:
     done = jam("gaps", "b.safetensors", "--per-run", "-q", cwd=files, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(line["run"], line["seed"], line["N"], line["P"]) for line in lines] == [
@@ -87,24 +80,24 @@ def test_a_line_per_run(files: Path) -> None:
     assert all(line["overlaps"]["exponent"] is not None for line in lines)
 
 
-def test_runs_keep_their_names_when_others_are_left_out(files: Path) -> None:
+def test_runs_keep_their_numbers_when_a_condition_leaves_out_others(files: Path) -> None:
     args = ("a.safetensors", "b.safetensors", "--per-run", "--where", "depth == 2", "-q")
     lines = jam("gaps", *args, cwd=files, check=True).stdout.splitlines()
     assert [json.loads(line)["run"] for line in lines] == ["r0008", "r0009", "r0010", "r0011"]
 
 
-def test_a_field_that_some_runs_have_not_is_null_for_them(files: Path) -> None:
+def test_a_field_that_only_some_runs_have_is_null_for_the_others(files: Path) -> None:
     found = record("a.safetensors", "b.safetensors", "--where", "certificate.scale > 0", "-q", cwd=files)
     assert found["n_runs"] == 8
 
 
-def test_a_file_given_twice_counts_once_and_that_is_said(files: Path) -> None:
+def test_a_file_given_twice_counts_once_with_a_note(files: Path) -> None:
     done = jam("gaps", "a.safetensors", "a.safetensors", cwd=files, check=True)
     assert "8 of the runs were given more than once and count once" in done.stderr
     assert json.loads(done.stdout)["overlaps"] == record("a.safetensors", "-q", cwd=files)["overlaps"]
 
 
-def test_a_run_with_too_few_values_says_so_in_its_line(files: Path) -> None:
+def test_the_line_of_a_run_with_too_few_values_has_the_reason(files: Path) -> None:
     few = artefacts.run(P=6, seed=1)
     (files / "few.safetensors").write_bytes(
         runs_bytes(Runs(artefacts.dataset(6), [few]), artefacts.PROVENANCE)
@@ -113,7 +106,7 @@ def test_a_run_with_too_few_values_says_so_in_its_line(files: Path) -> None:
     assert found["gaps"]["exponent"] is None and "expected at least 50" in found["gaps"]["refused"]
 
 
-def test_plain_numbers_are_judged_too(tmp_path: Path) -> None:
+def test_plain_numbers_have_an_exponent_compared_with_known_ones(tmp_path: Path) -> None:
     x = np.random.default_rng(0).gamma(1.42, size=5000)
     np.savetxt(tmp_path / "x.txt", x)
     np.save(tmp_path / "x.npy", x)
@@ -130,19 +123,19 @@ def test_plain_numbers_are_judged_too(tmp_path: Path) -> None:
     assert (given["order"], given["share"], given["lower_cut"], given["settled"]) == (1, 0.5, 0.1, None)
 
 
-def test_people_are_told_the_verdict_and_the_table(files: Path) -> None:
-    said = jam("gaps", "a.safetensors", cwd=files, check=True).stderr
-    assert "cannot separate" in said and "needed" in said
-    assert "θ" in said and "γ" in said and "order 2" in said
+def test_the_verdict_and_a_table_are_printed_on_stderr(files: Path) -> None:
+    messages = jam("gaps", "a.safetensors", cwd=files, check=True).stderr
+    for words in ("cannot separate", "needed", "θ", "γ", "order 2"):
+        assert words in messages
 
 
-def test_the_table_of_sizes_is_shown(files: Path) -> None:
-    said = jam("gaps", "a.safetensors", "b.safetensors", cwd=files, check=True).stderr
-    assert "N = 9" in said and "N = 300" in said
+def test_runs_of_several_sizes_have_a_table_of_sizes(files: Path) -> None:
+    messages = jam("gaps", "a.safetensors", "b.safetensors", cwd=files, check=True).stderr
+    assert "N = 9" in messages and "N = 300" in messages
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "words"),
+    ("args", "code", "message"),
     [
         (["--where", "depth > 7"], 1, "none of 8 runs fulfils 'depth > 7'"),
         (["--where", "dept > 7"], 1, "no field 'dept'; there are"),
@@ -152,16 +145,18 @@ def test_the_table_of_sizes_is_shown(files: Path) -> None:
         (["--share", "0"], 2, "above 0"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(files: Path, args: list[str], code: int, words: str) -> None:
-    assert words in refusal(jam("gaps", "a.safetensors", *args, "-q", cwd=files), code)
+def test_an_option_that_makes_no_sense_is_refused_in_one_line(
+    files: Path, args: list[str], code: int, message: str
+) -> None:
+    assert message in refusal(jam("gaps", "a.safetensors", *args, "-q", cwd=files), code)
 
 
-def test_what_plain_numbers_are_is_asked_of_plain_numbers_only(files: Path) -> None:
+def test_the_option_as_is_refused_without_plain_numbers(files: Path) -> None:
     assert "expected both" in refusal(jam("gaps", "a.safetensors", "--as", "theta", cwd=files), 2)
 
 
 @pytest.mark.parametrize("option", [["--where", "depth == 1"], ["--per-run"]])
-def test_conditions_are_for_runs(tmp_path: Path, option: list[str]) -> None:
+def test_plain_numbers_refuse_the_options_of_runs(tmp_path: Path, option: list[str]) -> None:
     (tmp_path / "x.txt").write_text("1\n")
     assert "which are for runs" in refusal(jam("gaps", "--values", "x.txt", *option, cwd=tmp_path), 2)
 

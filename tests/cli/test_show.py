@@ -1,4 +1,4 @@
-"""jam-show: JSON lines equal to the metadata, arrays as text that gives back every bit."""
+"""jam-show: JSON lines equal to the metadata, arrays as text that restores every bit, tables."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from jamtools.cli import show
+from jamtools.cli.common.tables import show_columns
 from jamtools.errors import InputError
 from jamtools.io.artefact import Artefact
 from jamtools.io.write import dataset_bytes, runs_bytes, spectra_bytes
@@ -24,13 +25,13 @@ from tests.support.commands import ROOT, jam, refusal
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """data, two files of runs, and spectra."""
+    """A folder with a dataset, two files of runs, and spectra."""
     (tmp_path / "data.safetensors").write_bytes(dataset_bytes(dataset(test=4), PROVENANCE))
     trained = [*PROVENANCE, {"command": "jam-train", "argv": ["--width", "2"]}]
     (tmp_path / "a.safetensors").write_bytes(runs_bytes(runs(run(), run(seed=1)), trained))
     (tmp_path / "b.safetensors").write_bytes(runs_bytes(runs(run(seed=2)), trained))
-    found = spectrum([0, 0, 1e-3, 2], [-0.5, -0.0, 0.1, 0.5], [-0.1, 0, 1, 2])
-    (tmp_path / "spectra.safetensors").write_bytes(spectra_bytes([found], trained))
+    made = spectrum([0, 0, 1e-3, 2], [-0.5, -0.0, 0.1, 0.5], [-0.1, 0, 1, 2])
+    (tmp_path / "spectra.safetensors").write_bytes(spectra_bytes([made], trained))
     return tmp_path
 
 
@@ -73,14 +74,14 @@ def test_a_dataset_is_one_line_with_shapes_and_label_balance(folder):
     assert line == {"kind": "dataset", **dataset().info}
 
 
-def test_the_balance_of_classes_counts_each(tmp_path):
+def test_the_label_balance_counts_the_patterns_of_each_class(tmp_path):
     y = 2 * np.eye(3)[[0, 2, 2, 2]] - 1
     (tmp_path / "d").write_bytes(dataset_bytes(Dataset(np.ones((4, 2)), y), []))
     (line,) = show.records([str(tmp_path / "d")])
     assert line["balance"] == {"y": {"0": 1, "1": 0, "2": 3}}
 
 
-def test_the_number_of_a_run_is_its_place_whatever_the_file_says(tmp_path):
+def test_a_run_is_numbered_by_its_place_even_if_its_metadata_differ(tmp_path):
     written = refit(runs_bytes(runs(run()), []), lambda _, metadata: metadata["runs"][0].update(run="x"))
     (tmp_path / "a").write_bytes(written)
     assert [line["run"] for line in show.records([str(tmp_path / "a")])] == ["r0000"]
@@ -100,7 +101,7 @@ dtypes = st.sampled_from([np.float64, np.float32, np.float16, np.int64, np.int8,
 
 @settings(deadline=None)
 @given(dtypes.flatmap(lambda dtype: arrays(dtype, array_shapes(max_dims=3, max_side=4))))
-def test_the_text_of_an_array_gives_back_every_bit(array):
+def test_the_text_of_an_array_restores_every_bit(array):
     rows = [line.split(" ") for line in show.array_text(array).decode().splitlines()]
     assert len(rows) == (array.size if array.ndim == 1 else np.prod(array.shape[:-1]))
     read = {"f": float, "i": int, "u": int, "b": lambda word: bool(int(word))}[array.dtype.kind]
@@ -113,27 +114,27 @@ def test_the_text_of_an_array_gives_back_every_bit(array):
     assert (same | ((back != back) & (array != array))).all()
 
 
-def test_an_array_without_elements_is_no_text():
+def test_an_array_without_elements_is_an_empty_text():
     assert show.array_text(np.empty((0, 3))) == b""
 
 
-def test_an_array_is_a_column(folder):
+def test_an_array_is_printed_as_a_column(folder):
     done = jam("show", "--array", "r0000/Hp", "spectra.safetensors", cwd=folder, check=True)
     assert done.stdout == b"-0.5\n-0.0\n0.1\n0.5\n"
 
 
-def test_a_matrix_is_a_row_a_line(folder):
+def test_a_matrix_is_printed_with_one_row_per_line(folder):
     text = show.array_text(show.find_array([str(folder / "data.safetensors")], "x"))
     assert (np.loadtxt(text.decode().splitlines()) == dataset().x).all()
 
 
-def test_the_array_of_a_run_is_counted_through_the_files(folder):
+def test_an_array_is_found_by_the_number_of_its_run_through_all_files(folder):
     files = [str(folder / name) for name in ("a.safetensors", "b.safetensors")]
     assert (show.find_array(files, "r0002/theta") == run(seed=2).theta).all()
     assert (show.find_array(files, "r0001/theta") == run(seed=1).theta).all()
 
 
-def test_an_unknown_array_is_shown_like_any_other(tmp_path):
+def test_an_array_unknown_to_jamtools_is_printed(tmp_path):
     data = refit(
         runs_bytes(runs(run()), []),
         lambda tensors, _: tensors.update(mine=np.arange(2, dtype=np.int16)),
@@ -154,14 +155,14 @@ def test_an_unknown_array_is_shown_like_any_other(tmp_path):
         (["a", "b"], "x", "got --array x and 2 files, expected the array of a run or one file"),
     ],
 )
-def test_an_array_that_is_not_there_is_told_what_is(folder, names, array, message):
+def test_a_missing_array_is_refused_with_the_names_of_those_that_exist(folder, names, array, message):
     with pytest.raises(InputError, match=message):
         show.find_array([str(folder / f"{name}.safetensors") for name in names], array)
 
 
 def test_arrays_are_listed_by_name_dtype_and_shape(folder):
     listed = list(show.inventory([str(folder / "spectra.safetensors")]))
-    assert [(one["array"], one["dtype"], one["shape"]) for one in listed] == [
+    assert [(line["array"], line["dtype"], line["shape"]) for line in listed] == [
         ("r0000/H", "F64", [4]), ("r0000/H0", "F64", [4]), ("r0000/Hp", "F64", [4])
     ]  # fmt: skip
 
@@ -169,12 +170,12 @@ def test_arrays_are_listed_by_name_dtype_and_shape(folder):
 # --- tables and provenance ----------------------------------------------------------------------------
 
 
-def test_provenance_is_the_chain_of_commands_each_once(folder):
+def test_the_provenance_of_several_files_holds_each_command_once(folder):
     done = jam("show", "--provenance", "a.safetensors", "b.safetensors", cwd=folder, check=True)
     assert lines(done.stdout) == [*PROVENANCE, {"command": "jam-train", "argv": ["--width", "2"]}]
 
 
-def test_a_table_is_aligned_and_whole(folder):
+def test_a_table_is_aligned_and_has_a_cell_for_each_column(folder):
     done = jam("show", "--table", "a.safetensors", "b.safetensors", cwd=folder, check=True)
     head, *rows = done.stdout.decode().splitlines()
     assert len({len(row) for row in (head, *rows)}) == 1
@@ -191,73 +192,43 @@ def test_each_kind_has_a_table_of_its_own(folder):
     assert "rank_H0" in tables[2]
 
 
-def test_the_two_distributions_are_two_rows():
-    overlaps = {
-        "exponent": 0.3,
-        "interval": [0.2, 0.4],
-        "n": 100,
-        "p_null": 0.01,
-        "histogram": {"edges": [1, 2]},
-    }
+def test_the_table_of_gaps_has_a_row_for_each_distribution():
+    fit = {"exponent": 0.3, "interval": [0.2, 0.4], "n": 100, "p_null": 0.01}
+    overlaps = {**fit, "histogram": {"edges": [1, 2]}}
     record = {"kind": "gaps", "overlaps": overlaps, "gaps": {"exponent": None, "refused": "3 values", "n": 3}}
     rows = show.table_text([record]).decode().splitlines()
-    columns = [
-        "of",
-        "exponent",
-        "interval",
-        "values",
-        "order",
-        "share",
-        "settled",
-        "range",
-        "p_null",
-        "p_fit",
-        "refused",
-    ]
-    assert rows[0].split() == columns
+    assert rows[0].split() == list(show_columns("gaps"))
     assert rows[1].split()[:4] == ["θ", "0.3", "[0.2,0.4]", "100"]
     assert rows[2].endswith("3 values")
 
 
-def test_other_records_show_what_fits_a_cell():
+def test_the_table_of_other_records_has_the_fields_that_fit_a_cell():
     records = [
         {"a": 1, "b": {"c": True, "d": None}, "e": [1.5, 2], "f": [1, 2, 3, 4], "g": [{"x": 1}]},
         {"a": 2},
     ]
-    assert show.table_text(records).decode().split() == [
-        "a",
-        "b.c",
-        "b.d",
-        "e",
-        "1",
-        "yes",
-        "-",
-        "[1.5,2]",
-        "2",
-        "-",
-        "-",
-        "-",
-    ]
+    cells = [line.split() for line in show.table_text(records).decode().splitlines()]
+    assert cells == [["a", "b.c", "b.d", "e"], ["1", "yes", "-", "[1.5,2]"], ["2", "-", "-", "-"]]
 
 
 # --- bad input, bad output ----------------------------------------------------------------------------
 
 
-def test_the_empty_input_is_one_line():
+def test_empty_input_is_refused_in_one_line():
     line = refusal(jam("show"))
     assert line == "jam-show: empty input, expected an artefact; did the command before it fail?"
 
 
-def test_json_lines_hold_no_arrays():
+def test_an_array_of_json_lines_is_refused():
     line = refusal(jam("show", "--array", "x", input=b'{"P": 1}'))
     assert line.startswith("jam-show: got JSON lines, which hold neither arrays nor provenance")
 
 
-def test_two_views_at_once_are_a_usage_error(folder):
+def test_two_views_together_are_a_usage_error(folder):
     assert "expected one" in refusal(jam("show", "--table", "--provenance", folder / "a.safetensors"), code=2)
 
 
-def test_a_failure_leaves_the_old_output_alone(folder):
+def test_a_failure_leaves_an_existing_output_unchanged(folder):
     (folder / "out").write_text("old")
     refusal(jam("show", "a.safetensors", "nowhere", "-o", "out", cwd=folder))
     assert (folder / "out").read_text() == "old"
@@ -271,20 +242,20 @@ def test_a_failure_leaves_the_old_output_alone(folder):
         (">&-", "bad file descriptor"),
     ],
 )
-def test_an_output_that_takes_nothing_is_one_line(folder, target, reason):
+def test_an_output_that_takes_no_bytes_is_reported_in_one_line(folder, target, reason):
     done = shell(f"jam-show a.safetensors {target}", folder)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert reason in done.stderr
 
 
-def test_what_stderr_cannot_take_does_not_turn_up_on_stdout(folder):
+def test_messages_for_a_closed_stderr_do_not_appear_on_stdout(folder):
     done = shell("jam-show nowhere 2>&-", folder)
     assert (done.returncode, done.stdout) == (1, "")
 
 
-def test_a_closed_pipe_is_quiet(tmp_path):
+def test_a_closed_pipe_causes_no_message(tmp_path):
     (tmp_path / "a").write_bytes(dataset_bytes(dataset(P=20000), []))
     done = shell("jam-show --array x a | head -c 10", tmp_path)
     assert (len(done.stdout), done.stderr) == (10, "")
-    assert done.returncode == 128 + 13, "as other filters, it dies of SIGPIPE"
+    assert done.returncode == 128 + 13, "like other filters, it ends by SIGPIPE"

@@ -1,4 +1,4 @@
-"""What files and JSON lines hold: names, shapes, dtypes, fields, and how they were made; read without the library."""
+"""The contents of files and JSON lines: names, shapes, dtypes, fields and provenance, read without the library."""
 
 import itertools
 import json
@@ -11,7 +11,7 @@ import pytest
 from jamtools import __version__
 from tests.support.contract import ROAD, header, objects, tensors, typed
 
-#: (width, P, seed) of the runs: the line names them in another order.
+#: (width, P, seed) of the runs in their order; the command line names the values in another order.
 CELLS = [(h, P, seed) for h in (3, 4) for P in (40, 60) for seed in (0, 1)]
 NAMES = [f"r{i:04d}" for i in range(len(CELLS))]
 D, DEPTH, EPSILON = 3, 2, 0.5
@@ -26,15 +26,8 @@ SPECTRUM_FIELDS = {
     "bound_holds", "trace_error", "frobenius_error",
 }  # fmt: skip
 HISTORY = {
-    "step",
-    "loss",
-    "n_unsatisfied",
-    "n_misclassified",
-    "grad_norm",
-    "distance",
-    "test_error",
-    "test_loss",
-}
+    "step", "loss", "n_unsatisfied", "n_misclassified", "grad_norm", "distance", "test_error", "test_loss",
+}  # fmt: skip
 
 
 def shapes(found):
@@ -47,7 +40,7 @@ def n_parameters(width: int) -> int:
 
 
 def output(theta: np.ndarray, x: np.ndarray, width: int) -> np.ndarray:
-    """f [P]: per layer the weight [out, in] row-major, then the bias; ρ = max(0, ·) between layers."""
+    """f [P] of x [P, d]. theta [Ñ] holds for each layer the weight [out, in] row-major, then the bias; ρ = max(0, ·)."""
     sizes = [D] + [width] * DEPTH + [1]
     for fan_in, out in itertools.pairwise(sizes):
         weight, bias, theta = np.split(theta, [out * fan_in, out * (fan_in + 1)])
@@ -76,7 +69,7 @@ def test_a_dataset_has_its_arrays_and_its_metadata(road):
 # --- runs --------------------------------------------------------------------------------------------
 
 
-def test_runs_hold_the_training_set_once_and_seven_arrays_and_a_history_each(road):
+def test_a_file_of_runs_holds_the_training_set_once_and_the_arrays_of_each_run(road):
     found, data = tensors(road / "runs.safetensors"), tensors(road / "data.safetensors")
     for name, array in data.items():
         assert np.array_equal(found.pop(name), array)
@@ -89,7 +82,7 @@ def test_runs_hold_the_training_set_once_and_seven_arrays_and_a_history_each(roa
     assert not found
 
 
-def test_every_array_of_runs_but_counts_is_float64(road):
+def test_arrays_of_runs_are_float64_and_counts_are_int64(road):
     for name, array in tensors(road / "runs.safetensors").items():
         counts = name.rpartition("/")[2] in ("step", "n_unsatisfied", "n_misclassified")
         assert array.dtype == (np.int64 if counts else np.float64), name
@@ -115,8 +108,8 @@ def test_every_run_has_the_fields_of_the_contract(road):
 
 
 @pytest.mark.parametrize("i", range(len(CELLS)))
-def test_theta_is_in_the_order_of_the_contract_and_the_counts_follow_from_it(i, road):
-    """Gaps, loss and counts from a network written out here, on the first P patterns."""
+def test_gaps_loss_and_counts_follow_from_theta_in_its_documented_order(i, road):
+    """The network is written out here, and evaluated on the first P patterns."""
     found, (width, P, _) = tensors(road / "runs.safetensors"), CELLS[i]
     run = header((road / "runs.safetensors").read_bytes())["runs"][i]
     x, y = found["x"][:P], found["y"][:P]
@@ -143,7 +136,7 @@ def test_theta_is_in_the_order_of_the_contract_and_the_counts_follow_from_it(i, 
 # --- spectra -----------------------------------------------------------------------------------------
 
 
-def test_spectra_hold_three_spectra_and_two_matrices_a_run(road):
+def test_a_file_of_spectra_holds_three_spectra_and_two_matrices_for_each_run(road):
     found = tensors(road / "spectra.safetensors")
     assert {array.dtype for array in found.values()} == {np.dtype("float64")}
     for prefix, (width, _, _) in zip(NAMES, CELLS):
@@ -182,7 +175,7 @@ STEPS = {
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_provenance_grows_by_one_step_a_command(name, road):
+def test_each_command_adds_one_step_to_the_provenance(name, road):
     steps = header((road / name).read_bytes())["provenance"]
     assert [step["command"] for step in steps] == STEPS[name]
     before = header((road / list(STEPS)[len(steps) - 2]).read_bytes())["provenance"] if len(steps) > 1 else []
@@ -193,8 +186,8 @@ def test_provenance_grows_by_one_step_a_command(name, road):
         assert step["dtype"] == "float64" and re.match(r"\d+\.\d+", step["torch"])
 
 
-def test_a_recorded_command_line_leaves_out_outputs_quietness_and_folders(road, tmp_path):
-    folder = tmp_path / "lr=0.1"  # an equals sign in a folder's name is no option
+def test_a_recorded_command_line_has_no_outputs_no_flags_of_reporting_and_no_folders(road, tmp_path):
+    folder = tmp_path / "lr=0.1"  # an equals sign in the name of a folder does not make it an option
     folder.mkdir()
     (folder / "mine.safetensors").write_bytes((road / "data.safetensors").read_bytes())
     ends = [
@@ -216,11 +209,13 @@ def test_a_recorded_command_line_leaves_out_outputs_quietness_and_folders(road, 
 
 
 @pytest.mark.parametrize("name", ROAD)
-def test_no_file_tells_where_when_or_by_whom_it_was_made(name, road):
+def test_no_file_contains_a_folder_a_host_name_or_a_time(name, road):
     data = (road / name).read_bytes()
     assert str(road).encode() not in data and road.name.encode() not in data
     host = socket.gethostname()
-    assert len(host) < 6 or host.encode() not in data, "a shorter one may stand in any picture"
+    assert len(host) < 6 or host.encode() not in data, (
+        "the bytes of a picture may contain a shorter name by chance"
+    )
     assert not re.search(rb"/home/|/root/|/tmp/", data)
     assert not re.search(rb"20\d\d-\d\d-\d\d|\d\d:\d\d:\d\d|CreationDate", data)
 
@@ -228,7 +223,7 @@ def test_no_file_tells_where_when_or_by_whom_it_was_made(name, road):
 # --- JSON lines --------------------------------------------------------------------------------------
 
 
-def test_jam_neff_prints_a_line_a_run(road):
+def test_jam_neff_prints_a_line_for_each_run(road):
     records = objects((road / "neff.jsonl").read_bytes())
     assert [record["run"] for record in records] == NAMES
     for record, (width, _, _) in zip(records, CELLS):
@@ -237,7 +232,7 @@ def test_jam_neff_prints_a_line_a_run(road):
         assert 0 < record["n_effective"] <= record["n_parameters"] - record["n_hidden"]
 
 
-def test_jam_cusps_prints_a_line_a_run(road):
+def test_jam_cusps_prints_a_line_for_each_run(road):
     records = objects((road / "cusps.jsonl").read_bytes())
     assert [record["run"] for record in records] == NAMES
     for record in records:
@@ -246,14 +241,15 @@ def test_jam_cusps_prints_a_line_a_run(road):
         assert record["n_cusps"] == sum(layer["n_cusps"] for layer in record["layers"])
 
 
-def exponent_of(half):
-    assert set(half) >= {"exponent", "interval", "n", "range", "p_null"}
-    assert half["interval"][0] <= half["exponent"] <= half["interval"][1]
-    assert 0 < half["range"][0] < half["range"][1]
-    return half["exponent"]
+def exponent_of(fit):
+    """The exponent of a fit whose fields agree with each other."""
+    assert set(fit) >= {"exponent", "interval", "n", "range", "p_null"}
+    assert fit["interval"][0] <= fit["exponent"] <= fit["interval"][1]
+    assert 0 < fit["range"][0] < fit["range"][1]
+    return fit["exponent"]
 
 
-def test_jam_gaps_prints_one_object(road):
+def test_jam_gaps_prints_one_object_with_both_exponents(road):
     (record,) = objects((road / "gaps.jsonl").read_bytes())
     assert set(record) >= {"overlaps", "gaps"}
     exponent_of(record["overlaps"])
@@ -261,7 +257,7 @@ def test_jam_gaps_prints_one_object(road):
 
 
 def test_jam_gaps_gives_the_exponent_t_of_plain_numbers(tmp_path):
-    """u^(1/(1+t)) of a uniform grid u has the density x^t: here t = -0.4."""
+    """The values u^(1/(1+t)) of a uniform grid u have the density x^t; here t = -0.4."""
     values = ((np.arange(2000) + 0.5) / 2000) ** (1 / 0.6)
     np.savetxt(tmp_path / "values.txt", values)
     by_name, by_pipe = (
@@ -289,7 +285,7 @@ def test_jam_nstar_search_prints_an_object_for_each_number_of_patterns(road):
         seeds = [trial["seed"] for trial in record["trials"]]
         assert {seed % 10_000 for seed in seeds} == {0, 1}
         assert len(set(zip(seeds, (trial["width"] for trial in record["trials"])))) == len(seeds), (
-            "each trial once"
+            "a trial occurs twice"
         )
 
 
@@ -301,13 +297,13 @@ def test_jam_nstar_fit_prints_one_object(road):
     assert record["n_points"] == 2
 
 
-def test_jam_show_prints_a_line_a_run(road):
+def test_jam_show_prints_the_metadata_of_each_run(road):
     records = objects((road / "shown.jsonl").read_bytes())
     runs = header((road / "runs.safetensors").read_bytes())["runs"]
     assert records == [{"kind": "runs", "run": name, **run} for name, run in zip(NAMES, runs)]
 
 
-def test_several_files_are_one_ensemble_of_runs_renumbered(road):
+def test_several_files_are_read_as_one_ensemble_with_runs_numbered_through(road):
     first, second = "runs.safetensors", "../road-second.safetensors"
     (road / second).write_bytes((road / first).read_bytes())
     for line, many in (
@@ -320,8 +316,8 @@ def test_several_files_are_one_ensemble_of_runs_renumbered(road):
     (road / second).unlink()
 
 
-def test_json_lines_hold_no_nan(road):
-    """JSON does not know it; null does."""
+def test_json_lines_contain_no_nan(road):
+    """JSON has no NaN; null stands for it."""
     for name in ROAD:
         if name.endswith(".jsonl"):
             json.loads(

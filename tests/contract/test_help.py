@@ -1,4 +1,4 @@
-"""Every command: help with an example within 0.3 s, a version, usage errors in one line, a traceback on request."""
+"""Every command has help with an example within 0.3 s, a version, usage errors of one line, and tracebacks on request."""
 
 import os
 import subprocess
@@ -15,19 +15,17 @@ HELP_TIME = 0.3  # seconds
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_an_example_and_is_back_at_once(command, tmp_path):
-    took = []
-    for _ in range(
-        3
-    ):  # the best of three, by its own time on the processor: another process may have the core
-        start = children_s_time()
+def test_help_has_an_example_and_takes_less_than_0_3_s(command, tmp_path):
+    times = []
+    for _ in range(3):  # the best of three in processor time, since other processes may use the cores
+        start = processor_time_of_children()
         done = typed(f"{command} --help", tmp_path)
-        took.append(children_s_time() - start)
+        times.append(processor_time_of_children() - start)
         assert (done.returncode, done.stderr) == (0, "")
-        if took[-1] < HELP_TIME:
+        if times[-1] < HELP_TIME:
             break
     text = done.stdout.decode()
-    assert min(took) < HELP_TIME, f"{command} --help took {min(took):.2f} s"
+    assert min(times) < HELP_TIME, f"{command} --help took {min(times):.2f} s"
     _, _, examples = text.partition("Example")
     assert f"{command} " in examples
     assert max(len(line) for line in text.splitlines()) <= 125
@@ -41,27 +39,31 @@ def test_importing_a_command_imports_no_large_library(name):
     assert not {"torch", "numpy", "scipy", "rich", "matplotlib", "safetensors"} & set(done.stdout.split())
 
 
-def children_s_time() -> float:
+def processor_time_of_children() -> float:
     times = os.times()
     return times.children_user + times.children_system
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_version_is_told_and_an_unknown_option_is_one_line(command, tmp_path):
-    told, unknown = side_by_side([f"{command} --version", f"{command} --frobnicate"], tmp_path)
-    assert (told.returncode, told.stdout.decode(), told.stderr) == (0, f"jamtools {__version__}\n", "")
+def test_the_version_is_printed_and_an_unknown_option_is_refused_in_one_line(command, tmp_path):
+    version, unknown = side_by_side([f"{command} --version", f"{command} --frobnicate"], tmp_path)
+    assert (version.returncode, version.stdout.decode(), version.stderr) == (
+        0,
+        f"jamtools {__version__}\n",
+        "",
+    )
     line = complaint(unknown, command, 2)
     assert "--frobnicate" in line and line.endswith(f"; see {command.split()[0]} --help")
 
 
-def test_the_commands_are_the_packages_entry_points():
+def test_the_commands_are_the_entry_points_of_the_package():
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert set(scripts) == {command.split()[0] for command in COMMANDS}
     assert {command.split()[0] for command in COMMANDS} <= {path.name for path in BIN.glob("jam-*")}
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line not in ("jam-data", "jam-nstar")])
-def test_shared_options_are_there_under_their_names(command, tmp_path):
+def test_every_command_has_the_shared_options(command, tmp_path):
     text = typed(f"{command} --help", tmp_path).stdout.decode()
     shared = ["--quiet", "--debug", "--version", "--output"]
     if command.split()[-1] in ("jam-train", "jam-hessian", "jam-neff", "jam-cusps", "search"):
@@ -69,6 +71,7 @@ def test_shared_options_are_there_under_their_names(command, tmp_path):
     assert [name for name in shared if name not in text] == []
 
 
+#: A line with a usage error -> a part of its message.
 USAGE = {
     "jam-data random -P 0 -d 3": "'-P': got 0, expected at least 1",
     "jam-data random -P 5 -d -3": "got -3, expected at least 1",
@@ -122,13 +125,13 @@ def usage(tmp_path_factory):
 
 @pytest.mark.parametrize("line", USAGE)
 def test_a_usage_error_is_exit_code_2_and_one_line(line, usage):
-    said = usage[line].stderr.replace("unexpected extra", "extra")  # the one use of the word that is meant
-    usage[line].stderr = said
+    # `complaint` refuses the word "unexpected", which marks a bug; here it is click's word for an argument too many
+    usage[line].stderr = usage[line].stderr.replace("unexpected extra", "extra")
     assert USAGE[line].replace("unexpected ", "") in complaint(usage[line], line, 2)
 
 
 @pytest.mark.parametrize(("line", "code"), [("jam-show nowhere", 1), ("jam-show --frobnicate", 2)])
-def test_a_traceback_comes_with_debug_and_only_then(line, code, tmp_path):
+def test_a_traceback_is_printed_with_debug_only(line, code, tmp_path):
     complaint(typed(line, tmp_path), line, code)
     done = typed(f"{line} --debug", tmp_path)
     assert done.returncode == code and done.stdout == b""
@@ -137,10 +140,10 @@ def test_a_traceback_comes_with_debug_and_only_then(line, code, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("options", "message"),
     [("", "jam-x: warning: odd\n"), ("-q", ""), ("--quiet", ""), ("-qo out", ""), ("--debug", None)],
 )
-def test_a_librarys_warning_is_a_note_of_one_line(option, said):
+def test_a_warning_of_a_library_is_one_line_and_quiet_hides_it(options, message):
     program = (
         "import warnings; from jamtools.cli.common import app as process, groups; app = process.new_app()\n"
         "@app.command()\n"
@@ -148,7 +151,7 @@ def test_a_librarys_warning_is_a_note_of_one_line(option, said):
         "def x(*, streams: groups.Streams): warnings.warn('odd')\n"
         "process.run(app, 'jam-x')"
     )
-    arguments = [sys.executable, "-W", "default", "-c", program, *option.split()]
+    arguments = [sys.executable, "-W", "default", "-c", program, *options.split()]
     done = subprocess.run(arguments, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0
-    assert done.stderr == said if said is not None else "UserWarning: odd" in done.stderr
+    assert done.stderr == message if message is not None else "UserWarning: odd" in done.stderr

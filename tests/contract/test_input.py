@@ -1,4 +1,4 @@
-"""Bad input: exit code 1, one line that says what came and what to do, no output and nothing left behind."""
+"""Bad input: exit code 1, one line that says what came and what to do, no output and no temporary file."""
 
 import os
 import pty
@@ -88,7 +88,7 @@ FILES = {
     "short-H0": changed(SPECTRA, "r0000/H0", lambda H0: H0[:-1]),
 }  # fmt: skip
 
-#: A line -> what it must say, all of it where that begins with the command's name.
+#: A line -> its message: all of it if it begins with the name of the command, else a part.
 LINES = {
     # another kind, with the remedy
     "jam-train < runs": "jam-train: got runs, expected a dataset; make one with jam-data",
@@ -113,7 +113,7 @@ LINES = {
     "jam-nstar fit words": "not JSON lines",
     "jam-gaps --values words": "expected numbers as text or .npy",
     "jam-gaps --values numbers": "'five', expected numbers as text or .npy",
-    # nothing, or half of it
+    # an empty or truncated file
     **{f"{command} < empty": "empty input, expected an artefact; did the command before it fail?" for command in
        ("jam-train", "jam-neff", "jam-cusps", "jam-gaps", "jam-plot", "jam-show")},
     "jam-nstar fit < empty": "empty input, expected JSON lines; did the command before it fail?",
@@ -127,12 +127,12 @@ LINES = {
     "jam-show truncated-json": "truncated-json: not JSON lines",
     "jam-neff long-header": "not a whole safetensors file",
     "jam-show endless-header": "not a whole safetensors file",
-    # not ours, or not of this time
+    # files of other programs or other versions
     "jam-neff foreign": "got a safetensors file that jamtools did not write; load arrays with jam-data arrays",
     "jam-show foreign-metadata": "got a safetensors file that jamtools did not write",
     "jam-neff version-2": "got runs of format version 2, expected version 1; use the jamtools that wrote it",
     "jam-neff kind-of-its-own": "got poems, expected runs",
-    # what is in it
+    # wrong contents
     "jam-neff float32": "x is F32, expected F64",
     "jam-cusps float32-theta": "r0000/theta is F32, expected F64",
     "jam-train float32-data": "x is F32, expected F64",
@@ -157,10 +157,10 @@ LINES = {
     "jam-plot short-H0": "expected as many eigenvalues as parameters",
     "jam-show --array r0001/theta runs": "no array r0001/theta; it holds ",
     "jam-show --array r0002/theta runs runs": "no run r0002: the files hold 2 runs, counted from r0000",
-    # more than there is
+    # more than the input has
     "jam-train data --patterns 10,41": "asked for 41 patterns, the dataset has 40; make a larger one with jam-data",
     "jam-gaps runs": "no exponent from 1 run(s): overlaps: ",
-    # nowhere to be found
+    # missing files
     **{f"{command} nowhere": "nowhere: no such file or directory; check the path" for command in
        ("jam-neff", "jam-cusps", "jam-gaps", "jam-nstar fit", "jam-plot", "jam-show")},
     "jam-show .": ".: is a directory; check the path",
@@ -182,7 +182,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def outcomes(shelf):
-    """Every line run with an output that exists or one that does not, and what the folders held before."""
+    """What each line did, with an existing output or a new one in turn; and the files of the folder before."""
     before = contents(shelf)
     targets = ("kept.png", "new.png")
     lines = [f"{line} -o {targets[i % 2]}" for i, line in enumerate(LINES)]
@@ -191,12 +191,12 @@ def outcomes(shelf):
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_bad_input_is_one_line(line, outcomes):
-    said, expected = complaint(outcomes[0][line], line), LINES[line]
-    assert said == expected or (expected in said and not expected.startswith("jam-"))
+def test_bad_input_is_refused_in_one_line_that_names_a_remedy(line, outcomes):
+    message, expected = complaint(outcomes[0][line], line), LINES[line]
+    assert message == expected or (expected in message and not expected.startswith("jam-"))
 
 
-def test_nothing_is_written_nothing_overwritten_and_nothing_left_behind(outcomes, shelf):
+def test_a_command_with_bad_input_writes_no_file_and_changes_none(outcomes, shelf):
     assert contents(shelf) == outcomes[1]
     assert list((shelf / "temporary").iterdir()) == []
 
@@ -205,17 +205,17 @@ def test_nothing_is_written_nothing_overwritten_and_nothing_left_behind(outcomes
     "command",
     ["jam-train", "jam-neff", "jam-gaps", "jam-gaps --values -", "jam-nstar fit", "jam-plot", "jam-show"],
 )
-def test_a_terminal_is_no_input(command, tmp_path):
+def test_a_terminal_is_refused_as_input(command, tmp_path):
     master, slave = pty.openpty()
     line = f"{command} -o out.png < {os.ttyname(slave)}"
-    said = complaint(typed(line, tmp_path, timeout=60), line)
+    message = complaint(typed(line, tmp_path, timeout=60), line)
     os.close(slave)
     os.close(master)
-    assert said.endswith("no input: standard input is a terminal; pipe an artefact in or name a file")
+    assert message.endswith("no input: standard input is a terminal; pipe an artefact in or name a file")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_arrays_that_jamtools_does_not_know_are_passed_over(shelf):
+def test_unknown_arrays_in_a_file_are_ignored(shelf):
     more = artefacts.refit(
         RUNS, lambda tensors, metadata: tensors.update(later=np.ones(3), **{"r0000/new": np.ones(2)})
     )

@@ -1,4 +1,4 @@
-"""Output: stdout carries data alone, -o is the same bytes in one step, and what cannot be written is one line."""
+"""Output: stdout carries data alone, -o writes the same bytes in one step, and a failed write is reported in one line."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /
 
 @pytest.fixture(scope="module")
 def again(road, tmp_path_factory):
-    """The road a second time: from another folder, inputs and outputs by absolute names, telling what it does."""
+    """The road a second time: from another folder, with inputs and outputs by absolute names, and with messages."""
     folder, elsewhere = tmp_path_factory.mktemp("again"), tmp_path_factory.mktemp("elsewhere")
     outcome = {}
     for names in STAGES:
@@ -34,14 +34,14 @@ def moved(line: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("name", ROAD)
-def test_a_file_holds_what_standard_output_carries_and_the_same_command_the_same_bytes(name, road, again):
+def test_a_command_run_again_writes_to_a_file_the_bytes_of_its_standard_output(name, road, again):
     folder, outcome = again
     done = outcome[name]
     assert (done.returncode, done.stdout) == (0, b""), done.stderr
     assert (folder / name).read_bytes() == (road / name).read_bytes()
 
 
-def test_nothing_is_left_beside_the_files(again):
+def test_no_temporary_file_is_left_beside_the_outputs(again):
     assert sorted(contents(again[0])) == sorted(ROAD)
 
 
@@ -52,22 +52,22 @@ def test_the_mode_of_a_new_file_follows_the_umask(name, again):
 
 @pytest.mark.parametrize("name", sorted(set(ROAD) - {"data.safetensors", "figure.png", "shown.jsonl"}))
 def test_a_table_for_people_goes_to_stderr(name, again):
-    said = again[1][name].stderr
-    assert len(said.splitlines()) >= 3
-    assert "\x1b" not in said and "Traceback" not in said and "arning" not in said
+    messages = again[1][name].stderr
+    assert len(messages.splitlines()) >= 3
+    assert not any(word in messages for word in ("\x1b", "Traceback", "arning"))
 
 
 # --- where it goes -----------------------------------------------------------------------------------
 
 
-def test_minus_is_standard_input_and_standard_output(road, tmp_path):
+def test_a_minus_stands_for_standard_input_and_standard_output(road, tmp_path):
     done = typed("jam-show - -o - < data.safetensors | jam-show -", road)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == typed("jam-show data.safetensors", road).stdout
     assert not (road / "-").exists()
 
 
-def test_dev_null_takes_the_output_and_stays_a_device(road):
+def test_output_to_dev_null_leaves_it_a_device(road):
     done = typed("jam-show runs.safetensors -o /dev/null", road)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", "")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
@@ -81,7 +81,7 @@ def test_a_fifo_is_written_to_and_read_from(road, tmp_path):
     assert (tmp_path / "fifo").is_fifo()
 
 
-def test_a_symbolic_link_stays_one(road, tmp_path):
+def test_output_to_a_symbolic_link_replaces_its_target(road, tmp_path):
     (tmp_path / "target").write_bytes(b"old")
     (tmp_path / "link").symlink_to("target")
     assert typed(f"jam-show {road}/runs.safetensors -o link", tmp_path).returncode == 0
@@ -90,17 +90,19 @@ def test_a_symbolic_link_stays_one(road, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["jam-data random -P 5 -d 2", "jam-train", "jam-hessian", "jam-plot"])
-def test_arrays_are_not_poured_into_a_terminal_and_that_is_said_before_any_work(command, tmp_path):
-    """Nothing stands on standard input: reading it would be another complaint."""
+def test_a_terminal_is_refused_as_output_of_arrays_before_any_work(command, tmp_path):
+    """Standard input is empty, so that a command which read it first would print another error."""
     master, slave = pty.openpty()
     done = typed(f"{command} > {os.ttyname(slave)}", tmp_path, timeout=60)
     os.close(slave)
     os.close(master)
-    said = complaint(done, command)
-    assert said.endswith("standard output is a terminal and the result is binary; add -o FILE or pipe it on")
+    message = complaint(done, command)
+    assert message.endswith(
+        "standard output is a terminal and the result is binary; add -o FILE or pipe it on"
+    )
 
 
-def test_text_may_go_to_a_terminal(road):
+def test_text_is_printed_on_a_terminal(road):
     master, slave = pty.openpty()
     done = typed(f"jam-show data.safetensors > {os.ttyname(slave)}", road, timeout=60)
     os.close(slave)
@@ -109,14 +111,14 @@ def test_text_may_go_to_a_terminal(road):
     os.close(master)
 
 
-def test_a_terminal_on_stderr_sees_progress_and_every_digit_of_the_table(road, tmp_path):
-    """A terminal of unknown size counts as 80 columns, fewer than this table has."""
+def test_a_terminal_on_stderr_shows_progress_and_every_digit_of_the_table(road, tmp_path):
+    """A terminal of unknown size counts as 80 columns, which are fewer than this table has."""
     master, slave = pty.openpty()
     line = f"{BIN}/jam-hessian {road}/runs.safetensors -o {tmp_path}/out"
     process = subprocess.Popen(line.split(), env=environment(TERM="xterm"), stderr=slave)
     os.close(slave)
     seen = b""
-    with contextlib.suppress(OSError):  # Linux ends a terminal nobody writes to with an error
+    with contextlib.suppress(OSError):  # Linux reports the end of a terminal as an error
         while part := os.read(master, 4096):
             seen += part
     os.close(master)
@@ -129,7 +131,7 @@ def test_a_terminal_on_stderr_sees_progress_and_every_digit_of_the_table(road, t
 
 # --- what cannot be written --------------------------------------------------------------------------
 
-#: Each reads nothing: that the output cannot be is said before any work.
+#: An output that cannot be written -> the message, which comes before any input is read.
 UNWRITABLE = {
     "nowhere/out.png": "nowhere/out.png: its folder does not exist; create it first",
     "folder": "folder: is a folder, expected a file name; give -o a file",
@@ -142,17 +144,19 @@ EMPTY = ("jam-data random -P 5 -d 2", "jam-train", "jam-hessian", "jam-neff", "j
 
 
 @pytest.mark.parametrize("target", UNWRITABLE)
-def test_an_output_that_cannot_be_is_refused_before_any_work(target, tmp_path):
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(target, tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_bytes(b"precious")
     commands = EMPTY if target == "nowhere/out.png" else ("jam-data random -P 5 -d 2", "jam-gaps")
-    for command, done in zip(commands, side_by_side([f"{one} -o {target}" for one in commands], tmp_path)):
+    for command, done in zip(
+        commands, side_by_side([f"{command} -o {target}" for command in commands], tmp_path)
+    ):
         assert complaint(done, command).partition(": ")[2] == UNWRITABLE[target]
     assert contents(tmp_path) == {"file": b"precious"}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
-def test_a_folder_without_permission_is_refused(tmp_path):
+def test_an_output_in_a_folder_without_permission_is_refused(tmp_path):
     (tmp_path / "folder").mkdir(mode=0o500)
     line = "jam-data random -P 5 -d 2 -o folder/out"
     assert complaint(typed(line, tmp_path), line).endswith("permission denied; write somewhere else")
@@ -175,7 +179,7 @@ FULL = {
 
 @pytest.fixture(scope="module")
 def full(road, tmp_path_factory):
-    """Every line with its output to a full disk: as a file, as standard output."""
+    """What each line does with its output on a full disk: as a file, as standard output."""
     temporary, before = tmp_path_factory.mktemp("temporary"), contents(road)
     tails = {"file": ["-o /dev/full"], "stdout": ["> /dev/full"], "both": ["-o /dev/full", "> /dev/full"]}
     lines = [f"{line} {tail}" for line, where in FULL.items() for tail in tails[where]]
@@ -187,10 +191,10 @@ def full(road, tmp_path_factory):
 
 @needs_dev_full
 @pytest.mark.parametrize("line", FULL)
-def test_a_full_disk_is_one_line(line, full):
-    """The table comes after the data, so that nothing is told of a result that is lost."""
+def test_a_full_disk_is_reported_in_one_line(line, full):
+    """The table comes after the data, so that no table describes a result that was lost."""
     for typed_line, done in full.items():
         if typed_line.startswith(f"{line} "):
             where = "/dev/full" if "-o" in typed_line else "standard output"
-            said = complaint(done, typed_line).partition(": ")[2]
-            assert said.startswith(f"{where}: no space left on device")
+            message = complaint(done, typed_line).partition(": ")[2]
+            assert message.startswith(f"{where}: no space left on device")

@@ -1,4 +1,4 @@
-"""The pipes of design.md as the shell runs them, held against torch.func; numbers and lists as users type them."""
+"""Pipes of commands as the shell runs them, compared with torch.func; numbers and lists as users type them."""
 
 import json
 
@@ -11,7 +11,7 @@ from tests.support.contract import header, objects, side_by_side, tensors, typed
 def hessian_of_the_hinge(
     theta: np.ndarray, x: np.ndarray, y: np.ndarray, width: int, depth: int
 ) -> np.ndarray:
-    """The Hessian of L = (1/P) Σ ½Δ²θ(Δ) by torch.func, through an independent network."""
+    """The Hessian [Ñ, Ñ] of L = (1/P) Σ ½Δ²θ(Δ) by torch.func, through an independent network."""
     import torch
 
     from jamtools.network.architecture import Architecture
@@ -22,7 +22,7 @@ def hessian_of_the_hinge(
     return torch.func.hessian(lambda t: hinge(f(arch, t, x_), y_))(torch.from_numpy(theta)).numpy()
 
 
-def test_the_road_of_the_readme_gives_the_eigenvalues_of_torch_func(tmp_path):
+def test_the_pipe_of_the_readme_gives_the_eigenvalues_of_torch_func(tmp_path):
     line = (
         "jam-data random -P 1000 -d 10 | jam-train --width 10 --depth 3 --steps 300 --lr 1e-3 "
         "| tee runs.safetensors | jam-hessian > spectra.safetensors"
@@ -35,7 +35,7 @@ def test_the_road_of_the_readme_gives_the_eigenvalues_of_torch_func(tmp_path):
     np.testing.assert_allclose(spectra["r0000/H"], exact, rtol=0, atol=1e-9 * abs(exact).max())
 
 
-def test_every_matrix_of_an_ensemble_is_that_of_torch_func(road):
+def test_every_matrix_of_an_ensemble_equals_that_of_torch_func(road):
     runs, spectra = tensors(road / "runs.safetensors"), tensors(road / "spectra.safetensors")
     for i, info in enumerate(header((road / "runs.safetensors").read_bytes())["runs"]):
         x, y = runs["x"][: info["P"]], runs["y"][: info["P"]]
@@ -44,7 +44,7 @@ def test_every_matrix_of_an_ensemble_is_that_of_torch_func(road):
         np.testing.assert_allclose(found, exact, rtol=0, atol=1e-9 * abs(exact).max())
 
 
-def test_a_glob_of_files_goes_through_gaps_to_an_exponent(road, tmp_path):
+def test_jam_gaps_fits_an_exponent_to_a_glob_of_files(road, tmp_path):
     (tmp_path / "runs").mkdir()
     for i in range(2):
         (tmp_path / "runs" / f"{i}.safetensors").write_bytes((road / "runs.safetensors").read_bytes())
@@ -53,13 +53,13 @@ def test_a_glob_of_files_goes_through_gaps_to_an_exponent(road, tmp_path):
     assert isinstance(json.loads(done.stdout)["overlaps"]["exponent"], float)
 
 
-def test_a_search_goes_through_fit_to_a_figure(road):
+def test_jam_plot_draws_a_search_with_its_fit(road):
     done = typed("cat nstar.jsonl fit.jsonl | jam-plot --quiet --format pdf", road)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(b"%PDF")
 
 
-def test_a_failure_ahead_in_a_pipe_is_a_line_of_each_command(tmp_path):
+def test_after_a_failure_in_a_pipe_each_command_prints_one_line(tmp_path):
     line = "jam-data random -P 5 | jam-show -o kept"
     (tmp_path / "kept").write_bytes(b"precious")
     done = typed(line, tmp_path)
@@ -78,13 +78,13 @@ def test_a_failure_ahead_in_a_pipe_is_a_line_of_each_command(tmp_path):
     ("typed_number", "P"),
     [("12", 12), ("10k", 10_000), ("1.5k", 1500), ("0.002M", 2000), ("0.00001G", 10_000)],
 )
-def test_integers_may_be_thousands_and_millions(typed_number, P, tmp_path):
+def test_a_number_may_have_a_suffix_for_thousands_or_millions(typed_number, P, tmp_path):
     done = typed(f"jam-data random -P {typed_number} -d 2 | jam-show", tmp_path)
     assert objects(done.stdout)[0]["P"] == P
 
 
-def test_lists_and_ranges_make_every_combination_once(tmp_path):
-    """Both ends: half open; a step; a value named twice counts once."""
+def test_lists_and_ranges_give_one_run_for_each_combination(tmp_path):
+    """Ranges are half open and may have a step; a value that is named twice counts once."""
     line = (
         "jam-data random -P 400 -d 2 | jam-train --width 3,1:3,2 --depth 1 --patterns 100:401:150,100 --seeds 5,0:2 "
         "--steps 2 --quiet | jam-show"
@@ -108,7 +108,7 @@ TRAININGS = {
 
 @pytest.fixture(scope="module")
 def trainings(road):
-    """Exit code and the metadata of the one run of each line; nothing is said."""
+    """Exit code and metadata of the one run of each line; nothing is printed on stderr."""
     outcome = {}
     for name, done in zip(TRAININGS, side_by_side(TRAININGS.values(), road)):
         assert done.stderr == ""
@@ -116,24 +116,19 @@ def trainings(road):
     return outcome
 
 
-def test_a_protocol_by_name_with_defaults_and_a_requirement_not_met(trainings):
-    """Width is d and depth 3 by default; the output is written and exit code 3 says that N_Δ > 0."""
+def test_a_protocol_has_its_defaults_and_an_unmet_requirement_is_exit_code_3(trainings):
+    """By default the width is d and the depth 3. The output is written; exit code 3 means that N_Δ > 0."""
     code, run = trainings["by name"]
     assert code == 3
     assert (run["width"], run["depth"], run["P"], run["seed"]) == (3, 3, 60, 0)
     assert (run["protocol"], run["steps"], run["status"]) == ("paper-hinge", 100, "budget")
-    assert (run["loss"], run["epsilon"], run["optimizer"], run["activation"]) == (
-        "hinge",
-        0.5,
-        "adam",
-        "relu",
-    )
+    settings = [run[name] for name in ("loss", "epsilon", "optimizer", "activation")]
+    assert settings == ["hinge", 0.5, "adam", "relu"]
     assert run["n_unsatisfied"] > 0
 
 
 @pytest.mark.parametrize(("require", "code"), [("satisfied", 0), ("certified", 3)])
-def test_a_satisfied_run_meets_what_it_meets(require, code, trainings):
-    """Nobody has certified it."""
+def test_a_satisfied_run_meets_the_requirement_satisfied_but_not_certified(require, code, trainings):
     got, run = trainings[require]
     assert got == code
     assert (run["status"], run["n_unsatisfied"], run["final_loss"]) == ("satisfied", 0, 0.0)

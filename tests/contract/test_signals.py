@@ -1,4 +1,4 @@
-"""Stopped from outside: nothing half-written, nothing left behind, not a word too many."""
+"""Commands that are stopped from outside: no partial output, no temporary files, at most one line on stderr."""
 
 import signal
 import subprocess
@@ -26,7 +26,7 @@ def folder(road, tmp_path):
 
 
 def stopped(line: str, folder: Path, signals: list[int]) -> tuple[int, bytes, str]:
-    """Runs a line until it is well under way, sends it the signals; exit code, stdout and stderr."""
+    """Runs a line until it has used some processor time, sends the signals; returns exit code, stdout and stderr."""
     command, *arguments = line.split()
     process = subprocess.Popen(
         [BIN / command, *arguments],
@@ -40,28 +40,30 @@ def stopped(line: str, folder: Path, signals: list[int]) -> tuple[int, bytes, st
         time.sleep(0.05)
     for number in signals:
         process.send_signal(number)
-    out, said = process.communicate(timeout=60)
-    return process.returncode, out, said.decode()
+    out, messages = process.communicate(timeout=60)
+    return process.returncode, out, messages.decode()
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to see how far a process is")
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="/proc is needed to see how far a process is"
+)
 @pytest.mark.parametrize("line", ENDLESS.values(), ids=ENDLESS)
 @pytest.mark.parametrize(
     ("signals", "codes"),
     [([signal.SIGINT], (130,)), ([signal.SIGTERM], (143,))],
     ids=["ctrl-c", "sigterm"],
 )
-def test_a_signal_leaves_the_old_file_and_nothing_else(line, signals, codes, folder):
+def test_a_signal_leaves_an_existing_output_unchanged_and_no_other_file(line, signals, codes, folder):
     before = contents(folder)
-    code, out, said = stopped(line, folder, signals)
-    assert code in codes, said
+    code, out, messages = stopped(line, folder, signals)
+    assert code in codes, messages
     assert out == b""
-    assert len(said.splitlines()) <= 1 and "Traceback" not in said
+    assert len(messages.splitlines()) <= 1 and "Traceback" not in messages
     assert contents(folder) == before
     assert list((folder / "temporary").iterdir()) == []
 
 
-#: A line that writes much, and the reader that leaves: more than a pipe holds, or read by nobody.
+#: A line whose output is larger than a pipe holds, or has no reader -> the reader that closes the pipe early.
 PIPES = {
     "jam-data random -P 10k -d 30": "head -c 10",
     "jam-data random -P 10k -d 30 -o /dev/stdout": "head -c 10",
@@ -75,15 +77,15 @@ PIPES = {
 
 
 @pytest.mark.parametrize("line", PIPES)
-def test_a_reader_that_leaves_ends_a_command_quietly(line, road, tmp_path):
+def test_a_closed_pipe_ends_a_command_by_sigpipe_without_a_message(line, road, tmp_path):
     for name in ("runs", "data"):
         (tmp_path / f"{name}.safetensors").symlink_to(road / f"{name}.safetensors")
     if "large" in line:
         assert typed("jam-data random -P 10k -d 10 -o large.safetensors", tmp_path).returncode == 0
     before = contents(tmp_path)
     done = typed(f"{line} | {PIPES[line]}; echo ${{PIPESTATUS[0]}} >&2", tmp_path)
-    *said, status = done.stderr.splitlines()
-    assert said == [], "the table follows the data, and the data went nowhere"
+    *messages, status = done.stderr.splitlines()
+    assert messages == [], "a table must follow the data, and the data were not written"
     assert int(status) == 128 + signal.SIGPIPE
     assert len(done.stdout) == (0 if PIPES[line] == "true" else 10)
     assert contents(tmp_path) == before

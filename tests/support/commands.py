@@ -12,7 +12,7 @@ EXAMPLE_IMAGES = ROOT / "examples" / "data"
 def jam(
     name: str, *args: object, input: bytes = b"", cwd: Path | None = None, check: bool = False
 ) -> subprocess.CompletedProcess:
-    """Runs `jam-name args…`: stdout comes back as bytes, stderr as text; check asks for exit code 0."""
+    """Runs `jam-name args…`. stdout is bytes, stderr text; `check` asserts exit code 0."""
     done = subprocess.run(
         [sys.executable, "-m", f"jamtools.cli.{name}", *map(str, args)],
         input=input,
@@ -27,7 +27,7 @@ def jam(
 
 
 def refusal(done: subprocess.CompletedProcess, code: int = 1) -> str:
-    """The one line a command that must fail says; nothing on stdout, this exit code."""
+    """The message of a command that must fail: one line on stderr, no stdout, this exit code."""
     lines = done.stderr.splitlines()
     assert done.returncode == code, f"exit code {done.returncode}, expected {code}: {done.stderr}"
     assert len(lines) == 1, done.stderr

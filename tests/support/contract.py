@@ -1,4 +1,4 @@
-"""What the tests of the contract share: command lines as a user types them, and one set of artefacts made by them."""
+"""Command lines as a user types them, and one set of artefacts made by them, for the tests of the contract."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMMANDS = (
     "jam-cusps", "jam-gaps", "jam-nstar", "jam-nstar search", "jam-nstar fit", "jam-nstar plan", "jam-plot", "jam-show",
 )  # fmt: skip
 
-#: The road in small: file -> the command line that makes it, each from those above it.
+#: The whole road, small: a file -> the command line that makes it from files above it.
 ROAD = {
     "data.safetensors": "jam-data random -P 60 -d 3 --test 20 --seed 1",
     "runs.safetensors": "jam-train data.safetensors --width 4,3 --depth 2 --patterns 60,40 --seeds 1,0 "
@@ -39,17 +39,17 @@ ROAD = {
     "figure.png": "jam-plot runs.safetensors",
     "shown.jsonl": "jam-show runs.safetensors",
 }
-#: Which of them can be made side by side.
+#: Files that can be made side by side.
 STAGES = (list(ROAD)[:1], list(ROAD)[1:3], list(ROAD)[3:])
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The commands of this environment first on PATH, and the library of this clone."""
+    """An environment with the commands of this Python first on PATH, and the library of this clone."""
     return os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), **more}
 
 
 def typed(line: str, cwd: Path, input: bytes = b"", **options: Any) -> subprocess.CompletedProcess:
-    """Runs a line in bash; stdout comes back as bytes, stderr as text. `env` adds to the environment."""
+    """Runs a line in bash. stdout is bytes, stderr text; `env` is added to the environment."""
     env = environment(**options.pop("env", {}))
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", line], cwd=cwd, input=input, env=env, capture_output=True, **options
@@ -59,24 +59,24 @@ def typed(line: str, cwd: Path, input: bytes = b"", **options: Any) -> subproces
 
 
 def side_by_side(lines: Iterable[str], cwd: Path, **options: Any) -> list[subprocess.CompletedProcess]:
-    """Runs lines two at a time: most of each is the import of torch."""
+    """Runs lines two at a time, since most of their time is the import of torch."""
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(lambda line: typed(line, cwd, **options), lines))
 
 
 def complaint(done: subprocess.CompletedProcess, line: str, code: int = 1) -> str:
-    """The one line, with the command's name in front, of a line that must fail; nothing on stdout."""
-    said = done.stderr.splitlines()
+    """The message of a line that must fail: the name of the command and one line, no stdout, this exit code."""
+    messages = done.stderr.splitlines()
     assert done.returncode == code, f"{line}: exit code {done.returncode}, expected {code}: {done.stderr}"
-    assert len(said) == 1, f"{line}: {done.stderr}"
-    assert said[0].startswith(f"{line.split()[0]}: "), said[0]
-    assert "unexpected" not in said[0], said[0]
+    assert len(messages) == 1, f"{line}: {done.stderr}"
+    assert messages[0].startswith(f"{line.split()[0]}: "), messages[0]
+    assert "unexpected" not in messages[0], messages[0]
     assert done.stdout == b""
-    return said[0]
+    return messages[0]
 
 
 def header(data: bytes) -> dict[str, Any]:
-    """The metadata, read as the format has it: length, JSON, one key that holds JSON."""
+    """The metadata of a safetensors file, read by its format: the length, JSON, one key that holds JSON."""
     (size,) = struct.unpack("<Q", data[:8])
     metadata = json.loads(data[8 : 8 + size])["__metadata__"]
     assert list(metadata) == ["jamtools"]
@@ -84,15 +84,16 @@ def header(data: bytes) -> dict[str, Any]:
 
 
 def objects(data: bytes) -> list[dict[str, Any]]:
-    """JSON lines: one object a line, the last one ended too."""
+    """The objects of JSON lines: one on each line, with an end after the last line too."""
     assert data.endswith(b"\n")
     return [json.loads(line) for line in data.splitlines()]
 
 
 def tensors(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a safetensors file."""
     return load(path.read_bytes())
 
 
 def contents(folder: Path) -> Mapping[str, bytes]:
-    """What a folder holds, hidden files too."""
+    """The files of a folder, hidden ones too."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}

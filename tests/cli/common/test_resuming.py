@@ -12,7 +12,6 @@ import time
 import numpy as np
 import pytest
 
-from jamtools.cli.common.values import duration
 from jamtools.io.artefact import Artefact
 from jamtools.io.checkpoint import pack
 from jamtools.io.read import read_dataset
@@ -255,9 +254,3 @@ def test_a_checkpoint_of_another_command_line_is_refused(whole, tmp_path):
 )
 def test_options_that_need_a_checkpoint_are_refused_without_one(options, message, tmp_path):
     assert message in refusal(jam("train", "data", *options, cwd=tmp_path), 2)
-
-
-def test_durations_have_units():
-    assert [duration(text) for text in ("90s", "5m", "1.5h", "2d", "7", "0.05s")] == [
-        90, 300, 5400, 172800, 7, 0.05,
-    ]  # fmt: skip
