@@ -17,6 +17,9 @@ import numpy as np
 
 from jamtools.errors import InputError
 
+#: When a trial counts as a success: satisfied (N_Δ = 0) or classified (no y f < 0).
+SuccessName = Literal["satisfied", "classified"]
+
 LossName = Literal["hinge", "cross-entropy"]
 InitName = Literal["orthogonal", "torch"]
 OptimizerName = Literal["adam", "sgd", "fire", "newton"]
@@ -157,7 +160,7 @@ def uses_batch_norm(protocol: str | None, given: bool | None = None) -> bool:
     return protocol in BATCH_NORM_PROTOCOLS if given is None else given
 
 
-def default_success(loss: str) -> str:
+def default_success(loss: str) -> SuccessName:
     """When a trial counts as a success: N_Δ = 0 for the hinge, no y f < 0 for a loss without margin."""
     return "satisfied" if loss == "hinge" else "classified"
 

@@ -137,7 +137,7 @@ class Journal:
             return record
         try:
             Trial.from_dict(record)
-        except (AttributeError, TypeError, ValueError) as error:
+        except ValueError as error:
             raise InputError(
                 f"{self.path}: a line that is no trial: {line[:40]!r}", Remedy.ANOTHER_PLACE_FOR_JOURNAL
             ) from error

@@ -11,7 +11,8 @@ Source: arXiv:1809.09349, figs. 5 and 10, for the question; the likelihood-ratio
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,28 @@ from jamtools.transition.least_squares import chi_squared, weighted_mean
 from jamtools.transition.points import LogPoints
 
 
-def compare_depths(depths: Sequence[int], points: LogPoints) -> dict[str, Any] | None:
-    """The test of one line against one for each depth, and P/N* of each depth; None where there is one depth.
+@dataclass(frozen=True)
+class DepthComparison:
+    """The test of one line for all depths against one for each depth. The fields are those of its JSON object.
 
-    depths: the depth of each of the n points. Returns statistic, degrees, p_value and P_over_N by depth.
+    statistic: Δχ², divided by the scatter; degrees: the number of added parameters; p_value: None without any;
+    P_over_N: P/N* of each depth.
+    """
+
+    statistic: float
+    degrees: int
+    p_value: float | None
+    P_over_N: Mapping[int, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON object."""
+        return {**vars(self), "P_over_N": {str(depth): ratio for depth, ratio in self.P_over_N.items()}}
+
+
+def compare_depths(depths: Sequence[int], points: LogPoints) -> DepthComparison | None:
+    """Compares one line for all depths with one line for each; None where there is one depth.
+
+    depths: the depth of each of the n points.
     """
     x, y, sigma = points
     depth = np.array(depths)
@@ -33,15 +52,11 @@ def compare_depths(depths: Sequence[int], points: LogPoints) -> dict[str, Any] |
         return None
     members = [depth == value for value in distinct]  # of each depth, a mask [n]
     statistic, degrees, p_value = _likelihood_ratio(_common_line(x), _line_per_depth(x, members), y, sigma)
-    return {
-        "statistic": statistic,
-        "degrees": degrees,
-        "p_value": p_value,
-        "P_over_N": {
-            str(value): math.exp(weighted_mean((x - y)[mask], sigma[mask]).value)
-            for value, mask in zip(distinct, members)
-        },
+    ratios = {
+        value.item(): math.exp(weighted_mean((x - y)[mask], sigma[mask]).value)
+        for value, mask in zip(distinct, members)
     }
+    return DepthComparison(statistic, degrees, p_value, ratios)
 
 
 def _common_line(x: Array) -> Array:

@@ -67,12 +67,15 @@ def _is_complete(record: SearchRecord) -> bool:
 
 def _trials_of(record: SearchRecord) -> list[Trial]:
     """The trials of a search; none where one of them lacks a field that the estimates need."""
-    objects, n_times = record.get("trials"), len(record.get("times") or ())
-    try:
-        trials = [Trial.from_dict(trial) for trial in objects or ()]
-    except (TypeError, AttributeError, ValueError):
+    objects: Any = record.get("trials") or []
+    times: Any = record.get("times") or []
+    if not isinstance(objects, list) or not isinstance(times, list):
         return []
-    return trials if all(len(trial.fitted_at or ()) >= n_times for trial in trials) else []
+    try:
+        trials = [Trial.from_dict(trial) for trial in objects]
+    except ValueError:
+        return []
+    return trials if all(len(trial.fitted_at or ()) >= len(times) for trial in trials) else []
 
 
 def _identity(record: SearchRecord) -> str:

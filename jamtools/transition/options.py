@@ -8,7 +8,7 @@ from typing import Literal
 
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
-from jamtools.protocols import TrainingOptions
+from jamtools.protocols import SuccessName, TrainingOptions
 from jamtools.records import Dataset
 
 #: What varies in a search: the width, at fixed P (N* is sought), or the number of patterns, at fixed width (P* is sought).
@@ -32,7 +32,7 @@ class TrialSpec:
     activation: str
     settings: TrainingOptions
     seeds: Sequence[int]
-    success: str = "satisfied"
+    success: SuccessName = "satisfied"
     max_width: int | None = None
     batch_norm: bool = False
     certify: bool = False

@@ -135,7 +135,7 @@ class TrialCache:
 
 
 def bisect(first: int, axis: SizeAxis) -> Bracketing:
-    """To neighbouring sizes on either side of the transition; ends at the largest size. No size is tried twice."""
+    """Halves a bracket until its ends are neighbouring sizes; gives up at the largest size. No size is tried twice."""
     first = min(max(first, 1), axis.largest)
     if axis.is_above((yield first)):
         high, low = first, first // 2
@@ -153,7 +153,7 @@ def bisect(first: int, axis: SizeAxis) -> Bracketing:
 
 
 def descend(first: int, axis: SizeAxis) -> Bracketing:
-    """Doubles from `first` until a trial succeeds, then down in steps of one until a trial fails beyond doubt."""
+    """Doubles `first` until a trial succeeds, then descends in steps of one until a trial fails beyond doubt."""
     size = min(max(first, 1), axis.largest)
     while (yield size) != "success":
         if size == axis.largest:
@@ -165,7 +165,7 @@ def descend(first: int, axis: SizeAxis) -> Bracketing:
 
 
 def find_failure(cache: TrialCache, axis: SizeAxis, outcome_of: OutcomeOf) -> Bracketing:
-    """Harder and harder sizes until one fails beyond doubt, where all trials so far succeeded or are undecided.
+    """Tries harder and harder sizes until one fails beyond doubt, if all trials so far succeeded or are undecided.
 
     Without a failure the interval of the median has no lower end (no upper end where patterns vary).
     """
@@ -189,9 +189,9 @@ def seek(
     options: SearchOptions,
     outcome_of: OutcomeOf,
 ) -> MedianEstimate:
-    """The median, by a bracket for each seed and samples around the running median; `options.trials` more trials at most.
+    """Searches the median by a bracket for each seed and samples around the running median.
 
-    first: the size at which every bracket begins.
+    first: the size at which every bracket begins. The search makes at most `options.trials` trials more than `cache` holds.
     """
     limit = len(cache) + options.trials
     _advance_together(

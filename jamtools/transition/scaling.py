@@ -67,6 +67,7 @@ def fit_scaling(
         raise InputError(f"none of the {len(records)} searches found an N*", Remedy.MORE_STEPS_OR_WIDTH)
     used = [search for search in known if not is_open(search)] or known
     points = LogPoints.of(used)
+    comparison = compare_depths([search.get("depth") or 0 for search in used], points)
     bound = stability_bound(_of_same_networks(spectra, used), level) if spectra else None
     return {
         "kind": "nstar-fit",
@@ -82,7 +83,7 @@ def fit_scaling(
         **{name: quantity_field(used[0], name) for name in QUANTITY_FIELDS},
         **({} if bound is None else {"bound": bound.as_dict()}),
         "depths": sorted({search["depth"] for search in used if search.get("depth") is not None}),
-        "depth": compare_depths([search.get("depth") or 0 for search in used], points),
+        "depth": None if comparison is None else comparison.as_dict(),
         "points": [_point_fields(search) for search in used],
     }
 

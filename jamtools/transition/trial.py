@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
+from jamtools.protocols import SuccessName
 from jamtools.records import CONTACT_TOLERANCE, JAMMED_PER_PARAMETER, Run
 
 Outcome = Literal["success", "undecided", "unsatisfied", "stationary", "diverged"]
@@ -59,8 +60,8 @@ class Trial:
     fitted_at: tuple[bool, ...] | None = None
 
     @classmethod
-    def of(cls, run: Run, success: str, times: Sequence[int] = ()) -> Trial:
-        """The trial that a run was; success: "satisfied" or "classified"; times: steps at which it may have fitted."""
+    def of(cls, run: Run, success: SuccessName, times: Sequence[int] = ()) -> Trial:
+        """The trial that a run was; times: numbers of steps after which it may have fitted."""
         info = run.info
         # Adam may leave contacts at Δ ~ 10⁻¹⁶ for ever, where a step no longer changes W: they count as zero
         satisfied = info["n_unsatisfied"] == 0 or bool(run.gaps.max() <= CONTACT_TOLERANCE * info["epsilon"])
@@ -86,13 +87,17 @@ class Trial:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Trial:
-        """A trial from its JSON object; unknown keys are ignored. ValueError where it is no trial."""
-        if not all(type(record.get(name)) is int for name in INTEGER_FIELDS):
+        """A trial from its JSON object; unknown keys are ignored. Raises ValueError where it is no trial."""
+        if not isinstance(record, Mapping) or not all(
+            type(record.get(name)) is int for name in INTEGER_FIELDS
+        ):
             raise ValueError(f"no trial without integers {', '.join(INTEGER_FIELDS)}")
         if record.get("outcome") not in get_args(Outcome):
             raise ValueError(f"no trial with the outcome {record.get('outcome')!r}")
         values = {field.name: record[field.name] for field in fields(cls) if field.name in record}
         if "fitted_at" in values:
+            if not isinstance(values["fitted_at"], list):
+                raise ValueError("no trial with fitted_at that is no list")
             values["fitted_at"] = tuple(values["fitted_at"])
         return cls(**values)
 
@@ -145,7 +150,7 @@ class TrialStore(Protocol):
         """Stores a finished trial."""
 
 
-def _failure(info: Mapping[str, Any], success: str) -> Outcome:
+def _failure(info: Mapping[str, Any], success: SuccessName) -> Outcome:
     """The outcome of a run that did not succeed, from its metadata."""
     if info["status"] == "diverged":
         return "diverged"
@@ -155,7 +160,7 @@ def _failure(info: Mapping[str, Any], success: str) -> Outcome:
     return "undecided" if n_left <= JAMMED_PER_PARAMETER * info["n_effective_expected"] else "unsatisfied"
 
 
-def _was_fitted(run: Run, success: str, time: int, fitted: bool) -> bool:
+def _was_fitted(run: Run, success: SuccessName, time: int, fitted: bool) -> bool:
     """Whether all patterns were fitted after `time` steps; fitted: whether they were at the end, which then stays so."""
     steps = run.history["step"]
     if steps[-1] <= time:
