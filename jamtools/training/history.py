@@ -5,7 +5,7 @@ step,  L,  N_Δ,  misclassified,  ‖∇L‖,  ‖W - W₀‖,  and on a test se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,12 +27,14 @@ class HeldOutMeasurement(NamedTuple):
 class History:
     """The measurements of a run, one row per measured step.
 
-    theta0 [Ñ]: where the run began; snapshots: keep theta in every row.
+    theta0 [Ñ]: where the run began; snapshots: keep theta in every row; rows: the history that is continued.
     """
 
-    def __init__(self, theta0: Tensor, snapshots: bool = False) -> None:
+    def __init__(
+        self, theta0: Tensor, snapshots: bool = False, rows: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         self.theta0, self.snapshots = theta0, snapshots
-        self.rows: list[dict[str, Any]] = []
+        self.rows = [dict(row) for row in rows]
 
     def record(
         self, step: int, evaluation: Evaluation, theta: Tensor, test: HeldOutMeasurement | None = None

@@ -55,39 +55,31 @@ class RunInProgress:
 
         Raises InputError when the engine of the job cannot take its steps.
         """
-        self.job, self.settings = job, job.settings
-        self.theta0 = (
-            job.start.theta0 if job.start else initial_parameters(job.arch, job.settings.init, job.seed)
-        )
+        self.job, self.settings, start = job, job.settings, job.start
+        self.theta0 = start.theta0 if start else initial_parameters(job.arch, job.settings.init, job.seed)
         theta0 = torch.as_tensor(self.theta0, dtype=job.compute.dtype, device=job.compute.device).clone()
-        self.rng = run_generator(job.seed, MINI_BATCHES)
-        self._set_up_steps(
-            torch.as_tensor(job.start.theta).to(theta0) if job.start else theta0, threads, batch
-        )
-        self.test_problem = self._held_out_problem(batch.test_sets if batch else {})
-        self.history = History(theta0, job.settings.snapshots)
-        self.status = ""
-        self.first_step = job.start.info["steps"] if job.start else 0
-        self.step = self.first_step
-        if job.start:
-            self.history.rows = rows_of(job.start.history)
+        self.history = History(theta0, job.settings.snapshots, rows_of(start.history) if start else ())
+        self.first_step = start.info["steps"] if start else 0
+        self.step, self.status = self.first_step, ""
         events = measured_steps(job.settings.steps, job.settings.measurements, job.settings.measure_at)
         self.events = [self.first_step + event for event in events]
-        self.burst = 1  # steps that the next call of `advance` takes at most
+        self.burst = 1  # the largest number of steps that the next call of `advance` takes
+        self.rng = run_generator(job.seed, MINI_BATCHES)
 
-    def _set_up_steps(self, start: Tensor, threads: int, batch: BatchEngine | None) -> None:
-        """theta, problem, optimizer and engine. In a batch, theta and the patterns are views of the slot."""
-        job, theta = self.job, start.clone()
+        theta = (torch.as_tensor(start.theta).to(theta0) if start else theta0).clone()
         problem = problem_on_device(job.data.x, job.data.y, job, {})
         self.optimizer = make_optimizer(job.settings.optimizer, theta, job.settings.momentum)
-        self.slot: Slot | None = None
-        if job.engine == "batch":
-            self.slot = (batch or batch_engine(job)).take_slot(problem.x, problem.y, theta, self.optimizer)
-            self.theta = self.slot.theta
-            self.problem = replace(problem, x=self.slot.x, y=self.slot.y)
-        else:
-            self.theta, self.problem = theta, problem
+        self.slot = self._take_slot(problem, theta, batch)
+        self.theta = self.slot.theta if self.slot else theta
+        self.problem = replace(problem, x=self.slot.x, y=self.slot.y) if self.slot else problem
         self.engine = self.slot or self._own_engine(threads)
+        self.test_problem = self._held_out_problem(batch.test_sets if batch else {})
+
+    def _take_slot(self, problem: Problem, theta: Tensor, batch: BatchEngine | None) -> Slot | None:
+        """The slot of a run in a batch. It copies theta [Ñ] and the patterns; the optimiser's state becomes a view of it."""
+        if self.job.engine != "batch":
+            return None
+        return (batch or batch_engine(self.job)).take_slot(problem.x, problem.y, theta, self.optimizer)
 
     def _own_engine(self, threads: int) -> Engine:
         job, problem = self.job, self.problem

@@ -43,7 +43,7 @@ def stopped_by_signals(command: str, journal: str | None) -> Iterator[None]:
 
     def report(reason: str) -> None:
         print(
-            f"{command}: {reason}; the finished trials are in {journal}, run the same command with --resume to go on",
+            f"{command}: {reason}; the finished trials are in {journal}, run the same command with --resume to continue",
             file=sys.stderr,
         )
         sys.stderr.flush()
@@ -169,7 +169,7 @@ class ResumableTraining:
     def _report(self, reason: str, state: str) -> None:
         """One line on stderr: why the command ends, what is saved, and how to continue."""
         print(
-            f"{self.command}: {reason}; {state}, run the same command with --resume to go on", file=sys.stderr
+            f"{self.command}: {reason}; {state}, run the same command with --resume to continue", file=sys.stderr
         )
 
     def _exit(self, state: str) -> NoReturn:

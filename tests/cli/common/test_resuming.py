@@ -146,7 +146,7 @@ def test_a_signal_ends_the_command_with_75_and_no_output(name, whole, tmp_path):
     assert time.monotonic() - sent < 10
     assert (command.returncode, stdout) == (75, "")
     assert stderr == (
-        f"jam-train: stopped by {name}; the runs are kept in {path}, run the same command with --resume to go on\n"
+        f"jam-train: stopped by {name}; the runs are kept in {path}, run the same command with --resume to continue\n"
     )
     assert output.read_text() == "what was here before"
     assert finish(whole, path, output).returncode == 0
