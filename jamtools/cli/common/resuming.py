@@ -169,7 +169,8 @@ class ResumableTraining:
     def _report(self, reason: str, state: str) -> None:
         """One line on stderr: why the command ends, what is saved, and how to continue."""
         print(
-            f"{self.command}: {reason}; {state}, run the same command with --resume to continue", file=sys.stderr
+            f"{self.command}: {reason}; {state}, run the same command with --resume to continue",
+            file=sys.stderr,
         )
 
     def _exit(self, state: str) -> NoReturn:
