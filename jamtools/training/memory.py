@@ -2,8 +2,8 @@
 
     measurement   (9 L h + 5 h + d + 8 C) P     activations, pre-activations, both again for unsatisfied patterns, β
     torch         measurement + 8 Ñ             theta, theta0, the optimiser, the gradient and its parts, scratch
-    compiled      torch + (d + C) P + chunks Ñ  the patterns in tiles, one gradient for each chunk of 1024 tiles
-    batch         layout.Layout.bytes + measurement + 3 Ñ for each slot
+    compiled      torch + (d + C) P + chunks Ñ  the patterns in tiles, one gradient for each chunk of 1024 patterns
+    batch         layout.Layout.bytes_needed + measurement + 3 Ñ for each slot
     newton        torch + 8 Ñ² + 3 Ñ P          matrices of BFGS and of Newton's method, rows for the rank of a certificate
 
 All are counts of numbers, of 8 or 4 bytes each. The peak is a measurement at which only some patterns are satisfied: then
@@ -44,7 +44,7 @@ def bytes_needed(job: Job) -> int:
     if job.engine == "batch":
         layout = Layout.of(arch, P, torch.device(job.compute.device).type, dtype)
         per_slot = 3 * n * dtype.itemsize + snapshots
-        return layout.bytes(arch, settings.optimizer, dtype) + layout.slots * per_slot + measurement
+        return layout.bytes_needed(arch, settings.optimizer, dtype) + layout.slots * per_slot + measurement
     torch_engine = measurement + snapshots + 8 * n * dtype.itemsize
     if job.engine == "newton":
         matrices = NEWTON_SQUARE_MATRICES * n**2 + NEWTON_PATTERN_MATRICES * n * P * arch.outputs

@@ -1,4 +1,4 @@
-"""Optimisers against torch.optim, and against FIRE as its paper writes it."""
+"""Optimisers against torch.optim, and FIRE against the algorithm in its paper."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools.engines.optimizers import FIRE, SGD, make_optimizer
+from jamtools.engines import constants
+from jamtools.engines.optimizers import FIRE, SGD, Adam, make_optimizer
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import TrainingOptions, with_options
@@ -20,7 +21,7 @@ CURVATURES = np.array([1.0, 0.3, 7.0, 0.02])
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
-def test_sgd_with_momentum_follows_torch_s(momentum):
+def test_sgd_takes_the_steps_of_torch_optim(momentum):
     start = torch.from_numpy(np.random.default_rng(0).standard_normal(4))
     ours, theirs = start.clone(), start.clone().requires_grad_()
     mine, reference = SGD(ours, momentum), torch.optim.SGD([theirs], lr=0.1, momentum=momentum)
@@ -33,7 +34,7 @@ def test_sgd_with_momentum_follows_torch_s(momentum):
     assert (ours - theirs.detach()).abs().max() < 1e-13
 
 
-def test_momentum_reaches_the_run():
+def test_a_run_with_momentum_takes_the_steps_of_torch_optim():
     data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2, "tanh")
     settings = with_options(TrainingOptions(), steps=50, optimizer="sgd", batch=0, lr=0.05, momentum=0.9)
     theirs = oracle.module(arch, torch.from_numpy(train(data, arch, settings, 0).theta0))
@@ -51,7 +52,7 @@ def test_momentum_reaches_the_run():
 
 
 def fire(x, curvatures, dt, steps):
-    """FIRE as in PRL 97, 170201, in plain numbers: steps F1 to F4 after each step of the dynamics."""
+    """The path [steps, n] of FIRE as in PRL 97, 170201, in Python floats: F1 to F4 after each step of the dynamics."""
     n_min, f_inc, f_dec, alpha_start, f_alpha = 5, 1.1, 0.5, 0.1, 0.99
     dt_max, alpha, positive = 10 * dt, alpha_start, 0
     v = [0.0] * len(x)
@@ -75,6 +76,7 @@ def fire(x, curvatures, dt, steps):
 
 
 def descend(optimizer, theta, curvatures, lr, steps):
+    """The path [steps, n] on the quadratic ½ Σ k_i θ_i² with curvatures k [n]."""
     path = []
     for _ in range(steps):
         optimizer.step(theta, curvatures * theta, lr)
@@ -82,7 +84,7 @@ def descend(optimizer, theta, curvatures, lr, steps):
     return torch.stack(path)
 
 
-def test_fire_follows_its_paper_on_a_bowl():
+def test_fire_takes_the_steps_of_its_paper_on_a_quadratic():
     start = [1.0, -2.0, 0.5, 3.0]
     theta = torch.tensor(start, dtype=torch.float64)
     ours = descend(FIRE(theta), theta, torch.from_numpy(CURVATURES), 0.1, 300)
@@ -91,8 +93,8 @@ def test_fire_follows_its_paper_on_a_bowl():
     assert np.abs(theirs[-1]).max() < 0.05
 
 
-def test_fire_beats_plain_descent_on_an_ill_conditioned_bowl():
-    """Condition 10⁴: plain descent, at its best rate 2/(λ₁ + λ_n), gains a factor e each 5000 steps."""
+def test_fire_is_faster_than_gradient_descent_on_an_ill_conditioned_quadratic():
+    """Condition number 10⁴. Gradient descent at its best rate 2/(λ₁ + λ_n) gains a factor e in 5000 steps."""
     curvatures = torch.logspace(-4, 0, 20, dtype=torch.float64)
     ends = []
     for optimizer, lr in ((FIRE, 0.1), (SGD, 2 / 1.0001)):
@@ -103,7 +105,7 @@ def test_fire_beats_plain_descent_on_an_ill_conditioned_bowl():
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e-60, 1e12])
-def test_fire_takes_the_same_steps_whatever_the_scale_of_the_loss(scale):
+def test_fire_takes_the_same_steps_for_any_scale_of_the_loss(scale):
     curvatures = torch.from_numpy(CURVATURES)
     start = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
     plain, scaled = start.clone(), start.clone()
@@ -112,7 +114,7 @@ def test_fire_takes_the_same_steps_whatever_the_scale_of_the_loss(scale):
     assert torch.allclose(got, expected, rtol=0, atol=1e-10)
 
 
-def test_fire_stays_where_there_is_no_gradient():
+def test_fire_does_not_move_without_a_gradient():
     theta = torch.ones(3, dtype=torch.float64)
     optimizer = FIRE(theta)
     for _ in range(2000):
@@ -122,7 +124,7 @@ def test_fire_stays_where_there_is_no_gradient():
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd", "fire"])
-def test_t_and_state_are_all_the_next_step_depends_on(name):
+def test_the_next_step_depends_on_t_and_state_alone(name):
     curvatures = torch.from_numpy(CURVATURES)
     theta = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
     first = make_optimizer(name, theta, 0.9 if name == "sgd" else 0.0)
@@ -136,7 +138,7 @@ def test_t_and_state_are_all_the_next_step_depends_on(name):
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_fire_trains_a_network_faster_than_plain_descent(batch_norm):
+def test_fire_trains_a_network_faster_than_gradient_descent(batch_norm):
     data, arch = oracle.dataset(100, 6), Architecture(6, 8, 2, "tanh", batch_norm=batch_norm)
     options = {"steps": 400, "stop": False}
     run = train(data, arch, with_options(TrainingOptions(), optimizer="fire", **options), seed=0)
@@ -157,6 +159,25 @@ def test_fire_trains_a_network_faster_than_plain_descent(batch_norm):
     ],
     ids=str,
 )
-def test_what_does_not_go_together_is_refused(options, message):
+def test_options_that_exclude_each_other_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         with_options(TrainingOptions(), **options)
+
+
+def test_the_gains_of_adam_are_one_minus_its_decays():
+    assert pytest.approx(1 - constants.ADAM_BETA1, rel=1e-15) == constants.ADAM_GAIN1
+    assert pytest.approx(1 - constants.ADAM_BETA2, rel=1e-13) == constants.ADAM_GAIN2
+
+
+def test_adam_takes_the_steps_of_torch_optim():
+    """torch adds ε to √v̂ as here; the two differ by round-off only."""
+    curvatures = torch.from_numpy(CURVATURES)
+    ours = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
+    theirs = ours.clone().requires_grad_()
+    adam, reference = Adam(ours), torch.optim.Adam([theirs], lr=0.05)
+    for _ in range(100):
+        adam.step(ours, curvatures * ours, 0.05)
+        reference.zero_grad()
+        (0.5 * curvatures * theirs.square()).sum().backward()
+        reference.step()
+    assert (ours - theirs.detach()).abs().max() < 1e-12

@@ -1,1 +1,1 @@
-"""Many runs of one shape, taken forward together along a leading axis."""
+"""Many runs of one shape, which take their steps together along a leading axis."""

@@ -1,7 +1,10 @@
-"""A step on a card, recorded once and replayed: CUDA graphs.
+"""A step on a CUDA device, recorded once and replayed: CUDA graphs.
 
-One step is some fifty small kernels, and starting them one by one takes longer than their work. A graph is recorded once
-and started as a whole; its shapes, addresses and order are fixed, so that it gives what the calls give.
+One step consists of some fifty small kernels, and to start them one by one takes longer than their work. A graph is
+recorded once and started as a whole. Its shapes, addresses and order are fixed, so that it gives the same bytes as the
+calls that it recorded.
+
+Source: none, bookkeeping only.
 """
 
 from __future__ import annotations
@@ -10,51 +13,51 @@ from collections.abc import Callable
 
 import torch
 
-#: Steps of the longer of the two graphs.
-MANY = 10
+#: Steps in the longer of the two graphs.
+LONG_GRAPH_STEPS = 10
 
-#: Calls before a capture: libraries set themselves up in the first ones.
-WARM = 3
+#: Calls of the step before it is recorded: libraries set themselves up in the first calls.
+WARM_UP_CALLS = 3
 
 
-class Graphs:
-    """A step on the card `device`, recorded.
+class StepGraphs:
+    """A step on a CUDA device, recorded.
 
-    `step` is called while this is made, to warm up: nothing may come of it then. It must neither read from the device nor
-    write to it from the host, and depend on nothing but the contents of tensors that stay where they are.
+    The constructor calls `step` several times; these calls must change nothing. `step` must neither read from the device
+    nor write to it from the host, and must depend only on the contents of tensors that stay at their addresses.
     """
 
     def __init__(self, step: Callable[[], None], device: torch.device) -> None:
         self._device = device
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         with torch.cuda.device(device):
-            side = torch.cuda.Stream()
-            self._warm_up(step, side)
-            self._graphs = {MANY: torch.cuda.CUDAGraph(), 1: torch.cuda.CUDAGraph()}
+            stream = torch.cuda.Stream()
+            self._warm_up(step, stream)
+            self._graphs = {LONG_GRAPH_STEPS: torch.cuda.CUDAGraph(), 1: torch.cuda.CUDAGraph()}
             for steps, graph in self._graphs.items():
-                self._record(step, side, steps, graph)
+                self._record(step, stream, steps, graph)
 
     def replay(self, n: int) -> None:
-        """Takes n steps, on the current stream."""
+        """Takes n steps on the current stream."""
         with torch.cuda.device(self._device):
-            for size, graph in self._graphs.items():  # the longer one first
+            for size, graph in self._graphs.items():  # the longer graph first
                 count, n = divmod(n, size)
                 for _ in range(count):
                     graph.replay()
 
     @staticmethod
-    def _warm_up(step: Callable[[], None], side: torch.cuda.Stream) -> None:
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(WARM):
+    def _warm_up(step: Callable[[], None], stream: torch.cuda.Stream) -> None:
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP_CALLS):
                 step()
-        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.current_stream().wait_stream(stream)
 
     @staticmethod
     def _record(
-        step: Callable[[], None], side: torch.cuda.Stream, steps: int, graph: torch.cuda.CUDAGraph
+        step: Callable[[], None], stream: torch.cuda.Stream, steps: int, graph: torch.cuda.CUDAGraph
     ) -> None:
-        # the main thread may go on meanwhile: only this one's calls are looked at
-        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
+        # "thread_local": the main thread may use the device meanwhile, only the calls of this thread are checked
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             for _ in range(steps):
                 step()

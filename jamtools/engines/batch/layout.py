@@ -1,15 +1,17 @@
-"""How a batch of runs lies in memory: slots, blocks and chunks of patterns, and the bytes that they take.
+"""The arrangement of a batch of runs in memory: slots, blocks and chunks of patterns, and the bytes that they need.
 
-    slots R = 2^⌊log₂(WORK / (P Ñ))⌋, at least 1 and at most MOST;      theta [R, Ñ],  x [R, P, d],  a_j [R, n, h]
+    slots R = 2^⌊log₂(W / (P Ñ))⌋, at least 1 and at most MAX_SLOTS;      theta [R, Ñ],  x [R, P, d],  a_j [R, n, h]
 
-All of it is a function of a run's own shape, device and dtype, never of how many runs there are or how much memory is
-free: a library of matrix products may take another algorithm, with sums in another order, for another batch count. So a
-run finds the same neighbours' places around it whether they are taken or not, and its bytes are its own.
+W is FULL_LOAD_MULTIPLICATIONS. The layout is a function of a run's own shape, device and dtype. It depends neither on the
+number of runs nor on the free memory: for another number of slots a library of matrix products may use another algorithm,
+with sums in another order. So the bytes of a run do not depend on which other slots are in use.
 
-Patterns come in `blocks` of n, one after the other, which bounds the activations; a block's weight gradient is a sum over
-chunks of it, each a matrix product of its own, since one product whose long axis is summed over would leave most of a card
-idle. Patterns are filled up to whole blocks, and rows of parameters to whole lines of the cache, so that every slot starts
-at the same alignment: vector instructions then cut all slots alike.
+The patterns are processed in `blocks` of n, one after the other, which bounds the memory of the activations. The weight
+gradient of a block is a sum over chunks, each of them a matrix product: one product over the long axis would leave most
+of a GPU idle. Patterns are padded to whole blocks, and rows of parameters to whole cache lines. Every slot then has the
+same alignment, so that vector instructions divide all slots in the same way.
+
+Source: none, own design.
 """
 
 from __future__ import annotations
@@ -21,28 +23,32 @@ import torch
 
 from jamtools.network.architecture import Architecture
 
-#: Multiplications P·Ñ of all slots together that fill the device, and the most slots there are. A card needs some 10⁸ to be
-#: busy for longer than the launches of a step take; on the CPU nothing is gained beyond sparing Python's time.
-WORK = {"cuda": 1e8, "cpu": 4e6}
+#: Multiplications P·Ñ of all slots together at which a device is fully used. A GPU needs some 10⁸ to be busy for longer than
+#: the launches of a step take. On the CPU larger batches save no more than the time that Python takes per step.
+FULL_LOAD_MULTIPLICATIONS = {"cuda": 1e8, "cpu": 4e6}
 
-MOST = {"cuda": 64, "cpu": 4}
+MAX_SLOTS = {"cuda": 64, "cpu": 4}
 
-#: Numbers to which rows are filled up.
-LINE = 64
+#: Rows are padded to a multiple of this many numbers.
+ROW_ALIGNMENT = 64
 
-#: Patterns of a chunk, at most.
-CHUNK = 256
+#: Largest number of patterns in a chunk.
+MAX_CHUNK_PATTERNS = 256
 
-#: Bytes that the activations of one block may take.
-ACTIVATIONS = 2**30
+#: Largest memory of the activations of one block, in bytes.
+MAX_ACTIVATION_BYTES = 2**30
 
-#: Rows of theta's length that an optimiser holds: theta and its state.
-ROWS = {"adam": 3, "sgd": 2, "fire": 2}
+#: Rows of the length of theta that an optimiser holds: theta and its state.
+OPTIMIZER_ROWS = {"adam": 3, "sgd": 2, "fire": 2}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """slots; stride: numbers between two rows of theta; a block is `group` chunks of `chunk` patterns; `blocks` of them."""
+    """How a batch is arranged.
+
+    slots: runs side by side. stride: numbers from one row of theta to the next. There are `blocks` blocks of `group`
+    chunks of `chunk` patterns.
+    """
 
     slots: int
     stride: int
@@ -52,14 +58,14 @@ class Layout:
 
     @classmethod
     def of(cls, arch: Architecture, P: int, device: str, dtype: torch.dtype) -> Layout:
-        """The layout of runs of this shape; device: cuda or cpu."""
-        room = WORK[device] / (P * arch.n_parameters)
-        slots = min(MOST[device], 2 ** max(0, math.floor(math.log2(room))))
-        chunk = min(CHUNK, filled(P))
+        """The layout of runs of this shape; device: "cuda" or "cpu"."""
+        ratio = FULL_LOAD_MULTIPLICATIONS[device] / (P * arch.n_parameters)
+        slots = min(MAX_SLOTS[device], 2 ** max(0, math.floor(math.log2(ratio))))
+        chunk = min(MAX_CHUNK_PATTERNS, padded(P))
         chunks = -(-P // chunk)
-        of_a_chunk = slots * chunk * _activations(arch) * dtype.itemsize
-        blocks = -(-chunks // max(1, ACTIVATIONS // of_a_chunk))
-        return cls(slots, filled(arch.n_parameters), chunk, -(-chunks // blocks), blocks)
+        bytes_per_chunk = slots * chunk * _activation_numbers(arch) * dtype.itemsize
+        blocks = -(-chunks // max(1, MAX_ACTIVATION_BYTES // bytes_per_chunk))
+        return cls(slots, padded(arch.n_parameters), chunk, -(-chunks // blocks), blocks)
 
     @property
     def block(self) -> int:
@@ -68,11 +74,11 @@ class Layout:
 
     @property
     def padded(self) -> int:
-        """Patterns of a slot, the filling included."""
+        """Patterns of a slot, with the padding."""
         return self.block * self.blocks
 
-    def bytes(self, arch: Architecture, optimizer: str, dtype: torch.dtype) -> int:
-        """What a batch takes, whether its slots are taken or not.
+    def bytes_needed(self, arch: Architecture, optimizer: str, dtype: torch.dtype) -> int:
+        """Bytes of a batch, for any number of slots in use.
 
         R·[ stride·(2·rows + 1 + 3)            theta and optimiser, their successors, the gradient, three rows of scratch
           + padded·(d + C + 1)                 the patterns, labels and weights of all blocks
@@ -81,16 +87,16 @@ class Layout:
         numbers of the dtype.
         """
         C, largest = arch.outputs, max(out * fan_in for out, fan_in in arch.shapes)
-        numbers = self.stride * (2 * ROWS[optimizer] + 4) + self.padded * (arch.d + C + 1)
-        numbers += self.block * _activations(arch) + (self.group + 1) * filled(largest)
+        numbers = self.stride * (2 * OPTIMIZER_ROWS[optimizer] + 4) + self.padded * (arch.d + C + 1)
+        numbers += self.block * _activation_numbers(arch) + (self.group + 1) * padded(largest)
         return self.slots * numbers * dtype.itemsize
 
 
-def filled(n: int) -> int:
-    """n numbers, filled up to whole lines."""
-    return -(-n // LINE) * LINE
+def padded(n: int) -> int:
+    """The least multiple of ROW_ALIGNMENT that is not below n."""
+    return -(-n // ROW_ALIGNMENT) * ROW_ALIGNMENT
 
 
-def _activations(arch: Architecture) -> int:
+def _activation_numbers(arch: Architecture) -> int:
     """Numbers per pattern of a block: a_1 … a_L, two β, and six of the outputs' width."""
     return arch.depth * arch.width + 2 * max(arch.width, arch.outputs) + 6 * arch.outputs

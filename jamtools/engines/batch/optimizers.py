@@ -1,11 +1,13 @@
-"""The steps of optimizers.py for a batch: one run a row, every run at its own time and rate.
+"""The steps of engines/optimizers.py for a batch of runs. Each run is a row, with its own time and rate.
 
-    rows [k, R, stride]: theta and the state tensors of its length;    scalars [q, R]: those that are one number a run
+    rows [k, R, stride]: theta and the state tensors of its length;    scalars [q, R]: the state that is one number per run
 
-The formulas are optimizers.py's, which is the oracle in the tests. Nothing here is read back by the host or sent by it, so
-that a step can be captured (torch.where sends a plain number, masked_fill does not); what happens to a run is a function
-of its own row. Numbers per run pass through single operations, whose rounding is the same in a vector instruction and
-outside it.
+The formulas are those of engines/optimizers.py; the tests compare the two. The host neither reads nor writes anything
+here, so that a step can be captured (torch.where would send a plain number, masked_fill does not). The result of a run
+is a function of its own row. Numbers per run pass through single operations, which round in the same way inside a vector
+instruction and outside it.
+
+Sources: Kingma and Ba, arXiv:1412.6980; Bitzek, Koskinen, Gähler, Moseler and Gumbsch, PRL 97, 170201 (2006).
 """
 
 from __future__ import annotations
@@ -31,36 +33,42 @@ from jamtools.engines.constants import (
     FIRE_SHRINK,
 )
 
-#: From here on 1 - 0.999^t is 1 in float64.
-SATURATED = 40_000
+#: From this step on 1 - β₂^t is 1 in float64 and Adam's bias corrections stay the same.
+ADAM_SATURATED_STEPS = 40_000
 
 
 class RowOptimizer(Protocol):
-    """Moves rows and scalars in place; `names` of the rows after theta, and of the scalars with their first values."""
+    """Moves rows and scalars in place.
+
+    names: the state tensors in the rows after theta. scalars: the state that is one number per run, with its first values.
+    """
 
     names: tuple[str, ...]
     scalars: Mapping[str, float]
 
     def step(self, rows: Tensor, scalars: Tensor, g: Tensor, lr: Tensor, step: Tensor) -> None:
-        """One step of every run against g [R, stride] at its rate lr [R]; step [R]: how many it has behind it."""
+        """One step of every run; see the module for the shapes of rows and scalars.
+
+        g [R, stride]: the gradients; lr [R]: the rates; step [R] (int64): how many steps each run has taken.
+        """
 
 
 class AdamRows:
-    """Adam; its corrections of the bias are looked up, and so the same numbers as a single run's."""
+    """Adam. The bias corrections come from a table, so that they are the same numbers as those of a single run."""
 
     names: tuple[str, ...] = ("m", "v")
     scalars: Mapping[str, float] = {}
 
     def __init__(self, device: torch.device) -> None:
-        times = range(1, SATURATED + 1)
+        times = range(1, ADAM_SATURATED_STEPS + 1)
         first, root = [1 - ADAM_BETA1**t for t in times], [math.sqrt(1 - ADAM_BETA2**t) for t in times]
         self._first = torch.tensor(first, dtype=torch.float64, device=device)
         self._root = torch.tensor(root, dtype=torch.float64, device=device)
 
     def step(self, rows: Tensor, scalars: Tensor, g: Tensor, lr: Tensor, step: Tensor) -> None:
-        """See RowOptimizer."""
+        """One step of Adam for every run; shapes as in RowOptimizer."""
         theta, m, v = rows
-        at = step.clamp(max=SATURATED - 1)
+        at = step.clamp(max=ADAM_SATURATED_STEPS - 1)
         m.lerp_(g, ADAM_GAIN1)
         v.mul_(ADAM_BETA2).addcmul_(g, g, value=ADAM_GAIN2)
         root = v.sqrt().div_(_column(self._root.index_select(0, at), v)).add_(ADAM_EPSILON)
@@ -69,7 +77,7 @@ class AdamRows:
 
 
 class SGDRows:
-    """Gradient descent over all patterns, with momentum or without."""
+    """Gradient descent, with momentum or without."""
 
     scalars: Mapping[str, float] = {}
 
@@ -78,23 +86,23 @@ class SGDRows:
         self.names: tuple[str, ...] = ("b",) if momentum else ()
 
     def step(self, rows: Tensor, scalars: Tensor, g: Tensor, lr: Tensor, step: Tensor) -> None:
-        """See RowOptimizer."""
+        """One step of gradient descent for every run; shapes as in RowOptimizer."""
         if self.momentum:
             g = rows[1].mul_(self.momentum).add_(g)
         rows[0].sub_(g * _column(lr, g))
 
 
 class FIRERows:
-    """FIRE, each run with its own pace."""
+    """FIRE. Each run has its own pace."""
 
     names: tuple[str, ...] = ("v",)
     scalars: Mapping[str, float] = {"pace": 1.0, "alpha": FIRE_ALPHA, "downhill": 0.0}
 
     def step(self, rows: Tensor, scalars: Tensor, g: Tensor, lr: Tensor, step: Tensor) -> None:
-        """See RowOptimizer."""
+        """One step of FIRE for every run; shapes as in RowOptimizer."""
         theta, v = rows
         down = -(g * v).sum(1) > 0
-        up = ~down & (step > 0)  # at the first step v = 0 says nothing
+        up = ~down & (step > 0)  # at the first step v = 0, and the power has no sign
         self._turn(v, g, scalars[1], down, up)
         self._pace(scalars, down, up)
         dt = _column(scalars[0] * lr, g)
@@ -103,14 +111,14 @@ class FIRERows:
 
     @staticmethod
     def _turn(v: Tensor, g: Tensor, alpha: Tensor, down: Tensor, up: Tensor) -> None:
-        """v turns towards F, or stops."""
+        """Turns v [R, stride] towards the force -g (down [R]) or sets it to zero (up [R]); alpha [R]."""
         mix = (alpha * ((v * v).sum(1).sqrt() / (g * g).sum(1).sqrt())).masked_fill(~down, 0.0)
         keep = (1 - alpha).masked_fill(~down, 1.0).masked_fill(up, 0.0)
         v.mul_(_column(keep, v)).sub_(g * _column(mix, g))
 
     @staticmethod
     def _pace(scalars: Tensor, down: Tensor, up: Tensor) -> None:
-        """The step grows after N_MIN turns downhill in a row; uphill it is halved."""
+        """The pace grows after several steps downhill in a row and is halved uphill; scalars [3, R], down, up [R]."""
         pace, alpha, downhill = scalars
         downhill.add_(down).masked_fill_(up, 0.0)
         grow = down & (downhill > FIRE_MIN_DOWNHILL_STEPS)
@@ -120,12 +128,12 @@ class FIRERows:
 
 
 def _column(numbers: Tensor, like: Tensor) -> Tensor:
-    """One number a run [R], to go with rows [R, stride]."""
+    """One number per run [R] as a column [R, 1] in the dtype of `like`."""
     return numbers.to(like.dtype)[:, None]
 
 
 def make_rows(name: str, momentum: float, device: torch.device) -> RowOptimizer:
-    """The optimiser of a name."""
+    """The optimiser "adam", "sgd" or "fire" for the rows of a batch."""
     if name == "fire":
         return FIRERows()
     return AdamRows(device) if name == "adam" else SGDRows(momentum)
