@@ -84,17 +84,17 @@ class CuspCount:
 
 
 def count(
-    theta: Tensor, problem: Problem, tolerance: float | None = None, state: ForwardPass | None = None
+    theta: Tensor, problem: Problem, tolerance: float | None = None, forward_pass: ForwardPass | None = None
 ) -> CuspCount:
     """The cusps of the network theta [Ñ] at the patterns of a problem.
 
     tolerance: in rms of each layer. By default it is the one of CUSP_TOLERANCE_CHOICES with most cusps above the smooth
-    background. state: the forward pass of all patterns at theta, where the caller has it. A smooth ρ has no cusps, but its
+    background. forward_pass: that of all patterns at theta, where the caller has it. A smooth ρ has no cusps, but its
     pre-activations at zero are counted too (n_at_zero). Raises InputError with batch normalisation.
     """
     arch = problem.arch
     arch.require_plain()
-    passes = _Blocks(theta, problem, state)
+    passes = _Blocks(theta, problem, forward_pass)
     scales = _scales(passes)
     tolerance = tolerance or _best_tolerance(passes, scales)
     limits = tolerance * scales
@@ -116,11 +116,11 @@ class _Blocks:
     A single block is computed once, or is the given pass; several are computed again each time, to bound the memory.
     """
 
-    def __init__(self, theta: Tensor, problem: Problem, state: ForwardPass | None) -> None:
+    def __init__(self, theta: Tensor, problem: Problem, forward_pass: ForwardPass | None) -> None:
         self.problem, self.layers = problem, layers_of(theta, problem.arch)
         self._single = None
         if len(problem.x) <= CUSP_BLOCK_PATTERNS:
-            self._single = state or forward(self.layers, problem.x, problem.arch)
+            self._single = forward_pass or forward(self.layers, problem.x, problem.arch)
 
     def __iter__(self) -> Iterator[tuple[ForwardPass, Tensor]]:
         problem = self.problem

@@ -97,24 +97,24 @@ def smallest_subgradient(cusps: CuspGradient) -> SmallestSubgradient:
 class CuspGradient:
     """g(λ) at theta [Ñ]: the gradient of the loss as a function of the multipliers λ [n] of its cusps with gradient.
 
-    patterns [m]: the indices of the patterns with gradient; state, active, signal [m, C]: their forward pass, their problem
-    and ∂L/∂f; at: for each hidden layer the (pattern among these [k], neuron [k]) of each cusp; signs [n]: the slope
-    θ(z) of the side of zero on which each cusp lies; counted, scales [L]: the count, and the rms of each hidden layer
-    over all patterns.
+    patterns [m]: the indices of the patterns with gradient; forward_pass, active, signal [m, C]: their forward pass, their
+    problem and ∂L/∂f; at: for each hidden layer the (pattern among these [k], neuron [k]) of each cusp; signs [n]: the slope
+    θ(z) of the side of zero on which each cusp lies; counted, scales [L]: the count, and the rms of each hidden layer over
+    all patterns.
     """
 
     def __init__(
-        self, theta: Tensor, problem: Problem, counted: CuspCount, state: ForwardPass | None = None
+        self, theta: Tensor, problem: Problem, counted: CuspCount, forward_pass: ForwardPass | None = None
     ) -> None:
-        """The cusps that `counted` found; state: the forward pass of all patterns, where the caller has it."""
-        state = state or problem.forward(theta)
-        signal = problem.loss.slope(state.f, problem.y)
+        """The cusps that `counted` found; forward_pass: that of all patterns, where the caller has it."""
+        forward_pass = forward_pass or problem.forward(theta)
+        signal = problem.loss.slope(forward_pass.f, problem.y)
         with_gradient = signal.ne(0).any(1)
         self.theta, self.layers, self.arch = theta, layers_of(theta, problem.arch), problem.arch
         self.patterns = with_gradient.nonzero()[:, 0]
-        self.state, self.signal = state.take(with_gradient), signal[with_gradient]
-        self.active = replace(problem, x=self.state.inputs[0], y=problem.y[with_gradient])
-        z = self.state.z[:-1]
+        self.forward_pass, self.signal = forward_pass.take(with_gradient), signal[with_gradient]
+        self.active = replace(problem, x=self.forward_pass.inputs[0], y=problem.y[with_gradient])
+        z = self.forward_pass.z[:-1]
         self.slopes = [self.arch.rho.slope(layer) for layer in z]
         self.counted, self.scales = counted, [layer.scale for layer in counted.per_layer]
         limits = [layer.limit if layer.n_cusps else -1.0 for layer in counted.per_layer]
@@ -126,7 +126,7 @@ class CuspGradient:
     @property
     def z(self) -> Tensor:
         """The pre-activation of each cusp [n]."""
-        return torch.cat([layer[at] for layer, at in zip(self.state.z, self.at)])
+        return torch.cat([layer[at] for layer, at in zip(self.forward_pass.z, self.at)])
 
     def only(self, keep: Tensor) -> CuspGradient:
         """The same with the cusps to `keep` ([n] booleans) alone; the others count as smooth."""
@@ -136,11 +136,11 @@ class CuspGradient:
         fewer.signs = self.signs[keep]
         return fewer
 
-    def moved_to(self, theta: Tensor, state: ForwardPass) -> CuspGradient:
-        """The same cusps at another theta [Ñ], where the pass of the patterns with gradient is `state`."""
-        there = copy(self)
-        there.theta, there.layers, there.state = theta, layers_of(theta, self.arch), state
-        return there
+    def moved_to(self, theta: Tensor, forward_pass: ForwardPass) -> CuspGradient:
+        """The same cusps at another theta [Ñ], where the pass of the patterns with gradient is `forward_pass`."""
+        moved = copy(self)
+        moved.theta, moved.layers, moved.forward_pass = theta, layers_of(theta, self.arch), forward_pass
+        return moved
 
     @property
     def linear(self) -> bool:
@@ -152,12 +152,13 @@ class CuspGradient:
         """The forward pass with the slopes σ: the multipliers [n] on the cusps, θ(z) off them."""
         parts = multipliers.split([len(at[0]) for at in self.at])
         slopes = [slope.index_put(*put) for slope, *put in zip(self.slopes, self.at, parts, strict=True)]
-        return replace(self.state, slopes=slopes)
+        return replace(self.forward_pass, slopes=slopes)
 
     def gradient(self, multipliers: Tensor) -> Tensor:
         """g(λ) [Ñ] at the multipliers λ [n]."""
         return gradient(
-            backward(self.layers, self.with_multipliers(multipliers), self.signal, self.arch), self.state
+            backward(self.layers, self.with_multipliers(multipliers), self.signal, self.arch),
+            self.forward_pass,
         )
 
     def forces(self, multipliers: Tensor) -> Tensor:
@@ -175,13 +176,13 @@ class CuspGradient:
 
     def jacobian(self, multipliers: Tensor) -> Tensor:
         """∂g/∂λ [n, Ñ] at the multipliers [n], one row for each cusp: u_i ∂z_i/∂W."""
-        state, rows = self.with_multipliers(multipliers), []
+        forward_pass, rows = self.with_multipliers(multipliers), []
         forces = self._by_layer(self.signal, self.layers, multipliers)
         for j, ((patterns, neurons), u) in enumerate(zip(self.at, forces, strict=True)):
             signal = u.new_zeros(len(u), self.arch.width).scatter(1, neurons[:, None], u[:, None])
-            here = state.take(patterns)
-            below = backward(self.layers[: j + 1], here, signal, self.arch)
-            part = gradient_rows(below, ForwardPass(here.inputs[: j + 1], []))
+            at_cusps = forward_pass.take(patterns)
+            below = backward(self.layers[: j + 1], at_cusps, signal, self.arch)
+            part = gradient_rows(below, ForwardPass(at_cusps.inputs[: j + 1], []))
             rows.append(torch.nn.functional.pad(part, (0, self.arch.n_parameters - part.shape[1])))
         return torch.cat(rows)
 

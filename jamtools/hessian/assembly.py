@@ -103,9 +103,11 @@ class Passes:
 
     def of(self, chosen: Tensor) -> ForwardPass:
         """The forward pass of the patterns with these indices [p]."""
-        state = forward(self.layers, self.problem.x[chosen], self.arch, self.rho)
+        forward_pass = forward(self.layers, self.problem.x[chosen], self.arch, self.rho)
         return (
-            state if self.slopes is None else replace(state, slopes=[slope[chosen] for slope in self.slopes])
+            forward_pass
+            if self.slopes is None
+            else replace(forward_pass, slopes=[slope[chosen] for slope in self.slopes])
         )
 
     def unsatisfied(self) -> Tensor:
@@ -146,10 +148,10 @@ def h0(passes: Passes, unsatisfied: Tensor) -> Tensor:
     n = arch.n_parameters
     H0 = passes.theta.new_zeros(n, n)
     for pairs in unsatisfied.nonzero().split(_block_patterns(_h0_numbers(arch))):
-        state = passes.of(pairs[:, 0])
+        forward_pass = passes.of(pairs[:, 0])
         signal = torch.nn.functional.one_hot(pairs[:, 1], arch.outputs).to(H0)
         J = H0.new_empty(n, len(pairs))
-        _fill_gradients(J, backward(passes.layers, state, signal, arch), state.inputs)
+        _fill_gradients(J, backward(passes.layers, forward_pass, signal, arch), forward_pass.inputs)
         for start in range(0, n, H0_PANEL_ROWS):
             panel = H0[start : start + H0_PANEL_ROWS, start:]
             panel.addmm_(J[start : start + H0_PANEL_ROWS], J[start:].T, alpha=loss.hinge_curvature)
@@ -192,12 +194,12 @@ class _BlockPass:
 
     @classmethod
     def at(cls, passes: Passes, chosen: Tensor) -> _BlockPass:
-        arch, layers, state = passes.arch, passes.layers, passes.of(chosen)
-        signal = passes.problem.loss.slope(state.f, passes.problem.y[chosen])
-        beta = backward(layers, state, signal, arch)
-        z = [hidden.T.contiguous() for hidden in state.z[:-1]]
-        inputs = [torch.cat([a.T, a.new_ones(1, len(a))]) for a in state.inputs]
-        slope = [state.slope(j, arch).T.contiguous() for j in range(arch.depth)]
+        arch, layers, forward_pass = passes.arch, passes.layers, passes.of(chosen)
+        signal = passes.problem.loss.slope(forward_pass.f, passes.problem.y[chosen])
+        beta = backward(layers, forward_pass, signal, arch)
+        z = [hidden.T.contiguous() for hidden in forward_pass.z[:-1]]
+        inputs = [torch.cat([a.T, a.new_ones(1, len(a))]) for a in forward_pass.inputs]
+        slope = [forward_pass.slope(j, arch).T.contiguous() for j in range(arch.depth)]
         beta = [b.T.contiguous() for b in beta]
         bend = [
             curvature * (weight.T @ above)
@@ -307,8 +309,8 @@ def _place(Hp: Tensor, total: Tensor, key: Key, arch: Architecture) -> None:
                 1, ASSEMBLY_BLOCK_NUMBERS // (2 * out_j * (in_j + 1) ** 2)
             )  # rows p at one time, so that the copy has at most a block of numbers
             rows = _symmetric_places(out_j, Hp.device).split(step)
-            for some, own in zip(block.split(step), rows, strict=True):
-                some += total[own][:, :, places].transpose(1, 2)
+            for rows_of_block, places_of_rows in zip(block.split(step), rows, strict=True):
+                rows_of_block += total[places_of_rows][:, :, places].transpose(1, 2)
         elif kind == "diagonal":
             places = _symmetric_places(in_j + 1, Hp.device)[q, s]
             block.diagonal(0, 0, 2).add_(total[:, places].permute(1, 2, 0))

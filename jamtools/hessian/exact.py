@@ -67,7 +67,7 @@ def exact_spectrum(
     theta = problem.tensor(run.theta)
     parts = _Parts(hessian(theta, problem), options)
     generators = scale_generators(theta, problem.arch)
-    found: dict[str, Eigenvalues] = {}
+    spectra: dict[str, Eigenvalues] = {}
     signs: dict[str, Inertia] = {}
     n_negative: dict[str, int] = {}
     for name, matrix in parts.each():
@@ -75,16 +75,16 @@ def exact_spectrum(
             signs[name] = inertia_of(matrix, constraints=None if name == "H0" else generators)
             n_negative[name] = signs[name].n_negative
             continue
-        found[name] = _eigenvalues(matrix, name, options.vectors)
+        spectra[name] = _eigenvalues(matrix, name, options.vectors)
         if name != "H0":
-            n_negative[name] = n_below(matrix, -found[name].tolerance, generators)
-    if "Hp" in found:
-        check_traceless(found["Hp"], problem.arch)
-    info = {**run.info, "method": "exact", **summarise(found, signs, n_negative, run.info)}
+            n_negative[name] = n_below(matrix, -spectra[name].tolerance, generators)
+    if "Hp" in spectra:
+        check_traceless(spectra["Hp"], problem.arch)
+    info = {**run.info, "method": "exact", **summarise(spectra, signs, n_negative, run.info)}
     cusps = count(theta, problem)
     info |= bounds(info, cusps.n_cusps, cusps.n_convex)
-    values = {name: _to_numpy(found[name].values) for name in found}
-    vectors = {name: _to_numpy(e.vectors) for name, e in found.items() if e.vectors is not None}
+    values = {name: _to_numpy(spectra[name].values) for name in spectra}
+    vectors = {name: _to_numpy(e.vectors) for name, e in spectra.items() if e.vectors is not None}
     return Spectrum(values, info, parts.kept, vectors)
 
 
@@ -127,12 +127,12 @@ def _to_numpy(tensor: Tensor) -> Array:
     return tensor.detach().cpu().double().numpy()
 
 
-def check_traceless(found: Eigenvalues, arch: Architecture) -> None:
+def check_traceless(spectrum: Eigenvalues, arch: Architecture) -> None:
     """Raises CheckError unless tr Hp = 0 for piecewise linear ρ, within the round-off of a sum of n eigenvalues."""
-    if arch.activation == "tanh" or found.values.numel() == 0:
+    if arch.activation == "tanh" or spectrum.values.numel() == 0:
         return
-    error, scale = abs(found.values.sum().item()), found.values.abs().sum().item()
-    if not error <= len(found.values) ** 2 * torch.finfo(found.values.dtype).eps * scale:
+    error, scale = abs(spectrum.values.sum().item()), spectrum.values.abs().sum().item()
+    if not error <= len(spectrum.values) ** 2 * torch.finfo(spectrum.values.dtype).eps * scale:
         raise CheckError(
             f"the eigenvalues of Hp sum to {error:.1e}, expected 0 for {arch.activation}", Remedy.OTHER_DEVICE
         )

@@ -104,12 +104,12 @@ def _operators(
     # the projection changes the trace of Hp
     traceless = part == "Hp" and piecewise_linear and generators.rank == 0
     trace = sum(traces) if traces else 0.0 if traceless else None
-    found = [(part, whole, _known(part, whole, trace, products.n_unsatisfied))]
+    operators = [(part, whole, _known(part, whole, trace, products.n_unsatisfied))]
     for j in range(len(products.layers) if layers else 0):
         block = products.operator(part, layer=j)
         trace = traces[j] if traces else 0.0 if part == "Hp" and piecewise_linear else None
-        found.append((f"{part}/layer{j + 1}", block, _known(part, block, trace, products.n_unsatisfied)))
-    return found
+        operators.append((f"{part}/layer{j + 1}", block, _known(part, block, trace, products.n_unsatisfied)))
+    return operators
 
 
 def _known(part: str, operator: Operator, trace: float | None, rank: int) -> _Known:
@@ -146,9 +146,9 @@ def _extreme_eigenvalues(operator: Operator, options: LanczosOptions) -> tuple[d
     K = min(options.extremes, operator.dimension // 2)
     if K == 0:
         return {"lowest": [], "highest": []}, None
-    found = extremes(operator, K, K, seed=options.seed)
-    rows = torch.cat([found.lowest.vectors, found.highest.vectors], 1).T
-    return {"lowest": _listed(found.lowest), "highest": _listed(found.highest)}, rows.double().cpu().numpy()
+    ritz = extremes(operator, K, K, seed=options.seed)
+    rows = torch.cat([ritz.lowest.vectors, ritz.highest.vectors], 1).T
+    return {"lowest": _listed(ritz.lowest), "highest": _listed(ritz.highest)}, rows.double().cpu().numpy()
 
 
 def _listed(ritz: RitzPairs) -> list[dict[str, Any]]:

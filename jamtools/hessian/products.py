@@ -54,14 +54,14 @@ class Products:
         self._find_unsatisfied()
 
     def _find_unsatisfied(self) -> None:
-        kept: list[tuple[Tensor, Tensor, Tensor]] = []
+        blocks: list[tuple[Tensor, Tensor, Tensor]] = []
         for start in range(0, len(self.problem.x), self._size):
             block = slice(start, start + self._size)
             f, labels = self._forward(block).f, self.problem.y[block]
             active = self.loss.gaps(f, labels) > 0
-            some = active.any(1).nonzero()[:, 0]
-            kept.append((some + start, active[some], self.loss.slope(f, labels)[some]))
-        self._index, self._active, self._slope = (torch.cat([part[i] for part in kept]) for i in range(3))
+            patterns = active.any(1).nonzero()[:, 0]
+            blocks.append((patterns + start, active[patterns], self.loss.slope(f, labels)[patterns]))
+        self._index, self._active, self._slope = (torch.cat([part[i] for part in blocks]) for i in range(3))
         self.n_unsatisfied = int(self._active.sum())
 
     def _forward(self, patterns: slice | Tensor) -> ForwardPass:
@@ -70,8 +70,8 @@ class Products:
     def _blocks(self) -> Iterator[tuple[ForwardPass, Tensor, Tensor]]:
         """By blocks of unsatisfied patterns: the forward pass, the unsatisfied outputs [m, C] as booleans, ∂L/∂f [m, C]."""
         for start in range(0, len(self._index), self._size):
-            here = slice(start, start + self._size)
-            yield self._forward(self._index[here]), self._active[here], self._slope[here]
+            block = slice(start, start + self._size)
+            yield self._forward(self._index[block]), self._active[block], self._slope[block]
 
     def product(self, name: str, V: Tensor) -> Tensor:
         """The matrix `name` (H0, Hp or H) times V [Ñ, k]; InputError for another name."""
@@ -79,23 +79,23 @@ class Products:
             raise InputError(f"matrix {name!r}, expected one of {', '.join(PRODUCT_NAMES)}")
         rows = V.T.contiguous()
         result = torch.zeros_like(rows)
-        for state, active, slope in self._blocks():
+        for forward_pass, active, slope in self._blocks():
             curvature = active.to(slope.dtype) * (self.loss.hinge_curvature if name != "Hp" else 0.0)
-            beta = backward(self.layers, state, slope, self.arch) if name != "H0" else None
+            beta = backward(self.layers, forward_pass, slope, self.arch) if name != "H0" else None
             for group, out in zip(rows.split(PRODUCT_GROUP_VECTORS), result.split(PRODUCT_GROUP_VECTORS)):
-                self._add(views_of(out, self.arch), views_of(group, self.arch), state, curvature, beta)
+                self._add(views_of(out, self.arch), views_of(group, self.arch), forward_pass, curvature, beta)
         return result.T
 
     def _add(
-        self, out: Views, V: Views, state: ForwardPass, curvature: Tensor, beta: list[Tensor] | None
+        self, out: Views, V: Views, forward_pass: ForwardPass, curvature: Tensor, beta: list[Tensor] | None
     ) -> None:
         """Adds A V of one block to `out`; beta is None for H0, which has no terms in β."""
         rho = self.arch.rho
-        z_dot, a_dot = self._tangents(V, state)
+        z_dot, a_dot = self._tangents(V, forward_pass)
         beta_dot = curvature * z_dot[-1]
         for j in range(len(out) - 1, -1, -1):
             weight, bias = out[j]
-            weight.baddbmm_(beta_dot.mT, state.inputs[j].expand(len(weight), -1, -1))
+            weight.baddbmm_(beta_dot.mT, forward_pass.inputs[j].expand(len(weight), -1, -1))
             bias += beta_dot.sum(1)
             if j == 0:
                 break
@@ -103,31 +103,37 @@ class Products:
             if beta is not None:
                 weight.baddbmm_(beta[j].T.expand(len(weight), -1, -1), a_dot[j])
                 back += beta[j] @ V[j][0]
-            beta_dot = rho.slope(state.z[j - 1]) * back
+            beta_dot = rho.slope(forward_pass.z[j - 1]) * back
             if beta is not None and self.arch.activation not in ("relu", "linear"):
-                beta_dot += rho.curvature(state.z[j - 1]) * (beta[j] @ self.layers[j][0]) * z_dot[j - 1]
+                beta_dot += (
+                    rho.curvature(forward_pass.z[j - 1]) * (beta[j] @ self.layers[j][0]) * z_dot[j - 1]
+                )
 
-    def _tangents(self, V: Views, state: ForwardPass) -> tuple[list[Tensor], list[Tensor]]:
+    def _tangents(self, V: Views, forward_pass: ForwardPass) -> tuple[list[Tensor], list[Tensor]]:
         """ż_j [k, m, out] and ȧ_{j-1} [k, m, in] of each layer; those of the first layer's inputs are empty."""
         z_dot: list[Tensor] = []
         a_dot = [self.theta.new_empty(0)]
         for j, (weight, bias) in enumerate(V):
-            here = torch.baddbmm(bias[:, None], state.inputs[j].expand(len(weight), -1, -1), weight.mT)
+            tangent = torch.baddbmm(
+                bias[:, None], forward_pass.inputs[j].expand(len(weight), -1, -1), weight.mT
+            )
             if j:
-                a_dot.append(self.arch.rho.slope(state.z[j - 1]) * z_dot[-1])
-                here += a_dot[j] @ self.layers[j][0].T
-            z_dot.append(here)
+                a_dot.append(self.arch.rho.slope(forward_pass.z[j - 1]) * z_dot[-1])
+                tangent += a_dot[j] @ self.layers[j][0].T
+            z_dot.append(tangent)
         return z_dot, a_dot
 
     def traces_h0(self) -> list[float]:
         """tr H0 = (∂²L/∂Δ²) Σ ‖∇f_c‖², exact, one part for each layer [L + 1]."""
         total = torch.zeros(len(self.layers), dtype=torch.float64, device=self.theta.device)
-        for state, active, _ in self._blocks():
+        for forward_pass, active, _ in self._blocks():
             for c in range(self.arch.outputs):
-                signal = torch.zeros_like(state.f)
+                signal = torch.zeros_like(forward_pass.f)
                 signal[:, c] = active[:, c].to(signal.dtype)
-                beta = backward(self.layers, state, signal, self.arch)
-                squares = [b.square().sum(1) @ (a.square().sum(1) + 1) for b, a in zip(beta, state.inputs)]
+                beta = backward(self.layers, forward_pass, signal, self.arch)
+                squares = [
+                    b.square().sum(1) @ (a.square().sum(1) + 1) for b, a in zip(beta, forward_pass.inputs)
+                ]
                 total += torch.stack(squares).double()
         return (total * self.loss.hinge_curvature).tolist()
 
@@ -148,9 +154,9 @@ class Products:
             )
         if generators is not None:
             raise InputError("got scale generators with a block of one layer, expected the whole matrix")
-        here = self._part(layer)
+        part = self._part(layer)
         return Operator(
-            lambda V: self._block_product(name, here, V), here.stop - here.start, theta.dtype, theta.device
+            lambda V: self._block_product(name, part, V), part.stop - part.start, theta.dtype, theta.device
         )
 
     def _part(self, layer: int) -> slice:
@@ -160,7 +166,7 @@ class Products:
         start = sum(sizes[:layer])
         return slice(start, start + sizes[layer])
 
-    def _block_product(self, name: str, here: slice, V: Tensor) -> Tensor:
+    def _block_product(self, name: str, part: slice, V: Tensor) -> Tensor:
         whole = V.new_zeros(V.shape[1], self.theta.numel())
-        whole[:, here] = V.T
-        return self.product(name, whole.T)[here]
+        whole[:, part] = V.T
+        return self.product(name, whole.T)[part]

@@ -30,7 +30,7 @@ HP_FIELDS = ("asymmetry_Hp", "odd_moment_3_Hp", "odd_moment_5_Hp", "scale_Hp")
 
 
 def summarise(
-    found: Mapping[str, Eigenvalues],
+    spectra: Mapping[str, Eigenvalues],
     signs: Mapping[str, Inertia],
     n_negative: Mapping[str, int],
     run: Mapping[str, Any],
@@ -41,36 +41,36 @@ def summarise(
     return {
         "n_symmetries": run["n_parameters"] - N,
         "unsatisfied_per_parameter": run["n_unsatisfied"] / N,
-        **_of_H0(found.get("H0"), signs.get("H0"), run),
+        **_of_H0(spectra.get("H0"), signs.get("H0"), run),
         "n_negative_H": n_negative.get("H"),
         "n_negative_Hp": negative_Hp,
         "c0": None if negative_Hp is None else negative_Hp / N,
-        **_of_Hp(found.get("Hp"), run),
+        **_of_Hp(spectra.get("Hp"), run),
         **{
-            f"n_{sign}_{part}": getattr(its, f"n_{sign}")
-            for part, its in signs.items()
+            f"n_{sign}_{part}": getattr(inertia, f"n_{sign}")
+            for part, inertia in signs.items()
             for sign in ("zero", "positive")
         },
-        **{f"{what}_error": _worst(found, what) for what in ("trace", "frobenius")},
+        **{f"{what}_error": _worst(spectra, what) for what in ("trace", "frobenius")},
     }
 
 
-def _worst(found: Mapping[str, Eigenvalues], what: str) -> float | None:
-    return max((getattr(e, f"{what}_error") for e in found.values()), default=None)
+def _worst(spectra: Mapping[str, Eigenvalues], error: str) -> float | None:
+    return max((getattr(e, f"{error}_error") for e in spectra.values()), default=None)
 
 
-def _of_H0(found: Eigenvalues | None, signs: Inertia | None, run: Mapping[str, Any]) -> dict[str, Any]:
+def _of_H0(spectrum: Eigenvalues | None, signs: Inertia | None, run: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = dict.fromkeys(H0_FIELDS)
     n, N = run["n_parameters"], run["n_effective_expected"]
-    n_zero = found.n_zero if found else signs.n_zero if signs else None
+    n_zero = spectrum.n_zero if spectrum else signs.n_zero if signs else None
     if n_zero is not None:
         fields |= {"n_zero_H0": n_zero, "rank_H0": n - n_zero, "delta_weight_H0": (N - (n - n_zero)) / N}
-    if found:
+    if spectrum:
         fields |= {
-            "gap_H0": found.smallest_positive,
-            "relative_gap_H0": _relative_gap(found.values, n_zero or 0),
+            "gap_H0": spectrum.smallest_positive,
+            "relative_gap_H0": _relative_gap(spectrum.values, n_zero or 0),
         }
-        fields["largest_H0"] = found.values[-1].item()
+        fields["largest_H0"] = spectrum.values[-1].item()
     return fields
 
 
@@ -83,13 +83,13 @@ def _relative_gap(values: Tensor, n_zero: int) -> float | None:
     return size[n_zero].item() / zero if zero > 0 else None
 
 
-def _of_Hp(found: Eigenvalues | None, run: Mapping[str, Any]) -> dict[str, Any]:
+def _of_Hp(spectrum: Eigenvalues | None, run: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = dict.fromkeys(HP_FIELDS)
-    if found is None or not bool(found.values.any()):
+    if spectrum is None or not bool(spectrum.values.any()):
         return fields
-    values = found.values.double().cpu().numpy()
+    values = spectrum.values.double().cpu().numpy()
     top = np.abs(values).max()
-    fields["asymmetry_Hp"] = asymmetry(values, found.tolerance)
+    fields["asymmetry_Hp"] = asymmetry(values, spectrum.tolerance)
     fields["odd_moment_3_Hp"], fields["odd_moment_5_Hp"] = (odd_moment(values / top, k) for k in (3, 5))
     if run["final_loss"] > 0:
         fields["scale_Hp"] = float(

@@ -151,7 +151,7 @@ def _jammed(point: BalancedPoint, seen: dict[str, Any], seed: int, trials: int) 
     cusps = point.cusps(ACTIVE_CUSP_TOLERANCE)
     smallest = smallest_subgradient(cusps)
     first = FirstOrder(point, cusps, torch.from_numpy(smallest.multipliers).to(point.theta))
-    found = Certificate(
+    certificate = Certificate(
         "jammed",
         False,
         first.obstacle,
@@ -161,22 +161,23 @@ def _jammed(point: BalancedPoint, seen: dict[str, Any], seed: int, trials: int) 
         **first.fields(),
     )
     if first.obstacle:
-        return found
+        return certificate
     keep = ~undecided.any(1)
     if bool((point.gaps[~keep] > point.errors[~keep]).any()):
         return replace(
-            found, obstacle="an output at Δ = 0 to round-off beside one that is not, which is not decided"
+            certificate,
+            obstacle="an output at Δ = 0 to round-off beside one that is not, which is not decided",
         )
-    found = _second_order(found, *_without(point, cusps, smallest, keep), seed)
-    if found.obstacle:
-        return found
+    certificate = _second_order(certificate, *_without(point, cusps, smallest, keep), seed)
+    if certificate.obstacle:
+        return certificate
     manifold = CuspManifold(cusps, first.multipliers, first.alive)
     slack = 2 * loss_error(point.gaps, point.errors, point.problem.loss) + first.off_zero
     trial = try_to_descend(point.problem, manifold, (slack, first.gradient), trials, seed)
-    found = replace(found, n_trials=trial.n, lowest_change=trial.change, trial_error=trial.error)
+    certificate = replace(certificate, n_trials=trial.n, lowest_change=trial.change, trial_error=trial.error)
     if trial.found:
-        return replace(found, obstacle=f"a trial found a loss lower by {-trial.change:.1e} of it")
-    return replace(found, certified=True)
+        return replace(certificate, obstacle=f"a trial certificate a loss lower by {-trial.change:.1e} of it")
+    return replace(certificate, certified=True)
 
 
 def _without(
@@ -191,14 +192,14 @@ def _without(
 
 
 def _second_order(
-    found: Certificate, cusps: CuspGradient, smallest: SmallestSubgradient, seed: int
+    certificate: Certificate, cusps: CuspGradient, smallest: SmallestSubgradient, seed: int
 ) -> Certificate:
     """The certificate with the signs of the curvature of the Lagrangian, and with the obstacle of second order, if any."""
     curved = lagrangian(cusps, smallest)
     space = curved.held if curved.held.n_negative else curved.free
     n_flat = _flat(cusps, smallest, seed) if space.n_zero else 0
     return replace(
-        found,
+        certificate,
         obstacle=_second_obstacle(curved, n_flat),
         n_at_bound=curved.n_at_bound,
         dimension=space.dimension,

@@ -51,7 +51,7 @@ class CuspManifold:
         directions = [self._across, scale_generators(self.theta, self.arch)]
         self._fixed = orthonormal_basis(torch.cat(directions, 1))
 
-    def state(self, theta: Tensor) -> ForwardPass:
+    def forward_pass(self, theta: Tensor) -> ForwardPass:
         """The forward pass of the patterns with gradient at theta [Ñ], with σ z in the place of ρ(z)."""
         layers, x = layers_of(theta, self.arch), self.cusps.active.x
         if self.arch.activation != "relu":
@@ -65,10 +65,10 @@ class CuspManifold:
 
     def gradient(self, theta: Tensor) -> Tensor:
         """∇𝓛 [Ñ] at theta [Ñ]."""
-        state = self.state(theta)
+        forward_pass = self.forward_pass(theta)
         y, loss = self.cusps.active.y, self.cusps.active.loss
-        signal = torch.where(self._active, -loss.hinge_curvature * y * loss.gaps(state.f, y), 0.0)
-        return gradient(backward(layers_of(theta, self.arch), state, signal, self.arch), state)
+        signal = torch.where(self._active, -loss.hinge_curvature * y * loss.gaps(forward_pass.f, y), 0.0)
+        return gradient(backward(layers_of(theta, self.arch), forward_pass, signal, self.arch), forward_pass)
 
     def project(self, V: Tensor) -> Tensor:
         """V [Ñ, k] without its components normal to M and along the scale symmetries."""
@@ -79,7 +79,7 @@ class CuspManifold:
     def onto(self, theta: Tensor) -> Tensor:
         """The point [Ñ] of M next to theta [Ñ], by Newton steps along the normals at the first point."""
         for _ in range(RETRACTION_STEPS if self._across.shape[1] else 0):
-            z = self.state(theta).z
+            z = self.forward_pass(theta).z
             off = torch.cat([layer[at] for layer, at in zip(z[:-1], self.cusps.at, strict=True)])
             theta = theta - self._across @ off[self.held]
         return theta
@@ -118,13 +118,13 @@ class CuspManifold:
 
     def _rank(self, theta: Tensor) -> int:
         """The rank of ∇F at theta [Ñ]: one row for each pair (µ, c) with gradient, and one for each cusp."""
-        there = self.cusps.moved_to(theta, self.state(theta))
-        state, rows = (
-            there.with_multipliers(self._multipliers),
-            [there.jacobian(self._multipliers)[self.held]],
+        moved = self.cusps.moved_to(theta, self.forward_pass(theta))
+        forward_pass, rows = (
+            moved.with_multipliers(self._multipliers),
+            [moved.jacobian(self._multipliers)[self.held]],
         )
         for c, active in enumerate(self._active.T):
-            some, signal = state.take(active), torch.zeros_like(state.f[active])
+            passed, signal = forward_pass.take(active), torch.zeros_like(forward_pass.f[active])
             signal[:, c] = 1.0
-            rows.append(gradient_rows(backward(there.layers, some, signal, self.arch), some))
+            rows.append(gradient_rows(backward(moved.layers, passed, signal, self.arch), passed))
         return rank(torch.cat(rows))

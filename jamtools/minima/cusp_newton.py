@@ -66,8 +66,8 @@ def _with_cusps(theta: Tensor, problem: Problem, tolerance: float) -> Polished |
     """The stationary point on the cusps within one tolerance, or None."""
     before, held = torch.inf, None
     for _ in range(POLISH_MAX_STEPS):
-        state = problem.forward(theta)
-        cusps = CuspGradient(theta, problem, count(theta, problem, tolerance, state), state)
+        forward_pass = problem.forward(theta)
+        cusps = CuspGradient(theta, problem, count(theta, problem, tolerance, forward_pass), forward_pass)
         if not len(cusps.patterns) or len(cusps.signs) >= problem.arch.n_effective:
             return None
         if held is None:
@@ -125,7 +125,7 @@ def _distance(cusps: CuspGradient) -> float:
     """The largest |z| of a cusp, in rms of its layer; 0 without cusps."""
     sizes = [
         float(z[at].abs().max()) / scale
-        for z, at, scale in zip(cusps.state.z, cusps.at, cusps.scales)
+        for z, at, scale in zip(cusps.forward_pass.z, cusps.at, cusps.scales)
         if len(at[0])
     ]
     return max(sizes, default=0.0)

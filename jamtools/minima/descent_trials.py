@@ -66,7 +66,7 @@ def try_to_descend(
     """
     if n == 0:
         return DescentTrials(0, 0.0, 0.0)
-    here = problem.value(manifold.theta)
+    loss = problem.value(manifold.theta)
     soft, stiffest = _soft(manifold, seed)
     worst = DescentTrials(n, np.inf, 0.0)
     for i in range(n):
@@ -77,8 +77,8 @@ def try_to_descend(
         else:
             end = _soft_trial(problem, manifold, kick * soft, stiffest, rng)
         error = slack[0] + slack[1] * float((end - manifold.theta).norm())
-        found = DescentTrials(n, (problem.value(end) - here) / here, error / here)
-        worst = min(worst, found, key=lambda trial: (trial.change + trial.error, trial.change))
+        outcome = DescentTrials(n, (problem.value(end) - loss) / loss, error / loss)
+        worst = min(worst, outcome, key=lambda trial: (trial.change + trial.error, trial.change))
     return worst
 
 

@@ -39,14 +39,14 @@ class BalancedPoint:
     """theta [Ñ] and its problem in the balanced gauge, with Δ and bounds of its round-off [P, C].
 
     Quantities are in the units of that gauge: Δ in `unit`, L in unit². scales [L, h]: the factor by which each hidden neuron
-    was scaled. state: the forward pass of all patterns.
+    was scaled. forward_pass: that of all patterns.
     """
 
     theta: Tensor
     problem: Problem
     scales: Tensor
     unit: float
-    state: ForwardPass
+    forward_pass: ForwardPass
     gaps: Tensor
     errors: Tensor
 
@@ -57,9 +57,9 @@ class BalancedPoint:
         theta, loss, unit = normalised(theta.double(), arch, problem.loss)
         theta, scales = balanced(theta, arch)
         problem = replace(problem, x=problem.x.double(), y=problem.y.double(), loss=loss)
-        state = problem.forward(theta)
-        gaps = loss.gaps(state.f, problem.y)
-        return cls(theta, problem, scales, unit, state, gaps, gap_errors(theta, problem))
+        forward_pass = problem.forward(theta)
+        gaps = loss.gaps(forward_pass.f, problem.y)
+        return cls(theta, problem, scales, unit, forward_pass, gaps, gap_errors(theta, problem))
 
     @property
     def value(self) -> float:
@@ -73,8 +73,8 @@ class BalancedPoint:
 
     def cusps(self, tolerance: float) -> CuspGradient:
         """The cusps of the loss here, within a tolerance in rms of the layer."""
-        counted = count(self.theta, self.problem, tolerance, self.state)
-        return CuspGradient(self.theta, self.problem, counted, self.state)
+        counted = count(self.theta, self.problem, tolerance, self.forward_pass)
+        return CuspGradient(self.theta, self.problem, counted, self.forward_pass)
 
 
 class FirstOrder:
@@ -91,7 +91,9 @@ class FirstOrder:
         self.force_error = force_errors(cusps, multipliers, point.errors[cusps.patterns])
         self.gradient = float(cusps.gradient(multipliers).norm())
         self.scale = gradient_scale(cusps, multipliers)
-        self.distances = [z.abs() / (scale or 1.0) for z, scale in zip(cusps.state.z[:-1], cusps.scales)]
+        self.distances = [
+            z.abs() / (scale or 1.0) for z, scale in zip(cusps.forward_pass.z[:-1], cusps.scales)
+        ]
 
     @property
     def off_zero(self) -> float:
@@ -144,9 +146,11 @@ def _extreme(values: Tensor, which: Callable[[Tensor], Tensor]) -> float | None:
 
 def gradient_scale(cusps: CuspGradient, multipliers: Tensor) -> float:
     """√Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖²: what ‖g(λ)‖ would be if its terms were orthogonal; multipliers [n]."""
-    state = cusps.with_multipliers(multipliers)
-    beta = backward(cusps.layers, state, cusps.signal, cusps.arch)
-    squares = [b.square().sum(1) @ (a.square().sum(1) + 1) for b, a in zip(beta, state.inputs, strict=True)]
+    forward_pass = cusps.with_multipliers(multipliers)
+    beta = backward(cusps.layers, forward_pass, cusps.signal, cusps.arch)
+    squares = [
+        b.square().sum(1) @ (a.square().sum(1) + 1) for b, a in zip(beta, forward_pass.inputs, strict=True)
+    ]
     return float(torch.stack(squares).sum().sqrt())
 
 

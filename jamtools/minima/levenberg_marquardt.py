@@ -123,9 +123,9 @@ class LevenbergMarquardt:
 
     def iterate(self, theta: Tensor) -> float | None:
         """One step of theta [Ñ], in place: the new L; None when no damping gives a step that lowers L."""
-        state = self._forward(theta)
-        before = self.loss.value(state.f, self.y).item()
-        model = self.model(theta, state)
+        forward_pass = self._forward(theta)
+        before = self.loss.value(forward_pass.f, self.y).item()
+        model = self.model(theta, forward_pass)
         mean = model.mean
         while self.mu <= DAMPING_MAX and mean > 0:
             step = model.step(self.mu * mean)
@@ -143,23 +143,27 @@ class LevenbergMarquardt:
         self.mu, self.nu = DAMPING_FIRST, 2.0
         return None
 
-    def model(self, theta: Tensor, state: ForwardPass) -> Model:
-        """The quadratic model at theta [Ñ]; state: the forward pass of all patterns there."""
+    def model(self, theta: Tensor, forward_pass: ForwardPass) -> Model:
+        """The quadratic model at theta [Ñ]; forward_pass: that of all patterns there."""
         layers = layers_of(theta, self.arch)
-        unsatisfied = self.loss.gaps(state.f, self.y) > 0
+        unsatisfied = self.loss.gaps(forward_pass.f, self.y) > 0
         active = unsatisfied.any(1).nonzero()[:, 0]
-        few, signal = state.take(active), self.loss.slope(state.f, self.y)[active]
-        slope = gradient(backward(layers, few, signal, self.arch), few)
+        unsatisfied_pass, signal = forward_pass.take(active), self.loss.slope(forward_pass.f, self.y)[active]
+        slope = gradient(backward(layers, unsatisfied_pass, signal, self.arch), unsatisfied_pass)
         if self.rho is None and int(unsatisfied.sum()) < self.arch.n_parameters:
-            return self._dual(theta, state, unsatisfied, slope)
+            return self._dual(theta, forward_pass, unsatisfied, slope)
         passes = Passes(theta, self.problem, rho=self.rho)
         B = h0(passes, unsatisfied)
         return PrimalModel(slope, B if self.rho is None else B.add_(convex_part(passes, unsatisfied)))
 
-    def _dual(self, theta: Tensor, state: ForwardPass, unsatisfied: Tensor, slope: Tensor) -> DualModel:
+    def _dual(
+        self, theta: Tensor, forward_pass: ForwardPass, unsatisfied: Tensor, slope: Tensor
+    ) -> DualModel:
         patterns, outputs = unsatisfied.nonzero(as_tuple=True)
-        few, labels = state.take(patterns), self.y[patterns, outputs]
-        signal = torch.zeros_like(few.f).scatter(1, outputs[:, None], -labels[:, None])
-        rows = gradient_rows(backward(layers_of(theta, self.arch), few, signal, self.arch), few)
-        residuals = self.loss.gaps(state.f, self.y)[patterns, outputs]
+        unsatisfied_pass, labels = forward_pass.take(patterns), self.y[patterns, outputs]
+        signal = torch.zeros_like(unsatisfied_pass.f).scatter(1, outputs[:, None], -labels[:, None])
+        rows = gradient_rows(
+            backward(layers_of(theta, self.arch), unsatisfied_pass, signal, self.arch), unsatisfied_pass
+        )
+        residuals = self.loss.gaps(forward_pass.f, self.y)[patterns, outputs]
         return DualModel(slope, rows, residuals, self.loss.hinge_curvature)

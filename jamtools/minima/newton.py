@@ -156,19 +156,19 @@ class BfgsStage:
 
     def _arrive(self, theta: Tensor, moved: bool) -> bool:
         """Tries Newton's method; False when it arrived at a minimum, or when the restarts are used up."""
-        found = polish(theta, self.problem)
-        if found is not None and found.downward is None:
-            theta.copy_(found.theta)
+        polished = polish(theta, self.problem)
+        if polished is not None and polished.downward is None:
+            theta.copy_(polished.theta)
             self.outcome = "stationary"
             return False
-        if moved and found is None:
+        if moved and polished is None:
             return True
         self.restarts += 1
         if self.restarts > BFGS_RESTART_LIMIT:
             self.outcome = "budget"
             return False
-        if found is not None and found.downward is not None:
-            self._kick(theta, found.theta, found.downward)
+        if polished is not None and polished.downward is not None:
+            self._kick(theta, polished.theta, polished.downward)
         else:
             self._shake(theta)
         self.bfgs.value, self.bfgs.gradient = self.exact(theta)

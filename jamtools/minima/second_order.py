@@ -131,10 +131,10 @@ def _beside(cusps: CuspGradient, multipliers: Tensor) -> Tensor:
     By chance some smooth pre-activations lie within the tolerance of the count. If u pulls such a one away from zero, the
     point is no saddle for it: L is smooth there, and a minimum stays a minimum, though a narrow one.
     """
-    eps, state = torch.finfo(multipliers.dtype).eps, cusps.state
+    eps, forward_pass = torch.finfo(multipliers.dtype).eps, cusps.forward_pass
     off = [
         z[at].abs() > (a.shape[1] + 1) * eps * scale
-        for z, at, a, scale in zip(state.z, cusps.at, state.inputs, cusps.scales)
+        for z, at, a, scale in zip(forward_pass.z, cusps.at, forward_pass.inputs, cusps.scales)
     ]
     return torch.cat(off) & (multipliers == cusps.signs)
 

@@ -59,32 +59,32 @@ def forward(
 ) -> NormalisedPass:
     """The pass of x [P, d] at theta [Ñ], normalised by its own statistics or by those of another pass."""
     *hidden, (weight_out, bias_out) = layers_of(theta, arch)
-    found = NormalisedPass([x], [], [], [], [], x)
+    passed = NormalisedPass([x], [], [], [], [], x)
     for j, ((weight, bias), (gain, shift)) in enumerate(zip(hidden, norms_of(theta, arch), strict=True)):
-        u = torch.addmm(bias, found.inputs[-1], weight.T)
+        u = torch.addmm(bias, passed.inputs[-1], weight.T)
         if statistics is None:
             mean = u.mean(0)
             scale = (u - mean).square().mean(0).add(VARIANCE_EPSILON).sqrt()
         else:
             mean, scale = statistics.means[j], statistics.scales[j]
-        found.means.append(mean)
-        found.scales.append(scale)
-        found.unit.append((u - mean) / scale)
-        found.z.append(gain * found.unit[-1] + shift)
-        found.inputs.append(arch.rho.value(found.z[-1]))
-    f = torch.addmm(bias_out, found.inputs[-1], weight_out.T)
-    return NormalisedPass(found.inputs, found.unit, found.z, found.means, found.scales, f)
+        passed.means.append(mean)
+        passed.scales.append(scale)
+        passed.unit.append((u - mean) / scale)
+        passed.z.append(gain * passed.unit[-1] + shift)
+        passed.inputs.append(arch.rho.value(passed.z[-1]))
+    f = torch.addmm(bias_out, passed.inputs[-1], weight_out.T)
+    return NormalisedPass(passed.inputs, passed.unit, passed.z, passed.means, passed.scales, f)
 
 
-def gradient(theta: Tensor, state: NormalisedPass, signal: Tensor, arch: Architecture) -> Tensor:
+def gradient(theta: Tensor, forward_pass: NormalisedPass, signal: Tensor, arch: Architecture) -> Tensor:
     """∂g/∂theta [Ñ] at theta [Ñ] from signal = ∂g/∂f [P, C], for a pass normalised by its own statistics."""
     layers, norms = layers_of(theta, arch), norms_of(theta, arch)
-    back, parts = signal, [(signal.T @ state.inputs[-1]).reshape(-1), signal.sum(0)]
+    back, parts = signal, [(signal.T @ forward_pass.inputs[-1]).reshape(-1), signal.sum(0)]
     for j in range(arch.depth - 1, -1, -1):
-        unit = state.unit[j]
-        beta = (back @ layers[j + 1][0]) * arch.rho.slope(state.z[j])
+        unit = forward_pass.unit[j]
+        beta = (back @ layers[j + 1][0]) * arch.rho.slope(forward_pass.z[j])
         along = (beta * unit).mean(0)
-        back = (norms[j][0] / state.scales[j]) * (beta - beta.mean(0) - unit * along)
-        weight = (back.T @ state.inputs[j]).reshape(-1)
+        back = (norms[j][0] / forward_pass.scales[j]) * (beta - beta.mean(0) - unit * along)
+        weight = (back.T @ forward_pass.inputs[j]).reshape(-1)
         parts = [weight, torch.zeros_like(along), along * len(unit), beta.sum(0), *parts]
     return torch.cat(parts)

@@ -209,11 +209,11 @@ class _ColumnFactors:
 
 def columns(layers: Layers, x: Tensor, arch: Architecture) -> Tensor:
     """The columns of G for the patterns x [p, d], as rows [p (d+1) C, Ñ]; those of n = 0 are plain gradients."""
-    state = forward(layers, x, arch)
-    a_dot, z_dot = _forward_tangents(layers, state, arch)
-    beta, beta_dot = _backward_tangents(layers, state, z_dot, arch)
+    forward_pass = forward(layers, x, arch)
+    a_dot, z_dot = _forward_tangents(layers, forward_pass, arch)
+    beta, beta_dot = _backward_tangents(layers, forward_pass, z_dot, arch)
     parts = []
-    for j, a in enumerate(state.inputs):
+    for j, a in enumerate(forward_pass.inputs):
         moved = beta[j] + beta_dot[j]  # [p, d+1, C, out]
         weight = moved[..., None] * a[:, None, None, None, :]
         weight += beta[j][..., None] * a_dot[j][:, :, None, None, :]  # [p, d+1, C, out, in]
@@ -222,29 +222,29 @@ def columns(layers: Layers, x: Tensor, arch: Architecture) -> Tensor:
 
 
 def _forward_tangents(
-    layers: Layers, state: ForwardPass, arch: Architecture
+    layers: Layers, forward_pass: ForwardPass, arch: Architecture
 ) -> tuple[list[Tensor], list[Tensor]]:
     """ȧ_{j-1} [p, d+1, in] and ż_j [p, d+1, out] of every layer, along ê_0 = 0, ê_1 … ê_d at once."""
-    x = state.inputs[0]
+    x = forward_pass.inputs[0]
     axes = torch.cat([x.new_zeros(1, arch.d), torch.eye(arch.d, dtype=x.dtype, device=x.device)])
     a_dot, z_dot = [axes.expand(len(x), -1, -1)], []
-    for (weight, _), z in zip(layers, state.z, strict=True):
+    for (weight, _), z in zip(layers, forward_pass.z, strict=True):
         z_dot.append(a_dot[-1] @ weight.T)
         a_dot.append(arch.rho.slope(z)[:, None] * z_dot[-1])
     return a_dot[:-1], z_dot
 
 
 def _backward_tangents(
-    layers: Layers, state: ForwardPass, z_dot: list[Tensor], arch: Architecture
+    layers: Layers, forward_pass: ForwardPass, z_dot: list[Tensor], arch: Architecture
 ) -> tuple[list[Tensor], list[Tensor]]:
     """β_j [p, 1, C, out] and β̇_j [p, d+1, C, out] of every layer, for the gradients of all C outputs at once."""
-    unit = torch.eye(arch.outputs, dtype=state.f.dtype, device=state.f.device)
-    beta = [unit.expand(len(state.f), 1, -1, -1)]
+    unit = torch.eye(arch.outputs, dtype=forward_pass.f.dtype, device=forward_pass.f.device)
+    beta = [unit.expand(len(forward_pass.f), 1, -1, -1)]
     beta_dot = [torch.zeros_like(beta[0]).expand(-1, arch.d + 1, -1, -1)]
     for j in range(len(layers) - 2, -1, -1):
         u, u_dot = beta[-1] @ layers[j + 1][0], beta_dot[-1] @ layers[j + 1][0]
-        slope = arch.rho.slope(state.z[j])[:, None, None]
-        bend = arch.rho.curvature(state.z[j])[:, None, None] * z_dot[j][:, :, None]
+        slope = arch.rho.slope(forward_pass.z[j])[:, None, None]
+        bend = arch.rho.curvature(forward_pass.z[j])[:, None, None] * z_dot[j][:, :, None]
         beta.append(slope * u)
         beta_dot.append(bend * u + slope * u_dot)
     return beta[::-1], beta_dot[::-1]

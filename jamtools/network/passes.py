@@ -80,25 +80,25 @@ def forward(
     return ForwardPass(inputs, z, slopes)
 
 
-def backward(layers: Layers, state: ForwardPass, signal: Tensor, arch: Architecture) -> list[Tensor]:
+def backward(layers: Layers, forward_pass: ForwardPass, signal: Tensor, arch: Architecture) -> list[Tensor]:
     """β_j [P, out] of every layer, from signal = ∂g/∂f [P, C] at the output."""
     beta = [signal]
     for j in range(len(layers) - 2, -1, -1):
-        beta.append((beta[-1] @ layers[j + 1][0]) * state.slope(j, arch))
+        beta.append((beta[-1] @ layers[j + 1][0]) * forward_pass.slope(j, arch))
     return beta[::-1]
 
 
-def gradient(beta: list[Tensor], state: ForwardPass) -> Tensor:
+def gradient(beta: list[Tensor], forward_pass: ForwardPass) -> Tensor:
     """Σ_µ ∂g_µ/∂W [Ñ], from β_j [P, out] of every layer."""
     parts = []
-    for b, a in zip(beta, state.inputs, strict=True):
+    for b, a in zip(beta, forward_pass.inputs, strict=True):
         parts += [(b.T @ a).reshape(-1), b.sum(0)]
     return torch.cat(parts)
 
 
-def gradient_rows(beta: list[Tensor], state: ForwardPass) -> Tensor:
+def gradient_rows(beta: list[Tensor], forward_pass: ForwardPass) -> Tensor:
     """∂g_µ/∂W [P, Ñ], one row for each pattern, from β_j [P, out] of every layer."""
     parts = []
-    for b, a in zip(beta, state.inputs, strict=True):
+    for b, a in zip(beta, forward_pass.inputs, strict=True):
         parts += [(b[:, :, None] * a[:, None, :]).flatten(1), b]
     return torch.cat(parts, dim=1)

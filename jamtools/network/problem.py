@@ -90,10 +90,13 @@ class Problem:
 
     def evaluate(self, theta: Tensor) -> Evaluation:
         """L, Δ, ∇L and the misclassified patterns at theta [Ñ]."""
-        state, gaps = self._forward(theta)
-        value = self.loss.value(state.f, self.y).item()
+        forward_pass, gaps = self._forward(theta)
+        value = self.loss.value(forward_pass.f, self.y).item()
         return Evaluation(
-            value, gaps, self._gradient(theta, state, self.y, gaps), misclassified(state.f, self.y)
+            value,
+            gaps,
+            self._gradient(theta, forward_pass, self.y, gaps),
+            misclassified(forward_pass.f, self.y),
         )
 
     def largest_gap(self, theta: Tensor) -> float:
@@ -102,30 +105,30 @@ class Problem:
 
     def value_and_gradient(self, theta: Tensor) -> tuple[float, Tensor]:
         """L and ∇L [Ñ] at theta [Ñ]."""
-        state, gaps = self._forward(theta)
-        value = self.loss.value(state.f, self.y).item()
-        return value, self._gradient(theta, state, self.y, gaps)
+        forward_pass, gaps = self._forward(theta)
+        value = self.loss.value(forward_pass.f, self.y).item()
+        return value, self._gradient(theta, forward_pass, self.y, gaps)
 
     def largest_gap_and_gradient(self, theta: Tensor) -> tuple[float, Tensor]:
         """max Δ and ∇L [Ñ] at theta [Ñ]."""
-        state, gaps = self._forward(theta)
-        return gaps.max().item(), self._gradient(theta, state, self.y, gaps)
+        forward_pass, gaps = self._forward(theta)
+        return gaps.max().item(), self._gradient(theta, forward_pass, self.y, gaps)
 
     def batch_gradient(self, theta: Tensor, patterns: Tensor) -> Tensor:
         """∇ [Ñ] of the mean loss over some patterns, an index [p], at theta [Ñ]."""
         x, y = self.x[patterns], self.y[patterns]
-        state = self._pass(theta, x)
+        forward_pass = self._pass(theta, x)
         scale = len(self.x) / len(x)  # the loss divides by all P
-        return scale * self._gradient(theta, state, y, self.loss.gaps(state.f, y))
+        return scale * self._gradient(theta, forward_pass, y, self.loss.gaps(forward_pass.f, y))
 
     def loss_gaps_and_errors(self, theta: Tensor) -> tuple[float, Tensor, Tensor]:
         """L, Δ [P, C] and which patterns are misclassified [P]; also for a test set."""
-        state, gaps = self._forward(theta)
-        return self.loss.value(state.f, self.y).item(), gaps, misclassified(state.f, self.y)
+        forward_pass, gaps = self._forward(theta)
+        return self.loss.value(forward_pass.f, self.y).item(), gaps, misclassified(forward_pass.f, self.y)
 
     def _forward(self, theta: Tensor) -> tuple[ForwardPass | batch_norm.NormalisedPass, Tensor]:
-        state = self._pass(theta, self.x, self.statistics_of)
-        return state, self.loss.gaps(state.f, self.y)
+        forward_pass = self._pass(theta, self.x, self.statistics_of)
+        return forward_pass, self.loss.gaps(forward_pass.f, self.y)
 
     def _pass(
         self, theta: Tensor, x: Tensor, statistics_of: Tensor | None = None
@@ -136,17 +139,17 @@ class Problem:
         return batch_norm.forward(theta, x, self.arch, statistics)
 
     def _gradient(
-        self, theta: Tensor, state: ForwardPass | batch_norm.NormalisedPass, y: Tensor, gaps: Tensor
+        self, theta: Tensor, forward_pass: ForwardPass | batch_norm.NormalisedPass, y: Tensor, gaps: Tensor
     ) -> Tensor:
-        if isinstance(state, batch_norm.NormalisedPass):
-            return batch_norm.gradient(theta, state, self.loss.slope(state.f, y), self.arch)
+        if isinstance(forward_pass, batch_norm.NormalisedPass):
+            return batch_norm.gradient(theta, forward_pass, self.loss.slope(forward_pass.f, y), self.arch)
         if self.loss.name == "hinge":
             unsatisfied = (gaps > 0).any(1)
             if not bool(unsatisfied.all()):
                 patterns = unsatisfied.nonzero()[:, 0]
-                state, y = state.take(patterns), y[patterns]
-        signal = self.loss.slope(state.f, y)
-        return gradient(backward(layers_of(theta, self.arch), state, signal, self.arch), state)
+                forward_pass, y = forward_pass.take(patterns), y[patterns]
+        signal = self.loss.slope(forward_pass.f, y)
+        return gradient(backward(layers_of(theta, self.arch), forward_pass, signal, self.arch), forward_pass)
 
 
 def measure(run: Run, trained_on: Dataset, data: Dataset) -> dict[str, Any]:

@@ -83,11 +83,11 @@ def scale_generators(theta: Tensor, arch: Architecture) -> Tensor:
     columns = theta.new_zeros(arch.n_hidden, theta.numel())
     for neuron in range(arch.n_hidden):
         layer, n = divmod(neuron, arch.width)
-        here = layers_of(theta, arch)
-        there = layers_of(columns[neuron], arch)
-        there[layer][0][n] = here[layer][0][n]
-        there[layer][1][n] = here[layer][1][n]
-        there[layer + 1][0][:, n] = -here[layer + 1][0][:, n]
+        layers = layers_of(theta, arch)
+        generator = layers_of(columns[neuron], arch)
+        generator[layer][0][n] = layers[layer][0][n]
+        generator[layer][1][n] = layers[layer][1][n]
+        generator[layer + 1][0][:, n] = -layers[layer + 1][0][:, n]
     return columns.T
 
 
@@ -131,12 +131,12 @@ class ScaleGenerators:
         h, squares = self.arch.width, [weight.square() for weight, _ in self.layers]
         gram = squares[0].new_zeros(self.arch.n_hidden, self.arch.n_hidden)
         for j in range(self.arch.depth):
-            here, there = slice(j * h, (j + 1) * h), slice((j + 1) * h, (j + 2) * h)
-            own = squares[j].sum(1) + self.layers[j][1].square() + squares[j + 1].sum(0)
-            gram[here, here] = own.diag()
+            layer, next_layer = slice(j * h, (j + 1) * h), slice((j + 1) * h, (j + 2) * h)
+            norms = squares[j].sum(1) + self.layers[j][1].square() + squares[j + 1].sum(0)
+            gram[layer, layer] = norms.diag()
             if j + 1 < self.arch.depth:
-                gram[there, here] = -squares[j + 1]
-                gram[here, there] = -squares[j + 1].T
+                gram[next_layer, layer] = -squares[j + 1]
+                gram[layer, next_layer] = -squares[j + 1].T
         return gram
 
     @property

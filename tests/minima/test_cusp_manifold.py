@@ -33,7 +33,7 @@ def test_a_displaced_point_is_brought_back_onto_the_cusps(depth):
     cusps, _, here = manifold(depth)
     kick = torch.from_numpy(np.random.default_rng(0).standard_normal(len(cusps.theta)))
     back = here.onto(cusps.theta + 1e-4 * kick)
-    z = torch.cat([layer[at] for layer, at in zip(here.state(back).z, cusps.at)])
+    z = torch.cat([layer[at] for layer, at in zip(here.forward_pass(back).z, cusps.at)])
     assert z.abs().max() < 1e-13
 
 

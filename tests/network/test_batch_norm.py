@@ -37,7 +37,10 @@ def module(arch: Architecture, theta: torch.Tensor) -> nn.Sequential:
         layers.append(nn.Linear(fan_in, out, dtype=theta.dtype))
         if j < arch.depth:
             # momentum None: running statistics are those of the one batch it has seen
-            layers += [nn.BatchNorm1d(out, momentum=None, dtype=theta.dtype), oracle.RHO[arch.activation]()]
+            layers += [
+                nn.BatchNorm1d(out, momentum=None, dtype=theta.dtype),
+                oracle.ACTIVATION_MODULES[arch.activation](),
+            ]
     net = nn.Sequential(*layers)
     nn.utils.vector_to_parameters(theta, net.parameters())
     return net
