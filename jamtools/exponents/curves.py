@@ -1,6 +1,6 @@
 """The histogram of a sample and the density of a fit to it, with the same normalisation.
 
-    ∫ p dx = n/n_total over the range fitted,        p(x) ∝ x^t exp(c₁x + c₂x² + …)
+    ∫ p dx = n/n_total over the fitted range,        p(x) ∝ x^t exp(c₁x + c₂x² + …)
 
 Source: none, own derivation above.
 """
@@ -20,13 +20,13 @@ from jamtools.records import Array
 
 N_CURVE_POINTS = 100
 
-#: The curve ends this much, relative, inside the range fitted: outside, the fitted density is 0.
+#: Relative distance from the ends of the curve to those of the fitted range. Outside of the range the fitted density is 0.
 CURVE_MARGIN = 1e-12
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Edges [b+1], counts [b] and density [b], per unit of the values, of all values of a sample."""
+    """The histogram of all values of a sample: edges [b+1], counts [b], and density [b] per unit of the values."""
 
     edges: Array
     counts: NDArray[np.int64]
@@ -42,7 +42,7 @@ class Histogram:
 
 
 def log_histogram(values: ArrayLike, bins_per_decade: int = 5) -> Histogram:
-    """The histogram of values [n] in bins of equal ratio, the last of which ends at the largest value.
+    """The histogram of values [n] in bins of equal ratio. The last bin ends at the largest value.
 
     Raises InputError for values that are not finite and positive, and for less than one bin per decade.
     """
@@ -57,9 +57,9 @@ def log_histogram(values: ArrayLike, bins_per_decade: int = 5) -> Histogram:
 
 @dataclass(frozen=True)
 class Curve:
-    """The fitted density [N_CURVE_POINTS] at x [N_CURVE_POINTS], log-spaced over the range fitted.
+    """The fitted density [N_CURVE_POINTS] at x [N_CURVE_POINTS], log-spaced over the fitted range.
 
-    Its integral is the share of the values that was fitted, so that it lies on the histogram of all values.
+    Its integral is the fitted share of the values, n/n_total. Therefore it can be compared with the histogram of all values.
     """
 
     x: Array
@@ -71,9 +71,10 @@ class Curve:
 
 
 def fitted_density(x: ArrayLike, fit: PowerLaw) -> Array:
-    """The fitted density at `x` [any shape], in units of 1/x; 0 outside of the range fitted.
+    """The fitted density at `x` [any shape], in units of 1/x. It is 0 outside of the fitted range.
 
-    Its integral is the share of the values that was fitted, n/n_total. `fit` must not be negated.
+    Its integral is the fitted share of the values, n/n_total. The exponent of `fit` must be t of x^t: do not pass a fit
+    that `negated` returned.
     """
     cut, u0 = fit.upper_cut, fit.lower_cut / fit.upper_cut
     u = np.asarray(x, dtype=np.float64) / cut
@@ -84,7 +85,7 @@ def fitted_density(x: ArrayLike, fit: PowerLaw) -> Array:
 
 
 def fitted_curve(values: Array, fit: PowerLaw) -> Curve:
-    """The density that `fit`, as x^t, gives to the values [n] that it was fitted to."""
+    """The fitted density over its range. `fit` was fitted to `values` [n], and its exponent is t of x^t."""
     lowest = max(fit.lower_cut * (1 + CURVE_MARGIN), float(values[values > fit.lower_cut].min()))
     x = np.geomspace(lowest, fit.upper_cut * (1 - CURVE_MARGIN), N_CURVE_POINTS)
     return Curve(x, fitted_density(x, fit))

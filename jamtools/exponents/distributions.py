@@ -6,8 +6,8 @@
 Both are pooled over runs (samples.py), fitted (powerlaw.py) and compared with known values (references.py). Where the runs
 have several N, γ is also fitted at each N and extrapolated to N → ∞ (finite_size.py).
 
-Stability against extended excitations requires γ ≥ 1/(2 + θ), which mean field saturates. Stability against local ones
-requires γ ≥ (1 − θ)/2, with θ the exponent of their own forces.
+Stability against extended excitations requires γ ≥ 1/(2 + θ). In mean-field theory the two sides are equal. Stability
+against local excitations requires γ ≥ (1 − θ)/2, where θ is the exponent of the forces of these excitations.
 
 Source: arXiv:1809.09349, section IV, fig. 8; Lerner, Düring, Wyart, Soft Matter 9, 8252 (2013).
 """
@@ -27,7 +27,7 @@ from jamtools.exponents.references import GAMMA_REFERENCES, THETA_REFERENCES
 from jamtools.exponents.samples import pool_gaps, pool_overlaps
 from jamtools.records import Run
 
-#: The fields of a run that its own record repeats.
+#: The fields of a run that are copied into the record of its fits.
 RUN_RECORD_FIELDS = (
     "seed",
     "d",
@@ -40,7 +40,7 @@ RUN_RECORD_FIELDS = (
     "n_unsatisfied",
 )
 
-#: The fields of the runs whose distinct values a record lists.
+#: A record lists the distinct values of these fields over all runs of the ensemble.
 ENSEMBLE_FIELDS = ("depth", "width", "P", "activation", "n_effective_expected")
 
 ExponentResult = FittedExponent | RefusedExponent
@@ -48,7 +48,11 @@ ExponentResult = FittedExponent | RefusedExponent
 
 @dataclass(frozen=True)
 class ExtendedBound:
-    """γ against the bound 1/(2 + θ): its value and interval, and whether γ may lie above it, and on it."""
+    """Comparison of γ with the bound γ ≥ 1/(2 + θ).
+
+    gamma_at_least: the bound; interval: of the bound, from the interval of θ; kept: whether the intervals allow γ to lie
+    above the bound; saturated: whether they allow γ to lie on the bound.
+    """
 
     gamma_at_least: float
     interval: tuple[float, float]
@@ -58,7 +62,7 @@ class ExtendedBound:
 
 @dataclass(frozen=True)
 class LocalBound:
-    """γ against the bound (1 − θ)/2: its value and interval, and whether γ may lie above it."""
+    """Comparison of γ with the bound γ ≥ (1 − θ)/2; the fields are those of `ExtendedBound`."""
 
     gamma_at_least: float
     interval: tuple[float, float]
@@ -67,7 +71,7 @@ class LocalBound:
 
 @dataclass(frozen=True)
 class StabilityBounds:
-    """γ against what stability against extended and against local excitations requires."""
+    """Comparison of γ with the bounds of stability against extended and against local excitations."""
 
     extended: ExtendedBound
     local: LocalBound
@@ -82,8 +86,9 @@ class StabilityBounds:
 class DistributionFits:
     """θ and γ of an ensemble of n_runs distinct runs.
 
-    n_repeated: how many more runs were given that repeat one of these; ensemble: the distinct values of ENSEMBLE_FIELDS;
-    by_size: γ at each N and at N → ∞, None where all runs are of one N; bounds: None where a fit is not sound.
+    n_repeated: the number of given runs that repeat one of these and were left out; ensemble: the distinct values of
+    ENSEMBLE_FIELDS; by_size: γ at each N and at N → ∞, None where all runs have the same N; bounds: None where θ or γ has
+    no sound fit.
     """
 
     n_runs: int
@@ -135,14 +140,14 @@ class RunFits:
 def fit_distributions(runs: Sequence[Run], options: FitOptions | None = None) -> DistributionFits:
     """θ and γ of an ensemble of runs, each with interval, tests, verdict, histogram and fitted curve.
 
-    A distribution with too few values is a `RefusedExponent`. A run that is given twice counts once.
-    Raises InputError when neither exponent can be fitted, for runs not trained on the hinge loss, and for diverged ones.
+    If a distribution has too few values, its result is a `RefusedExponent`. A run that is given twice counts once.
+    Raises InputError when neither exponent can be fitted, for runs not trained on the hinge loss, and for diverged runs.
     """
     options = options or FitOptions()
     distinct = _distinct(runs)
     overlaps, gaps = _fit_both(distinct, options)
     if isinstance(overlaps, RefusedExponent) and isinstance(gaps, RefusedExponent):
-        raise _neither(len(distinct), overlaps.reason, gaps.reason)
+        raise _no_exponent_error(len(distinct), overlaps.reason, gaps.reason)
     by_size = _fit_by_size(distinct, options)
     if by_size and isinstance(gaps, FittedExponent):
         gaps = _with_verdict_of_limit(gaps, by_size)
@@ -160,10 +165,10 @@ def fit_distributions(runs: Sequence[Run], options: FitOptions | None = None) ->
 def fit_each_run(
     runs: Sequence[Run], options: FitOptions, names: Sequence[str] | None = None
 ) -> Iterator[RunFits]:
-    """θ and γ of each run by itself, with its name (its number where `names` is None).
+    """θ and γ of each run alone, with the name of the run. Where `names` is None, the names are r0000, r0001, ….
 
-    A run with too few values has a `RefusedExponent`. Raises InputError for runs not trained on the hinge loss, and for
-    diverged ones.
+    If a run has too few values, its result is a `RefusedExponent`. Raises InputError for runs not trained on the hinge
+    loss, and for diverged runs.
     """
     names = names or [f"r{number:04d}" for number in range(len(runs))]
     for name, run in zip(names, runs, strict=True):
@@ -172,22 +177,25 @@ def fit_each_run(
 
 
 def _distinct(runs: Sequence[Run]) -> list[Run]:
-    """Each run once, where it comes first: runs of the same parameters and gaps are the same."""
+    """The distinct runs, in the order in which they first occur. Runs with the same parameters and gaps are the same."""
     distinct: dict[bytes, Run] = {}
     for run in runs:
         distinct.setdefault(run.theta.tobytes() + run.gaps.tobytes(), run)
     return list(distinct.values())
 
 
-def _neither(n_runs: int, overlaps: InputError, gaps: InputError) -> InputError:
-    """The error of an ensemble without any exponent; its remedy is that of the overlaps, or else that of the gaps."""
+def _no_exponent_error(n_runs: int, overlaps: InputError, gaps: InputError) -> InputError:
+    """The error for an ensemble in which neither exponent can be fitted.
+
+    Its remedy is that of the overlaps; where they have none, it is that of the gaps.
+    """
     remedied = overlaps if overlaps.remedy else gaps
     text = f"no exponent from {n_runs} run(s): overlaps: {overlaps.text}; gaps: {gaps.text}"
     return InputError(text, remedied.remedy, **remedied.details)
 
 
 def _fit_both(runs: Sequence[Run], options: FitOptions) -> tuple[ExponentResult, ExponentResult]:
-    """θ of the overlaps and γ of the gaps of runs pooled."""
+    """θ of the pooled overlaps and γ of the pooled gaps of the runs."""
     _check_runs(runs)
     return (
         fit_or_refuse(pool_overlaps(runs), options, 1, THETA_REFERENCES),
@@ -196,10 +204,11 @@ def _fit_both(runs: Sequence[Run], options: FitOptions) -> tuple[ExponentResult,
 
 
 def _check_runs(runs: Sequence[Run]) -> None:
+    """Raises InputError for a run that was not trained on the hinge loss, or whose gaps are not finite."""
     for run in runs:
         if run.info["loss"] != "hinge":
             raise InputError(
-                f"got a run trained on {run.info['loss']}, expected the hinge loss: Δ has no margin otherwise"
+                f"got a run trained on {run.info['loss']}, expected the hinge loss: for other losses Δ has no margin"
             )
         if not np.isfinite(run.gaps).all():
             raise InputError(
@@ -213,7 +222,7 @@ def _ensemble(runs: Sequence[Run]) -> dict[str, list[Any]]:
 
 
 def _fit_by_size(runs: Sequence[Run], options: FitOptions) -> SizeDependence | None:
-    """γ of the runs of each N, and its limit; None where all runs are of one N."""
+    """γ of the runs of each N, and its limit for N → ∞; None where all runs have the same N."""
     sizes = sorted({run.N for run in runs})
     if len(sizes) < 2:
         return None
@@ -229,7 +238,7 @@ def _fit_by_size(runs: Sequence[Run], options: FitOptions) -> SizeDependence | N
 
 
 def _with_verdict_of_limit(gaps: FittedExponent, by_size: SizeDependence) -> FittedExponent:
-    """The same γ with the verdict on N → ∞ where γ depends on N: the pooled γ is then that of no system."""
+    """The same γ, but where γ depends on N, with the verdict on N → ∞: the pooled γ then describes no system."""
     limit, comparison = by_size.limit, by_size.comparison
     if limit is None or comparison is None or not by_size.sizes_differ:
         return gaps
@@ -243,9 +252,10 @@ def _with_verdict_of_limit(gaps: FittedExponent, by_size: SizeDependence) -> Fit
 def _bounds(
     overlaps: ExponentResult, gaps: ExponentResult, by_size: SizeDependence | None
 ) -> StabilityBounds | None:
-    """θ and γ against the bounds of stability; None where a fit is refused, not sound, or its interval infinite.
+    """Comparison of θ and γ with the bounds of stability.
 
-    γ is that of N → ∞ where the sizes differ.
+    Where γ depends on N, its limit for N → ∞ is compared. The result is None where a fit was refused, is not sound, or has
+    an infinite interval.
     """
     if not (isinstance(overlaps, FittedExponent) and _usable(overlaps)):
         return None
@@ -266,4 +276,5 @@ def _bounds(
 
 
 def _usable(result: FittedExponent) -> bool:
+    """Whether the fit is sound and its interval is finite."""
     return result.sound and bool(np.isfinite(result.fit.interval).all())

@@ -2,7 +2,7 @@
 
     p(x) ~ x^t as x → 0;        the exponent is t, or -t where the power law is written x^-γ
 
-Source: arXiv:1809.09349, section IV, fig. 8, for what is fitted; powerlaw.py for how.
+Source: arXiv:1809.09349, section IV, fig. 8, for the distributions; for the method of the fit, see powerlaw.py.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from jamtools.exponents.tilted import MIN_VALUES_FITTED
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How to fit, as in `fit_power_law`. Where `lower_cut` is None, the sample sets it."""
+    """Options of a fit, as in `fit_power_law`. Where `lower_cut` is None, the lower cut of the sample is used."""
 
     order: int | None = None
     share: float | None = None
@@ -44,7 +44,8 @@ class FitOptions:
 class FittedExponent:
     """The exponent of one sample.
 
-    fit: in terms of the exponent (negated for x^-γ); lowest: the smallest value fitted; cut_by: what set the lower cut.
+    fit: the fitted power law, negated where the exponent is γ of x^-γ; lowest: the smallest fitted value; cut_by: what set
+    the lower cut.
     """
 
     fit: PowerLaw
@@ -56,7 +57,7 @@ class FittedExponent:
 
     @property
     def sound(self) -> bool:
-        """Whether no test speaks against the fit itself."""
+        """Whether no test contradicts the fit."""
         return is_sound(self.fit.settled, self.fit.p_fit)
 
     def as_dict(self, wording: Callable[[JamError], str] = str) -> dict[str, Any]:
@@ -73,7 +74,7 @@ class FittedExponent:
 
 @dataclass(frozen=True)
 class RefusedExponent:
-    """A sample of n values without an exponent, and why."""
+    """A sample of n values that could not be fitted, and the reason."""
 
     reason: InputError
     n: int
@@ -86,7 +87,7 @@ class RefusedExponent:
 def fit_or_refuse(
     sample: Sample, options: FitOptions, sign: Literal[1, -1], references: Sequence[Reference]
 ) -> FittedExponent | RefusedExponent:
-    """The exponent of a sample, or why there is none; arguments as in `fit_exponent`."""
+    """The exponent of a sample, or the reason why there is none. The arguments are those of `fit_exponent`."""
     try:
         return fit_exponent(sample, options, sign, references)
     except InputError as error:
@@ -99,11 +100,11 @@ def fit_exponent(
     sign: Literal[1, -1] = 1,
     references: Sequence[Reference] = THETA_REFERENCES,
 ) -> FittedExponent:
-    """The exponent t of x^t in a sample; with sign = -1 the exponent -t of x^-(-t), as γ is defined.
+    """The exponent of a sample: t of p(x) ~ x^t for sign = 1, and γ = -t of p(x) ~ x^-γ for sign = -1.
 
-    references: the known values that it is compared with.
-    Raises InputError as `fit_power_law` does, for a sample without values, and for runs that still descend so much that
-    more than half of their values lie below the noise.
+    references: known values, with which the exponent is compared.
+    Raises InputError where `fit_power_law` does, for a sample without values, and for runs that still descend so much that
+    half of their values lie below the noise.
     """
     values = sample.values
     cut, cut_by = _lower_cut(sample, options)
@@ -128,7 +129,7 @@ def fit_exponent(
 
 
 def _lower_cut(sample: Sample, options: FitOptions) -> tuple[float, CutBy]:
-    """The lower cut given, or else that of the sample, and what set it."""
+    """The lower cut and what set it: the options, or the sample where the options have no lower cut."""
     if not len(sample.values):
         raise InputError(f"no values, expected at least {MIN_VALUES_FITTED}; give runs that have some")
     if options.lower_cut is not None:
@@ -144,7 +145,7 @@ def _lower_cut(sample: Sample, options: FitOptions) -> tuple[float, CutBy]:
 
 
 def _measured(fit: PowerLaw, n: int) -> MeasuredExponent:
-    """What of a fit to a sample of n values is compared with known values."""
+    """The properties of a fit that a comparison with known values uses; n: the number of values of the sample."""
     return MeasuredExponent(
         exponent=fit.exponent,
         interval=fit.interval,

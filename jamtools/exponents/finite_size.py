@@ -2,13 +2,13 @@
 
     x₀ = F x̃ N^(−1/(1−γ)),        γ(N) = γ_∞ + b N^(−ω)
 
-Of N gaps distributed like x^−γ, with median x̃, the smallest is near x̃ N^(−1/(1−γ)). Around that gap a finite system has
-no power law, and without a lower cut of some times that gap every γ comes out too small. What the cut does not remove
-vanishes with N, with a power that theory does not give: ω is fitted together with γ_∞ and b, between the limits of
-SIZE_EXPONENT_RANGE, and the interval of γ_∞ contains every ω that the sizes do not exclude.
+The smallest of N gaps that are distributed like x^−γ with median x̃ is near x̃ N^(−1/(1−γ)). Near this gap a finite system
+has no power law. The lower cut x₀ must be several times larger than this gap: without it every fitted γ is too small. The
+bias that remains above the cut vanishes like N^(−ω). Theory does not give ω. It is fitted together with γ_∞ and b, within
+SIZE_EXPONENT_RANGE, and the interval of γ_∞ is the union over all ω that the sizes do not exclude.
 
-Measured on the spherical perceptron at N = 200, where γ = 0.413: 0.30 without a cut, 0.32 to 0.36 with x₀ = 1e-3 to
-3e-3, which is F = 10 to 25.
+Test: for the spherical perceptron at N = 200 the true γ is 0.413. The fit gives 0.30 without a cut, and 0.32 to 0.36 with
+x₀ = 1e-3 to 3e-3, which is F = 10 to 25.
 
 Source: none, own derivation above.
 """
@@ -43,24 +43,25 @@ SIZE_EXPONENT_RANGE = (0.25, 1.0)
 
 N_SIZE_EXPONENTS = 61
 
-#: The least ratio of the largest N to the smallest that determines a trend.
+#: A trend is fitted only if the ratio of the largest N to the smallest is at least this.
 MIN_SIZE_RATIO = 2
 
-#: Fits whose χ² differ by less are equally good: with two sizes, those of every ω.
+#: Fits whose χ² differ by at most this are equally good. With two sizes, the fits of all ω are.
 CHI2_TIE = 1e-6
 
 
 def finite_size_cut(typical: float, N: float, gamma: float = MEAN_FIELD_GAMMA) -> float:
-    """x₀ below which N parameters show no power law of gaps of median `typical`, in units of `typical`."""
+    """The lower cut x₀ for gaps with the median `typical` in a system of N parameters, in the unit of `typical`."""
     return FINITE_SIZE_CUT_FACTOR * typical * N ** (-1 / (1 - gamma))
 
 
 @dataclass(frozen=True)
 class Trend:
-    """γ for N → ∞: that of the best ω (ω = ½ where two sizes allow every ω), and the interval over all ω not excluded.
+    """γ for N → ∞ from n_sizes values of N.
 
-    p_constant: the probability that the sizes scatter this much around a single γ; p_fit: around the trend (None with two
-    sizes or three); amplitude: b.
+    exponent: γ_∞ at the best ω; interval: of γ_∞ over all ω that are not excluded; omega: the best ω, or ½ where two sizes
+    allow every ω; amplitude: b. p_constant: the p-value of a single γ for all sizes; p_fit: the p-value of the trend, None
+    with two or three sizes.
     """
 
     exponent: float
@@ -78,11 +79,11 @@ class Trend:
 
 
 def extrapolate(N: ArrayLike, exponents: ArrayLike, errors: ArrayLike, level: float = 0.95) -> Trend:
-    """γ_∞ from γ(N) of two sizes or more: N, exponents and their standard errors, all [sizes].
+    """γ_∞ from the exponents γ(N) of two or more sizes; N, exponents and errors (their standard errors) are [sizes].
 
-    At each ω the fit is linear least squares, and γ_∞ lies within σ(ω) √(z² − χ²(ω) + min χ²) of its value. The profile
-    likelihood interval is the union of these over ω, below γ = 1, above which no density can be normalised.
-    Raises InputError for N within a factor of MIN_SIZE_RATIO.
+    At each ω the fit is linear least squares. Its interval is γ_∞(ω) ± σ(ω) √(z² − χ²(ω) + min χ²). The profile-likelihood
+    interval is the union of these intervals over ω. It ends at γ = 1, since no density with a larger γ can be normalised.
+    Raises InputError where the largest N is less than MIN_SIZE_RATIO times the smallest.
     """
     from scipy.special import chdtrc, ndtri
 
@@ -95,7 +96,7 @@ def extrapolate(N: ArrayLike, exponents: ArrayLike, errors: ArrayLike, level: fl
     omegas = np.linspace(*SIZE_EXPONENT_RANGE, N_SIZE_EXPONENTS)
     lines = [_fit_line(size**-omega, gamma, weight) for omega in omegas]
     chi2 = np.array([line.chi2 for line in lines])
-    tied = np.flatnonzero(chi2 <= chi2.min() + CHI2_TIE)  # with two sizes all of them: then the middle power
+    tied = np.flatnonzero(chi2 <= chi2.min() + CHI2_TIE)  # with two sizes every ω: then the ω nearest to ½
     best = int(tied[np.abs(omegas[tied] - 0.5).argmin()])
     mean = (gamma @ weight**2) / (weight @ weight)
     scatter = float((((gamma - mean) * weight) ** 2).sum())
@@ -129,7 +130,7 @@ def _fit_line(x: Array, y: Array, weight: Array) -> _Line:
 
 
 def _profile_interval(lines: Sequence[_Line], slack: Array) -> tuple[float, float]:
-    """The union of the intervals of γ_∞ at each ω; slack [ω]: z² less the excess of χ²."""
+    """The union of the intervals of γ_∞ over ω, from the lines at each ω; slack [omegas]: z² − χ²(ω) + min χ²."""
     lows, highs = [], []
     for line, room in zip(lines, slack):
         if room >= 0:
@@ -141,7 +142,7 @@ def _profile_interval(lines: Sequence[_Line], slack: Array) -> tuple[float, floa
 
 @dataclass(frozen=True)
 class SizeFit:
-    """γ of the runs of one N: the fit (of γ, not of t = −γ) to n gaps, or why there is none."""
+    """γ of the runs of one N: the fit to n gaps, with γ as its exponent (not t = −γ), or the reason for its refusal."""
 
     N: int
     n_runs: int
@@ -162,7 +163,7 @@ class SizeFit:
 
 @dataclass(frozen=True)
 class SizeDependence:
-    """γ of the runs of each N, and γ for N → ∞ with its comparison with known values, or why there is no limit."""
+    """γ at each N, and the limit for N → ∞ with its comparison with known values, or the reason why there is no limit."""
 
     sizes: tuple[SizeFit, ...]
     limit: Trend | None
@@ -185,7 +186,7 @@ class SizeDependence:
 
 
 def size_dependence(sizes: Sequence[SizeFit], level: float) -> SizeDependence:
-    """γ for N → ∞ from the sizes that have a fit. The error of each is its standard error combined with its reach."""
+    """γ for N → ∞ from the sizes that have a fit. Standard error and reach of a fit are added in quadrature."""
     fits = [(size.N, size.fit) for size in sizes if size.fit is not None]
     errors = [math.hypot(fit.standard_error, *fit.reach) for _, fit in fits]
     try:
@@ -206,7 +207,7 @@ def size_dependence(sizes: Sequence[SizeFit], level: float) -> SizeDependence:
 
 
 def _standard_error(trend: Trend) -> float:
-    """The standard error of which the interval would be the normal one."""
+    """The standard error of a normal distribution that has an interval of the same length at the same level."""
     from scipy.special import ndtri
 
     low, high = trend.interval

@@ -1,19 +1,19 @@
-"""The exponent of a lower tail by maximum likelihood, with an interval that includes the choice of what is fitted.
+"""The exponent of a lower tail by maximum likelihood, with an interval that includes the choice of share and order.
 
     p(x) = x^t exp(c₁x + c₂x² + …) / Z        on x₀ < x ≤ x_c,        t > −1
 
-t is the power law that holds as x → 0. The tilt c describes the crossover to the bulk, so that most of the values can be
-fitted, instead of the few for which a power law without tilt is straight. The data choose the share of the values and the
-order of the tilt (selection.py), unless both are given: then the interval is that of the model as if it were true.
+t is the exponent of the power law as x → 0. The tilt c describes the crossover to the bulk. With the tilt, most of the
+values can be fitted; without it, only the few smallest values follow the power law. The data choose the share of the
+values and the order of the tilt (selection.py). If both are given instead, the interval assumes that this model is true.
 
-Limits. Where log p(x) − t log x is not smooth at 0, as for x^t e^−√x, no share is low enough: the exponent keeps moving with
-the share, and `settled` may or may not detect it. To tell 0.30 from 0.42 takes ten thousand values where the model is
-known, and three times as many where it is not. Below its smallest scale a finite system has no power law, and only
-`lower_cut` can leave that part out.
+Limits. If log p(x) − t log x is not smooth at 0, as for x^t e^−√x, no share is small enough: the exponent changes with the
+share, however small, and `settled` does not always detect this. To distinguish 0.30 from 0.42, ten thousand values are
+needed where the model is known, and three times as many where it is not. A finite system has no power law below its
+smallest scale, and only `lower_cut` can exclude these values.
 
-The method of Clauset, Shalizi and Newman (doi:10.1137/070710111) is not used: its cut, by the Kolmogorov–Smirnov distance,
-shortens the tail until a power law without tilt is no longer *detected* to fail. For x^0.423 e^−x and n = 3000 it
-returns 0.30 ± 0.09.
+The method of Clauset, Shalizi and Newman (doi:10.1137/070710111) is not used. It chooses the cut by the Kolmogorov–Smirnov
+distance, and shortens the tail until the misfit of a power law without tilt is no longer *detected*. For x^0.423 e^−x and
+n = 3000 it returns 0.30 ± 0.09.
 
 Source: none, own derivation above.
 """
@@ -52,16 +52,16 @@ from jamtools.exponents.tilted import (
 from jamtools.random_streams import BOOTSTRAP, GOODNESS_OF_FIT, run_generator
 from jamtools.records import Array
 
-#: `decades` counts from this smallest value to the cut: below it the number of values is known to worse than 1/√10.
+#: `decades` counts from the value of this rank to the cut. Below it, the number of values has a relative error above 1/√10.
 DECADES_FROM_RANK = 10
 
-#: Values are taken as rounded where a smaller share of them differs from each other.
+#: If a smaller share of the values is distinct, a note warns that the values may be rounded.
 MIN_SHARE_OF_DISTINCT_VALUES = 0.9
 
 
 @dataclass(frozen=True)
 class StabilityRow:
-    """One candidate fit: how the exponent moves with the order and the share."""
+    """One candidate fit. All rows together show how the exponent depends on the order and the share."""
 
     order: int
     share: float
@@ -75,17 +75,19 @@ class StabilityRow:
 class PowerLaw:
     """A fitted lower tail p(x) ∝ x^exponent exp(c₁x + c₂x² + …) on lower_cut < x ≤ upper_cut.
 
-    interval: the wider of `profile_interval` (values taken as independent) and `bootstrap_interval` (runs taken as
-    independent; None without enough runs), widened by `reach`: how far the less biased fits lie below and above the
-    exponent. standard_error: of the exponent at this order and share, over values or over runs, whichever is larger.
+    standard_error: of the exponent at this order and share, over values or over runs, whichever is larger.
+    profile_interval: takes the values as independent. bootstrap_interval: takes the runs as independent; None without
+    enough runs. reach: the distances of the less biased fits below and above the exponent. interval: the wider of the two
+    intervals, extended by `reach`.
     settled: whether there are less biased fits and they agree; None where order and share were given.
     n values of n_total are fitted; n_clusters: the number of runs, or None.
     coefficients: c₁, c₂, … in units of 1/x, 1/x², …. log_likelihood: of the n values.
-    p_null: likelihood ratio of the exponent from which `reach` reaches to 0 (which is 0 where `reach` is 0), divided by the
-    design effect: at most 1 - level where 0 lies outside of the interval. p_fit: goodness of fit, None if it was not asked
-    for or could not be computed; it takes values as independent and is too small where runs differ. design_effect: variance
-    over runs as a multiple, at least 1, of that of independent values. decades: from the tenth smallest value to the cut.
-    converged: whether both ends of the interval and p_null were found. stability: all the fits.
+    p_null: p-value of an exponent of 0, at most 1 - level where 0 lies outside of the interval. It comes from the likelihood
+    ratio of an exponent that differs from 0 by `reach` (at most by t), divided by the design effect.
+    p_fit: p-value of the goodness of fit, None if it was not requested or could not be computed. It takes the values as
+    independent, and is therefore too small where runs differ. design_effect: the variance over runs, divided by that of
+    independent values; at least 1. decades: the number of decades from the tenth smallest value to the cut.
+    converged: whether both ends of the interval and p_null are finite. stability: all candidate fits.
     """
 
     exponent: float
@@ -118,7 +120,7 @@ class PowerLaw:
         return {name: _plain(value) for name, value in asdict(self).items()}
 
     def negated(self) -> PowerLaw:
-        """The same fit in terms of the exponent -t of p(x) ∝ x^-(-t): γ instead of t = -γ."""
+        """The same fit with the exponent γ = -t of p(x) ∝ x^-γ instead of t."""
         return replace(
             self,
             exponent=-self.exponent,
@@ -157,12 +159,12 @@ def fit_power_law(
 ) -> PowerLaw:
     """Exponent t of p(x) ∝ x^t as x → 0, from the lowest `share` of the `values` [n] above `lower_cut`.
 
-    order: degree of the tilt, 0 to 3. The data choose order or share where it is None. clusters [n]: the run (a whole
-    number) of each value. With 8 runs or more, whole runs are resampled `n_bootstrap` times (0: never); with fewer, the
-    values are taken as independent throughout. n_gof: samples for the goodness of fit (0: none).
+    order: degree of the tilt, 0 to 3. Where order or share is None, the data choose it. clusters [n]: the run (a whole
+    number) of each value. With 8 runs or more, whole runs are resampled `n_bootstrap` times (0: never). With fewer runs,
+    all values are taken as independent. n_gof: the number of samples for the goodness of fit (0: none).
 
-    Raises InputError for values that are not finite and positive, for fewer than 50 in the window, and for values so nearly
-    equal that they do not determine the tilt.
+    Raises InputError for values that are not finite and positive, for fewer than 50 values in the fit, for values so nearly
+    equal that they do not determine the tilt, and for options out of range.
 
     >>> round(fit_power_law([(k / 100) ** 2 for k in range(1, 101)], order=0, share=1.0).exponent, 3)
     -0.483
@@ -176,7 +178,7 @@ def fit_power_law(
     fits = candidate_fits(x, runs_if_enough, orders, shares, lower_cut)
     choice = choose_fit(fits)
     fit = fits[choice.taken]
-    window, top = fit.window, fit.top
+    window, maximum = fit.window, fit.maximum
     uncertainty = _uncertainty(fit, runs, choice, level, n_bootstrap, seed)
     return PowerLaw(
         exponent=fit.exponent,
@@ -190,8 +192,8 @@ def fit_power_law(
         share=fit.share,
         lower_cut=lower_cut,
         upper_cut=window.cut,
-        coefficients=tuple(float(c) / window.cut**k for k, c in enumerate(top.eta[1:], 1)),
-        log_likelihood=window.n * (top.height - math.log(window.cut)),
+        coefficients=tuple(float(c) / window.cut**k for k, c in enumerate(maximum.eta[1:], 1)),
+        log_likelihood=window.n * (maximum.height - math.log(window.cut)),
         p_fit=_p_fit(fit, n_gof, seed),
         decades=float(-window.statistics[0, DECADES_FROM_RANK - 1]) / math.log(10),
         stability=tuple(
@@ -201,23 +203,26 @@ def fit_power_law(
 
 
 def _shares_to_try(x: Array, lower_cut: float, share: float | None) -> tuple[float, ...]:
-    """The candidate shares of x [n]. For less than 63 values the first is the share, up to 1, that holds 50."""
+    """The candidate shares of the sorted values x [n].
+
+    With fewer than 63 values above the lower cut, the first share is increased, at most to 1, so that it holds 50 values.
+    """
     if share is not None:
         return (share,)
     n_above = x.size - int(np.searchsorted(x, lower_cut, side="right"))
-    first = min(1.0, max(CANDIDATE_SHARES[0], MIN_VALUES_FITTED / max(n_above, 1)))
-    return (first, *CANDIDATE_SHARES[1:])
+    first_share = min(1.0, max(CANDIDATE_SHARES[0], MIN_VALUES_FITTED / max(n_above, 1)))
+    return (first_share, *CANDIDATE_SHARES[1:])
 
 
 def _p_fit(fit: CandidateFit, n_gof: int, seed: int) -> float | None:
-    """The goodness of fit, None where it is not asked for or t is at its edge."""
+    """The p-value of the goodness of fit; None where it is not requested or t is at the edge -1 of its domain."""
     if not n_gof or not fit.exponent > -1:
         return None
-    return goodness_of_fit(fit.window, fit.top, n_gof, run_generator(seed, GOODNESS_OF_FIT))
+    return goodness_of_fit(fit.window, fit.maximum, n_gof, run_generator(seed, GOODNESS_OF_FIT))
 
 
 class _Uncertainty(NamedTuple):
-    """The fields of `PowerLaw` that say how well the exponent is known."""
+    """The fields of `PowerLaw` that describe the uncertainty of the exponent."""
 
     standard_error: float
     interval: Interval
@@ -238,23 +243,25 @@ def _uncertainty(
     n_bootstrap: int,
     seed: int,
 ) -> _Uncertainty:
-    """Standard error, intervals and p_null of the fit taken; runs [n] of all values, or None."""
-    window, top, t = fit.window, fit.top, fit.exponent
-    error, bootstrap, effect, n_free = top.error / math.sqrt(window.n), None, 1.0, math.inf
+    """Standard error, intervals and p_null of the chosen fit; runs [n]: the run of each of all values, or None."""
+    window, maximum, t = fit.window, fit.maximum, fit.exponent
+    error, bootstrap, effect, n_free = maximum.error / math.sqrt(window.n), None, 1.0, math.inf
     notes = [_note_on_rounding(window), "" if t > -1 else "the likelihood is largest at the edge, t = -1"]
     if runs is not None:
         n_runs, rng = int(runs.max()) + 1, run_generator(seed, BOOTSTRAP)
-        exponents, obstacle = bootstrap_exponents(window, top, runs[window.within], n_runs, n_bootstrap, rng)
+        exponents, obstacle = bootstrap_exponents(
+            window, maximum, runs[window.within], n_runs, n_bootstrap, rng
+        )
         notes += [obstacle]
         if not obstacle:
             error_over_runs, bootstrap = student_interval(t, exponents, n_runs, level)
             error, effect = max(error, error_over_runs), max(1.0, (error_over_runs / error) ** 2)
             n_free = n_runs - 1
-    profile = profile_interval(window, top, level)
+    profile = profile_interval(window, maximum, level)
     low, high = max(profile, bootstrap or profile, key=lambda ends: ends[1] - ends[0])
     interval = max(-1.0, low - choice.below), high + choice.above
-    nearest = min(t, choice.below) if t > 0 else max(t, -choice.above)
-    p_null = exponent_p_value(window, top, nearest, effect, n_free)
+    t_null = min(t, choice.below) if t > 0 else max(t, -choice.above)
+    p_null = exponent_p_value(window, maximum, t_null, effect, n_free)
     return _Uncertainty(
         standard_error=error,
         interval=interval,
@@ -269,7 +276,7 @@ def _uncertainty(
 
 
 def _note_on_rounding(window: Window) -> str:
-    """A note where many values are equal: the density below their rounding is not known."""
+    """A note for values of which many are equal, else "": the density at scales below their rounding is not known."""
     n_distinct = len(np.unique(window.statistics[0]))
     if n_distinct >= MIN_SHARE_OF_DISTINCT_VALUES * window.n:
         return ""
@@ -288,23 +295,26 @@ def _check_options(
     seed: int,
 ) -> None:
     """Raises InputError for an option of `fit_power_law` outside of its range."""
-    enough = n_bootstrap == 0 or n_bootstrap >= MIN_BOOTSTRAP_REPLICAS
+    valid_bootstrap = n_bootstrap == 0 or n_bootstrap >= MIN_BOOTSTRAP_REPLICAS
     orders = (None, *range(MAX_TILT_ORDER + 1))
-    for name, value, good, expected in (
+    for name, value, valid, expected in (
         ("order", order, order in orders, f"a whole number from 0 to {MAX_TILT_ORDER}"),
         ("share", share, share is None or 0 < share <= 1, "a number in (0, 1]"),
         ("lower_cut", lower_cut, 0 <= lower_cut < math.inf, "a finite number, 0 or more"),
         ("level", level, 0 < level < 1, "a number in (0, 1), as 0.95"),
-        ("n_bootstrap", n_bootstrap, enough, f"{MIN_BOOTSTRAP_REPLICAS} or more, or 0 for none"),
+        ("n_bootstrap", n_bootstrap, valid_bootstrap, f"{MIN_BOOTSTRAP_REPLICAS} or more, or 0 for none"),
         ("n_gof", n_gof, n_gof >= 0, "0 or more"),
         ("seed", seed, seed >= 0, "0 or more"),
     ):
-        if not good:
+        if not valid:
             raise InputError(f"{name} is {value}, expected {expected}")
 
 
 def sorted_values(values: ArrayLike, clusters: ArrayLike | None) -> tuple[Array, NDArray[np.intp] | None]:
-    """The values [n] sorted, and their runs [n], counted from 0. Raises InputError as `fit_power_law` does."""
+    """The sorted values [n] and their runs [n], which are counted from 0; None for the runs without `clusters`.
+
+    Raises InputError for values that are not finite and positive, and for clusters that are not one whole number per value.
+    """
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or x.size == 0:
         raise InputError(f"values have shape {x.shape}, expected a list of numbers that is not empty")

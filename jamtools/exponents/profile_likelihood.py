@@ -2,8 +2,8 @@
 
     2n (max_η ℓ − max_c ℓ(t, c)) ~ χ²₁        at the true t, ℓ = η·⟨T⟩ − log Z(η) per value
 
-The interval holds every t at which this ratio is below the χ²₁ quantile. Where runs differ, the ratio is divided by the
-design effect, the variance over runs as a multiple of that of independent values.
+The interval contains every t at which this ratio is below the χ²₁ quantile. For the p-value, the ratio is divided by the
+design effect: the variance over runs, divided by that of independent values.
 
 Source: Rao and Scott, Ann. Stat. 12, 46 (1984), to first order, for the design effect.
 """
@@ -18,29 +18,35 @@ from jamtools.exponents.tilted import Maximum, Window, profile_maximum
 Interval = tuple[float, float]
 
 
-def exponent_p_value(window: Window, top: Maximum, t: float, design_effect: float, n_free: float) -> float:
-    """p-value of the exponent t from the likelihood ratio, divided by the design effect; NaN where it has no maximum.
+def exponent_p_value(
+    window: Window, maximum: Maximum, t: float, design_effect: float, n_free: float
+) -> float:
+    """p-value of the exponent t from the likelihood ratio, divided by the design effect.
 
-    The root of the ratio is normal, or Student's with as many degrees of freedom as the runs leave.
+    The square root of the ratio follows Student's t with n_free degrees of freedom; n_free is infinite (a normal
+    distribution) for independent values. The result is NaN where the maximum over the tilt at t is not found.
     """
     from scipy.special import stdtr
 
-    null = profile_maximum(t, window.mean[: top.eta.size], window.u0, top)
-    ratio = 2 * window.n * max(0.0, top.height - null.height) / design_effect
+    null = profile_maximum(t, window.mean[: maximum.eta.size], window.u0, maximum)
+    ratio = 2 * window.n * max(0.0, maximum.height - null.height) / design_effect
     return 2 * float(stdtr(n_free, -math.sqrt(ratio))) if null.converged else math.nan
 
 
-def profile_interval(window: Window, top: Maximum, level: float) -> Interval:
-    """The t at which twice the loss of log-likelihood, c refitted, reaches the χ²₁ quantile; never below −1."""
+def profile_interval(window: Window, maximum: Maximum, level: float) -> Interval:
+    """The interval of t in which the likelihood ratio, with c refitted at each t, is below the χ²₁ quantile of `level`.
+
+    Where the ratio does not reach the quantile, the lower end is −1 and the upper end is infinite.
+    """
     from scipy.optimize import brentq
     from scipy.special import ndtri
 
-    z, t = float(ndtri((1 + level) / 2)), float(top.eta[0])
-    step = z * top.error / math.sqrt(window.n)
+    z, t = float(ndtri((1 + level) / 2)), float(maximum.eta[0])
+    step = z * maximum.error / math.sqrt(window.n)
 
     def excess(trial: float) -> float:
-        best = profile_maximum(trial, window.mean[: top.eta.size], window.u0, top)
-        return 2 * window.n * (top.height - best.height) - z**2 if best.converged else math.nan
+        best = profile_maximum(trial, window.mean[: maximum.eta.size], window.u0, maximum)
+        return 2 * window.n * (maximum.height - best.height) - z**2 if best.converged else math.nan
 
     def crossing(trials: Iterable[float], default: float) -> float:
         near = t

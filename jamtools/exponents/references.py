@@ -1,13 +1,15 @@
-"""Comparison of a measured exponent with known values, and how many more values would separate two of them.
+"""Comparison of a measured exponent with known values, and the sample size that would separate two of them.
 
-    distance = (|t − t_ref| − reach)₊ / σ        in standard errors; reach: how far less biased fits lie on that side
+    distance = (|t − t_ref| − reach)₊ / σ
 
-To tell a from b in four cases of five, if reach and σ fall like n^−1/2 and the share fitted stays the same, it takes
+in standard errors σ; reach is the distance of the less biased fits from t on the side of t_ref. The sample size that
+separates a from b in four cases of five is
 
-    n' = n ((reach + (z + z_0.8) σ) / |a − b|)²
+    n' = n ((reach + (z + z_0.8) σ) / |a − b|)²,
 
-values, z the normal quantile of the level. If n' ≤ n although the interval contains both, this sample is the fifth case.
-Then the result is the n' whose interval is too short to contain both, n' = n (length / |a − b|)².
+where z is the normal quantile of the level. This holds if reach and σ fall like n^−1/2 and the fitted share stays the same.
+If n' ≤ n although the interval contains both a and b, this sample is the fifth case. Then n' = n (length / |a − b|)² is
+given instead: there the interval becomes too short to contain both.
 
 Sources of the known values: spheres and the non-convex perceptron in mean field, Charbonneau, Kurchan, Parisi, Urbani,
 Zamponi (doi:10.1146/annurev-conmatphys-031016-025334); networks, arXiv:1809.09349, figs. 8, 9. Source of n': none, own
@@ -22,16 +24,16 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-#: The probability with which `values_needed` values separate two exponents.
+#: The probability that a sample of `values_needed` values separates two exponents.
 SEPARATION_POWER = 0.8
 
-#: A p-value up to this one rejects its hypothesis.
+#: A hypothesis is rejected if its p-value is at most this.
 SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A known value of an exponent, and of which system."""
+    """A known value of an exponent, and the name of the system that has it."""
 
     name: str
     value: float
@@ -56,9 +58,10 @@ GAMMA_REFERENCES = (
 
 @dataclass(frozen=True)
 class MeasuredExponent:
-    """An exponent of n values with its interval at `level`, standard error, reach (below, above), and tests.
+    """The exponent of a sample of n values, with its interval at `level`, standard error, reach (below, above), and tests.
 
-    p_null: of exponent 0; p_fit: goodness of fit; settled: later fits agree; None where there is no such test.
+    p_null: p-value of the exponent 0; p_fit: p-value of the goodness of fit; settled: whether later fits agree with this
+    fit. Each is None where there is no such test.
     """
 
     exponent: float
@@ -73,7 +76,7 @@ class MeasuredExponent:
 
     @property
     def sound(self) -> bool:
-        """Whether no test speaks against the fit itself."""
+        """Whether no test contradicts the fit."""
         return is_sound(self.settled, self.p_fit)
 
     def contains(self, value: float) -> bool:
@@ -82,7 +85,7 @@ class MeasuredExponent:
 
 
 def is_sound(settled: bool | None, p_fit: float | None) -> bool:
-    """Whether neither the later fits nor the goodness of fit speak against a fit."""
+    """Whether neither the later fits nor the goodness of fit contradict a fit."""
     return settled is not False and (p_fit is None or p_fit > SIGNIFICANCE)
 
 
@@ -98,7 +101,7 @@ class ReferenceComparison:
 
 @dataclass(frozen=True)
 class Separation:
-    """Two known values inside the interval, and how many values would separate them."""
+    """Two known values inside the interval, and the sample size that would separate them."""
 
     pair: tuple[Reference, Reference]
     n_needed: int | None
@@ -110,7 +113,7 @@ class Separation:
 
 @dataclass(frozen=True)
 class Comparison:
-    """An exponent beside each of the known values, what would separate those that it may be, and a verdict in words."""
+    """The comparison with each known value, the sample sizes that separate compatible values, and a verdict in words."""
 
     references: tuple[ReferenceComparison, ...]
     separate: tuple[Separation, ...]
@@ -126,7 +129,7 @@ class Comparison:
 
 
 def compare_with_references(measured: MeasuredExponent, references: Sequence[Reference]) -> Comparison:
-    """The measured exponent beside each of the known values."""
+    """Compares the measured exponent with each of the known values."""
     compared = tuple(
         ReferenceComparison(
             reference.name,
@@ -146,9 +149,9 @@ def compare_with_references(measured: MeasuredExponent, references: Sequence[Ref
 
 
 def distance(measured: MeasuredExponent, value: float) -> float | None:
-    """By how many standard errors the exponent lies beyond the reach of `value`: positive where it is larger.
+    """The distance of the exponent from `value` beyond its reach, in standard errors; None where the standard error is 0.
 
-    None where the standard error is 0.
+    It is positive where the exponent is larger than `value`.
     """
     difference = measured.exponent - value
     beyond = max(0.0, abs(difference) - measured.reach[0 if difference > 0 else 1])
@@ -158,7 +161,7 @@ def distance(measured: MeasuredExponent, value: float) -> float | None:
 
 
 def values_needed(measured: MeasuredExponent, a: float, b: float) -> int | None:
-    """How many values tell a from b, rounded up to two digits; None where the interval is infinite."""
+    """The sample size that separates a from b, rounded up to two digits; None where the interval is infinite."""
     from scipy.special import ndtri
 
     length = measured.interval[1] - measured.interval[0]
@@ -173,7 +176,7 @@ def values_needed(measured: MeasuredExponent, a: float, b: float) -> int | None:
 
 
 def _doubts(measured: MeasuredExponent) -> list[str]:
-    """What speaks against the fit, and against there being a power law at all."""
+    """Reasons to doubt the fit, or to doubt that there is a power law."""
     doubts = []
     if measured.settled is False:
         doubts.append("not settled: no other fit is left to check this one by, more numbers may help")
@@ -191,7 +194,7 @@ def _comparison_in_words(
     outside: Sequence[Reference],
     separations: Sequence[Separation],
 ) -> list[str]:
-    """Which of the known values the exponent could be, and which not."""
+    """Sentences on the known values that are compatible with the exponent, and on those that are not."""
     sentences = []
     if len(inside) == 1:
         sentences.append(f"compatible with {_named(inside[0])}")

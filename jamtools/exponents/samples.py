@@ -1,18 +1,18 @@
-"""Overlaps and gaps of many runs in one sample, cut where they do not belong to the ensemble.
+"""Overlaps and gaps of many runs, pooled into one sample with a lower cut.
 
     overlaps    z = Δ/√L > 0 of the runs with N_Δ > 0
     gaps        x = -Δ > 0 of all runs
 
 The factor √L removes the distance from the transition, so that runs of somewhat different loss can be pooled. Two effects
-end the power laws at small arguments. First, a run that still descends moves its overlaps: since L ~ ‖Δ₊‖² and ‖Δ₊‖ changes
-by no more than Δ₊ moves,
+end the power laws at small arguments. First, while a run still descends, its overlaps still change. L ~ ‖Δ₊‖², and ‖Δ₊‖
+changes by no more than the norm of the change of Δ₊. Therefore
 
     rms δz ≥ rms z (√(L₀/L) − 1),        L₀: the loss at half of the steps.
 
-At a certified minimum the overlaps are uncertain by what the smallest subgradient leaves. Second, a finite system has no
-power law of its smallest gaps (finite_size.py).
+At a certified minimum the noise of the overlaps is the norm of the smallest subgradient, divided by the size of its terms;
+both are fields of the certificate. Second, the smallest gaps of a finite system have no power law (finite_size.py).
 
-Source: arXiv:1809.09349, section IV; the bound has none beyond its derivation above.
+Source: arXiv:1809.09349, section IV; own derivation above for the bound.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ CutBy = Literal["nothing", "noise", "finite size", "given"]
 
 @dataclass(frozen=True)
 class Sample:
-    """Values [n] pooled over runs, the run [n] of each (or None), and the lower cut, below which they are discarded.
+    """Values [n] pooled over runs.
 
-    cut_by: what set the lower cut.
+    runs [n]: the run of each value, or None; lower_cut: a fit discards the values up to it; cut_by: what set it.
     """
 
     values: Array
@@ -45,7 +45,7 @@ class Sample:
 
 
 def pool_overlaps(runs: Sequence[Run]) -> Sample:
-    """Δ/√L of every unsatisfied pattern of every jammed run, cut at the noise of the median run."""
+    """The overlaps Δ/√L of all unsatisfied patterns. The lower cut is the median of the noise of the jammed runs."""
     parts, noise = [], []
     for run in runs:
         gaps = run.gaps.ravel()
@@ -58,7 +58,10 @@ def pool_overlaps(runs: Sequence[Run]) -> Sample:
 
 
 def pool_gaps(runs: Sequence[Run]) -> Sample:
-    """-Δ of every satisfied pattern, cut at the finite-size cut of the smallest run or at the noise, whichever is larger."""
+    """The gaps -Δ of all satisfied patterns.
+
+    The lower cut is the finite-size cut of the smallest N or the median of the noise of the runs, whichever is larger.
+    """
     parts = [-run.gaps.ravel() for run in runs]
     parts = [x[x > CONTACT_TOLERANCE * run.epsilon] for x, run in zip(parts, runs)]
     sample = _pool(parts)
@@ -72,7 +75,7 @@ def pool_gaps(runs: Sequence[Run]) -> Sample:
 
 
 def overlap_noise(run: Run) -> float:
-    """How far, rms, the overlaps Δ/√L of a run may still be from those of its minimum; 0 where L = 0."""
+    """Estimate of the rms distance of the overlaps Δ/√L of a run from those of its minimum; 0 where L = 0."""
     info = run.info
     if not info["n_unsatisfied"]:
         return 0.0
@@ -88,6 +91,6 @@ def overlap_noise(run: Run) -> float:
 
 
 def _pool(parts: list[Array]) -> Sample:
-    """One sample of the values [n] of each run."""
+    """One sample from the values [n] of each run; the runs are counted from 0."""
     runs = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     return Sample(np.concatenate(parts) if parts else np.empty(0), runs)

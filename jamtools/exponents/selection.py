@@ -1,23 +1,24 @@
-"""The share of the values and the order of the tilt, chosen by the data at a price that the interval shows.
+"""Choice of the share of the values and of the order of the tilt from the data. The interval includes this choice.
 
-Candidate fits are ordered from the most precise to the least biased: shares 0.8, 0.4, 0.2, 0.1 of the values, with orders
-2 and 3 at each. A lower share shortens the range over which a polynomial must follow the crossover. A higher order follows
-the crossover further. Both cost precision. Fit j is taken if none of the next three moves the exponent by more than κ
-standard deviations of the move,
+Candidate fits are ordered from the most precise to the least biased: shares 0.8, 0.4, 0.2, 0.1 of the values, each with
+orders 2 and 3. A lower share shortens the range over which a polynomial must follow the crossover. A higher order follows
+the crossover further. Both reduce the precision. Fit j is chosen if each of the next three exponents differs from its
+exponent by at most κ standard deviations of the difference,
 
     |t̂_k − t̂_j| ≤ κ σ_jk,        σ²_jk = Var(t̂_k − t̂_j),        k = j+1 … j+3.
 
-Otherwise the next fit is tried. κ is small enough that a fit is left on mere suspicion. The next three fits also
-widen the interval: it reaches below and above that of the taken fit by as much as they lie below and above it. So a
-bias that is too small to be detected, of the size of the error itself, is covered. For an easy crossover (e^−x, e^−x², a
-Beta density) the interval becomes twice as wide as that of the known model.
+Otherwise fit j+1 is tested in the same way. κ is small: weak evidence is enough to reject a fit. The next three fits also
+extend the interval of the chosen fit. Its lower end moves by the largest distance of these fits below the chosen exponent,
+and its upper end by the largest distance above it. These two distances are the reach. Thus the interval also covers a bias
+that is too small to be detected, which can be as large as the error itself. For an easy crossover (e^−x, e^−x², a Beta
+density) the interval becomes twice as wide as that of the known model.
 
-Fits with a standard error above one half are not compared with. Where no later fit is left to compare with, the exponent
-is not settled: it may still move with the share, undetected.
+A fit with a standard error above one half is not used in the comparison. If no later fit is left to compare with, the
+exponent is not settled: an undetected dependence on the share may remain.
 
-κ and the reach were chosen on the planted densities of benchmarks/exponents.py, which gives the bias and the coverage.
+κ and the reach were chosen for the known densities of benchmarks/exponents.py, which measures the bias and the coverage.
 
-Source: Lepski's method, doi:10.1137/1135065; the reach has none.
+Source: Lepski's method, doi:10.1137/1135065; own choice, described above, for the reach.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ CANDIDATE_SHARES = (0.8, 0.4, 0.2, 0.1)
 
 CANDIDATE_ORDERS = (2, 3)
 
-#: κ: the largest move to a later fit that does not contradict a fit, in standard deviations of the move.
+#: κ: a later fit contradicts a fit if their exponents differ by more than this, in standard deviations of the difference.
 LEPSKI_KAPPA = 1.4
 
-#: How many later fits a fit is compared with.
+#: The number of later fits with which a fit is compared.
 N_FITS_COMPARED = 3
 
-#: A fit of a larger standard error is compared with no other.
+#: A fit with a larger standard error is left out, unless it is the first.
 MAX_INFORMATIVE_ERROR = 0.5
 
 
@@ -58,28 +59,28 @@ MAX_INFORMATIVE_ERROR = 0.5
 class CandidateFit:
     """One fit, at one order and share.
 
-    psi [n] or [runs]: how far each of all values, or each run, pulls the exponent.
+    psi [n] or [runs]: the influence ψ of each value of the sample, or of each run, on the exponent.
     """
 
     order: int
     share: float
     window: Window
-    top: Maximum
+    maximum: Maximum
     psi: Array
 
     @property
     def exponent(self) -> float:
-        return float(self.top.eta[0])
+        return float(self.maximum.eta[0])
 
     @property
     def error(self) -> float:
-        """The standard error that Cov[T] gives, or that of the scatter of ψ where it is larger."""
-        return max(self.top.error / math.sqrt(self.window.n), influence_error(self.psi))
+        """The standard error of the exponent, from Cov[T] or from the scatter of ψ, whichever is larger."""
+        return max(self.maximum.error / math.sqrt(self.window.n), influence_error(self.psi))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The fit taken (its index), how far the later ones lie below and above, and whether there were later ones."""
+    """The index of the chosen fit, its reach below and above, and whether there were later fits (settled)."""
 
     taken: int
     below: float
@@ -100,10 +101,10 @@ def candidate_fits(
     shares: Sequence[float],
     lower_cut: float,
 ) -> list[CandidateFit]:
-    """The fits to the sorted values `x` [n], with `runs` [n] counted from 0, for which there are enough values.
+    """The fits to the sorted values `x` [n] at all shares and orders for which there are enough values.
 
-    After the first fit, those with an error above MAX_INFORMATIVE_ERROR are left out. Raises InputError if no fit
-    is possible.
+    runs [n]: the run of each value, counted from 0, or None. A fit with an error above MAX_INFORMATIVE_ERROR is left out,
+    unless it is the first. Raises InputError if no fit is possible.
     """
     fits: list[CandidateFit] = []
     refusals: list[InputError] = []
@@ -112,7 +113,7 @@ def candidate_fits(
             window = select_window(x, share, lower_cut)
         except InputError as error:
             refusals.append(error)
-            break  # a lower share holds still fewer values
+            break  # a lower share holds even fewer values
         for order in orders:
             try:
                 fit = _candidate(window, order, share, runs, x.size)
@@ -130,14 +131,14 @@ def _candidate(
     window: Window, order: int, share: float, runs: NDArray[np.intp] | None, n: int
 ) -> CandidateFit:
     """The fit to one window at one order; runs [n] of all n values."""
-    top = fit_window(window, order)
+    maximum = fit_window(window, order)
     psi = np.zeros(n)
-    psi[window.within] = influence(window, top)
-    return CandidateFit(order, share, window, top, sum_by_run(psi, runs))
+    psi[window.within] = influence(window, maximum)
+    return CandidateFit(order, share, window, maximum, sum_by_run(psi, runs))
 
 
 def choose_fit(fits: Sequence[CandidateFit]) -> Choice:
-    """The first fit that the later ones do not contradict. If it is the last, it reaches back to the one before."""
+    """The first fit that no later fit contradicts. The reach of the last fit is its distance from the fit before it."""
     for taken, fit in enumerate(fits):
         later = fits[taken + 1 : taken + 1 + N_FITS_COMPARED]
         moves = [(other.exponent - fit.exponent, influence_error(other.psi - fit.psi)) for other in later]

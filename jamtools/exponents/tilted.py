@@ -8,12 +8,12 @@ In units of the cut, u = x/x_c and u₀ = x₀/x_c, this is an exponential famil
 
     ∇ log Z = E[T],   ∇∇ log Z = Cov[T];      the maximum of η·⟨T⟩ − log Z(η) is where E[T] = ⟨T⟩.
 
-The log-likelihood per value, η·⟨T⟩ − log Z(η), is concave, so that Newton's method reaches its only maximum. It needs
-no more of the values than their means ⟨T⟩, at every order. To first order in 1/n, value i pulls the exponent by
+The log-likelihood per value, η·⟨T⟩ − log Z(η), is concave, so that Newton's method reaches its only maximum. It depends on
+the values only through their means ⟨T⟩, at every order. To first order in 1/n, the influence of value i on the exponent is
 
-    ψ_i = [Cov[T]⁻¹ (T_i − ⟨T⟩)]_t / n,        Var t̂ = Σ_i ψ_i²,        Var(t̂ − t̂') = Σ_i (ψ_i − ψ'_i)²,
+    ψ_i = [Cov[T]⁻¹ (T_i − ⟨T⟩)]_t / n,        Var t̂ = Σ_i ψ_i²,        Var(t̂ − t̂') = Σ_i (ψ_i − ψ'_i)².
 
-which holds also where the model does not, and holds for runs if ψ is summed over the values of each run.
+These variances also hold where the model does not, and for independent runs if ψ is summed over the values of each run.
 Moments are exact to rounding from t = −0.999 to t = 30: see `_panel_edges`.
 
 Source: none, own derivation above.
@@ -31,12 +31,12 @@ from numpy.typing import NDArray
 from jamtools.errors import InputError
 from jamtools.records import Array
 
-#: Newton's method stops at this squared step, in standard deviations: the step after it is exact to rounding.
+#: The squared length, in standard deviations, of the last step of Newton's method. After this step η is exact to rounding.
 NEWTON_DECREMENT_TOLERANCE = 1e-16
 NEWTON_MAX_STEPS = 60
 NEWTON_MAX_HALVINGS = 40
 
-#: The smallest eigenvalue of the correlations of T with which Newton's method keeps half of its digits.
+#: If the correlation matrix of T has a smaller eigenvalue, Newton's method loses more than half of its digits.
 MIN_CORRELATION_EIGENVALUE = math.sqrt(np.finfo(float).eps)
 
 #: Gauss–Legendre rule of one panel, on (−1, 1).
@@ -58,9 +58,9 @@ class Moments(NamedTuple):
 
 @dataclass(frozen=True)
 class Maximum:
-    """The maximum of the likelihood: η [1 + order], its height per value, and Cov[T] [1 + order, 1 + order] there.
+    """The maximum of the likelihood: η [1 + order], and Cov[T] [1 + order, 1 + order] at this η.
 
-    height: η·⟨T⟩ − log Z(η), with u as the variable.
+    height: the log-likelihood per value, η·⟨T⟩ − log Z(η), of the density of u.
     """
 
     eta: Array
@@ -82,10 +82,11 @@ def sufficient_statistics(log_u: Array, order: int) -> Array:
 def _panel_edges(eta: Array, u0: float) -> Array:
     """Edges, in −log u, of panels on which 16 nodes can follow the integrand.
 
-    With y = log u the integrand is exp((1+t)y + g(eʸ)), g the tilt. From y = 0 on, the first panel is as long as the
-    distance on which the integrand falls there, and panels double. While the tilt acts, eʸ ≳ 1/|g'|, panels are of
-    equal length. Beyond, a bare exponential is left, and panels double again, down to log u₀ or to e^−40 of the
-    integrand's height. (That is y = −40/(1+t): as t → −1, panels of equal length would never get there.)
+    With y = log u the integrand is exp((1+t)y + g(eʸ)), where g is the tilt. The first panel begins at y = 0. It is as long
+    as the distance over which the integrand falls there, and the panels after it double in length. Where the tilt matters,
+    eʸ ≳ 1/|g'|, all panels have the same length. At smaller y the integrand is a pure exponential, and the panels double
+    again, down to log u₀ or to e^−40 of the integrand's height. (This is at y = −40/(1+t): as t → −1, panels of equal
+    length would never reach it.)
     """
     rate = 1 + eta[0]
     slope = float(np.arange(1, eta.size) @ np.abs(eta[1:]))  # ≥ |g'(u)| on (0, 1]
@@ -105,19 +106,19 @@ def moments(eta: Array, u0: float) -> Moments:
     y = -(edges[:-1, None] + half * (1 + PANEL_NODES)).ravel()
     statistics = sufficient_statistics(y, eta.size - 1)  # [1 + order, nodes]
     exponent = eta @ statistics + y
-    top = exponent.max()
-    weight = (half * PANEL_WEIGHTS).ravel() * np.exp(exponent - top)
+    largest = exponent.max()
+    weight = (half * PANEL_WEIGHTS).ravel() * np.exp(exponent - largest)
     z = weight.sum()
     mean = statistics @ weight / z
     centred = statistics - mean[:, None]
-    return Moments(float(top + math.log(z)), mean, (centred * weight) @ centred.T / z)
+    return Moments(float(largest + math.log(z)), mean, (centred * weight) @ centred.T / z)
 
 
 @np.errstate(all="ignore")  # a step that is too long may overflow: it is then halved
 def newton_maximum(mean: Array, u0: float, start: Array, free: slice = slice(None)) -> Maximum:
     """Newton's method with step halving on η·⟨T⟩ − log Z(η), over the `free` components of η.
 
-    mean: ⟨T⟩ [1 + order]; start: the first η [1 + order]. Where it fails, `converged` is False.
+    mean: ⟨T⟩ [1 + order]; start: the first η [1 + order]. Where the method fails, `converged` is False.
     """
     eta, current = start, moments(start, u0)
     for _ in range(NEWTON_MAX_STEPS):
@@ -141,9 +142,10 @@ def newton_maximum(mean: Array, u0: float, start: Array, free: slice = slice(Non
 def _line_search(
     eta: Array, current: Moments, step: Array, mean: Array, u0: float
 ) -> tuple[Array, Moments] | None:
-    """The η [1 + order] and its moments after the longest part of a Newton step that raises the likelihood enough.
+    """The η [1 + order] and its moments after the longest fraction of a Newton step that raises the likelihood enough.
 
-    Enough is a tenth of what the slope promises, less rounding (1e-14 of the likelihood). None where no part is enough.
+    The rise is enough if it is a tenth of the linear prediction, up to rounding (1e-14 of the likelihood). The result is
+    None where no fraction is accepted.
     """
     decrement = float((mean - current.mean) @ step)
     height = float(eta @ mean) - current.log_z
@@ -160,7 +162,7 @@ def _line_search(
 
 
 def is_collinear(covariance: Array) -> bool:
-    """Whether statistics of this covariance [m, m] determine no separate exponents: singular correlations."""
+    """Whether the correlation matrix of this covariance [m, m] is singular, so that the statistics do not determine η."""
     scale = np.sqrt(np.diag(covariance))
     if not scale.min() > 0:
         return True
@@ -168,29 +170,31 @@ def is_collinear(covariance: Array) -> bool:
     return not lowest > MIN_CORRELATION_EIGENVALUE
 
 
-def profile_maximum(t: float, mean: Array, u0: float, top: Maximum) -> Maximum:
+def profile_maximum(t: float, mean: Array, u0: float, maximum: Maximum) -> Maximum:
     """The maximum over the tilt at a given t, for ⟨T⟩ = `mean` [1 + order].
 
-    Newton's method starts where Cov[T] at the overall maximum `top` predicts it.
+    Newton's method starts where Cov[T] at `maximum`, the maximum over all of η, predicts it.
     """
-    start = np.array([t, *top.eta[1:]])
-    cov = top.covariance
-    start[1:] -= np.linalg.solve(cov[1:, 1:], cov[1:, 0]) * (t - top.eta[0])
+    start = np.array([t, *maximum.eta[1:]])
+    cov = maximum.covariance
+    start[1:] -= np.linalg.solve(cov[1:, 1:], cov[1:, 0]) * (t - maximum.eta[0])
     return newton_maximum(mean, u0, start, slice(1, None))
 
 
 def likelihood_maximum(mean: Array, u0: float, start: Array) -> Maximum:
     """The maximum over t ≥ −1, for ⟨T⟩ = `mean` [1 + order], from η = `start` [1 + order].
 
-    With u₀ > 0 the likelihood may have its maximum at t < −1. Then t = −1 is the best allowed.
+    With u₀ > 0 the likelihood may have its maximum at t < −1. Then t = −1 is the best allowed value.
     """
-    top = newton_maximum(mean, u0, start)
-    return top if top.eta[0] >= -1 or not top.converged else profile_maximum(-1.0, mean, u0, top)
+    maximum = newton_maximum(mean, u0, start)
+    return (
+        maximum if maximum.eta[0] >= -1 or not maximum.converged else profile_maximum(-1.0, mean, u0, maximum)
+    )
 
 
 @dataclass(frozen=True)
 class Window:
-    """The values of one fit in units of their cut, with the means that a fit of any order needs.
+    """The values of one fit in units of their upper cut, with the means ⟨T⟩, which a fit of any order needs.
 
     first: index of the window's first value among all sorted values; cut: the upper cut x_c; u0: the lower
     cut in units of x_c; statistics [1 + MAX_TILT_ORDER, n]: log u, u, u², u³, ascending; mean [1 + MAX_TILT_ORDER]: ⟨T⟩.
@@ -208,19 +212,21 @@ class Window:
 
     @property
     def within(self) -> slice:
-        """Where the window lies among all sorted values."""
+        """The slice of all sorted values that belongs to the window."""
         return slice(self.first, self.first + self.n)
 
 
 def select_window(x: Array, share: float, lower_cut: float) -> Window:
     """The lowest `share` of the sorted values `x` [n] above `lower_cut`, in units of the largest of them.
 
-    The upper cut is one of the values. Given that value, those below it are independent draws from the density truncated
-    there. Raises InputError for fewer than MIN_VALUES_FITTED values, and for values that no float can hold in units of the
-    cut.
+    The upper cut is one of the values. Given this value, the values below it are independent draws from the density that is
+    truncated there. Raises InputError for fewer than MIN_VALUES_FITTED values, and for values whose ratio to the cut is
+    outside of the range of floating-point numbers.
     """
     first = int(np.searchsorted(x, lower_cut, side="right"))
-    wanted = math.ceil(share * (x.size - first) * (1 - 1e-12))  # 0.8·n may come out above a whole number
+    wanted = math.ceil(
+        share * (x.size - first) * (1 - 1e-12)
+    )  # by rounding, 0.8·n may be just above a whole number
     tail = x[first : np.searchsorted(x, x[first + wanted - 1], side="right")] if wanted else x[:0]
     if tail.size < MIN_VALUES_FITTED:
         raise InputError(
@@ -246,9 +252,9 @@ def fit_window(window: Window, order: int) -> Maximum:
     mean = window.mean[: order + 1]
     if not is_collinear(np.cov(window.statistics[: order + 1]).reshape(order + 1, -1)):
         bare = -1 - 1 / mean[0]  # the exponent of a power law without tilt
-        top = likelihood_maximum(mean, window.u0, np.array([bare, *order * [0.0]]))
-        if top.converged and not is_collinear(top.covariance):
-            return top
+        maximum = likelihood_maximum(mean, window.u0, np.array([bare, *order * [0.0]]))
+        if maximum.converged and not is_collinear(maximum.covariance):
+            return maximum
     log_spread = window.statistics[0].std()
     if not log_spread > 0:
         raise InputError(
@@ -260,11 +266,11 @@ def fit_window(window: Window, order: int) -> Maximum:
     )
 
 
-def influence(window: Window, top: Maximum) -> Array:
-    """ψ [n]: how far each value of the window pulls the exponent, to first order in 1/n."""
-    m = top.eta.size
-    pull = np.linalg.inv(top.covariance)[0] / window.n
-    psi: Array = pull @ window.statistics[:m] - pull @ window.mean[:m]
+def influence(window: Window, maximum: Maximum) -> Array:
+    """The influence ψ [n] of each value of the window on the exponent, to first order in 1/n."""
+    m = maximum.eta.size
+    response = np.linalg.inv(maximum.covariance)[0] / window.n
+    psi: Array = response @ window.statistics[:m] - response @ window.mean[:m]
     return psi
 
 

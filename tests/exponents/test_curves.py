@@ -23,27 +23,27 @@ fit = partial(fit_power_law, order=2, share=0.8)
 def test_the_fitted_density_integrates_to_the_share_fitted() -> None:
     x = rng(22).gamma(0.7, size=3000)
     for lower_cut in (0.0, 0.01):
-        found = fit(x, lower_cut=lower_cut, n_gof=0)
-        end = math.log(found.upper_cut)
+        result = fit(x, lower_cut=lower_cut, n_gof=0)
+        end = math.log(result.upper_cut)
         start = math.log(lower_cut) if lower_cut else end - 100
         mass = integrate.quad(
-            lambda y, found=found: math.exp(y) * float(fitted_density(math.exp(y), found)),
+            lambda y, result=result: math.exp(y) * float(fitted_density(math.exp(y), result)),
             start,
             end,
             limit=400,
         )
-        assert mass[0] == pytest.approx(found.n / found.n_total, rel=1e-6)
-        assert (fitted_density([0.5 * lower_cut, 1.001 * found.upper_cut, -1.0], found) == 0).all()
+        assert mass[0] == pytest.approx(result.n / result.n_total, rel=1e-6)
+        assert (fitted_density([0.5 * lower_cut, 1.001 * result.upper_cut, -1.0], result) == 0).all()
 
 
 def test_the_histogram_and_the_fitted_density_agree_within_counting_errors() -> None:
     x = rng(23).gamma(1.423, size=20000)
-    found = fit(x, n_gof=0)
+    result = fit(x, n_gof=0)
     histogram = log_histogram(x, 10)
     edges, counts, density = histogram.edges, histogram.counts, histogram.density
     middle = np.sqrt(edges[1:] * edges[:-1])
-    counted = (counts >= 25) & (edges[1:] < found.upper_cut)
-    pull = (density[counted] / fitted_density(middle[counted], found) - 1) * np.sqrt(counts[counted])
+    counted = (counts >= 25) & (edges[1:] < result.upper_cut)
+    pull = (density[counted] / fitted_density(middle[counted], result) - 1) * np.sqrt(counts[counted])
     assert counted.sum() > 15 and np.abs(pull).max() < 5
 
 
@@ -59,9 +59,9 @@ def test_a_histogram_holds_every_value(values: list[float], per_decade: int) -> 
 
 def test_the_curve_covers_the_range_fitted() -> None:
     x = rng(30).gamma(1.4, size=500)
-    found = fit(x, lower_cut=0.05, n_gof=0)
-    curve = fitted_curve(x, found)
-    assert curve.x[0] == pytest.approx(x[x > 0.05].min()) and curve.x[-1] == pytest.approx(found.upper_cut)
+    result = fit(x, lower_cut=0.05, n_gof=0)
+    curve = fitted_curve(x, result)
+    assert curve.x[0] == pytest.approx(x[x > 0.05].min()) and curve.x[-1] == pytest.approx(result.upper_cut)
     assert (curve.density > 0).all()
 
 

@@ -1,4 +1,4 @@
-"""θ and γ of planted ensembles: exponents, sizes, bounds of stability, and each run by itself."""
+"""θ and γ of ensembles with known exponents: the fits, several sizes, bounds of stability, and single runs."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def test_planted_exponents_are_recovered_with_their_signs():
         loss = rng.uniform(0.5, 2) * 1e-3
         overlaps, gaps = rng.gamma(1.42, size=800) * np.sqrt(loss), rng.gamma(0.7, size=800)
         runs.append(run_with_gaps(np.concatenate([overlaps, -gaps]), final_loss=loss, seed=seed))
-    found = fit_distributions(runs, FitOptions(lower_cut=0.0))
-    for result, true in ((found.overlaps, 0.42), (found.gaps, 0.3)):
+    fits = fit_distributions(runs, FitOptions(lower_cut=0.0))
+    for result, true in ((fits.overlaps, 0.42), (fits.gaps, 0.3)):
         low, high = result.fit.interval
         assert low < result.fit.exponent < high
         assert abs(result.fit.exponent - true) < 4 * result.fit.standard_error
         assert result.fit.p_null < 0.01
         assert result.fit.n == round(result.fit.share * 9600)
-    assert found.n_runs == 12
+    assert fits.n_runs == 12
 
 
 def test_too_few_overlaps_are_refused_beside_a_fit_of_the_gaps():
     rng = np.random.default_rng(3)
     satisfied = run_with_gaps(-rng.gamma(0.7, size=500), final_loss=0.0)
-    found = fit_distributions([satisfied], FitOptions())
-    assert isinstance(found.overlaps, RefusedExponent)
-    assert "expected at least 50" in found.as_dict()["overlaps"]["refused"]
-    assert isinstance(found.gaps, FittedExponent)
+    fits = fit_distributions([satisfied], FitOptions())
+    assert isinstance(fits.overlaps, RefusedExponent)
+    assert "expected at least 50" in fits.as_dict()["overlaps"]["refused"]
+    assert isinstance(fits.gaps, FittedExponent)
 
 
 @pytest.mark.parametrize(
@@ -60,38 +60,38 @@ def test_a_run_given_twice_counts_once():
 
 
 def test_runs_of_several_sizes_give_a_trend_and_its_limit():
-    found = fit_distributions(runs_of_sizes((200, 800, 3200), seeds=16), FitOptions(lower_cut=0.0)).as_dict()[
+    fits = fit_distributions(runs_of_sizes((200, 800, 3200), seeds=16), FitOptions(lower_cut=0.0)).as_dict()[
         "gaps"
     ]
-    assert [(row["N"], row["n_runs"]) for row in found["sizes"]] == [(200, 16), (800, 16), (3200, 16)]
-    for row in found["sizes"]:
+    assert [(row["N"], row["n_runs"]) for row in fits["sizes"]] == [(200, 16), (800, 16), (3200, 16)]
+    for row in fits["sizes"]:
         low, high = row["interval"]
         assert low <= 0.4 - 3 / np.sqrt(row["N"]) <= high
-    limit = found["extrapolated"]
+    limit = fits["extrapolated"]
     assert limit["interval"][0] <= 0.4 <= limit["interval"][1]
     assert limit["n_sizes"] == 3 and limit["p_constant"] < 0.05
 
 
 def test_each_size_has_a_cut_of_its_own():
-    found = fit_distributions(runs_of_sizes((200, 800)), FitOptions(order=2, share=0.8)).as_dict()["gaps"]
-    cuts = [row["lower_cut"] for row in found["sizes"]]
+    fits = fit_distributions(runs_of_sizes((200, 800)), FitOptions(order=2, share=0.8)).as_dict()["gaps"]
+    cuts = [row["lower_cut"] for row in fits["sizes"]]
     assert cuts[0] / cuts[1] == pytest.approx(
         4 ** (1 / (1 - 0.41269)), rel=0.3
     )  # the medians differ a little
-    assert found["lower_cut"] == pytest.approx(cuts[0], rel=0.1)
+    assert fits["lower_cut"] == pytest.approx(cuts[0], rel=0.1)
 
 
 def test_runs_of_one_size_have_no_trend():
-    found = fit_distributions(runs_of_sizes((200,)), FitOptions())
-    assert found.by_size is None
-    assert not {"sizes", "extrapolated"} & set(found.as_dict()["gaps"])
+    fits = fit_distributions(runs_of_sizes((200,)), FitOptions())
+    assert fits.by_size is None
+    assert not {"sizes", "extrapolated"} & set(fits.as_dict()["gaps"])
 
 
 def test_where_the_sizes_differ_the_verdict_is_that_of_the_limit():
-    found = fit_distributions(
+    fits = fit_distributions(
         runs_of_sizes((100, 400, 6400), seeds=20), FitOptions(lower_cut=0.0, order=1, share=0.8)
     )
-    gaps = found.as_dict()["gaps"]
+    gaps = fits.as_dict()["gaps"]
     assert gaps["extrapolated"]["p_constant"] < 0.05
     assert gaps["verdict"].startswith("the sizes differ (p = ")
     assert gaps["verdict"].endswith(gaps["extrapolated"]["verdict"])
@@ -100,8 +100,8 @@ def test_where_the_sizes_differ_the_verdict_is_that_of_the_limit():
 # --- bounds --------------------------------------------------------------------------------------------
 
 
-def test_exponents_on_the_mean_field_curve_saturate_the_bound_and_low_ones_break_both():
-    """θ and γ on the curve γ = 1/(2+θ) are compatible with it; γ far below (1-θ)/2 breaks stability."""
+def test_exponents_on_the_mean_field_curve_saturate_the_bound_and_low_exponents_break_both_bounds():
+    """θ and γ on the curve γ = 1/(2+θ) are compatible with it. A γ far below (1-θ)/2 breaks both bounds."""
     rng = np.random.default_rng(5)
 
     def bounds(theta, gamma):
@@ -134,7 +134,7 @@ def test_the_fits_of_each_run_equal_those_of_an_ensemble_of_that_run():
         assert "1 runs" in record["gaps"]["note"]
 
 
-def test_an_ensemble_without_any_exponent_is_an_error_with_both_reasons():
+def test_an_ensemble_in_which_neither_exponent_is_fitted_is_an_error_with_both_reasons():
     with pytest.raises(InputError, match="overlaps: 1 of 1 values .*; gaps: .* of 1 values"):
         fit_distributions([run_with_gaps([0.1, -0.1])])
 
@@ -151,8 +151,8 @@ def test_an_ensemble_that_still_descends_is_refused_with_the_remedy_of_a_run():
 
 def test_without_a_sound_fit_of_the_overlaps_there_are_no_bounds():
     satisfied = run_with_gaps(-np.random.default_rng(3).gamma(0.7, size=500), final_loss=0.0)
-    found = fit_distributions([satisfied])
-    assert found.bounds is None and found.as_dict()["bounds"] is None
+    fits = fit_distributions([satisfied])
+    assert fits.bounds is None and fits.as_dict()["bounds"] is None
 
 
 def test_the_record_has_the_fields_of_an_artefact_in_their_order():

@@ -18,11 +18,11 @@ from tests.support.planted_gaps import run_with_gaps
 def test_the_fitted_curve_and_the_histogram_have_the_same_normalisation():
     rng = np.random.default_rng(2)
     sample = Sample(rng.gamma(1.4, size=20_000), None)
-    found = fit_exponent(sample, FitOptions(share=0.8))
-    edges, density = found.histogram.edges, found.histogram.density
+    result = fit_exponent(sample, FitOptions(share=0.8))
+    edges, density = result.histogram.edges, result.histogram.density
     middle = np.sqrt(edges[1:] * edges[:-1])
-    counted = (found.histogram.counts > 400) & (edges[1:] < found.fit.upper_cut)
-    curve = np.interp(middle[counted], found.curve.x, found.curve.density)
+    counted = (result.histogram.counts > 400) & (edges[1:] < result.fit.upper_cut)
+    curve = np.interp(middle[counted], result.curve.x, result.curve.density)
     assert counted.sum() >= 3
     # 400 counts are known to 5%; a bin of a fifth of a decade is within 5% of its density at its middle
     assert np.abs(density[counted] / curve - 1).max() < 0.2
@@ -35,8 +35,8 @@ def test_runs_that_still_descend_are_refused_unless_the_cut_is_given():
         InputError, match="still descend: .* finish them with the newton optimiser, or pass lower_cut"
     ):
         fit_exponent(pool_overlaps([run]), FitOptions())
-    found = fit_exponent(pool_overlaps([run]), FitOptions(lower_cut=0.0))
-    assert (found.fit.n_total, found.cut_by) == (500, "given")
+    result = fit_exponent(pool_overlaps([run]), FitOptions(lower_cut=0.0))
+    assert (result.fit.n_total, result.cut_by) == (500, "given")
 
 
 def test_a_negated_exponent_negates_its_intervals_and_stability_too():
@@ -65,7 +65,7 @@ def test_an_empty_sample_is_refused():
 
 
 def test_the_record_of_an_exponent_is_plain_json():
-    found = fit_exponent(Sample(np.random.default_rng(8).gamma(1.4, size=500), None), FitOptions())
-    record = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    assert record == found.as_dict()
-    assert record["range"] == [found.lowest, found.fit.upper_cut]
+    result = fit_exponent(Sample(np.random.default_rng(8).gamma(1.4, size=500), None), FitOptions())
+    record = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+    assert record == result.as_dict()
+    assert record["range"] == [result.lowest, result.fit.upper_cut]

@@ -32,20 +32,20 @@ def test_the_cut_is_ten_times_the_smallest_gap_expected() -> None:
 @pytest.mark.parametrize("omega", [0.3, 0.5, 1.0])
 def test_an_exact_trend_is_recovered(omega: float) -> None:
     N = np.array([100, 200, 400, 800, 1600])
-    found = extrapolate(N, 0.41 - 1.5 * N**-omega, np.full(5, 1e-6))
-    assert found.exponent == pytest.approx(0.41, abs=1e-3)  # the grid of ω is 0.0125 wide
-    assert found.omega == pytest.approx(omega, abs=0.01)
-    assert found.amplitude == pytest.approx(-1.5, rel=0.05)
+    result = extrapolate(N, 0.41 - 1.5 * N**-omega, np.full(5, 1e-6))
+    assert result.exponent == pytest.approx(0.41, abs=1e-3)  # the grid of ω is 0.0125 wide
+    assert result.omega == pytest.approx(omega, abs=0.01)
+    assert result.amplitude == pytest.approx(-1.5, rel=0.05)
 
 
 def test_the_interval_is_that_of_the_profile_likelihood() -> None:
-    """Brute force: the γ∞ at which the smallest χ² over b and ω is z² above the overall minimum."""
+    """Direct search: the γ∞ at which the smallest χ² over b and ω is z² above the overall minimum."""
     N, gamma, error = (
         np.array([100.0, 300.0, 900.0, 2000.0]),
         np.array([0.21, 0.3, 0.33, 0.36]),
         np.full(4, 0.02),
     )
-    found = extrapolate(N, gamma, error)
+    result = extrapolate(N, gamma, error)
 
     def least(limit: float) -> float:
         def at(omega: float) -> float:
@@ -58,12 +58,12 @@ def test_the_interval_is_that_of_the_profile_likelihood() -> None:
     lowest = min(least(limit) for limit in np.linspace(0.3, 0.9, 400))
     limit = lowest + stats.norm.ppf(0.975) ** 2
     low, high = (optimize.brentq(lambda g: least(g) - limit, *ends) for ends in ((0.2, 0.38), (0.38, 3.0)))
-    assert found.interval == pytest.approx((low, high), abs=2e-3)
+    assert result.interval == pytest.approx((low, high), abs=2e-3)
 
 
 @pytest.mark.statistical
 def test_intervals_cover_the_planted_limit() -> None:
-    """At nominal 95%: a trend with ω inside the limits is covered at least that often, since ω is free."""
+    """Nominal 95% intervals cover the limit of a trend at least that often, since ω is fitted too."""
     rng, N, replicas = np.random.default_rng(0), np.array([100, 200, 400, 800]), 300
     covered = 0
     for _ in range(replicas):
@@ -74,10 +74,10 @@ def test_intervals_cover_the_planted_limit() -> None:
 
 
 def test_two_sizes_allow_every_power_of_the_trend() -> None:
-    found = extrapolate([100, 1600], [0.2, 0.3], [0.001, 0.001])
+    result = extrapolate([100, 1600], [0.2, 0.3], [0.001, 0.001])
     limits = [(0.3 - 0.2 * r) / (1 - r) for r in (16**-0.25, 1 / 16)]  # linear in N^−ω at the two ends of ω
-    assert found.interval == pytest.approx(tuple(sorted(limits)), abs=0.02)
-    assert found.p_fit is None and found.p_constant < 1e-9
+    assert result.interval == pytest.approx(tuple(sorted(limits)), abs=0.02)
+    assert result.p_fit is None and result.p_constant < 1e-9
 
 
 @pytest.mark.statistical
@@ -97,14 +97,14 @@ def test_sizes_within_a_factor_of_two_are_refused(N: list[int]) -> None:
 
 
 def test_the_limit_of_two_sizes_is_that_of_the_middle_power_for_any_errors() -> None:
-    found = [extrapolate([100, 400], [0.2, 0.3], [error, error]) for error in (0.1, 0.11, 0.13, 0.2)]
-    assert {trend.omega for trend in found} == {0.5}
-    assert [trend.exponent for trend in found] == pytest.approx(
+    result = [extrapolate([100, 400], [0.2, 0.3], [error, error]) for error in (0.1, 0.11, 0.13, 0.2)]
+    assert {trend.omega for trend in result} == {0.5}
+    assert [trend.exponent for trend in result] == pytest.approx(
         [0.4] * 4
     )  # N^-½ halves from 100 to 400, so that the remaining step equals the first
 
 
-def test_no_limit_is_above_one() -> None:
+def test_the_limit_does_not_exceed_one() -> None:
     assert extrapolate([100, 200], [0.3, 0.9], [0.1, 0.1]).interval[1] == 1.0
 
 
@@ -120,9 +120,9 @@ def fit_of(gamma: float, seed: int, n: int = 2000):
 def test_the_limit_is_extrapolated_from_the_sizes_that_have_a_fit() -> None:
     refusal = InputError("12 of 16 values")
     fits = [SizeFit(50, 3, 16, None, refusal), *(SizeFit(N, 4, 2000, fit_of(0.3, N)) for N in (100, 400))]
-    found = size_dependence(fits, 0.95)
-    assert found.limit is not None and found.limit.n_sizes == 2
-    record = json.loads(json.dumps(found.as_dict()))
+    result = size_dependence(fits, 0.95)
+    assert result.limit is not None and result.limit.n_sizes == 2
+    record = json.loads(json.dumps(result.as_dict()))
     assert record["sizes"][0] == {
         "N": 50, "n_runs": 3, "exponent": None, "interval": None, "n": 16, "refused": "12 of 16 values"
     }  # fmt: skip
@@ -132,9 +132,9 @@ def test_the_limit_is_extrapolated_from_the_sizes_that_have_a_fit() -> None:
 
 def test_a_limit_needs_two_sizes_with_a_fit() -> None:
     fits = [SizeFit(50, 3, 16, None, InputError("12 of 16 values")), SizeFit(100, 4, 2000, fit_of(0.3, 1))]
-    found = size_dependence(fits, 0.95)
-    assert not found.sizes_differ
-    assert found.as_dict()["extrapolated"] == {
+    result = size_dependence(fits, 0.95)
+    assert not result.sizes_differ
+    assert result.as_dict()["extrapolated"] == {
         "exponent": None, "interval": None, "refused": "1 of 2 sizes have an exponent, expected two"
     }  # fmt: skip
 

@@ -34,17 +34,17 @@ def test_a_higher_order_never_lowers_the_likelihood() -> None:
 
 def test_values_equal_to_the_upper_cut_are_all_fitted() -> None:
     x = np.repeat(np.arange(1.0, 101.0), 2)
-    found = fit(rng(0).permutation(x), share=0.5, lower_cut=20.0, n_gof=0)
-    assert (found.upper_cut, found.n) == (60.0, 80)
-    assert fit(x, share=0.505, n_gof=0).n == 102  # the 101st value and its twin
+    result = fit(rng(0).permutation(x), share=0.5, lower_cut=20.0, n_gof=0)
+    assert (result.upper_cut, result.n) == (60.0, 80)
+    assert fit(x, share=0.505, n_gof=0).n == 102  # the 101st value and the value equal to it
 
 
-def test_values_steeper_than_the_domain_are_fitted_on_its_edge_with_a_note() -> None:
+def test_a_tail_with_an_exponent_below_minus_one_is_fitted_at_minus_one_with_a_note() -> None:
     u = rng(4).random(2000)
     x = 1 / (1000 - 999 * u)  # p ∝ x^−2 on (1e-3, 1)
-    found = fit(x, order=0, share=1.0, lower_cut=1e-3, n_gof=20)
-    assert found.exponent == -1 and found.interval[0] == -1 and found.p_fit is None
-    assert "edge" in found.note
+    result = fit(x, order=0, share=1.0, lower_cut=1e-3, n_gof=20)
+    assert result.exponent == -1 and result.interval[0] == -1 and result.p_fit is None
+    assert "edge" in result.note
 
 
 # --- invariance ----------------------------------------------------------------------------------------
@@ -93,19 +93,19 @@ def test_planted_exponents_are_recovered_and_95_percent_intervals_cover_them(t: 
     """The model contains these densities: the mean is within four of its errors, the coverage within binomial scatter."""
     replicas, generator = 100, rng(9)
     x = generator.gamma((1 + t) / power, size=(replicas, 3000)) ** (1 / power)
-    found = [fit(row, n_gof=0) for row in x]
-    exponents = np.array([f.exponent for f in found])
+    result = [fit(row, n_gof=0) for row in x]
+    exponents = np.array([f.exponent for f in result])
     assert abs(exponents.mean() - t) <= 4 * exponents.std() / math.sqrt(replicas)
-    assert np.mean([f.standard_error for f in found]) == pytest.approx(
+    assert np.mean([f.standard_error for f in result]) == pytest.approx(
         exponents.std(), rel=4 / math.sqrt(2 * replicas)
     )
-    covered = sum(f.interval[0] <= t <= f.interval[1] for f in found)
+    covered = sum(f.interval[0] <= t <= f.interval[1] for f in result)
     assert binomial_limits(replicas, 0.95)[0] <= covered
-    assert all(f.converged and f.note == "" for f in found)
+    assert all(f.converged and f.note == "" for f in result)
 
 
 def test_a_lower_cut_leaves_out_the_noise_below_it() -> None:
-    """x^0.423 e^−x with a tenth of the values moved below 0.02: wrong without the cut, right with it."""
+    """x^0.423 e^−x with a tenth of the values moved below 0.02: the fit is right only with the lower cut."""
     generator = rng(11)
     x = np.concatenate([generator.gamma(1.423, size=20000), 0.02 * generator.random(2000)])
     with_cut, without = fit(x, lower_cut=0.02, n_gof=0), fit(x, n_gof=0)
@@ -128,12 +128,12 @@ def test_half_the_share_removes_most_of_the_bias_of_a_heavy_crossover() -> None:
 
 
 def test_the_record_is_plain_json() -> None:
-    found = fit(rng(24).gamma(1.3, size=2000), clusters=np.arange(2000) % 10)
-    read = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    assert read["exponent"] == found.exponent and read["interval"] == list(found.interval)
-    assert read["bootstrap_interval"] == list(found.bootstrap_interval or ())
+    result = fit(rng(24).gamma(1.3, size=2000), clusters=np.arange(2000) % 10)
+    read = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+    assert read["exponent"] == result.exponent and read["interval"] == list(result.interval)
+    assert read["bootstrap_interval"] == list(result.bootstrap_interval or ())
     u = np.sort(rng(24).gamma(1.3, size=2000))
-    assert found.decades == pytest.approx(math.log10(found.upper_cut / u[9]))
+    assert result.decades == pytest.approx(math.log10(result.upper_cut / u[9]))
 
 
 # --- refusals ------------------------------------------------------------------------------------------
@@ -190,22 +190,22 @@ def test_any_values_give_a_consistent_fit_or_a_refusal(
     values: list[float], order: int, share: float, cut: float
 ) -> None:
     try:
-        found = fit(values, order=order, share=share, lower_cut=cut, n_gof=0)
+        result = fit(values, order=order, share=share, lower_cut=cut, n_gof=0)
     except InputError:
         return
-    assert -1 <= found.interval[0] <= found.exponent <= found.interval[1]
-    assert found.standard_error > 0 and 50 <= found.n <= len(values)
-    assert math.isnan(found.p_null) or 0 <= found.p_null <= 1
+    assert -1 <= result.interval[0] <= result.exponent <= result.interval[1]
+    assert result.standard_error > 0 and 50 <= result.n <= len(values)
+    assert math.isnan(result.p_null) or 0 <= result.p_null <= 1
 
 
 def test_the_example_in_the_docstring_is_right() -> None:
     assert doctest.testmod(powerlaw) == (0, 1)
 
 
-def test_a_million_values_take_seconds() -> None:
+def test_a_million_values_are_fitted_within_five_seconds() -> None:
     generator = rng(26)
     x, runs = generator.gamma(1.423, size=10**6), generator.integers(100, size=10**6)
     start = time.perf_counter()
-    found = fit(x, clusters=runs)
+    result = fit(x, clusters=runs)
     assert time.perf_counter() - start < 5  # 0.3 s on two cores
-    assert abs(found.exponent - 0.423) < 4 * found.standard_error < 0.03
+    assert abs(result.exponent - 0.423) < 4 * result.standard_error < 0.03

@@ -21,7 +21,7 @@ def test_a_power_law_without_tilt_has_the_known_maximum_interval_and_p_value(t: 
     """ℓ(t)/n = log(1+t) + t⟨log u⟩: t̂ = −1 − 1/⟨log u⟩, standard error (1+t̂)/√n, and the χ²₁ quantiles by bisection."""
     x = 3.7 * rng(0).random(400) ** (1 / (1 + t))
     m = float(np.log(x / x.max()).mean())
-    found = fit(x, order=0, share=1.0, n_gof=0)
+    result = fit(x, order=0, share=1.0, n_gof=0)
     best = -1 - 1 / m
 
     def loss(trial: float) -> float:
@@ -30,14 +30,14 @@ def test_a_power_law_without_tilt_has_the_known_maximum_interval_and_p_value(t: 
     limit = stats.chi2.ppf(0.95, 1)
     low = optimize.bisect(lambda v: loss(v) - limit, -1 + 0.5 * (1 + best), best)
     high = optimize.bisect(lambda v: loss(v) - limit, best, best + (1 + best))
-    assert found.exponent == pytest.approx(best, rel=1e-12)
-    assert found.standard_error == pytest.approx((1 + best) / math.sqrt(x.size), rel=1e-9)
-    assert found.interval == pytest.approx((low, high), abs=1e-5 * found.standard_error)
-    assert found.p_null == pytest.approx(stats.chi2.sf(loss(0.0), 1), rel=1e-6, abs=1e-12)
-    assert found.log_likelihood == pytest.approx(
+    assert result.exponent == pytest.approx(best, rel=1e-12)
+    assert result.standard_error == pytest.approx((1 + best) / math.sqrt(x.size), rel=1e-9)
+    assert result.interval == pytest.approx((low, high), abs=1e-5 * result.standard_error)
+    assert result.p_null == pytest.approx(stats.chi2.sf(loss(0.0), 1), rel=1e-6, abs=1e-12)
+    assert result.log_likelihood == pytest.approx(
         x.size * (math.log1p(best) + best * m - math.log(x.max())), rel=1e-10
     )
-    assert (found.n, found.n_total, found.upper_cut, found.coefficients) == (400, 400, x.max(), ())
+    assert (result.n, result.n_total, result.upper_cut, result.coefficients) == (400, 400, x.max(), ())
 
 
 @pytest.mark.statistical

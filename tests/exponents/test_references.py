@@ -1,4 +1,4 @@
-"""Comparison of made-up exponents with known values, in numbers and in words."""
+"""Comparison of constructed exponents with known values, in numbers and in words."""
 
 from __future__ import annotations
 
@@ -36,42 +36,42 @@ def test_distances_do_not_depend_on_the_level() -> None:
 
 
 def test_values_inside_the_interval_are_compatible_and_others_are_excluded() -> None:
-    found = compare_with_references(SHARP, THETA_REFERENCES)
-    assert [known.compatible for known in found.references] == [True, False, False]
-    assert found.separate == ()
-    assert found.verdict == "compatible with 0.42 (spheres); excludes 0.30 (paper, ReLU), 0.20 (paper, tanh)"
+    result = compare_with_references(SHARP, THETA_REFERENCES)
+    assert [known.compatible for known in result.references] == [True, False, False]
+    assert result.separate == ()
+    assert result.verdict == "compatible with 0.42 (spheres); excludes 0.30 (paper, ReLU), 0.20 (paper, tanh)"
 
 
-def test_two_values_inside_the_interval_get_the_number_that_separates_them() -> None:
-    found = compare_with_references(BROAD, THETA_REFERENCES)
+def test_two_values_inside_the_interval_have_a_sample_size_that_separates_them() -> None:
+    result = compare_with_references(BROAD, THETA_REFERENCES)
     n = values_needed(BROAD, SPHERES.value, PAPER.value)
     assert n == 2100  # 1200 ((0.02 + 2.80 · 0.05) / 0.123)² = 2029
-    assert found.as_dict()["separate"] == [{"pair": [SPHERES.value, PAPER.value], "n_needed": n}]
+    assert result.as_dict()["separate"] == [{"pair": [SPHERES.value, PAPER.value], "n_needed": n}]
     assert (
         f"cannot separate 0.42 (spheres) with 1200 numbers from 0.30 (paper, ReLU), about {n} needed"
-        in found.verdict
+        in result.verdict
     )
-    assert "excludes 0.20 (paper, tanh)" in found.verdict
+    assert "excludes 0.20 (paper, tanh)" in result.verdict
 
 
 @pytest.mark.parametrize("half_width", [0.07, 0.1, 0.3])
-def test_values_that_are_not_separated_need_more_than_there_are(half_width: float) -> None:
-    found = replace(
+def test_the_number_that_separates_two_compatible_values_exceeds_the_sample_size(half_width: float) -> None:
+    result = replace(
         BROAD,
         interval=(0.36 - half_width, 0.36 + half_width),
         exponent=0.36,
         standard_error=half_width / 2,
         reach=(0.0, 0.0),
     )
-    assert (values_needed(found, SPHERES.value, PAPER.value) or 0) > found.n
+    assert (values_needed(result, SPHERES.value, PAPER.value) or 0) > result.n
 
 
 @pytest.mark.statistical
 def test_the_number_needed_separates_two_exponents_in_four_cases_of_five() -> None:
-    """x^0.42 e^−x by one model: the number computed from fits to 500 values, tried 200 times."""
+    """x^0.42 e^−x with a given model: the sample size, computed from fits to 500 values, is tested on 200 samples."""
     rng, other, trials = np.random.default_rng(0), 0.15, 200
     short = [fit(rng.gamma(1.42, size=500), order=1, share=0.8, n_gof=0) for _ in range(50)]
-    error = float(np.mean([found.standard_error for found in short]))
+    error = float(np.mean([result.standard_error for result in short]))
     n = values_needed(
         MeasuredExponent(0.42, (0.42 - 2 * error, 0.42 + 2 * error), 0.95, error, (0.0, 0.0), 500),
         0.42,
@@ -79,7 +79,7 @@ def test_the_number_needed_separates_two_exponents_in_four_cases_of_five() -> No
     )
     assert n is not None and n > 500
     fits = [fit(rng.gamma(1.42, size=n), order=1, share=0.8, n_gof=0) for _ in range(trials)]
-    excluded = sum(found.interval[0] > other for found in fits)
+    excluded = sum(result.interval[0] > other for result in fits)
     assert stats.binom.ppf(1e-3, trials, 0.75) <= excluded <= stats.binom.ppf(1 - 1e-3, trials, 0.85)
 
 
@@ -97,12 +97,12 @@ def test_each_doubt_is_in_the_verdict(change: dict[str, float], doubt: str) -> N
     assert doubt not in compare_with_references(SHARP, THETA_REFERENCES).verdict
 
 
-def test_an_infinite_interval_gives_no_number_needed() -> None:
-    found = compare_with_references(
+def test_an_infinite_interval_gives_no_sample_size_that_separates() -> None:
+    result = compare_with_references(
         replace(BROAD, interval=(0.25, math.inf)), [SPHERES, Reference("elsewhere", 0.9)]
     )
-    assert found.separate[0].n_needed is None
-    assert "cannot separate 0.42 (spheres) with 1200 numbers from 0.90 (elsewhere)" in found.verdict
+    assert result.separate[0].n_needed is None
+    assert "cannot separate 0.42 (spheres) with 1200 numbers from 0.90 (elsewhere)" in result.verdict
 
 
 @pytest.mark.parametrize("change", [{"settled": False}, {"p_fit": 0.01}])

@@ -1,4 +1,4 @@
-"""Pooling of overlaps and gaps, and the cuts below which they are discarded."""
+"""Pooling of overlaps and gaps, and the lower cuts of the pooled samples."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_run_without_gaps_does_not_affect_their_cut():
 
 
 @pytest.mark.parametrize("step", [1e-4, 0.1, 3.0])
-def test_overlaps_of_a_run_that_still_descends_are_cut_at_their_least_movement(step):
+def test_overlaps_of_a_run_that_still_descends_are_cut_at_the_lower_bound_of_their_change(step):
     """Δ = 0.2 + step → 0.2 for all unsatisfied patterns: the bound is attained for every step."""
     P, before, after = 50, 0.5 * 10 * (0.2 + step) ** 2 / 50, 0.5 * 10 * 0.2**2 / 50
     run = run_with_gaps([0.2] * 10 + [-1.0] * (P - 10), final_loss=after, relative_descent=before / after - 1)
@@ -77,6 +77,6 @@ def test_the_noise_of_a_run_without_loss_is_zero():
     assert overlap_noise(run_with_gaps([-0.2, -0.1], final_loss=0.0)) == 0.0
 
 
-def test_no_gaps_at_all_make_an_empty_sample():
+def test_runs_without_gaps_give_an_empty_sample():
     sample = pool_gaps([run_with_gaps([0.1, 0.2])])
     assert (len(sample.values), sample.lower_cut, sample.cut_by) == (0, 0.0, "nothing")

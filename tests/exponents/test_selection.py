@@ -1,4 +1,4 @@
-"""The share and the order that the data choose: planted crossovers, and the rule on made-up fits."""
+"""The choice of share and order by the data: known crossovers, and the rule for constructed fits."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Rng = np.random.Generator
 
 
 @pytest.mark.statistical
-def test_the_predicted_scatter_between_two_fits_is_that_of_samples() -> None:
-    """σ_jk against the scatter of t̂_k − t̂_j over 300 samples, known to one part in √600."""
+def test_the_predicted_scatter_between_two_fits_equals_the_scatter_over_samples() -> None:
+    """σ_jk against the scatter of t̂_k − t̂_j over 300 samples, which has a relative error of 1/√600."""
     generator, moves, predicted = rng(2), [], []
     for _ in range(300):
         fits = selection.candidate_fits(np.sort(generator.gamma(1.3, size=2000)), None, (2,), (0.8, 0.4), 0.0)
@@ -49,17 +49,19 @@ def test_the_influence_of_a_run_is_the_sum_over_its_values() -> None:
 def made_up_fit(exponent: float, *psi: float) -> selection.CandidateFit:
     """A fit with this exponent and this ψ over four values."""
     window = Window(0, 0.0, 1.0, np.zeros((4, 4)), np.zeros(4))
-    top = tilted.Maximum(np.array([exponent, 0.0, 0.0]), 0.0, np.eye(3), True)
-    return selection.CandidateFit(2, 0.8, window, top, np.array(psi))
+    maximum = tilted.Maximum(np.array([exponent, 0.0, 0.0]), 0.0, np.eye(3), True)
+    return selection.CandidateFit(2, 0.8, window, maximum, np.array(psi))
 
 
-#: ψ of two fits over four values. Their exponents differ by chance of SIGMA: Σψ² = 1, times m/(m−1).
+#: ψ of two fits over m = 4 values. The difference of their exponents has the standard deviation √(Σψ² m/(m−1)) = SIGMA.
 QUIET, LOUD = (0.0, 0.0, 0.0, 0.0), (0.5, -0.5, 0.5, -0.5)
 SIGMA = math.sqrt(4 / 3)
 
 
-def test_a_fit_that_the_next_three_do_not_contradict_is_taken_and_reaches_to_the_farthest_of_them() -> None:
-    found = selection.choose_fit(
+def test_a_fit_that_the_next_three_do_not_contradict_is_chosen_and_its_reach_is_their_largest_distance() -> (
+    None
+):
+    result = selection.choose_fit(
         [
             made_up_fit(0.0, *QUIET),
             made_up_fit(1.0, *LOUD),
@@ -67,11 +69,11 @@ def test_a_fit_that_the_next_three_do_not_contradict_is_taken_and_reaches_to_the
             made_up_fit(0.2, *LOUD),
         ]
     )
-    assert found == selection.Choice(0, 0.5, 1.0, True)
+    assert result == selection.Choice(0, 0.5, 1.0, True)
 
 
 @pytest.mark.parametrize("late", [1, 2, 3])
-def test_a_fit_that_one_of_the_next_three_contradicts_is_not_taken(late: int) -> None:
+def test_a_fit_that_one_of_the_next_three_contradicts_is_not_chosen(late: int) -> None:
     fits = [made_up_fit(0.0, *QUIET), *(made_up_fit(0.0, *LOUD) for _ in range(3)), made_up_fit(0.0, *QUIET)]
     fits[late] = made_up_fit(1.01 * selection.LEPSKI_KAPPA * SIGMA, *LOUD)
     assert selection.choose_fit(fits).taken > 0
@@ -79,17 +81,17 @@ def test_a_fit_that_one_of_the_next_three_contradicts_is_not_taken(late: int) ->
     assert selection.choose_fit(fits).taken == 0
 
 
-def test_a_fit_beyond_the_next_three_is_not_compared_with() -> None:
+def test_a_fit_after_the_next_three_does_not_affect_the_choice() -> None:
     fits = [made_up_fit(0.0, *QUIET), *(made_up_fit(0.0, *LOUD) for _ in range(3)), made_up_fit(99.0, *LOUD)]
     assert selection.choose_fit(fits).taken == 0
 
 
-def test_the_last_fit_is_not_settled_and_reaches_back_to_the_one_before() -> None:
-    found = selection.choose_fit(
+def test_the_last_fit_is_not_settled_and_its_reach_is_the_distance_of_the_fit_before() -> None:
+    result = selection.choose_fit(
         [made_up_fit(0.0, *QUIET), made_up_fit(9.0, *LOUD), made_up_fit(30.0, *QUIET)]
     )
-    assert (found.taken, found.settled) == (2, False)
-    assert (found.below, found.above) == (21.0, 0.0)
+    assert (result.taken, result.settled) == (2, False)
+    assert (result.below, result.above) == (21.0, 0.0)
 
 
 # --- the candidates ------------------------------------------------------------------------------------
@@ -103,7 +105,7 @@ def test_a_given_order_or_share_is_kept_and_the_other_is_chosen() -> None:
         for share in (None, 0.5)
     }
     tried = {
-        given: {(trial.order, trial.share) for trial in found.stability} for given, found in fits.items()
+        given: {(trial.order, trial.share) for trial in result.stability} for given, result in fits.items()
     }
     assert tried[None, None] == {
         (k, s) for k in selection.CANDIDATE_ORDERS for s in selection.CANDIDATE_SHARES
@@ -112,9 +114,9 @@ def test_a_given_order_or_share_is_kept_and_the_other_is_chosen() -> None:
     assert tried[None, 0.5] == {(k, 0.5) for k in selection.CANDIDATE_ORDERS}
     assert tried[1, 0.5] == {(1, 0.5)}
     assert [fits[given].settled is None for given in tried] == [False, False, False, True]
-    for found in fits.values():
-        chosen = next(t for t in found.stability if (t.order, t.share) == (found.order, found.share))
-        assert (chosen.exponent, chosen.n, chosen.upper_cut) == (found.exponent, found.n, found.upper_cut)
+    for result in fits.values():
+        chosen = next(t for t in result.stability if (t.order, t.share) == (result.order, result.share))
+        assert (chosen.exponent, chosen.n, chosen.upper_cut) == (result.exponent, result.n, result.upper_cut)
 
 
 def test_shares_with_too_few_values_are_left_out() -> None:
@@ -124,8 +126,8 @@ def test_shares_with_too_few_values_are_left_out() -> None:
 
 @pytest.mark.parametrize("n", [50, 55, 62, 63])
 def test_fifty_values_are_enough(n: int) -> None:
-    found = fit(rng(6).gamma(0.5, size=n), n_gof=0)
-    assert found.n == max(50, math.ceil(0.8 * n)) and found.settled is not None
+    result = fit(rng(6).gamma(0.5, size=n), n_gof=0)
+    assert result.n == max(50, math.ceil(0.8 * n)) and result.settled is not None
 
 
 def test_fewer_than_fifty_values_are_refused_with_the_number_needed() -> None:
@@ -137,7 +139,7 @@ def test_fewer_than_fifty_values_are_refused_with_the_number_needed() -> None:
 
 
 @pytest.mark.parametrize("runs", [1, 3, 7])
-def test_with_too_few_runs_to_resample_the_choice_is_that_of_independent_values(runs: int) -> None:
+def test_with_too_few_runs_to_resample_the_choice_takes_values_as_independent(runs: int) -> None:
     x = heavy_crossover(10_000, 0.42, rng(16))
     alone, together = fit(x, n_gof=0), fit(x, clusters=np.arange(10_000) % runs, n_gof=0)
     assert together.stability == alone.stability and together.interval == alone.interval
@@ -145,22 +147,22 @@ def test_with_too_few_runs_to_resample_the_choice_is_that_of_independent_values(
 
 
 def test_an_order_that_the_values_do_not_determine_is_left_out() -> None:
-    """Four different values determine t and two terms of the tilt at most."""
+    """Four different values determine at most t and two terms of the tilt."""
     x = np.repeat([0.2, 0.5, 0.7, 1.0], [60, 40, 50, 60])
-    found = fit(x, share=1.0, n_gof=0)
-    assert {trial.order for trial in found.stability} == {2}
-    assert "only 4 of 210 values differ" in found.note
+    result = fit(x, share=1.0, n_gof=0)
+    assert {trial.order for trial in result.stability} == {2}
+    assert "only 4 of 210 values differ" in result.note
 
 
 def test_the_interval_contains_the_exponents_of_the_next_three_fits() -> None:
-    found = fit(rng(7).gamma(1.3, size=3000), n_gof=0)
-    below, above = found.reach
-    assert found.interval == pytest.approx(
-        (found.profile_interval[0] - below, found.profile_interval[1] + above)
+    result = fit(rng(7).gamma(1.3, size=3000), n_gof=0)
+    below, above = result.reach
+    assert result.interval == pytest.approx(
+        (result.profile_interval[0] - below, result.profile_interval[1] + above)
     )
-    taken = [(t.order, t.share) for t in found.stability].index((found.order, found.share))
-    others = [t.exponent for t in found.stability[taken + 1 : taken + 1 + selection.N_FITS_COMPARED]]
-    assert found.interval[0] <= min(others) and max(others) <= found.interval[1]
+    taken = [(t.order, t.share) for t in result.stability].index((result.order, result.share))
+    others = [t.exponent for t in result.stability[taken + 1 : taken + 1 + selection.N_FITS_COMPARED]]
+    assert result.interval[0] <= min(others) and max(others) <= result.interval[1]
 
 
 @pytest.mark.statistical
@@ -170,13 +172,13 @@ def test_the_p_value_excludes_zero_exactly_where_the_interval_does(level: float,
     generator, contains_zero = rng(8), set()
     for _ in range(40):
         x = generator.gamma(1.15, size=3000)
-        found = fit(x, level=level, n_gof=0, clusters=None if runs is None else np.arange(3000) % runs)
-        low, high = found.interval
+        result = fit(x, level=level, n_gof=0, clusters=None if runs is None else np.arange(3000) % runs)
+        low, high = result.interval
         slack = 0.1 if runs is None else 0.6  # quantiles of 200 replicas, of 15 runs
         assert (
-            found.p_null > (1 - level) * (1 - slack)
+            result.p_null > (1 - level) * (1 - slack)
             if low <= 0 <= high
-            else found.p_null < (1 - level) * (1 + slack)
+            else result.p_null < (1 - level) * (1 + slack)
         )
         contains_zero.add(low <= 0 <= high)
     assert contains_zero == {True, False}
@@ -207,19 +209,26 @@ def test_neither_the_order_of_the_values_nor_the_names_of_the_runs_change_the_ch
 
 
 def test_imprecise_fits_are_left_out_except_the_first() -> None:
-    found = fit(rng(6).gamma(3.0, size=400), n_gof=0)
-    errors = [trial.standard_error for trial in found.stability]
+    result = fit(rng(6).gamma(3.0, size=400), n_gof=0)
+    errors = [trial.standard_error for trial in result.stability]
     assert (
         errors[0] > selection.MAX_INFORMATIVE_ERROR
         and max([0.0, *errors[1:]]) <= selection.MAX_INFORMATIVE_ERROR
     )
-    assert found.settled is False and "more numbers may help" in verdict_on(found)
+    assert result.settled is False and "more numbers may help" in verdict_on(result)
 
 
-def verdict_on(found: PowerLaw) -> str:
-    numbers = (found.exponent, found.interval, found.level, found.standard_error, found.reach, found.n_total)
+def verdict_on(result: PowerLaw) -> str:
+    numbers = (
+        result.exponent,
+        result.interval,
+        result.level,
+        result.standard_error,
+        result.reach,
+        result.n_total,
+    )
     return compare_with_references(
-        MeasuredExponent(*numbers, settled=found.settled), THETA_REFERENCES
+        MeasuredExponent(*numbers, settled=result.settled), THETA_REFERENCES
     ).verdict
 
 
@@ -232,7 +241,7 @@ def verdict_on(found: PowerLaw) -> str:
 def test_intervals_cover_heavy_crossovers_that_a_single_model_misses(
     t: float, draw: Callable[[int, float, Rng], Any]
 ) -> None:
-    """At 10⁴ values the coverage is 0.85 or more within binomial scatter, and the bias below 0.06 within its error."""
+    """At 10⁴ values the coverage is at least 0.85 and the bias below 0.06, both within their statistical errors."""
     replicas, generator = 60, rng(13)
     samples = [draw(10_000, t, generator) for _ in range(replicas)]
     chosen = [fit(x, n_gof=0) for x in samples]
@@ -250,16 +259,16 @@ def test_an_easy_crossover_keeps_its_model_at_about_twice_the_interval() -> None
     generator, replicas, wider, kept = rng(14), 60, [], 0
     for _ in range(replicas):
         x = generator.gamma(1.42, size=10_000)
-        found, known = fit(x, n_gof=0), fit(x, order=2, share=0.8, n_gof=0)
-        wider.append((found.interval[1] - found.interval[0]) / (known.interval[1] - known.interval[0]))
-        kept += (found.order, found.share) == (2, 0.8)
+        result, known = fit(x, n_gof=0), fit(x, order=2, share=0.8, n_gof=0)
+        wider.append((result.interval[1] - result.interval[0]) / (known.interval[1] - known.interval[0]))
+        kept += (result.order, result.share) == (2, 0.8)
     assert kept >= replicas / 2 and np.mean(wider) < 2.5
 
 
-def test_a_million_values_of_a_hundred_runs_take_seconds() -> None:
+def test_a_million_values_of_a_hundred_runs_are_fitted_within_seconds() -> None:
     generator = rng(15)
     x, runs = generator.gamma(1.423, size=10**6), generator.integers(100, size=10**6)
     start = time.perf_counter()
-    found = fit(x, clusters=runs)
+    result = fit(x, clusters=runs)
     assert time.perf_counter() - start < 5
-    assert abs(found.exponent - 0.423) < 4 * found.standard_error < 0.05
+    assert abs(result.exponent - 0.423) < 4 * result.standard_error < 0.05

@@ -51,7 +51,7 @@ def expectation(of: Callable[[float], float], eta: list[float], u0: float) -> fl
 
 
 @pytest.mark.parametrize(("eta", "u0"), PARAMETERS)
-def test_moments_are_those_of_adaptive_quadrature(eta: list[float], u0: float) -> None:
+def test_moments_equal_those_of_adaptive_quadrature(eta: list[float], u0: float) -> None:
     log_z, mean, covariance = tilted.moments(np.array(eta), u0)
     functions: list[Callable[[float], float]] = [
         lambda y: y,
@@ -106,23 +106,23 @@ def test_derivatives_of_the_normalisation_are_the_moments(eta: list[float], u0: 
 def test_a_doubly_truncated_power_law_solves_its_likelihood_equation(t: float) -> None:
     """With a = 1+t: E[log u] = −1/a − u₀^a log u₀ / (1 − u₀^a)."""
     x = rng(1).random(4000) ** (1 / (1 + t))
-    found = fit(x, order=0, share=1.0, lower_cut=0.05, n_gof=0)
+    result = fit(x, order=0, share=1.0, lower_cut=0.05, n_gof=0)
     window = x[x > 0.05]
     u0, m = 0.05 / x.max(), float(np.log(window / x.max()).mean())
     a = optimize.brentq(lambda a: -1 / a - u0**a * math.log(u0) / (1 - u0**a) - m, 1e-3, 9)
-    assert found.exponent == pytest.approx(a - 1, abs=1e-9)
-    assert (found.n, found.n_total, found.lower_cut) == (window.size, 4000, 0.05)
+    assert result.exponent == pytest.approx(a - 1, abs=1e-9)
+    assert (result.n, result.n_total, result.lower_cut) == (window.size, 4000, 0.05)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize("lower_cut", [0.0, 0.05])
 def test_at_the_maximum_the_expected_statistics_equal_the_observed_ones(order: int, lower_cut: float) -> None:
-    """The score of an exponential family, its expectations by scipy."""
+    """The likelihood equations E[T] = ⟨T⟩, with the expectations by scipy."""
     x = rng(2).gamma(1.423, size=2000)
-    found = fit(x, order=order, lower_cut=lower_cut, n_gof=0)
-    u = x[(x > lower_cut) & (x <= found.upper_cut)] / found.upper_cut
-    eta = [found.exponent, *(c * found.upper_cut**k for k, c in enumerate(found.coefficients, 1))]
-    u0 = lower_cut / found.upper_cut
+    result = fit(x, order=order, lower_cut=lower_cut, n_gof=0)
+    u = x[(x > lower_cut) & (x <= result.upper_cut)] / result.upper_cut
+    eta = [result.exponent, *(c * result.upper_cut**k for k, c in enumerate(result.coefficients, 1))]
+    u0 = lower_cut / result.upper_cut
     z = expectation(lambda y: 1.0, eta, u0)
     assert expectation(lambda y: y, eta, u0) / z == pytest.approx(np.log(u).mean(), rel=1e-8)
     for k in range(1, order + 1):
@@ -131,7 +131,7 @@ def test_at_the_maximum_the_expected_statistics_equal_the_observed_ones(order: i
         )
 
 
-def test_the_influence_of_a_value_on_a_power_law_without_tilt_is_known() -> None:
+def test_the_influence_of_a_value_on_a_power_law_without_tilt_has_its_closed_form() -> None:
     """t̂ = −1 − 1/⟨log u⟩, whose derivative with respect to one log u is 1/(n⟨log u⟩²) = (1+t̂)²/n."""
     x = np.sort(rng(0).random(300) ** 0.7)
     window = select_window(x, 1.0, 0.0)
@@ -143,18 +143,18 @@ def test_the_influence_of_a_value_on_a_power_law_without_tilt_is_known() -> None
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
-def test_the_influence_of_a_value_is_the_change_when_it_is_left_out(order: int) -> None:
+def test_the_influence_of_a_value_is_the_change_of_the_exponent_without_it(order: int) -> None:
     """t̂ − t̂₍₋ᵢ₎ = ψ_i (1 + O(1/n)), by refits to the other values with the cut fixed."""
     x = np.sort(rng(1).gamma(1.3, size=2000))
     window = select_window(x, 0.8, 0.0)
-    top = fit_window(window, order)
-    psi = influence(window, top)
+    maximum = fit_window(window, order)
+    psi = influence(window, maximum)
     left = range(0, window.n, 100)
     without = []
     for i in left:
         mean = np.delete(window.statistics[: order + 1], i, axis=1).mean(axis=1)
-        without.append(tilted.newton_maximum(mean, 0.0, top.eta).eta[0])
-    np.testing.assert_allclose(top.eta[0] - np.array(without), psi[left], rtol=0.2, atol=0.01 * psi.std())
+        without.append(tilted.newton_maximum(mean, 0.0, maximum.eta).eta[0])
+    np.testing.assert_allclose(maximum.eta[0] - np.array(without), psi[left], rtol=0.2, atol=0.01 * psi.std())
 
 
 def test_the_share_counts_the_values_above_the_lower_cut() -> None:
@@ -172,5 +172,5 @@ def test_equal_values_determine_no_tilt() -> None:
 
 def test_a_maximum_below_minus_one_is_moved_to_the_edge() -> None:
     u = np.sort(1 / (1000 - 999 * rng(4).random(2000)))  # p ∝ u^−2 on (1e-3, 1)
-    top = fit_window(select_window(u, 1.0, 1e-3), 0)
-    assert top.converged and top.eta[0] == -1
+    maximum = fit_window(select_window(u, 1.0, 1e-3), 0)
+    assert maximum.converged and maximum.eta[0] == -1
