@@ -16,7 +16,7 @@ from jamtools.figures.style import PALETTE, Record, legend, new_figure, number, 
 
 @styled
 def draw_cusps(records: Sequence[Record]) -> Figure:
-    """Density of the pre-activations by layer: it has a delta at 0 on training data only."""
+    """Density of the pre-activations of each layer. It has a delta at 0 on the training data only."""
     depth = max(len(record["layers"]) for record in records)
     figure, axes = new_figure(depth)
     for i, axis in enumerate(axes):
@@ -29,7 +29,7 @@ def draw_cusps(records: Sequence[Record]) -> Figure:
 
 
 def _draw_layer(axis: Axes, layers: Sequence[Record], name: str, label: str, colour: str, line: str) -> None:
-    """One layer of all runs on one kind of data, with the mean mass of the delta at 0."""
+    """Draws one layer of all runs for one kind of data (`name`). The label gives the mean mass of the delta at 0."""
     layers = [layer for layer in layers if layer["histogram"].get(name) is not None]
     if not layers:
         return

@@ -18,7 +18,7 @@ from jamtools.figures.style import PALETTE, Record, legend, new_figure, note, st
 
 
 class Notation(NamedTuple):
-    """How a distribution is written: its density, its argument, its exponent, and the sign: x^t or x^-γ."""
+    """The symbols of a distribution: density, argument and exponent. sign: 1 for x^t, -1 for x^-γ."""
 
     density: str
     argument: str
@@ -32,7 +32,7 @@ DISTRIBUTION_NOTATIONS = {
 }
 PLAIN_VALUES_NOTATION = Notation("density", "$x$", "t", 1)
 
-#: Values are shown down to the smallest value fitted over this: what lies below is an effect of finite size.
+#: The histogram begins at the smallest fitted value divided by this. Below, it shows only effects of finite size.
 MAX_RATIO_BELOW_RANGE = 30
 
 REASON_WIDTH = 36  # columns
@@ -42,7 +42,7 @@ REASON_WIDTH = 36  # columns
 def draw_distributions(records: Sequence[Record]) -> Figure:
     """P₊ and P₋ with the fitted curves and exponents, from records of `jamtools.exponents`.
 
-    Records of plain values have a single distribution.
+    A record of plain values has a single distribution.
     """
     plain = all("exponent" in record for record in records)
     panels = {"": PLAIN_VALUES_NOTATION} if plain else DISTRIBUTION_NOTATIONS
@@ -61,18 +61,20 @@ def draw_distributions(records: Sequence[Record]) -> Figure:
 
 
 def _draw_histogram(axis: Axes, fit: Record, colour: str) -> None:
-    """The density in bins that are not empty, with the error of a count."""
+    """Draws the density in the bins that are not empty, with the errors of their counts."""
     edges, counts, density = (np.array(fit["histogram"][name]) for name in ("edges", "counts", "density"))
     centre = np.sqrt(edges[1:] * edges[:-1])
     shown = (counts > 0) & (centre > fit["range"][0] / MAX_RATIO_BELOW_RANGE)
-    bars = density[shown] * np.expm1(np.array([[-1], [1]]) / np.sqrt(counts[shown]))  # even on a log axis
+    bars = density[shown] * np.expm1(
+        np.array([[-1], [1]]) / np.sqrt(counts[shown])
+    )  # symmetric on a log axis
     axis.errorbar(
         centre[shown], density[shown], np.abs(bars), fmt="o", color=colour, mfc="white", linewidth=0.8
     )
 
 
 def _draw_fit(axis: Axes, fit: Record, colour: str, notation: Notation) -> None:
-    """The fitted density and, dashed, its power law without the tilt."""
+    """Draws the fitted density and, dashed, its power law without the tilt."""
     x, fitted = (np.array(fit["curve"][name]) for name in ("x", "density"))
     low, high = fit["interval"]
     label = f"${notation.exponent} = {fit['exponent']:.2f}$  $[{low:.2f}, {high:.2f}]$"

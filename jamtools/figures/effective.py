@@ -1,4 +1,4 @@
-"""N_eff against the number of parameters less the scale symmetries.
+"""N_eff against the number of parameters minus the number of scale symmetries.
 
 Source: arXiv:1809.09349, fig. 11.
 """
@@ -19,15 +19,15 @@ MIN_RATIO_OF_LOG_AXES = 20
 
 @styled
 def draw_effective_parameters(records: Sequence[Record]) -> Figure:
-    """N_eff against Ñ less the hidden neurons: on the diagonal where N_eff lacks the scale symmetries alone.
+    """N_eff against Ñ minus the number of hidden neurons. On the diagonal, only the scale symmetries reduce N_eff.
 
-    Raises InputError where N_eff is known for no record.
+    Raises InputError where no record has N_eff.
     """
     known = [record for record in records if record.get("n_effective") is not None]
     if not known:
-        raise InputError("got no run of known N_eff, expected at least one; the runs diverged")
+        raise InputError("got no run with a known N_eff, expected at least one; the runs diverged")
     figure, (axis,) = new_figure()
-    labels = np.array(labels_of(known, but=("width", "P", "seed")))
+    labels = np.array(labels_of(known, without=("width", "P", "seed")))
     x = np.array([record["n_parameters"] - record["n_hidden"] for record in known])
     y = np.array([record["n_effective"] for record in known])
     for label, colour in colours_of(labels.tolist()).items():

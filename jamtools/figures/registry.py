@@ -22,7 +22,7 @@ class FigureKind(NamedTuple):
     draw: Callable[..., Figure]
 
 
-#: Each figure by the name that users give it. The first of a kind is its default.
+#: The figures by the names that users give. The first figure of each kind of records is the default for this kind.
 FIGURES = {
     "history": FigureKind("runs", draw_history),
     "jump": FigureKind("runs", draw_jump),

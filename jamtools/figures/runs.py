@@ -1,4 +1,4 @@
-"""The loss and the number of unsatisfied patterns of runs: on the way, and at their end.
+"""The loss and the number of unsatisfied patterns of runs, during the training and at its end.
 
 Source: arXiv:1809.09349, figs. 6a, 6b.
 """
@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from jamtools.figures.style import GREY, colours_of, labels_of, legend, new_figure, number, styled
 from jamtools.records import Array, Run
 
-#: More runs than this are shown at their end too; more groups than this have no labels.
+#: With more runs than this, a panel shows the ends of the runs. With more groups than this, the curves have no labels.
 MAX_LABELLED_CURVES = 8
 
-#: A loss below this fraction of the highest is on its way to 0 and outside of the axes.
+#: A loss below this fraction of the highest loss counts as 0 and lies outside of the axes.
 VANISHED_LOSS_RATIO = 1e-14
 
 LOSS_LABEL, UNSATISFIED_LABEL = r"$\mathcal{L}$", r"$N_\Delta/N$"
@@ -26,7 +26,7 @@ LOSS_LABEL, UNSATISFIED_LABEL = r"$\mathcal{L}$", r"$N_\Delta/N$"
 
 @styled
 def draw_history(runs: Sequence[Run]) -> Figure:
-    """Loss and N_Δ/N against the step, one curve per run; of many runs also their end, in a third panel."""
+    """Loss and N_Δ/N against the step, one curve per run. With many runs, a third panel shows their ends."""
     many = len(runs) > MAX_LABELLED_CURVES
     figure, axes = new_figure(3 if many else 2)
     _plot_history(axes, runs, 0.8 if many else 1.2)
@@ -37,12 +37,13 @@ def draw_history(runs: Sequence[Run]) -> Figure:
 
 
 def _plot_history(axes: Sequence[Axes], runs: Sequence[Run], linewidth: float) -> None:
+    """Plots the loss in the first panel and N_Δ/N in the second; runs with the same label have one colour."""
     infos = [run.info for run in runs]
     groups = [label or f"seed {info['seed']}" for label, info in zip(labels_of(infos), infos)]
     colours = colours_of(groups)
     for i, (run, group) in enumerate(zip(runs, groups)):
-        first = group not in groups[:i]
-        label = group if first and 1 < len(colours) <= MAX_LABELLED_CURVES else ""
+        first_of_group = group not in groups[:i]
+        label = group if first_of_group and 1 < len(colours) <= MAX_LABELLED_CURVES else ""
         step = np.where(run.history["step"] > 0, run.history["step"], np.nan)  # step 0 has no logarithm
         curves = (run.history["loss"], run.history["n_unsatisfied"] / run.N)
         for axis, curve in zip(axes, curves):
@@ -54,7 +55,7 @@ def _plot_history(axes: Sequence[Axes], runs: Sequence[Run], linewidth: float) -
 
 
 def _loss_limits(runs: Sequence[Run]) -> tuple[float, float]:
-    """The limits of an axis of losses, from the lowest that has not vanished to the highest."""
+    """The limits of an axis of losses, from the lowest loss that does not count as 0 to the highest loss."""
     losses = np.concatenate([run.history["loss"] for run in runs])
     losses = losses[np.isfinite(losses) & (losses > 0)]
     if not len(losses):
@@ -72,7 +73,7 @@ def draw_jump(runs: Sequence[Run]) -> Figure:
 
 @styled
 def draw_jump_against_loss(runs: Sequence[Run]) -> Figure:
-    """N_Δ/N against L at the end of each run, and faintly on its way there."""
+    """N_Δ/N against L at the end of each run, and in thin grey lines during the training."""
     figure, axes = new_figure()
     _plot_jump_against_loss(axes[0], runs)
     return figure
@@ -87,9 +88,9 @@ class _Ends(NamedTuple):
 
 
 def _ends_by_group(runs: Sequence[Run]) -> dict[str, _Ends]:
-    """The ends of the runs that share all fields but the sizes and the seed, by their label."""
+    """The ends of the runs by label. Runs that differ only in their sizes and seeds have the same label."""
     groups: dict[str, list[Run]] = {}
-    for run, label in zip(runs, labels_of([run.info for run in runs], but=("P", "d", "width", "seed"))):
+    for run, label in zip(runs, labels_of([run.info for run in runs], without=("P", "d", "width", "seed"))):
         groups.setdefault(label, []).append(run)
     return {
         label: _Ends(

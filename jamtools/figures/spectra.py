@@ -2,7 +2,7 @@
 
     H0    density of log₁₀ λ, beside the mass at λ = 0
     Hp    density of λ/√L, beside its mirror image
-    H     share of the modes in bins that are even in asinh(λ/λ₀), λ₀ the median size of the negative ones
+    H     share of the modes in bins of equal width in asinh(λ/λ₀), where λ₀ is the median |λ| of the negative eigenvalues
 
 Source: arXiv:1809.09349, fig. 7.
 """
@@ -30,7 +30,7 @@ MIN_BINS, MAX_BINS = 12, 60
 #: λ₀ of the axis of H is at least this fraction of the largest eigenvalue.
 MIN_LINEAR_WIDTH_RATIO = 1e-6
 
-#: The least distance between two labelled ticks of H, as a fraction of the axis.
+#: The smallest distance between two labelled ticks of H, as a fraction of the axis.
 MIN_TICK_DISTANCE = 0.09
 
 #: The axis of an estimated density ends at this fraction of its maximum.
@@ -71,13 +71,13 @@ def draw_spectrum(spectra: Sequence[Spectrum]) -> Figure:
 
 
 def _groups(spectra: Sequence[Spectrum]) -> list[Group]:
-    """Groups of runs that differ in their seed alone; a single group of all runs where these would be too many."""
-    labels = labels_of([spectrum.info for spectrum in spectra], but=("seed",))
+    """Groups of runs that differ only in their seed. With more than MAX_OVERLAID_GROUPS, all runs form one group."""
+    labels = labels_of([spectrum.info for spectrum in spectra], without=("seed",))
     colours = colours_of(labels)
     if len(colours) > MAX_OVERLAID_GROUPS:
         return [Group("", PALETTE[0], list(spectra))]
     return [
-        Group(label, colour, [spectrum for spectrum, of in zip(spectra, labels) if of == label])
+        Group(label, colour, [spectrum for spectrum, its_label in zip(spectra, labels) if its_label == label])
         for label, colour in colours.items()
     ]
 
@@ -94,7 +94,7 @@ def _plot_histogram(axis: Axes, heights: Array, edges: Array, group: Group, labe
 
 
 def _plot_H0(axis: Axes, groups: Sequence[Group]) -> None:
-    """Density of log₁₀ λ. The eigenvalues 0 are a delta, whose mass is in the legend; with it, the total is 1."""
+    """Plots the density of log₁₀ λ. The legend gives the mass of the delta at λ = 0. Both together integrate to 1."""
     parts = [group.pool(lambda s: s["H0"][len(s["H0"]) - s.info["rank_H0"] :]) for group in groups]
     pooled = np.concatenate(parts)
     edges = np.geomspace(pooled.min() * 0.999, pooled.max() * 1.001, _n_bins(parts) + 1)
@@ -109,7 +109,7 @@ def _plot_H0(axis: Axes, groups: Sequence[Group]) -> None:
 
 
 def _plot_Hp(axis: Axes, groups: Sequence[Group]) -> None:
-    """Density of λ/√L, which is the same at all losses near the transition, and its mirror image."""
+    """Plots the density of λ/√L, which near the transition is the same at all losses, and its mirror image."""
     parts = [group.pool(lambda s: s["Hp"] / _root_of_loss(s)) for group in groups]
     if not any(map(np.any, parts)):
         return note(axis, r"$\mathcal{H}_p = 0$")
@@ -141,7 +141,7 @@ def _c0_in_words(groups: Sequence[Group]) -> str:
 
 
 def _plot_H(axis: Axes, groups: Sequence[Group]) -> None:
-    """Share of the modes in bins even in asinh(λ/λ₀), with λ₀ the median size of the negative eigenvalues."""
+    """Plots the share of the modes in bins of equal width in asinh(λ/λ₀); λ₀: median |λ| of the negative eigenvalues."""
     parts = [group.pool(lambda s: s["H"]) for group in groups]
     pooled = np.concatenate(parts)
     negative = np.concatenate([group.pool(lambda s: s["H"][: s.info["n_negative_H"]]) for group in groups])
@@ -159,7 +159,7 @@ def _plot_H(axis: Axes, groups: Sequence[Group]) -> None:
 
 
 def _asinh_edges(values: Array, scale: float, n_bins: int) -> Array:
-    """Edges [b+1] of bins that are even in asinh(λ/scale), cover all values [n], and have one bin centred on 0."""
+    """Edges [b+1] of bins of equal width in asinh(λ/scale). They cover all values [n], and one bin is centred on 0."""
     low, high = np.arcsinh(np.array([values.min(), values.max()]) / scale)
     step = (high - low) / n_bins
     middles = np.arange(math.floor(low / step), math.ceil(high / step) + 2)
@@ -167,13 +167,13 @@ def _asinh_edges(values: Array, scale: float, n_bins: int) -> Array:
 
 
 def _label_decades(axis: Axes, scale: float, edges: Array) -> None:
-    """Ticks at 0 and at powers of ten, at readable distances: those of matplotlib are too close to each other around 0."""
+    """Sets ticks at 0 and at powers of ten, at readable distances: matplotlib's own ticks are too close near 0."""
     powers = 10.0 ** np.arange(np.floor(np.log10(scale)), np.log10(np.abs(edges).max()) + 1)
-    room = MIN_TICK_DISTANCE * np.ptp(np.arcsinh(edges / scale))
+    min_distance = MIN_TICK_DISTANCE * np.ptp(np.arcsinh(edges / scale))
     kept = [0.0]
     for tick in [*powers, *-powers]:
         distances = np.abs(np.arcsinh(tick / scale) - np.arcsinh(np.array(kept) / scale))
-        if edges[0] <= tick <= edges[-1] and distances.min() > room:
+        if edges[0] <= tick <= edges[-1] and distances.min() > min_distance:
             kept.append(float(tick))
     axis.xaxis.set_major_locator(FixedLocator(sorted(kept)))
     axis.xaxis.set_major_formatter(FuncFormatter(_power_of_ten))
@@ -195,7 +195,7 @@ def _negative_modes_in_words(groups: Sequence[Group]) -> str:
 
 
 def _plot_density(axis: Axes, groups: Sequence[Group], part: str) -> None:
-    """The estimated density of each run in a band of one standard error; the mass at 0, apart from it, is in the legend."""
+    """Plots the estimated density of each run with a band of one standard error. The legend gives the mass at λ = 0."""
     for group in groups:
         for member in group.members:
             density, estimate = member.densities[part], member.info["estimates"][part]
@@ -206,16 +206,16 @@ def _plot_density(axis: Axes, groups: Sequence[Group], part: str) -> None:
                 x, np.maximum(y - error, 0) / n, (y + error) / n, color=group.colour, alpha=0.2, linewidth=0
             )
     axis.set(yscale="log", xlabel=r"$\lambda$", ylabel="density")
-    top = axis.dataLim.y1
-    if top > 0:
-        axis.set_ylim(MIN_DENSITY_RATIO * top, 3 * top)
+    highest = axis.dataLim.y1
+    if highest > 0:
+        axis.set_ylim(MIN_DENSITY_RATIO * highest, 3 * highest)
     axis.set_title(PART_SYMBOLS[part])
     if axis.get_legend_handles_labels()[0]:
         legend(axis)
 
 
 def _mass_at_zero(zero: dict[str, Any], dimension: int) -> str:
-    """The share of the eigenvalues at 0, where the estimate resolves it."""
+    """The share of the eigenvalues at 0 in words, or "" where the estimate does not resolve it."""
     if not zero["resolved"] or not zero["value"] > 0:
         return ""
     return rf"{zero['value'] / dimension:.2f} at $\lambda = 0$"

@@ -1,6 +1,6 @@
-"""What all figures share: the style, labels and colours that distinguish runs, and the bytes of a file.
+"""The common parts of all figures: the style, labels and colours that distinguish runs, and the bytes of a file.
 
-Source of the palette: Okabe and Ito, colours that colour-blind readers can distinguish.
+Source: Okabe and Ito for the palette, whose colours colour-blind readers can distinguish.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ STYLE: Any = {
 }  # fmt: skip
 PANEL_WIDTH, PANEL_HEIGHT = 3.3, 2.7  # inches: two panels are as wide as a page
 PNG_DPI = 200  # pixels per inch
-MAX_PALETTE_LABELS = 4
+MAX_PALETTE_LABELS = 4  # more labels have the shades of one colour map
 
-#: A log axis over a smaller ratio than this has ticks at 200, 500, 1000 instead of powers of ten.
+#: If the ends of a log axis have a smaller ratio, its ticks are at 200, 500, 1000 instead of powers of ten.
 MAX_RATIO_OF_PLAIN_TICKS = 300
 
 #: How a label writes the fields that distinguish runs. The seed is written only where no other field differs.
@@ -90,18 +90,18 @@ def plain_ticks(axis: Axis) -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
-def labels_of(infos: Sequence[Record], but: Sequence[str] = ()) -> list[str]:
-    """A label for each run from the fields that differ, except those in `but`: "h = 10, P = 500", or "seed 3"."""
+def labels_of(infos: Sequence[Record], without: Sequence[str] = ()) -> list[str]:
+    """A label for each run, "h = 10, P = 500" or "seed 3", from the fields that differ and are not in `without`."""
     names = [
-        name for name in FIELD_SYMBOLS if name not in but and len({info.get(name) for info in infos}) > 1
+        name for name in FIELD_SYMBOLS if name not in without and len({info.get(name) for info in infos}) > 1
     ]
-    if names or "seed" in but or len(infos) == 1:
+    if names or "seed" in without or len(infos) == 1:
         return [", ".join(f"{FIELD_SYMBOLS[name]}{info.get(name)}" for name in names) for info in infos]
     return [f"seed {info.get('seed')}" for info in infos]
 
 
 def colours_of(labels: Iterable[str]) -> dict[str, Any]:
-    """A colour for each distinct label, in their order: from the palette for a few, shades for many."""
+    """A colour for each distinct label, in the order of the labels: from the palette for a few labels, else shades."""
     distinct = list(dict.fromkeys(labels))
     if len(distinct) <= MAX_PALETTE_LABELS:
         return dict(zip(distinct, PALETTE))
@@ -109,5 +109,5 @@ def colours_of(labels: Iterable[str]) -> dict[str, Any]:
 
 
 def number(value: float | None) -> float:
-    """A number of a file, NaN where it is null, as is the loss of a diverged run."""
+    """A number from a file; NaN where the file has null, for example for the loss of a diverged run."""
     return math.nan if value is None else float(value)

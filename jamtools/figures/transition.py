@@ -1,4 +1,4 @@
-"""N* against P: of each depth, at each time, and with the fit.
+"""N* against P for each depth and each learning time, with the fits.
 
 Source: arXiv:1809.09349, figs. 5, 10.
 """
@@ -27,7 +27,7 @@ from jamtools.records import Array
 
 TRANSITION_WIDTH = 4.6  # inches, of the panel without its legend
 
-#: How far the lines reach beyond a single P, as factors of it.
+#: If all searches have the same P, the lines run between P times these two factors.
 LINE_REACH = np.array([0.8, 1.25])
 
 
@@ -35,8 +35,8 @@ LINE_REACH = np.array([0.8, 1.25])
 def draw_transition(records: Sequence[Record]) -> Figure:
     """N* against P, one colour per depth and time, with the lines N* = P and N* = 4P and the fits given.
 
-    The median is drawn where a search has one, else n_star. Searches in which patterns varied have their bars along P.
-    Fits without searches are drawn with the points that they hold.
+    Where a search has a median, the median is drawn, otherwise n_star. Searches in which P varied have error bars along P.
+    Without searches, the points that the fits contain are drawn.
     """
     fits = [record for record in records if record.get("kind") == "nstar-fit"]
     searches = [record for record in records if record.get("kind") != "nstar-fit"]
@@ -45,7 +45,7 @@ def draw_transition(records: Sequence[Record]) -> Figure:
     figure, (axis,) = new_figure(width=TRANSITION_WIDTH)
     labels = _labels(searches)
     for label, colour in colours_of(sorted(labels, key=_natural_order)).items():
-        same = [search for search, of in zip(searches, labels) if of == label]
+        same = [search for search, its_label in zip(searches, labels) if its_label == label]
         _plot_medians(axis, same, label or "$N^*$", colour)
         _plot_limits(axis, same, label or "$N^*$", colour)
     ends = np.array(sorted(float(search["P"]) for search in searches))[[0, -1]]
@@ -58,7 +58,7 @@ def draw_transition(records: Sequence[Record]) -> Figure:
 
 
 def _at_each_time(search: Record) -> list[dict[str, Any]]:
-    """One record per learning time before the last step, and the final one, which is that of a fit."""
+    """One record for each learning time before the last step, and one for the last step, which is used by fits."""
     earlier = [result for result in search.get("at_times") or [] if result["steps"] < search["steps"]]
     final = {"steps": search["steps"] if search.get("at_times") else None}
     return [{**search, **result, "time": result["steps"]} for result in (*earlier, final)]
@@ -66,7 +66,7 @@ def _at_each_time(search: Record) -> list[dict[str, Any]]:
 
 def _labels(searches: Sequence[Record]) -> list[str]:
     """The depth of each search and the fields that distinguish searches."""
-    others = labels_of([{**search, "depth": 0} for search in searches], but=("width", "P", "seed"))
+    others = labels_of([{**search, "depth": 0} for search in searches], without=("width", "P", "seed"))
     success = [search.get("success", "") for search in searches]
     certify = ["certified" if search.get("certify") else "" for search in searches]
     parts = zip(
@@ -87,7 +87,7 @@ def _natural_order(label: str) -> list[tuple[int, float, str]]:
 
 
 def _plot_medians(axis: Axes, searches: Sequence[Record], label: str, colour: Any) -> None:
-    """N* of the searches that found it: round with bars along N, and square with bars along P where P varied."""
+    """Draws N* of the searches that found it: circles with bars along N, or, where P varied, squares with bars along P."""
     known = sorted((s for s in searches if s["n_star"] is not None), key=lambda s: s["P"])
     widths = [s for s in known if s.get("vary") != "patterns"]
     patterns = [s for s in known if s.get("vary") == "patterns"]
@@ -112,7 +112,7 @@ def _bars(searches: Sequence[Record], centres: Array) -> Array:
 
 
 def _plot_limits(axis: Axes, searches: Sequence[Record], label: str, colour: Any) -> None:
-    """Lower limits of N*, of searches in which no width succeeded."""
+    """Draws the lower limits of N* from the searches in which no width succeeded."""
     failed = [s for s in searches if s["n_star"] is None and s.get("vary") != "patterns"]
     limits = [(search["P"], _largest_tried(search)) for search in failed]
     limits = [(P, limit) for P, limit in limits if limit]
@@ -121,13 +121,13 @@ def _plot_limits(axis: Axes, searches: Sequence[Record], label: str, colour: Any
 
 
 def _largest_tried(search: Record) -> float | None:
-    """The largest N tried; without trials the lower end of the interval."""
+    """The largest N that was tried; without trials, the lower end of the interval."""
     low = (search.get("interval") or (None, None))[0]
     return max((trial["N"] for trial in search.get("trials") or []), default=low)
 
 
 def _plot_lines(axis: Axes, P: Array, fits: Sequence[Record]) -> None:
-    """Lines over P [2]: one parameter per pattern, the bound of stability, the bound as measured, and the fits."""
+    """Draws lines over P [2]: one parameter per pattern, the bound of stability, the measured bound, and the fits."""
     axis.plot(P, P, "-", color=GREY, linewidth=0.8, zorder=0, label="$N^* = P$")
     axis.plot(P, 4 * P, "--", color=GREY, linewidth=0.8, zorder=0, label="$N^* = 4P$")
     for fit in fits:

@@ -40,7 +40,7 @@ def test_seeds_are_named_where_nothing_else_differs():
 
 
 @pytest.mark.parametrize(("sizes", "quantity"), [(range(4, 14), "$P/N$"), ([6] * 10, r"$\mathcal{L}$")])
-def test_many_runs_get_a_panel_of_their_ends(sizes, quantity):
+def test_the_history_of_many_runs_has_a_panel_of_their_ends(sizes, quantity):
     figure = draw_history([run_of_size(P, seed) for seed, P in enumerate(sizes)])
     assert len(figure.axes) == 3
     assert figure.axes[2].get_xlabel() == quantity

@@ -38,15 +38,15 @@ def test_H_shows_every_mode_and_counts_the_negative_ones():
 
 
 def test_seeds_are_pooled_and_sizes_overlaid():
-    found = [jammed_spectrum(P=P, seed=seed) for P in (4, 6) for seed in (0, 1)]
-    axes = draw_spectrum(found).axes
+    result = [jammed_spectrum(P=P, seed=seed) for P in (4, 6) for seed in (0, 1)]
+    axes = draw_spectrum(result).axes
     assert [len(histograms(axis)) for axis in axes] == [2, 2, 2]
     assert axes[2].get_title().endswith("3 negative modes")
 
 
 def test_more_than_four_sizes_are_pooled():
-    found = [jammed_spectrum(P=P) for P in range(4, 10)]
-    assert [len(histograms(axis)) for axis in draw_spectrum(found).axes] == [1, 2, 1]
+    result = [jammed_spectrum(P=P) for P in range(4, 10)]
+    assert [len(histograms(axis)) for axis in draw_spectrum(result).axes] == [1, 2, 1]
 
 
 def test_a_note_says_that_satisfied_runs_have_no_spectrum():

@@ -1,4 +1,4 @@
-"""Figures have the same bytes every day, and leave matplotlib's settings alone."""
+"""The bytes of a figure depend only on its records, and drawing does not change matplotlib's settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_the_same_records_give_the_same_bytes(form):
     assert first.startswith(FIRST_BYTES[form])
 
 
-def test_drawing_leaves_the_settings_of_matplotlib_alone():
+def test_drawing_does_not_change_the_settings_of_matplotlib():
     before = {name: matplotlib.rcParams[name] for name in style.STYLE}
     render(draw_jump([run()]), "svg")
     assert {name: matplotlib.rcParams[name] for name in style.STYLE} == before
@@ -29,8 +29,8 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone():
 def test_a_label_names_the_fields_that_differ():
     infos = [{"P": 4, "width": 2, "seed": 0}, {"P": 6, "width": 2, "seed": 1}]
     assert labels_of(infos) == ["$P$ = 4", "$P$ = 6"]
-    assert labels_of(infos, but=("P",)) == ["seed 0", "seed 1"]
-    assert labels_of(infos, but=("P", "seed")) == ["", ""]
+    assert labels_of(infos, without=("P",)) == ["seed 0", "seed 1"]
+    assert labels_of(infos, without=("P", "seed")) == ["", ""]
 
 
 def test_labels_keep_their_order_and_get_different_colours():

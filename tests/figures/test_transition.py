@@ -108,7 +108,7 @@ def test_searches_of_different_dynamics_are_different_curves():
     assert {"$L$ = 3, newton", "$L$ = 3, adam", "$L$ = 3, adam, certified"} <= legend
 
 
-def test_differing_losses_and_readings_are_in_the_legend():
+def test_differing_losses_and_success_criteria_are_in_the_legend():
     records = [search(100, 30, (20, 40), success=success, loss=loss) for success, loss in
                (("satisfied", "hinge"), ("classified", "hinge"), ("classified", "cross-entropy"))]  # fmt: skip
     text = texts(draw_transition(records))
