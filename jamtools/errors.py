@@ -1,8 +1,8 @@
-"""The errors a user meets. Every message says what came, what was expected and what to do.
+"""The errors that a user sees. Every message states what was given, what was expected, and what to do.
 
-The library says what to do in Python words: a `Remedy`. The command line has a table of its own, from each remedy to the
-option or the command that does the same, and turns a `JamError` into one line on stderr and exit code 1. Anything else
-that is raised is a bug.
+The library states what to do as a `Remedy`, in terms of Python. The command line has its own table, from each remedy to the
+option or command with the same effect. It prints a `JamError` as one line on stderr and ends with exit code 1. Any other
+exception is a bug.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Self
 
 
 class Remedy(Enum):
-    """What the user can do. The value says it in Python words; `{name}` stands for a detail of the error."""
+    """What the user can do about an error. The value is a phrase in terms of Python; `{name}` is a detail of the error."""
 
     # of a record or any package
     FLOAT64 = "use dtype float64"
@@ -76,9 +76,10 @@ class Remedy(Enum):
 
 
 class JamError(Exception):
-    """Something the user can understand and mend.
+    """An error that the user can understand and correct.
 
-    `text` says what came and what was expected, `remedy` what to do, with its details by name; str() joins them.
+    text: what was given and what was expected; remedy: what to do; details: the values of the names in the remedy.
+    str() joins text and remedy.
     """
 
     def __init__(self, text: str, remedy: Remedy | None = None, **details: object) -> None:
@@ -86,12 +87,12 @@ class JamError(Exception):
         super().__init__(f"{text}; {remedy.value.format(**details)}" if remedy else text)
 
     def with_prefix(self, prefix: str) -> Self:
-        """The same error and remedy, with `prefix` before its text: the name of a file, say."""
+        """The same error and remedy, with `prefix` (for example the name of a file) before the text."""
         return type(self)(f"{prefix}{self.text}", self.remedy, **self.details)
 
 
 class InputError(JamError):
-    """An artefact or an argument that cannot be worked with."""
+    """An artefact or an argument that cannot be used."""
 
 
 class OutputError(JamError):

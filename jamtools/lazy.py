@@ -1,6 +1,6 @@
-"""Public names of a package that are imported from their modules when they are first used.
+"""Lazy public names of a package: each is imported from its module when it is first used.
 
-A package's `__init__.py` lists its public names and costs nothing to import:
+The `__init__.py` of a package lists the public names, and imports no module before one of them is used:
 
     if TYPE_CHECKING:  # what editors and type checkers read
         from jamtools.data.sphere import random_sphere as random_sphere
@@ -10,8 +10,8 @@ A package's `__init__.py` lists its public names and costs nothing to import:
     __all__ = list(_OWNERS)
     __getattr__, __dir__ = lazy_names(__name__, _OWNERS)
 
-A public name must differ from the name of every module and sub-package of its package: importing such a module sets
-an attribute of the same name, which would hide the public name.
+A public name must differ from the names of all modules and sub-packages of its package. Importing a module sets an
+attribute with the name of the module, which would hide a public name that is equal to it.
 """
 
 from __future__ import annotations

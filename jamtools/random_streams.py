@@ -1,8 +1,8 @@
-"""Every stream of random numbers, in one table.
+"""The table of all streams of random numbers.
 
-Each thing that is drawn has a stream of its own, so that no number depends on how many another stream gave. A stream is
-numpy's PCG64, seeded with the seed and the number of the stream. These numbers never change: the bytes of every result
-depend on them.
+Each random quantity has its own stream, so that it does not depend on how many random numbers other quantities use. A stream
+is numpy's PCG64, seeded with the seed and the number of the stream. Never change the numbers of the streams: the bytes of
+every result depend on them.
 """
 
 from __future__ import annotations

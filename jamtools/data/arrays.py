@@ -19,9 +19,9 @@ from jamtools.records import Array, Dataset
 def array_dataset(arrays: Mapping[str, NDArray[Any]], labels: str = SIGNS) -> Dataset:
     """A dataset from arrays named x [P, d] and y [P], [P, 1] or [P, C], and perhaps x_test and y_test.
 
-    Integers, booleans and other floats become float64. labels: `SIGNS` for y = ±1 as it is, or a rule of
-    `encode_labels`. Raises InputError for arrays that are no real numbers, for shapes that do not fit, for NaN, and for
-    labels that do not fit the rule.
+    Integers, booleans and other floats become float64. labels: `SIGNS` if y already is ±1, otherwise a rule of
+    `encode_labels`. Raises InputError for arrays that do not hold real numbers, for shapes that do not fit together, for
+    NaN, and for labels that do not fit the rule.
     """
     numbers = {name: _as_float64(array, name) for name, array in arrays.items()}
     for name in ("y", "y_test"):
@@ -34,7 +34,7 @@ def array_dataset(arrays: Mapping[str, NDArray[Any]], labels: str = SIGNS) -> Da
 
 
 def _as_float64(array: NDArray[Any], name: str) -> Array:
-    """The array [any shape] as float64; InputError for one without patterns, or of other than real numbers."""
+    """The array [any shape] as float64. Raises InputError if it has no pattern or does not hold real numbers."""
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} is of type {array.dtype}, expected real numbers; convert it first")
     if array.ndim == 0 or array.shape[0] == 0:
@@ -43,7 +43,7 @@ def _as_float64(array: NDArray[Any], name: str) -> Array:
 
 
 def _encoded(y: Mapping[str, Array], labels: str) -> dict[str, Array]:
-    """Training and test labels, [P] or [P, C], by one rule; the classes are those of both together."""
+    """Training and test labels [P] or [P, C], encoded by one rule with the classes of both together."""
     if labels == SIGNS:
         for name, values in y.items():
             other = values[np.abs(values) != 1]

@@ -2,8 +2,8 @@
 
     C = (1/n) Σ (p − p̄)(p − p̄)ᵀ = V Λ Vᵀ,      z = Λ^(−1/2) Vᵀ (p − p̄),      x = √d z / ‖z‖
 
-p [n, pixels] in [0, 1] is the whole set, training and test images together, so that both are treated alike. Every function
-here depends on arrays and a seed alone.
+p [n, pixels] in [0, 1] holds the training and the test images together, so that both are transformed in the same way. The
+functions of this module read no files: their results depend only on arrays and a seed.
 
 Source: arXiv:1809.09349 for the data; its authors' program for whitening and the sphere.
 """
@@ -42,8 +42,8 @@ class Components:
 def pca(x: Array, K: int) -> Components:
     """The K directions of largest variance of x [n, d], C = (1/n) Σ (x − x̄)(x − x̄)ᵀ.
 
-    The entry of largest magnitude of each axis is positive, which fixes its sign. Raises InputError when fewer than K
-    directions have a variance above rounding, which is d·eps times the largest.
+    The sign of each axis is such that its entry of largest magnitude is positive. Raises InputError when fewer than K
+    directions have a variance above rounding, which is d·eps times the largest variance.
     """
     mean = x.mean(axis=0)
     centred = x - mean
@@ -76,11 +76,11 @@ class Images:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How images become patterns.
+    """The steps that turn images into patterns.
 
     labels: a rule of `encode_labels`; pca: the number of principal components, None for all pixels; whiten: scale the
     components to unit variance (only with pca); sphere: scale each pattern to the radius √d. The defaults are those of the
-    authors' program; whiten=False, sphere=False is the text of the paper.
+    authors' program; whiten=False and sphere=False follow the text of the paper.
     """
 
     labels: str = "parity"
@@ -90,7 +90,7 @@ class Recipe:
 
 
 def image_patterns(pixels: NDArray[np.uint8], recipe: Recipe) -> Array:
-    """x [n, d] from pixels [n, rows × columns]: scaled to [0, 1], centred on the mean of all n, then by the recipe."""
+    """x [n, d] from pixels [n, rows × columns]: scaled to [0, 1], centred on the mean of all n, then as in the recipe."""
     x = pixels / PIXEL_MAX
     if recipe.pca is not None:
         x = pca(x, recipe.pca).project(x, recipe.whiten)
@@ -104,9 +104,9 @@ def image_dataset(
 ) -> Dataset:
     """Patterns and labels from images; the centre and the components are those of the whole set.
 
-    P: draw a subset of P by seed, with the classes in balance (`balanced_order`), and take the rest as test set; None: the
-    split of the files. P_test: keep only the first P_test test patterns. Raises InputError when there are fewer than P
-    images, or when the labels put all of them in one class.
+    P: the number of training patterns, which are drawn by seed with balanced classes (`balanced_order`); the other images
+    are the test set. With P = None the split is that of the files. P_test: keep only the first P_test test patterns.
+    Raises InputError when there are fewer than P images, or when the rule for labels puts all of them in one class.
     """
     y = encode_labels(images.labels, recipe.labels)
     _check_several_classes(images, y, recipe.labels)

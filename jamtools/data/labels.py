@@ -1,4 +1,4 @@
-"""Labels y = ±1 from the labels of a file, and an order of patterns that keeps their classes in balance.
+"""Labels y = ±1 from the labels of a file, and an order of the patterns with balanced classes in every prefix.
 
     parity        y = 2 (v mod 2) − 1
     threshold:K   y = +1 where v ≥ K, else −1
@@ -25,7 +25,7 @@ SIGNS = "signs"
 
 
 class LabelRule(NamedTuple):
-    """A rule from whole numbers to ±1: "parity", "classes" or "threshold", the last with its K."""
+    """A rule from whole numbers to ±1. name: "parity", "classes" or "threshold"; threshold: the K of "threshold"."""
 
     name: str
     threshold: int = 0
@@ -45,7 +45,7 @@ def encode_labels(values: NDArray[Any], labels: str) -> Array:
     """Labels ±1 from whole numbers [P] (or [P, C]) by a rule: y [P] or [P, C].
 
     parity: +1 where the number is odd, so that 0, 1 become −1, +1; threshold:K: +1 where it is K or larger; classes: y
-    [P, C] with +1 in column v, C = max v + 1. Raises InputError for another rule and for numbers that do not fit the rule.
+    [P, C] with +1 in column v, C = max v + 1. Raises InputError for an unknown rule and for numbers that do not fit it.
     """
     rule = parse_labels(labels)
     broken = values[values != np.floor(values)]
@@ -74,12 +74,12 @@ def _one_hot(values: NDArray[Any]) -> Array:
 def balanced_order(classes: NDArray[Any], seed: int) -> Indices:
     """All indices [n] of `classes` [n], shuffled by seed, with the classes interleaved.
 
-    Every prefix holds as many of one class as of another within one, until the smallest class is used up. From there on
-    the other classes continue. The first P indices are the subset of size P, and the remaining ones its test set.
+    In every prefix, the numbers of patterns of any two classes differ by at most one, until the smallest class is used up.
+    Then the other classes continue. The first P indices are the subset of size P, and the others are its test set.
     """
     shuffled = generator(seed, SUBSET).permutation(len(classes))
     _, kind = np.unique(classes[shuffled], return_inverse=True)
-    n_before = np.empty(len(classes), dtype=np.intp)  # how many patterns of the same class come before
+    n_before = np.empty(len(classes), dtype=np.intp)  # the number of earlier patterns of the same class
     for k in range(kind.max() + 1):
         members = np.flatnonzero(kind == k)
         n_before[members] = np.arange(len(members))
@@ -105,7 +105,7 @@ def class_of(y: Array) -> NDArray[Any]:
 
 
 def class_counts(y: Array) -> list[int]:
-    """How many patterns each class of y [P] or [P, C] has: −1 and +1, or in the order of the columns."""
+    """The number of patterns of each class of y [P] or [P, C]: of −1 and +1, or in the order of the columns."""
     if y.ndim == 2:
         return [int(count) for count in (y > 0).sum(axis=0)]
     return [int((y < 0).sum()), int((y > 0).sum())]

@@ -21,7 +21,7 @@ def random_sphere(P: int, d: int, seed: int = 0, labels: str = "random", P_test:
     """P patterns x [P, d] uniform on the sphere of radius √d in R^d, with labels y [P] of ±1.
 
     labels: "random", each sign a fair coin; "balanced", the signs alternate, so that every prefix is balanced within one.
-    The dataset of a smaller P is the first rows of a larger one of the same seed, and the P_test test patterns do not
+    With the same seed, a dataset of smaller P equals the first rows of one of larger P. The P_test test patterns do not
     depend on P. Raises InputError for any other `labels`.
     """
     if labels not in ("random", "balanced"):

@@ -40,11 +40,11 @@ def test_components_are_the_right_singular_vectors_of_the_centred_data(digit_pix
     pixels, K = digit_pixels[:300], 10
     centred = pixels - pixels.mean(axis=0)
     _, s, rows = np.linalg.svd(centred, full_matrices=False)
-    found = pca(pixels, K)
-    np.testing.assert_allclose(found.variances, s[:K] ** 2 / len(pixels), rtol=1e-11)
-    axes = rows[:K].T * np.sign(np.sum(found.axes * rows[:K].T, axis=0))
-    np.testing.assert_allclose(found.axes, axes, atol=1e-11)
-    np.testing.assert_allclose(found.project(pixels, whiten=False), centred @ axes, atol=1e-10)
+    result = pca(pixels, K)
+    np.testing.assert_allclose(result.variances, s[:K] ** 2 / len(pixels), rtol=1e-11)
+    axes = rows[:K].T * np.sign(np.sum(result.axes * rows[:K].T, axis=0))
+    np.testing.assert_allclose(result.axes, axes, atol=1e-11)
+    np.testing.assert_allclose(result.project(pixels, whiten=False), centred @ axes, atol=1e-10)
 
 
 def test_the_largest_entry_of_each_axis_is_positive(digit_pixels: np.ndarray) -> None:
@@ -112,7 +112,7 @@ def test_a_smaller_subset_is_the_beginning_of_a_larger_one() -> None:
     assert np.array_equal(few.x, many.x[:8]) and np.array_equal(few.y, many.y[:8])
 
 
-def test_a_subset_beyond_balance_takes_more_of_the_larger_class() -> None:
+def test_a_subset_that_cannot_be_balanced_takes_more_of_the_larger_class() -> None:
     images = some_images()
     odd = int((images.labels % 2).sum())
     data = image_dataset(images, Recipe(), P=48)
@@ -131,7 +131,7 @@ def test_the_test_set_can_be_shortened() -> None:
     assert none.x_test is None
 
 
-def test_labels_that_leave_one_class_are_refused() -> None:
+def test_a_rule_that_puts_all_images_in_one_class_is_refused() -> None:
     with pytest.raises(InputError, match="threshold:10 puts all 50 images in one class.*from 0 to 9"):
         image_dataset(some_images(), Recipe(labels="threshold:10"))
 

@@ -56,7 +56,7 @@ def test_every_prefix_is_balanced_while_the_smallest_class_lasts(classes: list[i
     for index in order:
         taken[classes[index]] += 1
         left = [taken[c] for c in sizes if taken[c] < sizes[c]]
-        if left:  # a class that is not used up has had as many turns as any other, within one
+        if left:  # of every class that is not used up, as many were taken as of any other, within one
             assert max(taken.values()) - min(left) <= 1
 
 
@@ -80,7 +80,7 @@ def test_the_text_of_a_rule_is_parsed(text: str, rule: LabelRule) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "odd", "parity:2", "threshold", "threshold:", "threshold:x"])
-def test_the_text_of_no_rule_is_refused(text: str) -> None:
+def test_a_text_that_is_no_rule_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="expected parity, threshold:K or classes"):
         parse_labels(text)
 
