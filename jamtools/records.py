@@ -132,10 +132,12 @@ class Run:
             shape = getattr(self, name).shape
             if shape != (self.info["n_parameters"],):
                 raise InputError(
-                    f"{name} has shape {shape}, its run says {self.info['n_parameters']} parameters"
+                    f"{name} has shape {shape}, expected {self.info['n_parameters']} parameters as in the metadata"
                 )
         if self.gaps.shape[:1] != (self.info["P"],):
-            raise InputError(f"gaps has shape {self.gaps.shape}, its run says {self.info['P']} patterns")
+            raise InputError(
+                f"gaps has shape {self.gaps.shape}, expected {self.info['P']} patterns as in the metadata"
+            )
         self._check_history()
 
     def _check_history(self) -> None:

@@ -28,9 +28,8 @@ def box_least_squares(rows: Tensor, target: Tensor) -> Tensor:
     scale = np.linalg.norm(A, axis=0).max()
     if scale == 0:
         return torch.full_like(rows[:, 0], 0.5)
-    q, r = np.linalg.qr(
-        A / scale
-    )  # the tolerances of lsq_linear are absolute, so the problem is brought to size 1
+    # The tolerances of lsq_linear are absolute, so the problem is brought to size 1.
+    q, r = np.linalg.qr(A / scale)
     without_bounds = _least_squares(r, q.T @ (b / scale))
     if ((without_bounds >= 0) & (without_bounds <= 1)).all():
         return torch.from_numpy(without_bounds).to(rows)

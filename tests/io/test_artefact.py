@@ -1,4 +1,4 @@
-"""Artefacts: what is opened, what is ignored, and what is refused with one line."""
+"""Artefacts that are opened, additions that are ignored, and files that are refused with one line."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def test_opening_an_artefact_reads_no_array(tmp_path):
     assert os.stat(path).st_blocks * 512 < 2**20
 
 
-# --- what other programs may add ----------------------------------------------------------------------
+# --- additions of other programs ----------------------------------------------------------------------
 
 
 def test_unknown_tensors_and_metadata_are_ignored():
@@ -64,7 +64,7 @@ def test_another_version_of_the_format_is_refused():
         opened(data)
 
 
-# --- what is refused ----------------------------------------------------------------------------------
+# --- refused files ------------------------------------------------------------------------------------
 
 
 def test_a_file_that_is_cut_anywhere_is_refused():

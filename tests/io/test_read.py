@@ -71,8 +71,11 @@ def test_a_damaged_dataset_is_refused_with_the_name_of_its_file(change, message)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (replaced("r0000/theta", np.zeros(10)), "theta has shape .10,., its run says 11 parameters"),
-        (replaced("r0000/gaps", np.zeros(5)), "gaps has shape .5,., its run says 6 patterns"),
+        (
+            replaced("r0000/theta", np.zeros(10)),
+            "theta has shape .10,., expected 11 parameters as in the metadata",
+        ),
+        (replaced("r0000/gaps", np.zeros(5)), "gaps has shape .5,., expected 6 patterns as in the metadata"),
         (replaced("r0000/theta", np.zeros(11, np.float32)), "r0000/theta is F32, expected F64"),
         (replaced("r0000/history/loss", np.zeros(2)), "history columns of shapes"),
         (without("r0000/theta0"), "runs file without r0000/theta0"),

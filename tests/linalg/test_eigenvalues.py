@@ -17,10 +17,10 @@ EPS = np.finfo(float).eps
 @pytest.mark.parametrize("scale", [1.0, 1e-12, 1e-200])
 def test_planted_eigenvalues_and_their_counts_are_found_at_any_scale(scale):
     values = scale * np.concatenate([-np.geomspace(1e-6, 1, 7), np.zeros(20), np.geomspace(1e-6, 2, 13)])
-    found = symmetric_eigenvalues(planted(values))
-    assert np.abs(found.values.numpy() - np.sort(values)).max() <= len(values) * EPS * 2 * scale
-    assert (found.n_negative, found.n_zero) == (7, 20)
-    assert found.smallest_positive == pytest.approx(1e-6 * scale, rel=1e-8)
+    result = symmetric_eigenvalues(planted(values))
+    assert np.abs(result.values.numpy() - np.sort(values)).max() <= len(values) * EPS * 2 * scale
+    assert (result.n_negative, result.n_zero) == (7, 20)
+    assert result.smallest_positive == pytest.approx(1e-6 * scale, rel=1e-8)
 
 
 def test_eigenvalues_equal_those_of_scipy():
@@ -33,8 +33,8 @@ def test_eigenvalues_equal_those_of_scipy():
 
 
 def test_the_zero_matrix_has_zero_eigenvalues_only():
-    found = symmetric_eigenvalues(torch.zeros(5, 5, dtype=torch.float64))
-    assert (found.n_negative, found.n_zero, found.smallest_positive) == (0, 5, None)
+    result = symmetric_eigenvalues(torch.zeros(5, 5, dtype=torch.float64))
+    assert (result.n_negative, result.n_zero, result.smallest_positive) == (0, 5, None)
 
 
 def test_the_smallest_positive_eigenvalue_may_be_degenerate():
@@ -43,10 +43,10 @@ def test_the_smallest_positive_eigenvalue_may_be_degenerate():
 
 def test_the_vectors_are_those_of_the_lowest_and_the_highest_eigenvalues():
     matrix = planted(np.arange(10.0))
-    found = symmetric_eigenvalues(matrix, vectors=2)
-    assert found.vectors.shape == (4, 10)
-    expected = torch.tensor([0.0, 1.0, 8.0, 9.0], dtype=torch.float64)[:, None] * found.vectors
-    assert torch.allclose(found.vectors @ matrix, expected, atol=1e-13)
+    result = symmetric_eigenvalues(matrix, vectors=2)
+    assert result.vectors.shape == (4, 10)
+    expected = torch.tensor([0.0, 1.0, 8.0, 9.0], dtype=torch.float64)[:, None] * result.vectors
+    assert torch.allclose(result.vectors @ matrix, expected, atol=1e-13)
     assert symmetric_eigenvalues(matrix, vectors=7).vectors.shape == (10, 10)
 
 

@@ -44,11 +44,11 @@ def test_on_a_complement_the_inertia_is_that_of_the_projected_matrix(k, scale):
     dependent_and_null = G[:, :1] * 3, torch.zeros(100, 1, dtype=torch.float64)
     G = torch.cat([G, *dependent_and_null], 1)
     values = torch.linalg.eigvalsh(project_out(A, G))
-    found = inertia_of(A, constraints=G)
-    tolerance = found.tolerance
-    assert found.n_negative == (values < -tolerance).sum() == n_below(A, -tolerance, G)
-    assert found.n_zero == (values.abs() <= tolerance).sum()
-    assert sum(signs(found)) == 100 - k
+    inertia = inertia_of(A, constraints=G)
+    tolerance = inertia.tolerance
+    assert inertia.n_negative == (values < -tolerance).sum() == n_below(A, -tolerance, G)
+    assert inertia.n_zero == (values.abs() <= tolerance).sum()
+    assert sum(signs(inertia)) == 100 - k
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-200])

@@ -16,8 +16,8 @@ from tests.support.spectra import diagonal, planted
 
 def test_the_nodes_are_the_eigenvalues_when_the_krylov_space_is_exhausted():
     values = np.repeat([0.0, 1.0, 3.0], 10)
-    found = probe(dense(planted(values)), 3, 3)
-    assert np.allclose(np.sort(found.nodes), np.repeat([0, 1, 3], 3), atol=1e-14)
+    quadrature = probe(dense(planted(values)), 3, 3)
+    assert np.allclose(np.sort(quadrature.nodes), np.repeat([0, 1, 3], 3), atol=1e-14)
 
 
 def test_a_recurrence_takes_no_more_steps_than_the_matrix_has_dimensions():
@@ -25,10 +25,10 @@ def test_a_recurrence_takes_no_more_steps_than_the_matrix_has_dimensions():
 
 
 def test_a_multiple_of_the_unit_matrix_is_exhausted_after_one_step():
-    found = probe(Operator(lambda V: 7 * V, 5), 2, 5)
-    assert (found.steps, found.exhausted) == (1, (True, True))
-    assert zero_mass(found).value == 0
-    assert smeared_density(found, 11).width == pytest.approx(7)
+    quadrature = probe(Operator(lambda V: 7 * V, 5), 2, 5)
+    assert (quadrature.steps, quadrature.exhausted) == (1, (True, True))
+    assert zero_mass(quadrature).value == 0
+    assert smeared_density(quadrature, 11).width == pytest.approx(7)
 
 
 def test_a_probe_does_not_depend_on_how_many_share_its_products():
@@ -54,9 +54,9 @@ def test_a_scale_that_is_a_power_of_two_changes_no_bit_of_the_coefficients():
 
 def test_products_in_float32_give_coefficients_in_float64():
     matrix = planted(np.linspace(-1, 1, 100))
-    found, exact = probe(dense(matrix.float()), 3, 20), probe(dense(matrix), 3, 20)
-    assert all(a.dtype == np.float64 for a in found.alpha)
-    assert found.trace(np.square)[0] == pytest.approx(exact.trace(np.square)[0], rel=1e-4)
+    quadrature, exact = probe(dense(matrix.float()), 3, 20), probe(dense(matrix), 3, 20)
+    assert all(a.dtype == np.float64 for a in quadrature.alpha)
+    assert quadrature.trace(np.square)[0] == pytest.approx(exact.trace(np.square)[0], rel=1e-4)
 
 
 @pytest.mark.parametrize("numbers", [(0, 5), (5, 0)])

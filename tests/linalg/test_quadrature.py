@@ -33,21 +33,21 @@ from tests.support.spectra import (
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_the_counts_of_a_network_agree_with_the_exact_ones_within_their_intervals(activation, name):
     case, exact = network(activation)
-    found = probe(Products(*case).operator(name), probes=8, steps=60)
-    assert_counts_hold(found, exact[name])
+    quadrature = probe(Products(*case).operator(name), probes=8, steps=60)
+    assert_counts_hold(quadrature, exact[name])
     x = np.linspace(exact[name][0], exact[name][-1], 42)[1:-1]
-    counts = assert_counts_hold(found, exact[name], x)
+    counts = assert_counts_hold(quadrature, exact[name], x)
     assert (counts.high - counts.low).mean() < 0.1 * len(exact[name]), "the intervals are narrow"
 
 
 def test_negative_eigenvalues_are_counted_without_the_scale_generators():
     case, _ = network("relu")
     operator = Products(*case).operator("Hp", generators=ScaleGenerators(case[0], case[1].arch))
-    found = probe(operator, 8, 60)
+    quadrature = probe(operator, 8, 60)
     projected = project_out(hessian(*case).Hp, scale_generators(case[0], case[1].arch)).numpy()
-    assert found.dimension == len(projected)
-    assert found.counts(1.0 + 2 * found.norm).value == pytest.approx(found.dimension)
-    assert_counts_hold(found, np.linalg.eigvalsh(projected))
+    assert quadrature.dimension == len(projected)
+    assert quadrature.counts(1.0 + 2 * quadrature.norm).value == pytest.approx(quadrature.dimension)
+    assert_counts_hold(quadrature, np.linalg.eigvalsh(projected))
 
 
 def test_the_estimated_traces_of_a_network_pass_the_check():
@@ -73,8 +73,8 @@ def test_a_gpu_gives_counts_that_hold():
     case, exact = network("relu")
     theta, problem = case
     on_gpu = replace(problem, x=problem.x.cuda(), y=problem.y.cuda())
-    found = probe(Products(theta.cuda(), on_gpu).operator("Hp"), 8, 60)
-    assert_counts_hold(found, exact["Hp"])
+    quadrature = probe(Products(theta.cuda(), on_gpu).operator("Hp"), 8, 60)
+    assert_counts_hold(quadrature, exact["Hp"])
 
 
 # --- planted spectra --------------------------------------------------------------------------------
@@ -82,11 +82,11 @@ def test_a_gpu_gives_counts_that_hold():
 
 def test_the_counts_of_a_kernel_a_gap_and_degenerate_eigenvalues_hold():
     values = kernel_gap_continuum()
-    found = probe(dense(planted(values)), 10, 50)
-    largest_above = found.dimension - found.counts(1.5, 1 - FAILURE_PROBABILITY).low[0]
-    above = found.dimension - found.counts(1.5).value[0]
+    quadrature = probe(dense(planted(values)), 10, 50)
+    largest_above = quadrature.dimension - quadrature.counts(1.5, 1 - FAILURE_PROBABILITY).low[0]
+    above = quadrature.dimension - quadrature.counts(1.5).value[0]
     assert above < largest_above and largest_above >= 30
-    assert_counts_hold(found, values)
+    assert_counts_hold(quadrature, values)
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e-200, 1e200])
@@ -94,10 +94,10 @@ def test_a_scaled_matrix_has_the_same_counts(scale):
     matrix = planted(np.concatenate([kernel_gap_continuum(), -np.linspace(0.1, 0.5, 50)]))
     plain, scaled = (probe(dense(a), 3, 40) for a in (matrix, matrix * scale))
     x = np.array([-0.3, -1e-3, 1e-3, 0.15, 0.5, 1.5])
-    expected, found = plain.counts(x), scaled.counts(x * scale)
-    assert np.allclose(found.x / scale, expected.x, rtol=1e-6)
+    expected, counts = plain.counts(x), scaled.counts(x * scale)
+    assert np.allclose(counts.x / scale, expected.x, rtol=1e-6)
     for name in ("value", "error", "low", "high"):
-        assert np.allclose(getattr(found, name), getattr(expected, name), rtol=1e-6)
+        assert np.allclose(getattr(counts, name), getattr(expected, name), rtol=1e-6)
 
 
 def test_the_bound_on_the_error_of_the_steps_holds_for_one_probe():
@@ -108,8 +108,8 @@ def test_the_bound_on_the_error_of_the_steps_holds_for_one_probe():
     measure = (vectors.T @ v) ** 2 / (v @ v)
     x = between(values, 60)
     exact = np.array([measure[values < point].sum() for point in x])
-    found = probe(operator, 1, 25, seed=5)
-    gauss, rho = found.counts(x).value / 150, found.step_error(x / found.unit)
+    quadrature = probe(operator, 1, 25, seed=5)
+    gauss, rho = quadrature.counts(x).value / 150, quadrature.step_error(x / quadrature.unit)
     assert (np.abs(exact - gauss) <= rho + 1e-12).all()
     assert np.abs(exact - gauss).max() > rho.max() / 10, "the bound is not far from the error"
 

@@ -20,10 +20,10 @@ def test_the_density_of_a_network_agrees_with_the_exact_one_within_its_error_bar
     """Both are smeared alike, so that only the error of the probes is left; 5 standard errors are exceeded once in 10⁶."""
     case, exact = network("tanh")
     products, eigenvalues = Products(*case), exact[name]
-    found = probe(products.operator(name), probes=8, steps=100)
+    quadrature = probe(products.operator(name), probes=8, steps=100)
     known = max(0, len(eigenvalues) - products.n_unsatisfied) if name == "H0" else 0
-    zero = zero_mass(found, at_least=known)
-    density = smeared_density(found, 200, zero=zero)
+    zero = zero_mass(quadrature, at_least=known)
+    density = smeared_density(quadrature, 200, zero=zero)
     integral = len(eigenvalues) - zero.value * zero.resolved
     assert np.trapezoid(density.y, density.x) == pytest.approx(integral, rel=1e-5)
     values = eigenvalues[np.abs(eigenvalues) > (zero.threshold if zero.resolved else -1)]

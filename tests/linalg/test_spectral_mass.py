@@ -48,18 +48,18 @@ def test_a_satisfied_network_has_zero_eigenvalues_only():
     theta, problem = network("relu")[0]
     y = torch.sign(oracle.f(problem.arch, theta, problem.x))
     satisfied = replace(problem, y=y, loss=replace(problem.loss, epsilon=1e-9))
-    found = probe(Products(theta, satisfied).operator("H"), 2, 10)
-    mass = zero_mass(found, at_least=found.dimension)
-    assert (mass.value, mass.low, mass.high, mass.resolved) == (*[found.dimension] * 3, True)
-    assert len(smeared_density(found).x) == 0
-    found.check_trace(0.0)
+    quadrature = probe(Products(theta, satisfied).operator("H"), 2, 10)
+    mass = zero_mass(quadrature, at_least=quadrature.dimension)
+    assert (mass.value, mass.low, mass.high, mass.resolved) == (*[quadrature.dimension] * 3, True)
+    assert len(smeared_density(quadrature).x) == 0
+    quadrature.check_trace(0.0)
 
 
 def test_a_planted_kernel_is_found_and_equals_the_count_in_the_gap():
-    found = probe(dense(planted(kernel_gap_continuum())), 10, 50)
-    mass = zero_mass(found, 1 - FAILURE_PROBABILITY)
+    quadrature = probe(dense(planted(kernel_gap_continuum())), 10, 50)
+    mass = zero_mass(quadrature, 1 - FAILURE_PROBABILITY)
     assert mass.resolved and mass.low <= 120 <= mass.high and mass.threshold < 0.3
-    assert mass.value == pytest.approx(found.counts(0.15).value[0])
+    assert mass.value == pytest.approx(quadrature.counts(0.15).value[0])
 
 
 def test_a_matrix_without_a_kernel_has_no_zero_eigenvalues():
@@ -88,11 +88,11 @@ def test_intervals_and_standard_errors_have_their_nominal_coverage_over_200_seed
 
 
 def test_a_known_lower_bound_raises_the_interval():
-    found = probe(dense(planted(kernel_gap_continuum())), 4, 40)
-    assert zero_mass(found, at_least=110).low >= 110
+    quadrature = probe(dense(planted(kernel_gap_continuum())), 4, 40)
+    assert zero_mass(quadrature, at_least=110).low >= 110
 
 
 def test_a_lower_bound_that_the_probes_contradict_is_an_error():
-    found = probe(dense(planted(kernel_gap_continuum())), 4, 40)
+    quadrature = probe(dense(planted(kernel_gap_continuum())), 4, 40)
     with pytest.raises(CheckError, match="at least 290 are known"):
-        zero_mass(found, at_least=290)
+        zero_mass(quadrature, at_least=290)

@@ -42,9 +42,9 @@ def test_an_orthonormal_basis_spans_columns_of_very_different_norms():
 def test_the_pseudo_inverse_is_that_of_numpy_whatever_the_norms_of_the_rows():
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((4, 9)) * np.array([[1e-9], [1.0], [1e6], [1.0]])
-    found = pseudo_inverse(torch.from_numpy(rows)).numpy()
+    inverse = pseudo_inverse(torch.from_numpy(rows)).numpy()
     scaled = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    assert np.allclose(found * np.linalg.norm(rows, axis=1), np.linalg.pinv(scaled), atol=1e-13)
+    assert np.allclose(inverse * np.linalg.norm(rows, axis=1), np.linalg.pinv(scaled), atol=1e-13)
 
 
 def test_the_pseudo_inverse_of_dependent_and_null_rows_gives_the_shortest_solution():
