@@ -12,9 +12,6 @@ LIBRARY = Path(__file__).parents[1] / "jamtools"
 OPTION_OR_COMMAND = re.compile(r"(?<![\w-])--[a-z]|\bjam-[a-z]+")
 PACKAGES = sorted(path.parent.name for path in LIBRARY.glob("*/__init__.py") if path.parent.name != "cli")
 
-#: Packages with messages that still name an option or a command.
-UNFINISHED = ("engines",)
-
 
 def docstrings(tree: ast.AST) -> set[ast.Constant]:
     """The docstrings of a module and of all its classes and functions."""
@@ -41,16 +38,7 @@ def shell_words(source: str) -> list[tuple[int, str]]:
     )
 
 
-unfinished = pytest.mark.xfail(strict=True, reason="its remedies still speak the words of the shell")
-
-
-@pytest.mark.parametrize(
-    "package",
-    [
-        pytest.param(package, id=package or "root", marks=[unfinished] if package in UNFINISHED else [])
-        for package in ("", *PACKAGES)
-    ],
-)
+@pytest.mark.parametrize("package", ["", *PACKAGES], ids=lambda package: package or "root")
 def test_no_message_of_a_package_names_an_option_or_a_command(package):
     paths = (LIBRARY / package).rglob("*.py") if package else LIBRARY.glob("*.py")
     named = {str(path.relative_to(LIBRARY)): shell_words(path.read_text()) for path in paths}

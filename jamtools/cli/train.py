@@ -195,30 +195,45 @@ def train(
     if finish is not None:
         given = {"steps": training.steps, "measurements": history.measurements}
         return finish_runs(session, resumable, finish, arithmetic, given, require)
+    options = _options(training, dynamics, history)
+    trained = _train_new_runs(session, resumable, dataset, ensemble, training, options, arithmetic, engine)
+    _print_runs(session, trained)
+    return exit_code(trained, require)
+
+
+def _train_new_runs(
+    session: Session,
+    resumable: ResumableTraining,
+    dataset: str,
+    ensemble: EnsembleGroup,
+    training: TrainingGroup,
+    options: TrainingOptions,
+    arithmetic: Arithmetic,
+    engine: str,
+) -> list[Run]:
+    """Trains a run for each width, P and seed, and writes them."""
     from jamtools.io.read import read_dataset
     from jamtools.io.write import runs_bytes
     from jamtools.records import Runs
     from jamtools.training.job import Job
 
     data, provenance = read_dataset(dataset)
-    options = _options(training, dynamics, history)
     shapes = _shapes(data, ensemble, training)
-    array_size = max(_array_size(arch, first.P, options.optimizer) for first, arch in shapes)
+    array_size = max(_array_size(arch, patterns.P, options.optimizer) for patterns, arch in shapes)
     compute = session.compute(arithmetic, array_size, engine)
     if arithmetic.dtype == "float32":
         session.note(
             "float32 resolves Δ to about 1e-7: near the transition patterns are satisfied by less, use --dtype float64 there"
         )
     jobs = [
-        Job(first, arch, seed, options.resolve(first.P), compute)
-        for first, arch in shapes
+        Job(patterns, arch, seed, options.resolve(patterns.P), compute)
+        for patterns, arch in shapes
         for seed in sorted(ensemble.seeds)
     ]
     trained = resumable.train(session, jobs)
     session.write(runs_bytes(Runs(data, tuple(trained)), session.provenance(provenance)))
     resumable.release_signals()
-    _print_runs(session, trained)
-    return exit_code(trained, require)
+    return trained
 
 
 def _options(training: TrainingGroup, dynamics: DynamicsGroup, history: HistoryGroup) -> TrainingOptions:
