@@ -1,4 +1,4 @@
-"""The pages keep to one width, so that a changed word is a changed line, and avoid words that readers stumble over."""
+"""The pages keep to one width, so that a changed word is a changed line. Pages and code avoid words that were misread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ PAGES = sorted(
     for path in ROOT.rglob("*.md")
     if not any(part.startswith(".") or part in HIDDEN for part in path.relative_to(ROOT).parts)
 )
+MODULES = sorted((ROOT / "jamtools").rglob("*.py"))
 MAX_COLUMNS = 100
+#: Words and idioms that were misread. "Again" and "memorised" say the same; other runs are "other runs".
 RETIRED = re.compile(r"\b(anew|afresh|in vain|by heart|company)\b", re.IGNORECASE)
 
 
@@ -43,7 +45,7 @@ def test_no_line_of_a_page_is_wider_than_100_columns(page):
     assert not wide, f"{name(page)}: wrap the lines {wide}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_no_page_uses_a_retired_word(page):
-    lines = enumerate(page.read_text().splitlines(), 1)
+@pytest.mark.parametrize("path", [*PAGES, *MODULES], ids=name)
+def test_no_page_and_no_module_uses_a_retired_word(path):
+    lines = enumerate(path.read_text().splitlines(), 1)
     assert not [(number, RETIRED.findall(line)) for number, line in lines if RETIRED.search(line)]
