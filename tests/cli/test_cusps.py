@@ -20,7 +20,7 @@ from tests.support.cusps import made_run, network, plant
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    """The command's lines for a ReLU run with a planted zero, a tanh run, a satisfied and a diverged one."""
+    """The lines of jam-cusps for a ReLU run with a planted zero, and a tanh, a satisfied and a diverged run."""
     folder = tmp_path_factory.mktemp("cusps")
     arch, theta, _, _, _ = network(2)
     data = oracle.dataset(60, 4)
@@ -90,7 +90,7 @@ def test_jam_cusps_refuses_bad_options_and_artefacts_of_another_kind():
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> str:
-    """A run on planted cusps, a smooth one, a satisfied one, and one of more parameters than are looked at unasked."""
+    """A run on planted cusps, a smooth run, a satisfied run, and one with too many parameters for the default."""
     theta, problem = planted(2)
     arch, data = problem.arch, Dataset(problem.x.numpy(), problem.y[:, 0].numpy(), info={"source": "arrays"})
     smooth, wide = Architecture(4, 5, 2, "tanh"), Architecture(4, 53, 2)

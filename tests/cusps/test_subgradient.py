@@ -28,7 +28,7 @@ from tests.support.cusps import network, plant
 
 @dataclass(frozen=True)
 class Given:
-    """A loss whose slope in f is whatever y says: gradients as a test wants them."""
+    """A loss with ∂L/∂f = y, so that a test can choose the gradients."""
 
     def slope(self, f: Tensor, y: Tensor) -> Tensor:
         return y
@@ -131,7 +131,7 @@ def test_the_smallest_subgradient_without_cusps_is_the_gradient(activation):
 
 
 def test_the_smallest_subgradient_scales_with_the_loss_by_either_solver(monkeypatch):
-    """The other solver, for more multipliers than ACTIVE_SET_MAX_MULTIPLIERS, and no absolute tolerance in either."""
+    """Both solvers, below and above ACTIVE_SET_MAX_MULTIPLIERS; neither has an absolute tolerance."""
     arch, theta, x, y, loss = network(1, P=200, width=6)
     found = count(theta, Problem(x, y, arch, loss), 0.1)
     end = smallest(theta, Problem(x, y, arch, loss), found)

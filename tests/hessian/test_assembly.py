@@ -97,7 +97,7 @@ def test_the_peak_is_three_matrices_and_a_block(shape):
         | {
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
-            "MALLOC_MMAP_THRESHOLD_": "1000000",  # arrays of their own pages: the heap's gaps are the luck of the day
+            "MALLOC_MMAP_THRESHOLD_": "1000000",  # each array gets pages of its own: gaps in the heap differ from run to run
         }
     )
     line = [sys.executable, "-c", PEAK, *map(str, shape)]
@@ -140,7 +140,7 @@ def test_every_scale_generator_is_a_zero_mode_of_h0_everywhere():
 
 
 def test_hp_on_a_scale_generator_is_minus_the_transposed_generator_on_the_gradient():
-    """Hp A W = -Aᵀ∇L: along the symmetry only the gradient turns."""
+    """Hp A W = -Aᵀ∇L, since along the symmetry the gradient changes by scales alone."""
     arch = Architecture(4, 5, 2)
     theta, (x, y) = oracle.random_theta(arch), oracle.sphere(60, 4)
     Hp = hessian(theta, Problem(x, y, arch, Loss("hinge", 0.5, 60))).Hp

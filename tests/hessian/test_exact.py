@@ -1,4 +1,4 @@
-"""Spectra of runs: eigenvalues, signs, findings, and the checks that withhold them."""
+"""Spectra of runs: eigenvalues and signs, and the checks that turn a wrong one into an error."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_spectrum_of_a_jammed_run_and_its_counts(activation):
 
 
 def test_negative_modes_are_counted_without_the_scale_generators():
-    """Oracle: the signs of Zᵀ Hp Z, with Z an orthonormal basis of the complement from an SVD."""
+    """The reference is the signs of Zᵀ Hp Z, with Z an orthonormal basis of the complement from an SVD."""
     run, data = adam_jammed(depth=3, width=4)
     found = exact_spectrum(run, data, options=ExactOptions(matrices=True))
     arch = Architecture.of(run.info)
@@ -116,7 +116,7 @@ def test_vectors_are_eigenvectors_of_the_lowest_and_the_highest(k):
 
 @pytest.mark.parametrize("scale", [1e-12, 1e-200])
 def test_a_scaled_matrix_has_the_same_counts(scale):
-    """No absolute floors: everything is small at jamming."""
+    """There is no absolute threshold: near jamming all eigenvalues are small."""
     run, data = adam_jammed()
     matrices = exact_spectrum(run, data, options=ExactOptions(matrices=True)).matrices
     for name, matrix in matrices.items():
@@ -148,7 +148,7 @@ def test_a_wrong_eigenvalue_is_an_error(where, monkeypatch):
 
 
 def test_where_the_solver_of_a_gpu_fails_the_cpu_is_used_with_a_warning():
-    """A matrix that says it is on a card, and whose eigenvalues are garbage there."""
+    """A matrix that pretends to be on a GPU, where its eigenvalues are wrong."""
 
     class Elsewhere:
         device = torch.device("cuda")

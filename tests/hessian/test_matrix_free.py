@@ -26,7 +26,7 @@ def jammed(activation="relu", depth=2):
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_estimates_hold_the_exact_counts(activation):
-    """With as many steps as there are dimensions the only error is that of the probes; intervals of 95%, 3 of 3."""
+    """With as many steps as dimensions the probes are the only error; three of three intervals of 95% contain the value."""
     run, data = jammed(activation)
     exact, found = (
         exact_spectrum(run, data).info,
@@ -51,7 +51,7 @@ def test_extremes_are_those_of_the_exact_spectrum():
         scale = np.abs(exact[part]).max()
         for end, values in (("lowest", exact[part][:3]), ("highest", exact[part][-3:])):
             for one, value in zip(found[part][end], values):
-                # an eigenvalue is at most the residual away; the ends of H below are crowded, and may say so
+                # an eigenvalue is within the residual; the lower end of H is dense and may not converge
                 assert abs(one["value"] - value) <= one["residual"] + 1e-13 * scale
                 assert one["converged"] or (part, end) == ("H", "lowest")
 
@@ -84,7 +84,7 @@ def test_a_density_integrates_to_what_is_not_at_zero():
 
 
 def test_a_wrong_product_is_withheld(monkeypatch):
-    """Half of H0 has half its trace, which the exact one contradicts."""
+    """Half of H0 has half its trace, which contradicts the exact one."""
     run, data = jammed()
     whole = Products.product
     monkeypatch.setattr(Products, "product", lambda self, name, V: whole(self, name, V) / 4)

@@ -186,7 +186,7 @@ def peak(P, steps):
     x, y = oracle.sphere(P, 100)
     probe(Products(theta, Problem(x, y, arch, Loss("hinge", 0.5, P))).operator("H"), 2, steps)
     lines = Path("/proc/self/status").read_text().splitlines()
-    # VmHWM: ru_maxrss begins at the peak of the process that started this one
+    # VmHWM, since ru_maxrss starts at the peak of the parent process
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 print(arch.n_parameters, peak(500, 2), peak(5000, 2))
 """
@@ -197,6 +197,6 @@ def test_memory_grows_neither_with_the_square_of_the_parameters_nor_with_pattern
     done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     n, few, many = map(int, done.stdout.split())
     assert many < 8 * n**2 / 10, "a tenth of one dense matrix, the interpreter and torch included"
-    data = 8 * 5000 * 100 * 4  # x, and what making it takes
+    data = 8 * 5000 * 100 * 4  # x, and the copies made while it is built
     block = 8 * jamtools.hessian.products.PRODUCT_BLOCK_NUMBERS
     assert many - few < data + block

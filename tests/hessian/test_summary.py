@@ -39,7 +39,7 @@ def test_the_summary_of_one_hidden_relu_layer_is_symmetric():
     info = exact_spectrum(run, data).info
     assert abs(info["odd_moment_3_Hp"]) < 1e-12
     assert abs(info["odd_moment_5_Hp"]) < 1e-12
-    # the two sides have as many values, pairwise equal to round-off: no more than one step of 1/n lies between
+    # both sides have the same number of values, pairwise equal to round-off, so that D is at most one step of 1/n
     assert info["asymmetry_Hp"] <= 1.01 / run.info["width"]
 
 

@@ -24,7 +24,7 @@ def test_bfgs_minimises_a_quadratic_to_round_off_and_finds_its_inverse_hessian()
         if bfgs.gradient.norm() < 1e-13:
             break
     exact = torch.linalg.solve(A, b)
-    # an error of the gradient of 1e-13 is one of 1e-13/λ_min = 1e-13 in w, beside the round-off of `exact`, κ·eps
+    # an error of 1e-13 in the gradient is one of 1e-13/λ_min = 1e-13 in w; the round-off of `exact` is κ·eps
     assert (w - exact).norm() < 1e-11 * exact.norm()
     assert torch.allclose(bfgs.inverse, bfgs.inverse.T, atol=1e-12)
 

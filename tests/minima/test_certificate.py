@@ -1,4 +1,4 @@
-"""Certificates of minima that are known by hand or made to order, and of points that only look like minima."""
+"""Certificates of minima that are known by hand or planted, and of points that are no minima but look like one."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_network_that_made_the_labels_is_certified_as_satisfied():
 
 @pytest.mark.parametrize(("part", "kind"), [(0.5, "satisfied"), (2.0, "jammed")])
 def test_a_gap_is_satisfied_up_to_the_contact_tolerance(part, kind):
-    """f = 0 but for the output's bias c, and Δ = ε - c."""
+    """f is the bias c of the output, and Δ = ε - c."""
     arch, loss = Architecture(1, 1, 1), Loss("hinge", 0.5, 1)
     theta = column(0, 0, 0, 0.5 - part * CONTACT_TOLERANCE * 0.5)[:, 0]
     found = certify(theta, Problem(column(1.0), column(1.0), arch, loss))
@@ -104,7 +104,7 @@ def test_a_smooth_minimum_found_by_hand_is_certified():
 
 
 def test_a_gap_that_is_zero_to_round_off_adds_no_curvature():
-    """One more pattern, at x = 2 where f = 1 + ρ(x) = ε, moved by the last digit."""
+    """One more pattern, at x = 2 less the last digit, where f = 1 + ρ(x) = ε."""
     theta, seven = minimum()
     x, y = torch.cat([seven.x, column(2 - 4e-16)]), torch.cat([seven.y, column(1)])
     found = certify(theta, Problem(x, y, seven.arch, replace(seven.loss, P=8)))
@@ -124,7 +124,7 @@ def test_a_saddle_on_a_cusp_is_not_certified_and_its_negative_directions_are_cou
 
 
 def test_a_concave_cusp_is_not_certified():
-    """w = b = 0, a = 1: Clarke's subdifferential contains zero, and L falls with |w|."""
+    """At w = b = 0, a = 1 the subdifferential contains zero, and L falls with |w|."""
     arch, loss = Architecture(1, 1, 1), Loss("hinge", 0.5, 4)
     x, y = column(1, -1, 0.5, -0.5), column(1, 1, -1, -1)
     found = certify(column(0, 0, 1, 0)[:, 0], Problem(x, y, arch, loss))
@@ -135,7 +135,7 @@ def test_a_concave_cusp_is_not_certified():
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("activation", ["tanh", "linear", "relu"])
 def test_a_network_whose_parameters_all_vanish_is_not_certified(activation, depth):
-    """f = c = 0 with as many labels of either sign: ∇L = 0, and from depth 2 on all second derivatives of the weights."""
+    """f = c = 0 with equally many labels of either sign: ∇L = 0, and for depth ≥ 2 so are all second derivatives in W."""
     arch, (x, _) = Architecture(4, 3, depth, activation), oracle.sphere(20, 4)
     y = column(*[1, -1] * 10)
     theta = torch.zeros(arch.n_parameters, dtype=torch.float64)
@@ -154,7 +154,7 @@ def test_a_saddle_of_a_linear_network_is_not_certified():
 
 
 def blind(cusps: CuspGradient, smallest: SmallestSubgradient) -> Lagrangian:
-    """Sees no curvature but a good one."""
+    """A Lagrangian whose curvature is positive, whatever the point is."""
     space = Curvature(1, 0, 0, 1.0, 1.0)
     return Lagrangian(space, space, 0, 0, 0)
 

@@ -52,7 +52,7 @@ def test_the_model_of_a_smoothed_network_adds_the_positive_curvature_of_its_kink
     gaps = 0.5 - y[:, 0] * outputs(theta, x, arch, rho)
     J = torch.func.jacrev(lambda t: outputs(t, x, arch, rho))(theta)[gaps > 0]
     B = J.T @ J / len(x)
-    for j in range(arch.depth):  # w = ρ''(z) ∂L/∂ρ, one pair of pattern and neuron after another
+    for j in range(arch.depth):  # w = ρ''(z) ∂L/∂ρ of each pair of pattern and neuron
         state = forward(layers_of(theta, arch), x, arch, rho)
         dz = torch.func.jacrev(lambda t, j=j: forward(layers_of(t, arch), x, arch, rho).z[j])(theta)
 
@@ -79,7 +79,7 @@ def test_damped_steps_never_raise_the_loss_and_fit_the_labels_of_a_teacher_to_ro
     x, y = (
         x[f.abs() > 0.05],
         f[f.abs() > 0.05].sign()[:, None],
-    )  # a margin, so that scaled up it is a solution
+    )  # the teacher has a margin, so that a multiple of it is a solution
     levenberg, values = LevenbergMarquardt(Problem(x, y, arch, Loss("hinge", 0.5, len(x)))), []
     for _ in range(300):
         value = levenberg.iterate(theta)

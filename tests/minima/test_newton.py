@@ -1,4 +1,4 @@
-"""The second-order dynamics: what it ends on is checked by means that share nothing with it."""
+"""The second-order dynamics: its end points are checked by independent means."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_jammed_run_of_newton_is_certified_and_can_be_verified():
 
 
 def test_no_random_point_near_a_certified_minimum_has_a_lower_loss():
-    """Kicks of all sizes in all directions: L is at least that of the minimum, but for its round-off, P eps max Δ²."""
+    """After displacements of all sizes L is at least that of the minimum, up to its round-off, P eps max Δ²."""
     run, data = jammed()
     problem, theta = problem_of(data, ARCH), torch.from_numpy(run.theta)
     here = problem.value_and_gradient(theta)[0]
@@ -53,7 +53,7 @@ def test_newton_satisfies_few_patterns_strictly(activation):
 
 
 def test_newton_on_a_linear_network_finds_the_minimum_of_the_convex_problem():
-    """L of an affine map is convex: scipy's minimum of the same loss over w, b is its only one."""
+    """L of an affine map is convex, so that scipy's minimum of the same loss over w, b is the only one."""
     from scipy.optimize import minimize
 
     data = random_sphere(60, 3, 2)
@@ -70,7 +70,7 @@ def test_newton_on_a_linear_network_finds_the_minimum_of_the_convex_problem():
 
 
 def test_the_newton_engine_removes_contacts_by_scaling_the_output_layer():
-    """A theta whose largest Δ is a little above zero, as round-off leaves it."""
+    """theta has a largest Δ slightly above zero, as round-off leaves it."""
     data = random_sphere(30, 4, 3)
     solved = train(data, ARCH, newton(), 3)
     problem = problem_of(data, ARCH)
@@ -78,7 +78,7 @@ def test_the_newton_engine_removes_contacts_by_scaling_the_output_layer():
     f = 0.5 - torch.from_numpy(solved.gaps)  # y f
     theta[-5:] *= float(
         0.5 * (1 - 0.1 * CONTACT_TOLERANCE) / f.min()
-    )  # the least y f is now ε less a tenth of a contact
+    )  # the smallest y f is now ε minus a tenth of a contact
     assert 0 < problem.largest_gap(theta) < CONTACT_TOLERANCE * 0.5
     before = theta.clone()
     engine = NewtonEngine(problem, theta, finish=True)
@@ -88,7 +88,7 @@ def test_the_newton_engine_removes_contacts_by_scaling_the_output_layer():
 
 
 def test_a_run_with_contacts_is_finished_in_one_step():
-    """What a first-order run that hovers at L ~ 10⁻³² leaves: its last row counts a contact."""
+    """A first-order run may end at L ~ 10⁻³² with a contact in its last row."""
     data = random_sphere(30, 4, 3)
     solved = train(data, ARCH, newton(), 3)
     theta = solved.theta.copy()
@@ -109,13 +109,13 @@ def test_a_finished_run_keeps_its_optimiser_and_history_and_records_the_change()
     settings = TrainingOptions(steps=3000, measurements=20)
     start = train(data, ARCH, settings, 1)
     run = train_many([make_job(data, ARCH, 1, newton(), start=start)])[0]
-    said, info = run.info["finish"], run.info
+    finish, info = run.info["finish"], run.info
     assert info["optimizer"] == "adam" and info["settings"] == start.info["settings"] and info["seed"] == 1
-    assert info["steps"] == 3000 + said["steps"] and info["final_loss"] <= start.info["final_loss"]
-    assert said["n_unsatisfied_before"] == start.info["n_unsatisfied"]
-    assert said["change_n_unsatisfied"] == info["n_unsatisfied"] - start.info["n_unsatisfied"]
+    assert info["steps"] == 3000 + finish["steps"] and info["final_loss"] <= start.info["final_loss"]
+    assert finish["n_unsatisfied_before"] == start.info["n_unsatisfied"]
+    assert finish["change_n_unsatisfied"] == info["n_unsatisfied"] - start.info["n_unsatisfied"]
     change = np.linalg.norm(run.theta - start.theta) / np.linalg.norm(start.theta)
-    assert said["relative_change"] == pytest.approx(change, rel=1e-12)
+    assert finish["relative_change"] == pytest.approx(change, rel=1e-12)
     assert (run.theta0 == start.theta0).all()
     T = len(start.history["step"])
     assert (run.history["loss"][:T] == start.history["loss"]).all()

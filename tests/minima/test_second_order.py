@@ -1,4 +1,4 @@
-"""Curvature on cusps: by hand for one neuron, by walking along the cusps' own manifold, and by autograd."""
+"""Curvature on cusps: by hand for one neuron, by differences along the manifold of the cusps, and by autograd."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_curvature_of_one_neuron_on_one_cusp_is_that_found_by_hand(y, smalle
 
 
 def test_a_multiplier_at_its_bound_frees_its_direction():
-    """With λ = 0 only x = 1 sees b. On (w + a)/√2, b and c: [[6, 3√2, 1], [3√2, 1, 1/√2], [1, 1/√2, 1]]."""
+    """With λ = 0 only x = 1 depends on b. On (w + a)/√2, b and c: [[6, 3√2, 1], [3√2, 1, 1/√2], [1, 1/√2, 1]]."""
     found = one_neuron(-1.0, 0.0)
     root = 0.5**0.5
     free = np.linalg.eigvalsh([[6, 6 * root, 1], [6 * root, 1, root], [1, root, 1]])
@@ -74,7 +74,7 @@ def true_loss(theta: Tensor, problem: Problem) -> Tensor:
 
 
 def rises(point, directions: Tensor) -> Tensor:
-    """L at theta + direction less L at theta, for each row."""
+    """L(theta + direction) - L(theta) for each row of `directions`."""
     theta, problem = point
     here = true_loss(theta, problem)
     return torch.stack([true_loss(theta + step, problem) for step in directions]) - here
@@ -103,7 +103,7 @@ def test_a_saddle_on_a_cusp_has_one_negative_direction_along_which_the_loss_fall
 
 @pytest.mark.parametrize("make", [minimum, saddle])
 def test_signs_of_the_curvature_do_not_depend_on_the_scale_of_the_loss(make):
-    """(ε, last layer) × 10⁻¹² takes L × 10⁻²⁴ and leaves the point what it is."""
+    """(ε, last layer) × 10⁻¹² takes L to 10⁻²⁴ L, and a minimum stays a minimum."""
     theta, problem = make()
     end, before = curvature_of(theta, problem)
     for tensor in layers_of(theta, problem.arch)[-1]:
@@ -141,7 +141,7 @@ def test_a_concave_cusp_is_not_stable():
     [(0, 0, 1), (0, 1, 1), (1e-6, 0, 1), (1e-6, 0.5, 1), (1e-6, 1, 0), (-1e-6, 0, 0)],
 )
 def test_a_smooth_pre_activation_near_zero_is_no_concave_cusp(z, multiplier, n_concave):
-    """Of label +1, so that u < 0. Off zero with the slope of its own side it was taken in by the tolerance."""
+    """The label is +1, so that u < 0. With |z| > 0 and the slope of its own side, z is within the tolerance by chance."""
     arch, loss, theta = Architecture(1, 1, 1), Loss("hinge", 3.0, 2), column(1, 0, 1, 0)[:, 0]
     x, y = column(z, 1), column(1, 1)
     cusps = cusps_of(theta, Problem(x, y, arch, loss), 1e-5)
@@ -176,7 +176,7 @@ def passes(arch: Architecture, theta: Tensor, x: Tensor, slopes: list[Tensor]) -
 
 
 class Smooth:
-    """The Lagrangian of a point with the multipliers given, its gradients and its cusps' normals, by autograd."""
+    """The Lagrangian of a point with given multipliers, and its cusps as functions of theta, for autograd."""
 
     def __init__(self, theta: Tensor, problem: Problem, multipliers: np.ndarray) -> None:
         arch, x, y, loss = problem.arch, problem.x, problem.y, problem.loss
@@ -196,7 +196,7 @@ class Smooth:
         return torch.cat([layer[at] for layer, at in zip(z, self.at)])
 
     def onto(self, theta: Tensor) -> Tensor:
-        """The nearest point of the manifold, but for second order: Newton's corrections."""
+        """The nearest point of the manifold, to second order, by Newton steps."""
         for _ in range(6):
             rows = jacrev(self.cusps)(theta)
             theta = theta - torch.linalg.pinv(rows) @ self.cusps(theta)
@@ -204,7 +204,7 @@ class Smooth:
 
 
 def second_difference(smooth: Smooth, v: Tensor, theta: Tensor, point_loss) -> tuple[float, Tensor]:
-    """d²L/dt² of the true loss along the manifold's curve that starts with v, and the curve's own acceleration."""
+    """d²L/dt² of the true loss along a curve in the manifold with velocity v, and the acceleration of the curve."""
     t = 5e-5  # smooth pre-activations of 3e-4 must keep their sign
     ahead, back = smooth.onto(theta + t * v), smooth.onto(theta - t * v)
     assert max(float(smooth.cusps(end).abs().max()) for end in (ahead, back)) < 1e-14
@@ -221,7 +221,7 @@ def tangents(smooth: Smooth, theta: Tensor, n: int) -> Tensor:
 
 @pytest.mark.parametrize(("depth", "outputs"), CASES)
 def test_the_second_difference_of_the_loss_along_the_cusps_is_the_curvature_and_the_bending(depth, outputs):
-    """Whatever λ: d²L/dt² = vᵀ∇²𝓛 v + g·w, with L the true loss and w the curve's own acceleration."""
+    """For any λ, d²L/dt² = vᵀ∇²𝓛 v + g·w, with L the true loss and w the acceleration of the curve."""
     theta, problem = planted(depth, outputs)
     cusps = cusps_of(theta, problem)
     assert cusps.counted.n_with_gradient == cusps.counted.n_cusps == 2 * depth + 2
@@ -237,7 +237,7 @@ def test_the_second_difference_of_the_loss_along_the_cusps_is_the_curvature_and_
 
 @pytest.mark.parametrize(("depth", "outputs"), CASES)
 def test_with_the_best_multipliers_the_second_difference_is_the_curvature_alone(depth, outputs):
-    """λ not bounded: g is tangent to the manifold, and the curve of nearest points bends across it."""
+    """With unbounded λ, g is tangent to the manifold, and the curve of nearest points bends normal to it."""
     theta, problem = planted(depth, outputs, together=False)
     cusps = cusps_of(theta, problem)
     assert cusps.linear and len(cusps.signs) == depth + 2
@@ -253,7 +253,7 @@ def test_with_the_best_multipliers_the_second_difference_is_the_curvature_alone(
 
 @pytest.mark.parametrize(("depth", "outputs"), CASES)
 def test_the_spectrum_on_the_tangent_space_equals_that_of_autograd(depth, outputs):
-    """The spectrum in H0's units as well, which the signs away from a stationary point depend on."""
+    """Away from a stationary point the signs depend on the units of H0, which are compared too."""
     theta, problem = planted(depth, outputs)
     arch = problem.arch
     end, found = curvature_of(theta, problem)

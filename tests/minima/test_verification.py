@@ -27,7 +27,7 @@ def deep() -> tuple[Point, np.ndarray]:
 
 
 def stored(point: Point, **fields) -> tuple[Run, Dataset]:
-    """A run as a minimiser would leave it."""
+    """A certified run of a planted point, as a minimiser would record it."""
     theta, problem = point
     x, y, arch, loss = problem.x, problem.y, problem.arch, problem.loss
     found = certify(theta, problem)

@@ -31,7 +31,7 @@ ROUNDING = 1e-12
 
 
 def module(arch: Architecture, theta: torch.Tensor) -> nn.Sequential:
-    """Linear, BatchNorm1d, ρ of torch, with theta as its parameters in torch's own order."""
+    """Linear, BatchNorm1d, ρ of torch, with theta as its parameters in the order of torch."""
     layers: list[nn.Module] = []
     for j, (out, fan_in) in enumerate(arch.shapes):
         layers.append(nn.Linear(fan_in, out, dtype=theta.dtype))
@@ -47,7 +47,7 @@ def module(arch: Architecture, theta: torch.Tensor) -> nn.Sequential:
 
 
 def parameters(arch: Architecture, seed: int = 0) -> torch.Tensor:
-    """A start moved by noise: gains off 1, shifts off 0."""
+    """Initial parameters plus noise: gains differ from 1, shifts from 0."""
     rng = np.random.default_rng(seed)
     theta = initial_parameters(arch, "torch", seed)
     return torch.from_numpy(theta + 0.3 * rng.standard_normal(len(theta)))
@@ -92,7 +92,7 @@ def test_forward_equals_torch_s_batch_norm(case):
 
 @pytest.mark.parametrize("name", ["hinge", "cross-entropy"])
 def test_gradient_of_the_loss_equals_autograd(case, name):
-    """Also where some patterns are satisfied: they act on the others through the statistics."""
+    """Some patterns are satisfied; they act on the others through the statistics."""
     arch, theta, x, y = case
     loss = Loss(name, 0.5 if name == "hinge" else 0.0, len(x), arch.outputs)
     net = module(arch, theta)
@@ -143,7 +143,7 @@ def test_a_batch_has_its_own_statistics():
 @pytest.mark.parametrize("activation", ["relu", "tanh", "linear"])
 @pytest.mark.parametrize(("d", "width", "depth"), [(4, 5, 1), (5, 6, 2), (6, 8, 3)])
 def test_n_is_the_rank_of_f_over_the_training_set_and_that_of_the_plain_network(activation, d, width, depth):
-    """N: the dimension in which f, over the whole batch it is normalised by, can move."""
+    """N is the dimension in which f of the whole batch, normalised by itself, can change."""
     arch = Architecture(d, width, depth, activation, batch_norm=True)
     assert arch.n_effective == replace(arch, batch_norm=False).n_effective
     theta, (x, _) = parameters(arch, seed=1), oracle.sphere(2 * arch.n_parameters, d)

@@ -100,12 +100,12 @@ def test_a_dead_neuron_takes_its_parameters_along(depth):
     rank = effective_parameters(theta, x, arch)
     incoming, outgoing = arch.d + 1, layers_of(theta, arch)[1][0].shape[0]
     assert rank.n_silent == incoming + outgoing
-    assert rank.n_effective == whole - (incoming + outgoing - 1)  # and its scale symmetry goes with them
+    assert rank.n_effective == whole - (incoming + outgoing - 1)  # its scale symmetry disappears too
     assert stuck_neurons(theta, x, arch) == ([(1, 4)], [])
 
 
 def test_a_neuron_that_is_always_on_leaves_an_affine_map():
-    """Its d+2 parameters give the d+1 affine functions, one of which the output's bias had already."""
+    """Its d+2 parameters give the d+1 affine functions; the bias of the output gives one of these already."""
     arch, theta, x = healthy("relu", 1)
     whole = effective_parameters(theta, x, arch).n_effective
     layers_of(theta, arch)[0][1][4] = 100.0
@@ -127,7 +127,7 @@ def test_the_rank_does_not_depend_on_the_scale_of_a_layer(activation, layer, fac
     weight, bias = layers_of(theta, arch)[layer]
     weight *= factor
     bias *= factor if layer == 0 else 1.0
-    if layer == 0:  # or else the biases of the next layer decide alone who is active
+    if layer == 0:  # otherwise the biases of the next layer alone decide which neurons are active
         layers_of(theta, arch)[1][1].mul_(factor)
     rank = effective_parameters(theta, x, arch)
     assert rank.n_effective == expected and rank.rank_gap > 1e6
@@ -135,7 +135,7 @@ def test_the_rank_does_not_depend_on_the_scale_of_a_layer(activation, layer, fac
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_early_stop_agrees_with_all_columns(seed):
-    """Random biases: some neurons are active on a few patterns only, where two blocks alone are not enough."""
+    """With random biases some neurons are active at few patterns, and two blocks without rank are not enough."""
     arch = Architecture(4 + seed, 6, 1 + seed % 3, "relu", 1 + 2 * (seed % 2))
     theta, x = oracle.random_theta(arch, seed), oracle.sphere(2500, arch.d, seed)[0]
     early, whole = (effective_parameters(theta, x, arch, all_of_it) for all_of_it in (False, True))
@@ -166,7 +166,7 @@ def test_few_columns_are_all_used():
 
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_nothing_grows_with_the_patterns(outputs, monkeypatch):
-    """What is factored at one time is the triangle and one block, whatever P: O(Ñ²) memory."""
+    """The triangle and one block are factored at a time, for any P: O(Ñ²) memory."""
     arch = Architecture(6, 12, 2, "relu", outputs)
     theta, qr, factored = oracle.random_theta(arch, 3), torch.linalg.qr, []
 
@@ -191,7 +191,7 @@ def test_rank_gap_is_read_at_the_cut():
 
 
 def runs_file(path) -> str:
-    """Two healthy runs, a dead neuron in the second, and a third that diverged."""
+    """Two runs, the second with a dead neuron, and a third that diverged."""
     arch, theta, _ = healthy("relu", 1)
     data = oracle.dataset(400, arch.d)
     fields = {

@@ -26,7 +26,7 @@ def test_torch_initialisation_has_torch_s_bounds():
     theirs = torch.nn.Linear(16, 400)
     for mine, reference in zip(ours, theirs.parameters()):
         assert mine.abs().max() <= 0.25  # 1/√16
-        # the largest of n uniform draws is within 10/n of the bound but once in e^10
+        # the largest of n uniform draws is within 10/n of the bound, except with probability e^-10
         assert abs(mine.abs().max() - reference.abs().max()) < 2.5 / min(mine.numel(), reference.numel())
     # variance of U(-σ, σ) is σ²/3; its standard error over n draws is below σ²/√n
     assert abs(ours[0].var().item() - 1 / 48) < 4 / 16 / np.sqrt(6400)

@@ -23,7 +23,7 @@ def test_hinge_is_the_formula_of_the_paper(C):
 
 
 def test_cross_entropy_equals_torch_s():
-    f, y = outputs(40, 1, scale=30)  # large arguments: log(1 + e^-x) must neither overflow nor be cut
+    f, y = outputs(40, 1, scale=30)  # large arguments: log(1 + e^-x) must not overflow or be truncated
     exact = F.binary_cross_entropy_with_logits(f, (y + 1) / 2)
     assert torch.allclose(Loss("cross-entropy", 0.0, 40).value(f, y), exact, rtol=1e-14)
     f, y = outputs(40, 4, scale=30)

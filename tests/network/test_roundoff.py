@@ -11,7 +11,7 @@ from tests.support import oracle
 
 
 def test_round_off_stays_within_its_bounds():
-    """Against twice the precision: f in float32 with the bounds of float32, held against float64."""
+    """f in float32, with the bounds of float32, is compared with f in float64."""
     arch = Architecture(6, 8, 4)
     theta, (x, y) = oracle.random_theta(arch).float(), oracle.sphere(200, 6)
     x, loss = x.float(), Loss("hinge", 0.5, 200)

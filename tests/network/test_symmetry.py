@@ -62,7 +62,7 @@ def test_f_does_not_change_along_the_scale_generators(shape):
     assert generators.shape == (arch.n_parameters, arch.n_hidden)
     jacobian = torch.func.jacrev(lambda t: oracle.f(arch, t, x))(theta)
     assert (jacobian @ generators).abs().max() < ROUNDING * jacobian.abs().max() * arch.n_parameters
-    # finite: the neuron's incoming weights × s, its outgoing ones / s
+    # a finite step: the weights into the neuron × s, those out of it / s
     scaled = theta + 0.0
     layers_of(scaled, arch)[0][0][0] *= 3
     layers_of(scaled, arch)[0][1][0] *= 3
