@@ -124,7 +124,7 @@ def test_jam_cusps_gives_the_curvature_of_jammed_runs(runs):
     assert smooth["lagrangian"]["dimension"] == 61 and smooth["lagrangian"]["stable"] is False
     assert satisfied["lagrangian"] is None
     assert wide["lagrangian"] is None and wide["clarke_norm"] is not None
-    assert "r0003: 3181 parameters, no curvature above 3000 unless with --curvature" in table
+    assert "r0003: 3181 parameters, and above 3000 the curvature needs --curvature" in table
     assert "N_-" in table and "stable" in table
 
 
