@@ -3,8 +3,8 @@
     mean = Σ w y / Σ w,    line: min Σ w (y - y₀ - s (x - x₀))²,        w = σ⁻²
     error² = max(1, χ²/ν) / information
 
-The points' own σ give the error, or their scatter where it exceeds σ; in the second case ν degrees of freedom decide the
-quantile of an interval.
+The information is Σ w of a mean and Σ w (x - x₀)² of a slope. The points' own σ give the error, or their scatter where it
+exceeds σ: then an interval has Student's quantile with ν degrees of freedom.
 
 Source: none, standard least squares.
 """

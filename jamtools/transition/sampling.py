@@ -5,8 +5,9 @@
     sample     m ± k·min(w₊, W₊),  m ± 0.4 k·min(w₊, W₊),     k = 1.2, with seeds never used before
 
 m is the running median and w₊ the largest width of the logistic that the trials allow (logistic.py). The most likely
-width would not do: where the first few trials happen to be separated it is nearly zero, and trials all at one place
-would find neither m nor that it is wrong. For the same reason no interval counts before MIN_DECIDED_TRIALS trials.
+width is no substitute: it is nearly zero where the first few trials happen to be separated. All further trials would then
+have one size, and could not correct a wrong m. For the same reason an interval cannot end a search before there are
+MIN_DECIDED_TRIALS decided trials.
 
 A trial has a *size*: its width, or its number of patterns. A `SizeAxis` knows x = log N or log P of each size. The
 bracket of a seed does not depend on the other seeds; the brackets of all seeds advance together, one batch a step.
