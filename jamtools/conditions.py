@@ -1,11 +1,12 @@
-"""Conditions on the fields of a record: final_loss < 1e-3 and status == 'stationary'.
+"""Conditions on the fields of a record, for example: final_loss < 1e-3 and status == 'stationary'.
 
 A condition compares fields with numbers, words, or each other. It may hold and, or, not; chains such as
 0.1 < n_unsatisfied / P < 1; sums, products and powers; `in` with a list; and a.b for the field b of a field a. There are no
 calls: nothing is executed.
 
-Two names have a second meaning, which is settled before a comparison. `loss` is the name of the loss beside a word, and
-final_loss beside anything else. `status` is 'certified' beside this word, if the run has a certificate that holds.
+Two names have two meanings, and the other side of the comparison decides. `loss` is the name of the loss if it is compared
+with a word, and final_loss otherwise. `status` is 'certified' if it is compared with this word and the run has a valid
+certificate.
 
 A field that is null, or that is missing within another field, equals null and fulfils no other comparison.
 """
@@ -36,7 +37,7 @@ ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
-    ast.Pow: lambda a, b: float(a) ** float(b),  # a power of integers might take forever
+    ast.Pow: lambda a, b: float(a) ** float(b),  # a power of large integers would take very long
 }
 SIGNS: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
 NAMED_CONSTANTS = {"true": True, "false": False, "null": None}
@@ -51,7 +52,7 @@ def condition(text: str) -> Condition:
     """The function from a record to True or False that `text` describes.
 
     Raises InputError for a text that is not a condition. The function raises InputError for a field that the record does
-    not have, for values that cannot be compared, and for a value in the place of a truth.
+    not have, for values that cannot be compared, and for a value other than true or false where one of them is needed.
     """
     try:
         tree = ast.parse(text.strip(), mode="eval").body
@@ -64,7 +65,7 @@ def condition(text: str) -> Condition:
     names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
 
     def holds(record: Record) -> bool:
-        for name in names:  # also those that would not decide the result
+        for name in names:  # also the names that do not affect the result
             if name not in NAMED_CONSTANTS and name not in record:
                 raise InputError(f"no field {name!r}; there are {', '.join(sorted(record))}")
         try:
@@ -144,7 +145,7 @@ def _combine(op: ast.operator, a: float, b: float) -> float:
 
 
 def _meaning(node: ast.expr | None, value: Any, other: Any, record: Record) -> Any:
-    """The value of an expression beside the value `other`: settles the names that have two meanings."""
+    """The value of an expression that is compared with `other`, which decides the meaning of `loss` and `status`."""
     name = node.id if isinstance(node, ast.Name) else None
     if name == "loss" and not isinstance(other, str):
         return record.get("final_loss", value)

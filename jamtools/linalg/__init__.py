@@ -1,4 +1,4 @@
-"""Symmetric matrices that know nothing of networks: eigenvalues, signs, densities by Lanczos."""
+"""Symmetric matrices of any origin: eigenvalues, their signs, and densities by Lanczos."""
 
 from typing import TYPE_CHECKING
 

@@ -2,9 +2,9 @@
 
     Σ λ = tr A,      Σ λ² = ‖A‖_F²,      zero: |λ| ≤ n·eps·‖A‖₂
 
-An eigenvalue has an absolute error of about eps·‖A‖₂ times a modest power of n, whatever its own size. Therefore the
-tolerance for a zero is relative to the matrix and has no absolute floor, and each matrix is diagonalised by itself, never
-as a difference of two others.
+The absolute error of an eigenvalue is about eps·‖A‖₂ times a small power of n, however small the eigenvalue is. Therefore
+the tolerance for a zero is relative to the matrix and has no absolute floor. Each matrix is diagonalised separately: its
+eigenvalues are never derived from those of two other matrices.
 
 Source: Golub, Van Loan, Matrix Computations, chapter 8 (symmetric eigenvalue problems).
 """
@@ -75,6 +75,7 @@ def symmetric_eigenvalues(matrix: Tensor, name: str = "matrix", vectors: int = 0
 
 
 def _check(matrix: Tensor, result: Eigenvalues, name: str) -> None:
+    """Raises CheckError when a check of the eigenvalues of matrix [n, n] fails."""
     n, eps = matrix.shape[0], torch.finfo(matrix.dtype).eps
     # Each of n eigenvalues may be wrong by n·eps·‖A‖₂, and ‖A‖₂ ≤ Σ|λ|; Σ 2|λ||δλ| is then below 2 n^{3/2} eps ‖A‖_F².
     for check, error, bound in (

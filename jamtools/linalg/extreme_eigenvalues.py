@@ -6,8 +6,9 @@ Each block is orthogonalised against the whole basis by two passes of block Gram
 eps·‖A‖/‖R‖, which grow into spurious copies; two passes leave eps. When the basis is full, the Ritz vectors nearest to
 both ends are kept together with the next block, and the basis grows again.
 
-A block finds degenerate eigenvalues up to its own size. Some eigenvalue lies within the residual of each θ (and within
-residual²/gap). That no eigenvalue farther out was missed is what happens with a random start, not a theorem.
+A degenerate eigenvalue is found as often as it occurs, up to the size of a block. Within the residual of each θ lies an
+eigenvalue (also within residual²/gap). With a random start it is very probable, but not proved, that no eigenvalue farther
+out was missed.
 
 Source: Wu, Simon, SIAM J. Matrix Anal. 22, 602 (2000); Giraud, Langou, Rozložník, van den Eshof, Numer. Math. 101, 87
 (2005).
@@ -28,10 +29,10 @@ from jamtools.linalg.operator import Operator, power_of_two
 #: The number of the first start vector within a seed: above the numbers of all probes of a quadrature.
 START_VECTORS = 1 << 31
 
-#: In units of ‖A‖₂: the search ends when all residuals are below it.
+#: The search ends when all residuals are at most this, in units of ‖A‖₂.
 RESIDUAL_TOLERANCE = 1e-8
 
-#: In units of the column's norm before the orthogonalisation: a column that keeps less after two passes was round-off.
+#: If the second pass of the orthogonalisation reduces the norm of a column below this fraction, the column was round-off.
 DEPENDENT_COLUMN = 0.5
 
 
@@ -68,11 +69,11 @@ def extremes(
     basis: int | None = None,
     seed: int = 0,
 ) -> Extremes:
-    """The numbers `lowest` and `highest` of eigenvalues at the two ends, with residuals below tolerance·‖A‖₂.
+    """The `lowest` smallest and the `highest` largest eigenvalues, with residuals below tolerance·‖A‖₂.
 
-    basis: vectors [n] in memory, by default four per eigenvalue and two blocks; the memory is three times that.
-    budget: the largest number of vectors that are multiplied by A, after which some pairs may not have converged. The
-    residuals come from a last product with the vectors that are returned. Raises InputError for numbers out of range.
+    basis: the largest number of basis vectors [n], by default four per eigenvalue and two blocks; the memory is that of
+    three bases. budget: the largest number of vectors that are multiplied by A. When it is used up, some pairs may not have
+    converged. The residuals come from a last product with the returned vectors. Raises InputError for numbers out of range.
     """
     _check_numbers(lowest, highest, operator.dimension, basis)
     block = min(max(lowest, highest, 1), operator.dimension)
@@ -95,6 +96,7 @@ def extremes(
 
 
 def _check_numbers(lowest: int, highest: int, dimension: int, basis: int | None) -> None:
+    """Raises InputError when the matrix has too few eigenvalues, or when the basis is too small for them."""
     total = lowest + highest
     if min(lowest, highest) < 0 or total < 1 or max(lowest, highest) > dimension:
         raise InputError(
@@ -137,8 +139,8 @@ class KrylovSpace:
             image = image / self.unit
             self.products += image.shape[1]
             self.Q, self.AQ = torch.cat([self.Q, self.next], 1), torch.cat([self.AQ, image], 1)
-            room = self.operator.dimension - self.Q.shape[1]
-            self.next = self._orthonormal(image[:, :room])
+            n_missing = self.operator.dimension - self.Q.shape[1]
+            self.next = self._orthonormal(image[:, :n_missing])
             if self.Q.shape[1] + self.next.shape[1] > self.basis:
                 break
 
@@ -153,7 +155,7 @@ class KrylovSpace:
         return torch.linalg.vector_norm(self.AQ @ vectors - (self.Q @ vectors) * values, dim=0)
 
     def restart(self, vectors: Tensor) -> None:
-        """Reduces the basis to the Ritz vectors Q y of y [j, k]; the next block stays."""
+        """Reduces the basis to the Ritz vectors Q y of y [j, k], and keeps the next block."""
         self.Q, self.AQ = self.Q @ vectors, self.AQ @ vectors
 
     def _draw(self, count: int) -> Tensor:
@@ -177,7 +179,7 @@ class KrylovSpace:
 
 
 def _result(space: KrylovSpace, vectors: Tensor, lowest: int, tolerance: float, norm: float) -> Extremes:
-    """The values and residuals from a last product with the vectors that are returned, Q y of y [j, K]."""
+    """The result for the Ritz vectors Q y of y [j, K]. One more product with them gives the values and the residuals."""
     V = space.Q @ vectors
     V = V / torch.linalg.vector_norm(V, dim=0)
     image = space.operator(V) / space.unit

@@ -3,8 +3,8 @@
     #{λ(A) < σ} = #{negative pivots of L D Lᵀ = A - σ}                       (Sylvester)
     #{λ(Zᵀ A Z) < σ} = #{λ([[A - σ, s G], [s Gᵀ, 0]]) < 0} - r               (Haynsworth)
 
-G are r independent columns, Z is an orthonormal basis of their complement, and s > 0 is arbitrary. The counts at σ = -τ and
-σ = τ leave the eigenvalues within ±τ as zero. At σ = 0 the signs of a singular matrix would be those of round-off.
+G has r independent columns, Z is an orthonormal basis of their complement, and s > 0 is arbitrary. Eigenvalues within ±τ
+count as zero: the counts at σ = -τ and σ = τ give their number. A count at σ = 0 would depend on round-off if A is singular.
 A factorisation is about five times cheaper than the eigenvalues.
 
 Source: J. R. Bunch and L. Kaufman, Math. Comp. 31, 163 (1977); E. V. Haynsworth, Linear Algebra Appl. 1, 73 (1968).
@@ -23,7 +23,7 @@ from jamtools.errors import CheckError, Remedy
 from jamtools.linalg.subspace import orthonormal_basis
 from jamtools.records import Array
 
-#: Matrix-vector products of the estimate of ‖A‖₂, which is needed to one digit only: it is a factor of the tolerance.
+#: Matrix-vector products of the estimate of ‖A‖₂. One digit is sufficient, since ‖A‖₂ is only a factor of the tolerance.
 NORM_ITERATIONS = 30
 
 
@@ -40,8 +40,8 @@ class Inertia:
 def inertia_of(matrix: Tensor, tolerance: float | None = None, constraints: Tensor | None = None) -> Inertia:
     """The inertia of a symmetric matrix [n, n], or of its restriction to the complement of the columns `constraints` [n, k].
 
-    tolerance: the largest |λ| that counts as zero, by default n·eps·‖A‖₂ with ‖A‖₂ from power iteration. The work is done
-    in float64 on the CPU and needs one more matrix in memory. Raises CheckError when a factorisation fails, or when the
+    tolerance: the largest |λ| that counts as zero, by default n·eps·‖A‖₂ with ‖A‖₂ from power iteration. The computation
+    is in float64 on the CPU and needs one more matrix in memory. Raises CheckError when a factorisation fails, or when the
     two counts contradict each other.
     """
     A = matrix.detach().cpu()
@@ -86,6 +86,7 @@ def norm2(A: Tensor) -> float:
 
 
 def _columns(constraints: Tensor) -> Tensor:
+    """An orthonormal basis [n, r] of the constraints [n, k], in float64 on the CPU."""
     return orthonormal_basis(constraints.detach().cpu().double())
 
 

@@ -8,10 +8,10 @@ the error of G (Chebyshev, Markov, Stieltjes):
 
     |μ_v(x) - G(x)| ≤ ρ(x) = 1 / Σ_{j<m} p_j(x)²,         β_j p_{j+1} = (x - α_j) p_j - β_{j-1} p_{j-1},   p_0 = 1
 
-ρ falls exponentially with m in a gap and like 1/m in a continuum. The error that comes from the finite number k of probes
-follows an exact law: Σ vᵀEv / Σ vᵀv over k probes, with a projector E of rank r, has the law Beta(k r/2, k (n-r)/2); and for
-any g the estimate n Σ w g(θ) of tr g(A) has the variance 2 n² (⟨g²⟩ - ⟨g⟩²) / (n k + 2). So even one probe has an error bar.
-All tolerances are relative to the matrix: the counts of A and of 1e-12 A are equal.
+ρ falls exponentially with m in a gap and like 1/m in a continuum. The distribution of the error from the finite number k of
+probes is known exactly: for a projector E of rank r, Σ vᵀEv / Σ vᵀv over k probes is distributed as Beta(k r/2, k (n-r)/2).
+For any g, the estimate n Σ w g(θ) of tr g(A) has the variance 2 n² (⟨g²⟩ - ⟨g⟩²) / (n k + 2). Therefore even a single probe
+has an error bar. All tolerances are relative to the matrix: the counts of A and of 1e-12 A are equal.
 
 Source: Lin, Saad, Yang, SIAM Review 58, 34 (2016); Ubaru, Chen, Saad, SIAM J. Matrix Anal. 38, 1075 (2017); Golub,
 Meurant, Matrices, Moments and Quadrature (2010).
@@ -33,10 +33,10 @@ from scipy.special import betainc
 from jamtools.errors import CheckError, Remedy
 from jamtools.records import Array
 
-#: The probability that a correct result fails a check: that of six standard errors of a normal variable.
+#: The probability that a correct result fails a check. A normal variable deviates by six standard errors as rarely.
 CHECK_FAILURE_PROBABILITY = 2e-9
 
-#: Σ p_j² from which 1/Σ p_j² counts as 0, before the recurrence overflows.
+#: Where Σ p_j² is above this, ρ = 1/Σ p_j² counts as 0, and the recurrence is stopped before it overflows.
 CHRISTOFFEL_OVERFLOW = 1e200
 
 
@@ -44,7 +44,7 @@ CHRISTOFFEL_OVERFLOW = 1e200
 class Counts:
     """N(λ < x) at the points x [points]: estimate, standard error over probes, and an interval [low, high], all [points].
 
-    The interval contains the error of the finite number of steps too.
+    The interval also contains the error of the finite number of steps.
     """
 
     x: Array
@@ -68,7 +68,8 @@ class Quadrature:
     """The Gauss rules of the Lanczos recurrences of k probes, in units of `unit`.
 
     alpha, beta: per probe the diagonal [m] and the off-diagonal [m - 1] of T. exhausted: per probe, whether the Krylov space
-    ended before the last step, so that the rule is exact. squares [k]: vᵀv. dimension: n. eps: of the products.
+    ended before the last step, so that the rule is exact. squares [k]: vᵀv. dimension: n. eps: the relative precision of
+    the products.
     """
 
     alpha: tuple[Array, ...]
@@ -81,12 +82,12 @@ class Quadrature:
 
     @property
     def probes(self) -> int:
-        """k."""
+        """The number k of probes."""
         return len(self.squares)
 
     @property
     def steps(self) -> int:
-        """m of the probe with the fewest steps."""
+        """The number m of steps of the probe with the fewest steps."""
         return min(map(len, self.alpha))
 
     @cached_property
@@ -110,7 +111,7 @@ class Quadrature:
 
     @cached_property
     def weights(self) -> Array:
-        """The share of all eigenvalues that each node stands for [nodes]; the sum is 1."""
+        """The share of all eigenvalues that each node represents [nodes]; the sum is 1."""
         return np.concatenate([weights for _, weights in self.rules])
 
     @property
@@ -139,7 +140,7 @@ class Quadrature:
         return Counts(points, *self.count_estimate(share, share - rho, share + rho, confidence))
 
     def count_estimate(self, share: Array, lower: Array, upper: Array, confidence: float) -> CountEstimate:
-        """The count from the share of the spectrum [points] that the probes have, which lies between lower and upper."""
+        """The counts from the share of the spectrum that the probes give, and its bounds lower and upper, all [points]."""
         n, k, tail = self.dimension, self.probes, (1 - confidence) / 2
         round_off = max(map(len, self.alpha)) * self.eps  # of a sum of weights
         low = _beta_limit(lower - round_off, n, k, tail, upper=False)
@@ -193,7 +194,7 @@ class Quadrature:
             )
 
     def largest_count(self, share: Array) -> float:
-        """The number of eigenvalues that `share` [1] of the spectrum exceeds with CHECK_FAILURE_PROBABILITY only."""
+        """The largest number of eigenvalues that agrees with `share` [1], except with CHECK_FAILURE_PROBABILITY."""
         limit = _beta_limit(share, self.dimension, self.probes, CHECK_FAILURE_PROBABILITY, upper=True)
         return float(self.dimension * limit[0])
 
@@ -213,7 +214,10 @@ def _christoffel(alpha: Array, beta: Array, x: Array, exhausted: bool) -> Array:
 
 
 def _beta_limit(share: Array, n: int, k: int, tail: float, upper: bool) -> Array:
-    """The p = r/n [points] at which Beta(k r/2, k (n-r)/2) is beyond `share` [points] with probability `tail`."""
+    """The limit of p = r/n [points] for an observed `share` [points] of the law Beta(k r/2, k (n-r)/2).
+
+    At the upper limit, the probability of a smaller share is `tail`; at the lower limit, that of a larger share is.
+    """
     share = np.clip(share, 0, 1)
     low, high = np.zeros_like(share), np.ones_like(share)
     while (high - low > np.finfo(float).eps).any():

@@ -19,7 +19,7 @@ from jamtools.linalg.quadrature import Quadrature
 from jamtools.linalg.spectral_mass import ZeroMass, zero_mass
 from jamtools.records import Array
 
-#: In units of σ: how far the grid reaches beyond the outermost eigenvalues. It leaves out 6e-7 of what is smeared.
+#: Distance from the outermost nodes to the ends of the grid, in units of σ. 6e-7 of a Gaussian lies beyond it.
 GRID_MARGIN = 5.0
 
 
@@ -37,7 +37,7 @@ class Density:
 
 
 def resolution(quadrature: Quadrature) -> float:
-    """The smallest useful width: (largest - smallest θ, zero among them) / m.
+    """The smallest useful width: (largest - smallest θ) / m, where 0 is counted as one of the θ.
 
     The Chebyshev coefficients of a Gaussian of this width are below e⁻⁸ beyond the degree 2m, up to which the rule is
     exact. A narrower Gaussian shows the nodes, not the spectrum.

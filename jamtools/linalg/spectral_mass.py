@@ -3,7 +3,7 @@
     r = #{|λ| ≤ τ} ≈ n Σ_{|θ_i| ≤ τ} w_i,        error of the steps: ρ(τ) + ρ(-τ)
 
 The threshold τ is the smallest at which the error of the steps is within that of the probes. If the kernel is separated
-from the rest by a gap, τ lies in the gap. Without a gap there is no such τ: then τ is round-off, and r an upper bound, the
+from the rest by a gap, τ lies in the gap. Without a gap there is no such τ. Then τ is round-off, and r is an upper bound: the
 largest mass at 0 that the moments allow, ρ(0).
 
 Source: Golub, Meurant, Matrices, Moments and Quadrature (2010) for ρ; the choice of τ is our own.
@@ -28,8 +28,8 @@ THRESHOLDS_PER_DECADE = 8
 class ZeroMass:
     """The number of eigenvalues |λ| ≤ threshold: estimate, standard error over probes, and interval [low, high].
 
-    resolved: whether the error of the steps is within the standard error. If not, the threshold is round-off and the value
-    an upper bound; more steps lower it.
+    resolved: whether the error of the steps is within the standard error. If not, the threshold is the round-off, and the
+    value is an upper bound, which decreases with more steps.
     """
 
     value: float
@@ -65,20 +65,22 @@ def zero_mass(quadrature: Quadrature, confidence: float = 0.95, at_least: int = 
 
 
 def _thresholds(quadrature: Quadrature) -> Array:
-    """τ / unit from round-off up to the second node beyond it, of the probe where that is smallest.
+    """The values of τ / unit [thresholds] that are tried.
 
-    One node of each probe may still be on its way to zero, so the first node beyond round-off is not the end of the gap.
+    They begin at the round-off and end at the second node above it, in the probe where this node is smallest. The first
+    node above the round-off need not be the end of the gap: in each probe, one node may not have converged to zero yet.
     """
     start = quadrature.round_off / quadrature.unit
     beyond = [np.sort(np.abs(nodes)[np.abs(nodes) > start]) for nodes, _ in quadrature.rules]
     end = min((nodes[min(1, len(nodes) - 1)] for nodes in beyond if len(nodes)), default=start)
     if not end > start > 0:
         return np.array([start])
-    number = math.ceil(THRESHOLDS_PER_DECADE * math.log10(end / start))
-    return np.geomspace(start, end, number + 1)[:-1]
+    n_thresholds = math.ceil(THRESHOLDS_PER_DECADE * math.log10(end / start))
+    return np.geomspace(start, end, n_thresholds + 1)[:-1]
 
 
 def _check_lower_bound(quadrature: Quadrature, share: Array, at_least: int) -> None:
+    """Raises CheckError when the probes, with `share` [1] of the spectrum at zero, exclude `at_least` zero eigenvalues."""
     largest = quadrature.largest_count(share)
     if not largest >= at_least * (1 - quadrature.dimension * quadrature.eps):
         raise CheckError(

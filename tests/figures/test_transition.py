@@ -7,7 +7,7 @@ import pytest
 
 from jamtools.figures.transition import draw_transition
 from jamtools.network.architecture import Architecture
-from jamtools.transition import scaling
+from jamtools.transition.scaling import fit_scaling
 from tests.support.figures import legend_texts, points, texts
 
 
@@ -59,7 +59,7 @@ def test_a_fit_alone_shows_one_merged_search_for_all_seeds():
                    trials=[{"seed": seed, "P": P, "width": width, "N": N[width - 4], "outcome": outcome, "steps": 9}
                            for width, outcome in ((4, "unsatisfied"), (5, "success"))] * 8)
              for P in (100, 200) for seed in (0, 1, 2)]  # fmt: skip
-    (axis,) = draw_transition([scaling.fit(cells)]).axes
+    (axis,) = draw_transition([fit_scaling(cells)]).axes
     (first, low), (second, high) = sorted(points(axis, "o"))
     assert (first, second) == (100, 200) and N[0] < low == high < N[1]
     bars = [segment[:, 1] for bar in axis.collections for segment in bar.get_segments()]
