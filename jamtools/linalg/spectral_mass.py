@@ -3,8 +3,8 @@
     r = #{|λ| ≤ τ} ≈ n Σ_{|θ_i| ≤ τ} w_i,        error of the steps: ρ(τ) + ρ(-τ)
 
 The threshold τ is the smallest at which the error of the steps is within that of the probes. If the kernel is separated
-from the rest by a gap, τ lies in the gap. Without a gap there is no such τ. Then τ is round-off, and r is an upper bound: the
-largest mass at 0 that the moments allow, ρ(0).
+from the rest by a gap, τ lies in the gap. Without a gap there is no such τ. Then τ is round-off, and r is an upper bound,
+the largest mass at 0 that the moments allow, ρ(0).
 
 Source: Golub, Meurant, Matrices, Moments and Quadrature (2010) for ρ; the choice of τ is our own.
 """
