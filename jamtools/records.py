@@ -53,8 +53,8 @@ CERTIFICATE_ARRAYS = ("cusps", "multipliers", "forces")
 #: In units of ε: a pattern with |Δ| ≤ CONTACT_TOLERANCE·ε is a contact and counts neither as an overlap nor as a gap.
 CONTACT_TOLERANCE = 1e-10
 
-#: Unsatisfied patterns per effective parameter. A run that used up its steps with more of them is certainly jammed: the
-#: rule of the authors' program.
+#: Unsatisfied patterns per effective parameter. A run that has more of them after its last step is certainly jammed; this is
+#: the rule of the authors' program.
 JAMMED_PER_PARAMETER = 0.1
 
 
@@ -115,7 +115,7 @@ class Run:
 
     theta, theta0 [Ñ]: parameters at the end and at the start; per layer the weight [out, in] row by row, then the bias.
     gaps [P] or [P, C]: Δ at the end. history: columns [T] over the measured steps, and theta [T, Ñ] with snapshots.
-    info: `RUN_FIELDS` and whatever else the training recorded. certificate: the arrays of `CERTIFICATE_ARRAYS`, or empty.
+    info: `RUN_FIELDS` and other fields of the training. certificate: the arrays of `CERTIFICATE_ARRAYS`, or empty.
     Raises InputError for missing fields and for shapes that contradict info.
     """
 
@@ -178,7 +178,7 @@ class Run:
         return int(self.info["n_unsatisfied"])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All arrays by their names in a file without the prefix of the run: theta, history/step, certificate/cusps, …."""
+        """All arrays by their names in a file, without the prefix of the run: theta [Ñ], history/step [T], and so on."""
         arrays = {"theta": self.theta, "theta0": self.theta0, "gaps": self.gaps}
         for folder, columns in (("history", self.history), ("certificate", self.certificate)):
             arrays |= {f"{folder}/{name}": column for name, column in columns.items()}
@@ -240,7 +240,7 @@ class Spectrum:
 
 
 def sha256(arrays: Iterable[NDArray[Any]], text: str = "") -> str:
-    """The digest, in hexadecimal, of a text followed by arrays of any shape with their dtypes and shapes."""
+    """The SHA-256 digest, in hexadecimal, of a text and of arrays [any shape] with their dtypes and shapes."""
     digest = hashlib.sha256(text.encode())
     for array in arrays:
         digest.update(f"{array.dtype} {array.shape} ".encode())
@@ -289,7 +289,7 @@ def check_labels(y: Array, name: str) -> None:
 
 
 def check_fields(info: Mapping[str, Any], names: tuple[str, ...], what: str) -> None:
-    """Raises InputError when the metadata `info` of a record `what` lacks one of the fields `names`."""
+    """Raises InputError when the metadata `info` lacks one of the fields `names`; `what` names the kind of record."""
     missing = [name for name in names if name not in info]
     if missing:
         raise InputError(

@@ -2,8 +2,7 @@
 
     min_λ ‖A λ - b‖²,      0 ≤ λ_i ≤ 1,      A [m, n]
 
-At a minimum of a network the multipliers lie within the bounds, and they solve the problem without bounds: then one QR
-factorisation of A is enough.
+At a minimum of a network, the solution without bounds lies within the bounds. Then one QR factorisation of A is enough.
 
 Source: Stark, Parker, Computational Statistics 10, 129 (1995), the active-set method; Branch, Coleman, Li, SIAM J. Sci.
 Comput. 21, 1 (1999), the trust-region method.
@@ -28,7 +27,7 @@ def box_least_squares(rows: Tensor, target: Tensor) -> Tensor:
     scale = np.linalg.norm(A, axis=0).max()
     if scale == 0:
         return torch.full_like(rows[:, 0], 0.5)
-    # The tolerances of lsq_linear are absolute, so the problem is brought to size 1.
+    # The problem is scaled to size 1, since the tolerances of lsq_linear are absolute.
     q, r = np.linalg.qr(A / scale)
     without_bounds = _least_squares(r, q.T @ (b / scale))
     if ((without_bounds >= 0) & (without_bounds <= 1)).all():
@@ -39,9 +38,11 @@ def box_least_squares(rows: Tensor, target: Tensor) -> Tensor:
 
 
 def _least_squares(A: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The λ [n] that minimises ‖A λ - b‖, with A [m, n] and b [m]; where columns depend on each other, the one nearest ½.
+    """The λ [n] that minimises ‖A λ - b‖, with A [m, n] and b [m].
 
-    The columns are scaled to norm 1 first, so that a short column is not taken for a dependent one.
+    If the columns depend on each other, there are several such λ, and the λ nearest to ½ (in units of the norms of the
+    columns) is returned. The columns are scaled to norm 1 first. Otherwise a short column could be mistaken for a
+    dependent one.
     """
     norms = np.linalg.norm(A, axis=0)
     norms = np.where(norms > 0, norms, 1.0)

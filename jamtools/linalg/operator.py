@@ -75,9 +75,9 @@ def dense(matrix: Tensor) -> Operator:
 
 
 def power_of_two(V: Tensor) -> float:
-    """The largest power of two that does not exceed the largest |entry| of V (any shape); 1 if all entries are 0.
+    """The largest power of two that does not exceed the largest |entry| of V [any shape]; 1 if all entries are 0.
 
-    A division by it is exact and keeps squares in the range of floating-point numbers.
+    A division by this number is exact. After the division, squares are in the range of floating-point numbers.
     """
     largest = V.abs().max().item() if V.numel() else 0.0
     return 2.0 ** math.floor(math.log2(largest)) if largest > 0 else 1.0

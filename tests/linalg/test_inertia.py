@@ -31,7 +31,7 @@ def test_a_planted_inertia_is_found_at_any_scale(numbers, scale):
     assert signs(inertia_of(with_signs(*numbers, scale))) == numbers
 
 
-def test_every_one_of_degenerate_eigenvalues_is_counted():
+def test_degenerate_eigenvalues_are_all_counted():
     A = planted([-2.0] * 30 + [0.0] * 20 + [1.0] * 50, seed=1)
     assert signs(inertia_of((A + A.T) / 2)) == (30, 20, 50)
 

@@ -69,7 +69,7 @@ def test_a_trace_that_is_many_times_too_large_fails_the_check():
 
 
 @pytest.mark.gpu
-def test_a_gpu_gives_counts_that_hold():
+def test_the_intervals_of_counts_on_a_gpu_contain_the_exact_counts():
     case, exact = network("relu")
     theta, problem = case
     on_gpu = replace(problem, x=problem.x.cuda(), y=problem.y.cuda())
@@ -80,7 +80,7 @@ def test_a_gpu_gives_counts_that_hold():
 # --- planted spectra --------------------------------------------------------------------------------
 
 
-def test_the_counts_of_a_kernel_a_gap_and_degenerate_eigenvalues_hold():
+def test_the_intervals_contain_the_counts_of_a_spectrum_with_a_kernel_a_gap_and_degenerate_eigenvalues():
     values = kernel_gap_continuum()
     quadrature = probe(dense(planted(values)), 10, 50)
     largest_above = quadrature.dimension - quadrature.counts(1.5, 1 - FAILURE_PROBABILITY).low[0]

@@ -39,7 +39,7 @@ def test_an_orthonormal_basis_spans_columns_of_very_different_norms():
     assert torch.allclose(basis @ (basis.T @ units), units, atol=1e-13)
 
 
-def test_the_pseudo_inverse_is_that_of_numpy_whatever_the_norms_of_the_rows():
+def test_the_pseudo_inverse_equals_that_of_numpy_for_rows_of_very_different_norms():
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((4, 9)) * np.array([[1e-9], [1.0], [1e6], [1.0]])
     inverse = pseudo_inverse(torch.from_numpy(rows)).numpy()
@@ -58,7 +58,7 @@ def test_the_pseudo_inverse_of_dependent_and_null_rows_gives_the_shortest_soluti
 
 
 @pytest.mark.parametrize("shape", [(40, 9), (5, 9)])
-def test_the_rank_of_rows_is_that_of_numpy_whatever_their_norms(shape):
+def test_the_rank_of_rows_of_very_different_norms_equals_that_of_numpy(shape):
     rng = np.random.default_rng(2)
     rows = rng.standard_normal((shape[0], 4)) @ rng.standard_normal((4, shape[1]))
     expected = np.linalg.matrix_rank(rows)
