@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 
 import numpy as np
 import torch
@@ -39,6 +40,16 @@ STOP_REASONS = ("", "diverged", "satisfied")
 
 #: A step that no run reaches.
 NEVER_STEP = 2**62
+
+
+class Clock(IntEnum):
+    """Rows of the clock [4, R] of a batch."""
+
+    STEP = 0  # steps that the run has taken
+    TARGET = 1  # the step at which the slot waits for the host
+    STOP_FROM = 2  # from this step on the run ends where it is satisfied
+    STOP_CODE = 3  # why the slot stopped before its target, an index of STOP_REASONS
+
 
 #: ρ in place: one kernel.
 ACTIVATE_IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
@@ -70,6 +81,7 @@ class Networks:
     def __init__(
         self, arch: Architecture, loss: Loss, layout: Layout, device: torch.device, dtype: torch.dtype
     ) -> None:
+        """Zero patterns and zero results, for P patterns per network, the P of the loss."""
         self.arch, self.loss, self.layout = arch, loss, layout
         R, n, blocks = layout.slots, layout.block, layout.blocks
 
@@ -83,7 +95,7 @@ class Networks:
         self._outputs = [zeros(R, n, out) for out, _ in arch.shapes]  # a_1 … a_L, f
         self._beta = [zeros(R, n, arch.width) for _ in range(min(2, arch.depth))]
         largest = max(out * fan_in for out, fan_in in arch.shapes)
-        self._parts = zeros(R * layout.group, padded(largest))  # of a weight's gradient, one a chunk
+        self._parts = zeros(R * layout.group, padded(largest))  # the gradient of a weight, one per chunk
         self.g, self.top = zeros(R, layout.stride), zeros(R)
 
     def put(self, slot: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,6 +171,7 @@ class BatchEngine:
     def __init__(
         self, arch: Architecture, loss: Loss, settings: Settings, device: torch.device, dtype: torch.dtype
     ) -> None:
+        """The layout follows from arch, P, device and dtype; on a GPU the constructor records the steps."""
         self.settings, self.device = settings, device
         self.layout = Layout.of(arch, loss.P, device.type, dtype)
         R, stride = self.layout.slots, self.layout.stride
@@ -168,15 +181,13 @@ class BatchEngine:
         starts = [[value] * R for value in self.optimizer.scalars.values()]
         self.scalars = torch.tensor(starts, dtype=torch.float64, device=device).view(-1, R)
         self._next = self.rows.clone(), self.scalars.clone()
-        self._clock = torch.zeros(
-            4, R, dtype=torch.int64, device=device
-        )  # step, target, stop_from, stop code
+        self._clock = torch.zeros(len(Clock), R, dtype=torch.int64, device=device)
         self._lr = torch.zeros(R, dtype=torch.float64, device=device)
-        self.clock, self.lr = np.zeros((4, R), np.int64), np.zeros(R)  # the host's copies
+        # the host's copies of the two
+        self.clock, self.lr = np.zeros((len(Clock), R), np.int64), np.zeros(R)
         self.free = list(range(R))
-        self.test_sets: dict[
-            tuple[int, ...], Tensor
-        ] = {}  # tensors that all runs share, by address and shape
+        # tensors on the device that all runs share, by the address and shape of their arrays
+        self.test_sets: dict[tuple[int, ...], Tensor] = {}
         # on a GPU the steps are recorded now: no slot is in use, so that they change nothing
         self._graphs = StepGraphs(self._step, device) if device.type == "cuda" else None
 
@@ -186,7 +197,7 @@ class BatchEngine:
 
     def run(self, limit: int) -> int:
         """Takes up to `limit` steps of every slot that has not reached its target; returns how many."""
-        ahead = self.clock[1] - self.clock[0]
+        ahead = self.clock[Clock.TARGET] - self.clock[Clock.STEP]
         n = int(ahead[ahead > 0].min(initial=limit)) if ahead.any() else 0
         with _one_thread(self.device):
             self._clock.copy_(torch.from_numpy(self.clock))
@@ -196,6 +207,7 @@ class BatchEngine:
         return n
 
     def _take(self, n: int) -> None:
+        """n steps of all slots."""
         if self._graphs:
             self._graphs.replay(n)
             return
@@ -205,7 +217,7 @@ class BatchEngine:
     def _step(self) -> None:
         """One step of all slots, without any transfer to or from the host."""
         self.networks.evaluate(self.rows[0])
-        step = self._clock[0]
+        step = self._clock[Clock.STEP]
         moves = self._which_move()
         rows, scalars = self._next
         rows.copy_(self.rows)
@@ -236,6 +248,7 @@ class Slot(Stateless):
     def __init__(
         self, engine: BatchEngine, index: int, x: Tensor, y: Tensor, theta: Tensor, optimizer: Optimizer
     ) -> None:
+        """Copies the patterns x [P, d], y [P, C], theta [Ñ] and the state of the optimiser into slot `index`."""
         self.engine, self.index, self._optimizer = engine, index, optimizer
         self.x, self.y = engine.networks.put(index, x, y)
         self.theta = engine.rows[0, index, : theta.numel()]
@@ -249,15 +262,16 @@ class Slot(Stateless):
 
     def set_target(self, step: int, until: int) -> None:
         """The run is at `step`. Its target is `until`, or the step at which its rate changes if that comes first."""
-        schedule = self.engine.settings.schedule
-        self.engine.clock[:2, self.index] = step, min(until, schedule.constant_until(step))
+        schedule, clock = self.engine.settings.schedule, self.engine.clock
+        clock[Clock.STEP, self.index] = step
+        clock[Clock.TARGET, self.index] = min(until, schedule.constant_until(step))
         self.engine.lr[self.index] = schedule.rate(step)
 
     def reached(self) -> tuple[int, str]:
         """The step reached and why the run stopped there; see Engine.advance."""
         step, _, _, code = self.engine.clock[:, self.index].tolist()
         self._optimizer.t = step
-        self.engine.clock[1, self.index] = step  # the slot rests until it has a new target
+        self.engine.clock[Clock.TARGET, self.index] = step  # the slot rests until it has a new target
         return step, STOP_REASONS[code]
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
@@ -266,7 +280,7 @@ class Slot(Stateless):
         With stop=False it takes no step: the next steps, up to `until`, will then be taken whatever their max Δ is.
         """
         if stop is False:
-            self.engine.clock[2, self.index] = until
+            self.engine.clock[Clock.STOP_FROM, self.index] = until
             return step, ""
         self.set_target(step, until)
         self.engine.run(until - step)
@@ -274,7 +288,7 @@ class Slot(Stateless):
 
     def release(self) -> None:
         """Frees the slot. Its contents stay until another run takes it."""
-        self.engine.clock[1, self.index] = self.engine.clock[0, self.index]
+        self.engine.clock[Clock.TARGET, self.index] = self.engine.clock[Clock.STEP, self.index]
         self.engine.free.append(self.index)
 
 

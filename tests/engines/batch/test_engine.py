@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jamtools.engines.batch import layout
-from jamtools.engines.batch.engine import BatchEngine
+from jamtools.engines.batch.engine import BatchEngine, Clock
 from jamtools.engines.batch.layout import Layout
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
@@ -116,7 +116,7 @@ def test_a_stopped_slot_keeps_every_bit():
     training = RunInProgress(job, batch=engine)
     training.slot.set_target(0, 5000)
     engine.run(5000)
-    step = engine.clock[0, 0]
+    step = engine.clock[Clock.STEP, 0]
     before = engine.rows.clone()
     engine.run(100)
     assert 0 < step < 5000

@@ -53,7 +53,8 @@ def call_in_a_new_process(code, path, cache):
     env["PYTHONDONTWRITEBYTECODE"] = (
         "1"  # a change within the same second would otherwise load the old bytecode
     )
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=env, cwd=path[0], capture_output=True, text=True, check=True)
     return done.stdout.split()
 
 
