@@ -132,18 +132,18 @@ def _record(
         )
         nothing = dict.fromkeys(("tolerance", *COUNTS, "n_cusps_per_parameter", "gradient_norm"))
         return {**_run_fields(member, arch), **nothing, **NO_SUBGRADIENT, "fresh": None, "layers": []}
-    found = count(theta, problem, tolerance)
+    counted = count(theta, problem, tolerance)
     new, source = fresh_patterns(member.data, fresh, seed)
-    profiles = [profile(theta, problem.x, arch, found), None]
+    profiles = [profile(theta, problem.x, arch, counted), None]
     if new is not None:
-        profiles[1] = profile(theta, problem.tensor(new), arch, found)
+        profiles[1] = profile(theta, problem.tensor(new), arch, counted)
     return {
         **_run_fields(member, arch),
-        **{name: getattr(found, name) for name in ("tolerance", *COUNTS)},
-        "n_cusps_per_parameter": found.n_cusps / arch.n_effective,
-        **_clarke(member, theta, problem, found, curvature, session),
+        **{name: getattr(counted, name) for name in ("tolerance", *COUNTS)},
+        "n_cusps_per_parameter": counted.n_cusps / arch.n_effective,
+        **_clarke(member, theta, problem, counted, curvature, session),
         "fresh": None if new is None else {"source": source, "n": len(new)},
-        "layers": [_layer(found, profiles, j) for j in range(arch.depth)],
+        "layers": [_layer(counted, profiles, j) for j in range(arch.depth)],
     }
 
 
@@ -159,7 +159,7 @@ def _clarke(
     member: Member,
     theta: torch.Tensor,
     problem: Problem,
-    found: CuspCount,
+    counted: CuspCount,
     curvature: bool | None,
     session: Session,
 ) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _clarke(
     if info["loss"] != "hinge" or not info["n_unsatisfied"]:
         return {"gradient_norm": info["grad_norm"], **NO_SUBGRADIENT}
     try:
-        cusps = CuspGradient(theta, problem, found)
+        cusps = CuspGradient(theta, problem, counted)
         end = smallest_subgradient(cusps)
     except InputError as error:
         session.note(f"{member.name}: no Clarke norm: {in_shell_words(error)}")
@@ -199,22 +199,23 @@ def _lagrangian(
     if not (n <= most if curvature is None else curvature):
         return None
     try:
-        found = second_order.lagrangian(cusps, end)
+        curvatures = second_order.lagrangian(cusps, end)
     except InputError as error:
         session.note(f"{member.name}: no curvature: {in_shell_words(error)}")
         return None
     held, free = (
-        {name: getattr(space, name) for name in CURVATURE_FIELDS} for space in (found.held, found.free)
+        {name: getattr(space, name) for name in CURVATURE_FIELDS}
+        for space in (curvatures.held, curvatures.free)
     )
     counts = ("n_at_bound", "n_without_force", "n_concave", "stable")
-    return {**held, "free": free, **{name: getattr(found, name) for name in counts}}
+    return {**held, "free": free, **{name: getattr(curvatures, name) for name in counts}}
 
 
-def _layer(found: CuspCount, profiles: list[Profile | None], j: int) -> dict[str, Any]:
+def _layer(counted: CuspCount, profiles: list[Profile | None], j: int) -> dict[str, Any]:
     """Counts, masses and histograms of a layer; densities are per rms of z, over training or fresh patterns."""
     from jamtools.cusps.preactivations import PREACTIVATION_EDGES
 
-    layer = found.per_layer[j]
+    layer = counted.per_layer[j]
     train, fresh = ((None, None) if p is None else (p.mass[j], _six_digits(p.density[j])) for p in profiles)
     return {
         "layer": layer.layer,

@@ -41,7 +41,7 @@ FigureName = Annotated[
     typer.Option("--figure", help="By default the first figure for this kind of input."),
 ]
 
-#: A field that only one kind of JSON lines has: it tells the kind of lines that do not name theirs.
+#: A field that only one kind of JSON lines has, for lines that do not name their kind.
 KIND_OF_FIELD = {"overlaps": "gaps", "n_star": "nstar", "n_effective": "neff", "layers": "cusps"}
 
 #: Kinds of JSON lines that are drawn into the figure of another kind.

@@ -21,7 +21,7 @@ def given_options(context: typer.Context) -> dict[str, str]:
 
 
 def refuse(context: typer.Context, names: Iterable[str], beside: str) -> None:
-    """Raises a usage error when one of these parameters stands on the command line; `beside` says with what."""
+    """Raises a usage error when one of these parameters stands on the command line; `beside` names the option beside it."""
     given = given_options(context)
     for name in names:
         if name in given:

@@ -23,10 +23,10 @@ def _field(name: str) -> Value:
     """The field of that name, `outer.inner` inside an object; None where it is absent."""
 
     def value(record: Record) -> object:
-        found: Any = record
+        inner: Any = record
         for part in name.split("."):
-            found = found.get(part) if isinstance(found, Mapping) else None
-        return found
+            inner = inner.get(part) if isinstance(inner, Mapping) else None
+        return inner
 
     return value
 
@@ -235,7 +235,7 @@ IN_COMMAND: dict[str, tuple[str, ...]] = {
     "nstar": ("P", "width", "N*", "median N", "from", "to", "P/N", "trials", "undecided", "steps"),
 }  # fmt: skip
 
-#: Columns of the spectra of a few runs, a row each, with what the row says in words.
+#: Columns of spectra, with the words for each in the table of a few runs, which has them as rows.
 SPECTRA_IN_WORDS = {
     "Ñ": "Ñ", "N": "N", "symmetries": "symmetries Ñ - N", "loss": "loss", "N_Δ": "N_Δ", "N_Δ/N": "N_Δ/N",
     "rank_H0": "rank H0", "kernel_H0": "kernel of H0", "relative_gap_H0": "relative gap at the cut",
