@@ -59,9 +59,9 @@ def test_measured_steps_are_log_spaced_between_both_ends():
 
 
 def test_the_default_batch_of_sgd_is_that_of_the_paper():
-    settings = with_options(TrainingOptions(), optimizer="sgd")
-    assert settings.resolve(100).batch == 50
-    assert settings.resolve(10_000).batch == 1024
+    options = with_options(TrainingOptions(), optimizer="sgd")
+    assert options.resolve(100).batch == 50
+    assert options.resolve(10_000).batch == 1024
 
 
 def test_an_unknown_optimizer_is_refused():
@@ -120,7 +120,7 @@ def test_the_commands_know_every_protocol_and_optimizer():
     assert choices("protocol") == set(PROTOCOLS)
     assert choices("optimizer") == set(OPTIMIZERS)
     assert set(BATCH_NORM_PROTOCOLS) <= set(PROTOCOLS)
-    assert all(settings.protocol == name for name, settings in PROTOCOLS.items())
+    assert all(options.protocol == name for name, options in PROTOCOLS.items())
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])

@@ -57,18 +57,18 @@ def test_a_run_that_goes_through_files_ends_with_the_same_bytes(options, engine,
 
 def test_a_run_with_batch_normalisation_and_mini_batches_continues_to_the_same_bytes(tmp_path):
     data, arch = oracle.dataset(60, 5, test=20), Architecture(5, 6, 2, batch_norm=True)
-    settings = with_options(TrainingOptions(), steps=100, lr=0.05, optimizer="sgd", batch=20, momentum=0.9)
-    pieces = interrupted(make_job(data, arch, 3, settings, Compute()), 2, tmp_path / "c")
-    assert file_bytes(data, [pieces]) == file_bytes(data, [train(data, arch, settings, 3)])
+    options = with_options(TrainingOptions(), steps=100, lr=0.05, optimizer="sgd", batch=20, momentum=0.9)
+    pieces = interrupted(make_job(data, arch, 3, options, Compute()), 2, tmp_path / "c")
+    assert file_bytes(data, [pieces]) == file_bytes(data, [train(data, arch, options, 3)])
 
 
 def test_an_interrupted_run_is_satisfied_at_the_same_step(tmp_path):
     data = oracle.dataset(10, 8)
-    settings, arch = with_options(TrainingOptions(), lr=1e-3, steps=5000), Architecture(8, 8, 2)
+    options, arch = with_options(TrainingOptions(), lr=1e-3, steps=5000), Architecture(8, 8, 2)
     for engine in ("compiled", "torch"):
-        whole = train(data, arch, settings, 0, Compute(engine=engine))
+        whole = train(data, arch, options, 0, Compute(engine=engine))
         assert whole.info["status"] == "satisfied"
-        pieces = interrupted(make_job(data, arch, 0, settings, Compute(engine=engine)), 9, tmp_path / "c")
+        pieces = interrupted(make_job(data, arch, 0, options, Compute(engine=engine)), 9, tmp_path / "c")
         assert file_bytes(data, [pieces]) == file_bytes(data, [whole])
 
 
@@ -79,18 +79,18 @@ def test_a_run_that_is_satisfied_up_to_round_off_continues_to_the_same_bytes(tmp
         lambda top, stop: "satisfied" if stop and top <= 1e-4 else "",
     )
     data = oracle.dataset(10, 8)
-    settings, arch = with_options(TrainingOptions(), lr=1e-3, steps=2000), Architecture(8, 8, 2)
+    options, arch = with_options(TrainingOptions(), lr=1e-3, steps=2000), Architecture(8, 8, 2)
     compute = Compute(engine="torch")
-    whole = train(data, arch, settings, 0, compute)
-    assert set(whole.history["step"]) - set(RunInProgress(make_job(data, arch, 0, settings, compute)).events)
-    pieces = interrupted(make_job(data, arch, 0, settings, compute), 3, tmp_path / "c")
+    whole = train(data, arch, options, 0, compute)
+    assert set(whole.history["step"]) - set(RunInProgress(make_job(data, arch, 0, options, compute)).events)
+    pieces = interrupted(make_job(data, arch, 0, options, compute), 3, tmp_path / "c")
     assert file_bytes(data, [pieces]) == file_bytes(data, [whole])
 
 
 def test_a_checkpoint_keeps_nan(tmp_path):
     data = oracle.dataset(40, 4)
-    settings = with_options(TrainingOptions(), steps=2000, optimizer="sgd", batch=0, lr=1e6)
-    run = train(data, Architecture(4, 5, 3), settings, seed=0)
+    options = with_options(TrainingOptions(), steps=2000, optimizer="sgd", batch=0, lr=1e6)
+    run = train(data, Architecture(4, 5, 3), options, seed=0)
     read_back = through_file(tmp_path / "c", run)
     assert isinstance(read_back, Run)
     assert repr([read_back.info[name] for name in ("final_loss", "grad_norm")]) == repr(
@@ -116,9 +116,9 @@ def test_a_snapshot_keeps_dtypes_and_shapes(tmp_path):
 
 def four_jobs(steps=40_000):
     data = oracle.dataset(120, 5)
-    settings = with_options(TrainingOptions(), steps=steps, lr=1e-4, stop=False, measurements=20)
+    options = with_options(TrainingOptions(), steps=steps, lr=1e-4, stop=False, measurements=20)
     return [
-        make_job(data.first(P), Architecture(5, h, 2), 0, settings, Compute(threads=2))
+        make_job(data.first(P), Architecture(5, h, 2), 0, options, Compute(threads=2))
         for h in (5, 6)
         for P in (100, 120)
     ]

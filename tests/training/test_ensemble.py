@@ -126,17 +126,17 @@ def test_a_run_that_may_not_stop_spends_its_whole_budget():
 
 def test_a_run_depends_on_its_first_P_patterns_alone():
     data = oracle.dataset(80, 4)
-    settings = with_options(TrainingOptions(), steps=50)
-    alone = train(data.first(50), Architecture(4, 5, 2), settings, seed=0)
+    options = with_options(TrainingOptions(), steps=50)
+    alone = train(data.first(50), Architecture(4, 5, 2), options, seed=0)
     assert np.array_equal(
-        alone.theta, train(oracle.dataset(80, 4).first(50), Architecture(4, 5, 2), settings, seed=0).theta
+        alone.theta, train(oracle.dataset(80, 4).first(50), Architecture(4, 5, 2), options, seed=0).theta
     )
 
 
 def test_a_run_that_diverges_is_never_called_satisfied():
     """NaN is not above zero: a count of Δ > 0 would call this run satisfied."""
-    settings = with_options(TrainingOptions(), steps=2000, optimizer="sgd", batch=0, lr=1e6)
-    run = train(oracle.dataset(40, 4), Architecture(4, 5, 3), settings, seed=0)
+    options = with_options(TrainingOptions(), steps=2000, optimizer="sgd", batch=0, lr=1e6)
+    run = train(oracle.dataset(40, 4), Architecture(4, 5, 3), options, seed=0)
     assert run.info["status"] == "diverged"
     assert run.info["steps"] < 2000
 
@@ -164,8 +164,8 @@ def test_fewer_runs_at_once_give_the_same_bytes(monkeypatch):
 @pytest.mark.gpu
 def test_a_run_on_a_gpu_follows_the_run_on_the_cpu():
     data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2, "tanh")
-    settings = with_options(TrainingOptions(), steps=200)
-    here, there = train(data, arch, settings, 0), train(data, arch, settings, 0, Compute(device="cuda"))
+    options = with_options(TrainingOptions(), steps=200)
+    here, there = train(data, arch, options, 0), train(data, arch, options, 0, Compute(device="cuda"))
     assert np.abs(here.theta - there.theta).max() < 1e-12
 
 

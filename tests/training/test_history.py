@@ -60,13 +60,13 @@ def test_the_rows_of_columns_are_the_rows_that_made_them():
 
 def test_snapshots_are_theta_at_the_measured_steps():
     data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2)
-    settings = with_options(TrainingOptions(), steps=40, lr=1e-3, measurements=5, snapshots=True)
-    run = train(data, arch, settings, seed=0)
+    options = with_options(TrainingOptions(), steps=40, lr=1e-3, measurements=5, snapshots=True)
+    run = train(data, arch, options, seed=0)
     thetas = run.history["theta"]
     assert thetas.shape == (len(run.history["step"]), arch.n_parameters)
     assert np.array_equal(thetas[0], run.theta0)
     assert np.array_equal(thetas[-1], run.theta)
     shorter = train(
-        data, arch, with_options(settings, steps=int(run.history["step"][2]), snapshots=False), seed=0
+        data, arch, with_options(options, steps=int(run.history["step"][2]), snapshots=False), seed=0
     )
     assert np.array_equal(thetas[2], shorter.theta)

@@ -103,12 +103,12 @@ def test_a_run_that_does_not_fit_is_refused_before_it_begins(engine, remedy, mon
 @pytest.mark.gpu
 def test_a_batch_on_a_card_needs_no_more_than_the_estimate():
     """64 MiB are for the workspace of cuBLAS, which torch holds once."""
-    settings, arch = with_options(TrainingOptions(), steps=20, measurements=2), Architecture(30, 30, 3)
+    options, arch = with_options(TrainingOptions(), steps=20, measurements=2), Architecture(30, 30, 3)
     data, compute = oracle.dataset(8000, 30), Compute(device="cuda")
-    train_many([make_job(oracle.dataset(300, 30), arch, 0, settings, compute)])
+    train_many([make_job(oracle.dataset(300, 30), arch, 0, options, compute)])
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    train_many([make_job(data, arch, seed, settings, compute) for seed in range(3)])
+    train_many([make_job(data, arch, seed, options, compute) for seed in range(3)])
     measured = torch.cuda.max_memory_allocated() - before
-    need = bytes_needed(make_job(data, arch, 0, settings, compute))
+    need = bytes_needed(make_job(data, arch, 0, options, compute))
     assert measured < need + 64 * 2**20
