@@ -87,7 +87,9 @@ def check_searches(records: Sequence[SearchRecord]) -> None:
     """Raises InputError unless all are searches, hold numbers, and are of one quantity (QUANTITY_FIELDS)."""
     for record in records:
         if record.get("kind", "nstar") != "nstar" or "P" not in record or "n_star" not in record:
-            raise InputError(f"got {record.get('kind', 'another object')}, expected searches for N*")
+            raise InputError(
+                f"got {record.get('kind', 'another object')}, expected searches", Remedy.SEARCH_FIRST
+            )
         _check_numbers(record)
     for name in QUANTITY_FIELDS:
         holders = [record for record in records if name in FIELDS_WITH_DEFAULT or name in record]

@@ -100,10 +100,10 @@ LINES = {
     "jam-gaps < data": "jam-gaps: got a dataset, expected runs; pipe it through jam-train first",
     "jam-gaps < spectra": "jam-gaps: got spectra, expected runs; pipe it through jam-train first",
     "jam-nstar fit < data": "jam-nstar: got a dataset, expected searches; make them with jam-nstar search",
-    "jam-nstar fit json runs": "jam-nstar: got neff, expected what jam-nstar search prints",
+    "jam-nstar fit json runs": "jam-nstar: got neff, expected searches; make them with jam-nstar search",
     "jam-nstar fit < spectra": "jam-nstar: got spectra alone, expected searches beside them; add what jam-nstar search "
     "prints",
-    "jam-nstar fit json": "got neff, expected what jam-nstar search prints",
+    "jam-nstar fit json": "got neff, expected searches; make them with jam-nstar search",
     "jam-plot data": "got a dataset, expected runs, spectra or the JSON lines of",
     "jam-plot runs spectra": "got runs and spectra, expected inputs of one kind",
     "jam-plot runs --figure nstar": "got runs, expected nstar for --figure nstar",
