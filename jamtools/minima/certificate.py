@@ -176,7 +176,7 @@ def _jammed(point: BalancedPoint, seen: dict[str, Any], seed: int, trials: int) 
     trial = try_to_descend(point.problem, manifold, (slack, first.gradient), trials, seed)
     certificate = replace(certificate, n_trials=trial.n, lowest_change=trial.change, trial_error=trial.error)
     if trial.found:
-        return replace(certificate, obstacle=f"a trial certificate a loss lower by {-trial.change:.1e} of it")
+        return replace(certificate, obstacle=f"a trial found a loss lower by {-trial.change:.1e} of it")
     return replace(certificate, certified=True)
 
 
