@@ -1,4 +1,4 @@
-"""jam-cusps: pre-activations at zero, and the smallest gradient they allow, as JSON lines."""
+"""jam-cusps: pre-activations at zero, and the smallest gradient that they allow, as JSON lines."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ Tolerance = Annotated[
     float | None,
     real_option(
         "--tolerance",
-        help="|z| up to X times the rms of its layer counts as zero; by default the X that separates the cusps best.",
+        help="A |z| of up to X times the rms of its layer counts as zero; by default X is what separates the cusps best.",
     ),
 ]
 Fresh = Annotated[
     int | None,
     integer_option(
-        "--fresh", help="Fresh patterns to compare with [default: the test set; for random data P]."
+        "--fresh", help="Number of fresh patterns to compare with [default: the test set; for random data P]."
     ),
 ]
 Curvature = Annotated[
@@ -76,22 +76,22 @@ def cusps(
       jam-data random -P 1000 -d 10 | jam-train --width 10 --depth 3 --steps 100k | jam-cusps
       jam-cusps runs/*.safetensors | jq .n_cusps_per_parameter
 
-    N_c is counted over the training set, in total and layer by layer. Beside it stand: the part of it that a smooth
-    density around zero explains (background); the cusps at patterns with gradient (Δ > 0); and those where the loss
-    has a kink like |z| (convex). The mass at zero and the density of pre-activations, in units of the rms of the
-    layer, are given on the training set and on fresh patterns: the test set, or for random data new patterns on the
-    sphere.
+    N_c is counted over the training set, in total and layer by layer. Three parts of it are counted as well: the part
+    that a smooth density around zero explains (background); the cusps at patterns with gradient (Δ > 0); and those
+    where the loss has a kink like |z| (convex). The mass at zero and the density of pre-activations, in units of the
+    rms of the layer, are given for the training set and for fresh patterns. These are the test set, or for random
+    data new patterns on the sphere.
 
-    For a hinge loss with N_Δ > 0: the norm of the smallest element of the Clarke subdifferential (ρ' at each
-    cusp anywhere in [0, 1]) beside that of the plain gradient. It vanishes at a minimum; the plain one does
-    not. A smooth activation has no cusps: its counts are 0, and the masses are still given.
+    For a hinge loss with N_Δ > 0 there are two norms: that of the smallest element of the Clarke subdifferential, in
+    which ρ' at each cusp may be anywhere in [0, 1], and that of the plain gradient. At a minimum the first vanishes
+    and the second does not. A smooth activation has no cusps: its counts are 0, and the masses are still given.
 
-    There too, as "lagrangian": the signs of the curvature that the cusps leave. It is that of H with the multipliers
-    for ρ', on the tangent space of the cusps, with scale symmetries projected out. "free" holds only the cusps whose
-    multiplier is strictly inside (0, 1). stable is false with a negative eigenvalue (N_-) or a cusp like -|z|
-    (n_concave). It is true where "free" has no negative eigenvalue either: a minimum to second order, if the Clarke
-    norm is negligible beside the plain one. Otherwise it is null. Eigenvalues are in units of the mean diagonal of
-    H0, layer by layer.
+    For such a loss, "lagrangian" holds the signs of the curvature on the tangent space of the cusps. The matrix is H
+    with the multipliers in place of ρ', with scale symmetries projected out. "free" holds the same on the larger
+    tangent space of only those cusps whose multiplier is strictly inside (0, 1). "stable" is false if there is a
+    negative eigenvalue (N_-) or a cusp like -|z| (n_concave). It is true if "free" has no negative eigenvalue either:
+    the run is then at a minimum to second order, if the Clarke norm is negligible compared with the plain one.
+    Otherwise it is null. Eigenvalues are in units of the mean diagonal of H0, layer by layer.
     """
     session = Session(NAME, streams)
     from jamtools.io.read import read_ensemble

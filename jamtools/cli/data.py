@@ -66,19 +66,21 @@ def random(
     labels: Annotated[
         Literal["random", "balanced"],
         typer.Option(
-            "--labels", help="random: each label by a coin toss; balanced: alternating, as many of each."
+            "--labels", help="random: ±1 with equal probability; balanced: +1 and -1 in turn, equally often."
         ),
     ] = "random",
     test: Annotated[
         int,
-        integer_option("--test", parser=natural, metavar="P", help="Test patterns from the same source."),
+        integer_option(
+            "--test", parser=natural, metavar="P", help="Number of test patterns, from the same source."
+        ),
     ] = 0,
     streams: Streams,
 ) -> None:
     """Random patterns on the sphere of radius √d.
 
-    Their density on the sphere is uniform, and their labels are random. A dataset of smaller P is the first rows of
-    a larger one of the same seed, and the test set does not depend on P.
+    Their density on the sphere is uniform, and their labels are random. A dataset of smaller P holds the first rows
+    of a larger one with the same seed. The test set does not depend on P.
 
     \b
     Examples:
@@ -93,18 +95,20 @@ def random(
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What becomes of the pixels and the classes of images."""
+    """How patterns and labels are made from the pixels and the classes of images."""
 
     labels: Annotated[
         str,
         _labels_option(
             image_labels,
-            "parity: odd +1, even -1; threshold:K: K and above +1; classes: an output for each.",
+            "parity: odd +1, even -1; threshold:K: K and above +1; classes: one output for each.",
         ),
     ] = "parity"
     pca: Annotated[
         int | None,
-        integer_option("--pca", metavar="K", help="First K principal components (default: all pixels)."),
+        integer_option(
+            "--pca", metavar="K", help="Keep the first K principal components (default: all pixels)."
+        ),
     ] = None
     whiten: Annotated[
         bool | None,
@@ -122,7 +126,7 @@ class Preprocessing:
 @grouped
 def images(
     folder: Annotated[
-        str, typer.Argument(metavar="DIR", help="Folder of four IDX files, as those of MNIST.")
+        str, typer.Argument(metavar="DIR", help="Folder with four IDX files, such as those of MNIST.")
     ],
     *,
     preprocessing: Preprocessing,
@@ -130,7 +134,7 @@ def images(
         int | None,
         integer_option(
             "--patterns", "-P", metavar="P",
-            help="Draw P of all images, classes in balance; the rest is the test set (default: the files' split).",
+            help="Draw P of all images, equally many of each class; the rest is the test set (default: the files' split).",
         ),
     ] = None,
     test: Annotated[
@@ -150,8 +154,8 @@ def images(
 
     DIR holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
     t10k-labels-idx1-ubyte, gzipped or not. Pixels are scaled to [0, 1] and centred; the centre and the principal
-    components are those of all images, training and test. The default --whiten --sphere is what the program of the
-    paper's authors does; --no-whiten --no-sphere is what the text of the paper says.
+    components are those of all images, training and test. The default, --whiten --sphere, follows the
+    program of the paper's authors; --no-whiten --no-sphere follows the text of the paper.
 
     \b
     Examples:
@@ -185,13 +189,15 @@ def arrays(
     test_arrays: Annotated[
         list[str] | None,
         typer.Option(
-            "--test-arrays", metavar="FILE", help="A test set in the same form; give it twice for two files."
+            "--test-arrays",
+            metavar="FILE",
+            help="A test set in the same form; give the option twice for two files.",
         ),
     ] = None,
     labels: Annotated[
         str,
         _labels_option(
-            array_labels, "signs: ±1, kept; parity: 0 and 1 become -1 and +1; threshold:K; classes."
+            array_labels, "signs: ±1, unchanged; parity: 0 and 1 become -1 and +1; threshold:K; classes."
         ),
     ] = "signs",
     streams: Streams,

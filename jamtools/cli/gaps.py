@@ -29,20 +29,24 @@ Where = Annotated[
     typer.Option(
         "--where",
         metavar="CONDITION",
-        help="Only runs whose fields fulfil it: \"final_loss < 1e-3 and status == 'certified'\".",
+        help="Use only runs whose fields fulfil this condition: \"final_loss < 1e-3 and status == 'certified'\".",
     ),
 ]
 PerRun = Annotated[
-    bool, typer.Option("--per-run", help="A line for each run alone, instead of one line for all.")
+    bool,
+    typer.Option("--per-run", help="Print a line for each run, instead of one line for all runs together."),
 ]
 Values = Annotated[
     str | None,
-    file_option("--values", help="Positive numbers, text or .npy, instead of runs; - is standard input."),
+    file_option(
+        "--values", help="Read positive numbers, text or .npy, instead of runs; - is standard input."
+    ),
 ]
 Kind = Annotated[
     Literal["theta", "gamma"] | None,
     typer.Option(
-        "--as", help="What --values are compared with: overlaps (or forces), or gaps [default: theta]."
+        "--as",
+        help="Compare --values with the known exponents theta of overlaps (or forces), or gamma of gaps [default: theta].",
     ),
 ]
 
@@ -57,13 +61,15 @@ class FitGroup:
             "--order",
             parser=natural,
             metavar="0..3",
-            help="Degree of the tilt c₁x + c₂x² + … [default: by the data].",
+            help="Degree of the tilt c₁x + c₂x² + … [default: chosen from the data].",
         ),
     ] = None
     share: Annotated[
         float | None,
         real_option(
-            "--share", parser=fraction, help="Fit the lowest share of the values [default: by the data]."
+            "--share",
+            parser=fraction,
+            help="Fit this share of the values, the smallest ones [default: chosen from the data].",
         ),
     ] = None
     lower_cut: Annotated[
@@ -71,7 +77,7 @@ class FitGroup:
         real_option(
             "--lower-cut",
             parser=not_negative,
-            help="Leave out values below [default: the runs' noise; for gaps finite size].",
+            help="Leave out values below X [default: the runs' noise; for gaps finite size].",
         ),
     ] = None
     level: Annotated[
@@ -101,9 +107,10 @@ def gaps(
       jam-gaps --values forces.txt | jq -r .verdict
 
     For small arguments, overlaps Δ/√L > 0 follow z^θ and gaps -Δ > 0 follow x^-γ. The fit is the maximum likelihood of
-    x^t exp(c₁x + c₂x² + …). The data choose how many terms, and how many of the values, unless you do. The interval is
-    the wider of profile likelihood and bootstrap over runs, extended to the results of less biased fits; "stability" is
-    the table of those fits. With --values the exponent is t itself.
+    x^t exp(c₁x + c₂x² + …). The number of terms and the share of the values are chosen from the data, unless you give
+    them. There are two intervals, from the profile likelihood and from a bootstrap over runs. The wider one is taken
+    and is extended to the results of less biased fits; "stability" is the table of those fits. With --values the
+    exponent is t itself.
     """
     session = Session(NAME, streams)
     from jamtools.exponents.exponent import FitOptions

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NAME = "jam-hessian"
 app = new_app()
 
-#: Up to this many runs the table has a column for each run; beyond, a row with the most important fields.
+#: Up to this many runs the table has a column for each run. For more, it has a row for each, with the main fields.
 MAX_RUNS_AS_COLUMNS = 6
 
 #: Columns of the table of estimates by Lanczos, after the name of the run.
@@ -32,7 +32,7 @@ ESTIMATES = ("part", "dimension", "zero", "95%", "negative", "95%", "lowest", "h
 
 
 def parts(text: str | tuple[str, ...]) -> tuple[str, ...]:
-    """Some of H0, Hp, H, each once."""
+    """The names in a list such as H0,Hp, each once: some of H0, Hp, H."""
     names = tuple(text.split(",")) if isinstance(text, str) else text
     if unknown := [name for name in names if name not in ("H", "H0", "Hp")]:
         raise typer.BadParameter(f"got {unknown[0]!r}, expected some of H0,Hp,H")
@@ -44,7 +44,10 @@ Method = Annotated[
     typer.Option("--method", help="exact: all eigenvalues; lanczos: densities, without a matrix."),
 ]
 Only = Annotated[
-    Any, typer.Option("--only", parser=parts, metavar="PARTS", help="Some of H0,Hp,H (default: all).")
+    Any,
+    typer.Option(
+        "--only", parser=parts, metavar="PARTS", help="Compute only some of H0,Hp,H (default: all)."
+    ),
 ]
 Vectors = Annotated[
     int,
@@ -58,7 +61,7 @@ MaxMemory = Annotated[
         "--max-memory",
         parser=byte_count,
         metavar="BYTES",
-        help="Refuse work that needs more memory, such as 8G.",
+        help="Refuse work that needs more memory than this, such as 8G.",
     ),
 ]
 
@@ -69,7 +72,7 @@ class ExactGroup:
 
     inertia: Annotated[
         bool,
-        typer.Option("--inertia", help="Signs alone, without eigenvalues: several times faster."),
+        typer.Option("--inertia", help="Count signs only, without eigenvalues: several times faster."),
     ] = False
     matrices: Annotated[bool, typer.Option("--matrices", help="Keep the matrices H0 and Hp as well.")] = False
 
@@ -80,11 +83,11 @@ class LanczosGroup:
 
     probes: Annotated[
         int | None,
-        integer_option("--probes", metavar="K", help="Of lanczos: number of random vectors [default: 10]."),
+        integer_option("--probes", metavar="K", help="For lanczos: number of random vectors [default: 10]."),
     ] = None
     steps: Annotated[
         int | None,
-        integer_option("--steps", metavar="M", help="Of lanczos: steps from each vector [default: 100]."),
+        integer_option("--steps", metavar="M", help="For lanczos: steps from each vector [default: 100]."),
     ] = None
     extremes: Annotated[
         int | None,
@@ -92,15 +95,15 @@ class LanczosGroup:
             "--extremes",
             parser=natural,
             metavar="K",
-            help="Of lanczos: eigenvalues at each end [default: 1].",
+            help="For lanczos: extreme eigenvalues at each end [default: 1].",
         ),
     ] = None
     layers: Annotated[
-        bool, typer.Option("--layers", help="Of lanczos: the diagonal block of each layer as well.")
+        bool, typer.Option("--layers", help="For lanczos: also treat the diagonal block of each layer.")
     ] = False
     seed: Annotated[
         int | None,
-        integer_option("--seed", parser=natural, help="Of lanczos: seed of the vectors [default: 0]."),
+        integer_option("--seed", parser=natural, help="For lanczos: seed of the vectors [default: 0]."),
     ] = None
 
     @property
@@ -111,7 +114,7 @@ class LanczosGroup:
 
 @dataclass(frozen=True)
 class Work:
-    """How to treat a run, and the bytes that it takes for a run of these fields."""
+    """How the spectrum of a run is computed, and how many bytes that needs for a run with given metadata."""
 
     spectrum_of: Callable[[Member], Spectrum]
     bytes_needed: Callable[[Any], int]
@@ -149,10 +152,10 @@ def hessian(
     from jamtools.io.read import read_ensemble
     from jamtools.io.write import spectra_bytes
 
-    everyone, provenance = read_ensemble(files)
-    members = [member for member in everyone if member.run.info["status"] != "diverged"]
-    if len(members) < len(everyone):
-        session.note(f"{len(everyone) - len(members)} diverged run(s) left out: they have no spectrum")
+    all_members, provenance = read_ensemble(files)
+    members = [member for member in all_members if member.run.info["status"] != "diverged"]
+    if len(members) < len(all_members):
+        session.note(f"{len(all_members) - len(members)} diverged run(s) left out: they have no spectrum")
     where = session.torch_setup(arithmetic)
     if method == "exact":
         work = _exact_work(only, vectors, exact, where)
@@ -244,7 +247,7 @@ def _check_memory(
 
 
 def _print_spectra(session: Session, spectra: Sequence[Spectrum]) -> None:
-    """A table of estimates; or a column for each of a few runs, or a row for each of many."""
+    """Prints a table of estimates, or of spectra: a column for each of a few runs, or a row for each of many."""
     records = [{**spectrum.info, "run": f"r{i:04d}"} for i, spectrum in enumerate(spectra)]
     if any("estimates" in record for record in records):
         rows = [[r["run"], *row] for r in records for row in _estimate_rows(r["estimates"])]

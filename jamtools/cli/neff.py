@@ -51,11 +51,11 @@ def neff(
     one for each hidden ReLU neuron; dead and always active neurons lower it further. Each run gives one JSON line.
 
     rank_gap is the ratio of the singular values on the two sides of the cut: s_r over the larger of s_{r+1}
-    and s_1·eps (at full rank, over s_1·eps). Healthy networks have 10^12; under 1000 the rank is not well
-    defined. Columns of G are used until two blocks of max(500, Ñ) add no rank, and all of them when
-    P(d+1) < 4Ñ or with --all; the memory, O(Ñ²), does not depend on P. Neurons are listed as [layer, neuron],
+    and s_1·eps (at full rank, over s_1·eps). A clear rank has about 10^12; below 1000 the rank is not well
+    defined. Columns of G are used until two blocks of max(500, Ñ) columns add no rank. All columns are used when
+    P(d+1) < 4Ñ or with --all. The memory, O(Ñ²), does not depend on P. Neurons are listed as [layer, neuron],
     layers from 1 and neurons from 0. n_silent counts the parameters that have no gradient at any pattern; two
-    neurons that are never active together leave such parameters.
+    neurons that are never active together cause such parameters.
 
     \b
     Example:

@@ -34,7 +34,7 @@ Example:
 app = new_app(help=HELP)
 
 Plan = Annotated[str | None, file_option("--plan", help="Run a line of this plan; see jam-nstar plan.")]
-Task = Annotated[int | None, integer_option("--task", help="Which line, counted from 1.")]
+Task = Annotated[int | None, integer_option("--task", help="The line to run, counted from 1.")]
 
 
 @app.callback()
@@ -64,11 +64,13 @@ def search(
       jam-nstar search data.safetensors --patterns 200,500,1000 --depth 3 > nstar.jsonl
       jam-nstar search data.safetensors --vary patterns --width 8,10 --depth 3 > pstar.jsonl
 
-    One JSON object for each P. The search brackets N*, then samples around the running median with fresh seeds, until
-    the interval of log N* is as short as --precision or --trials are spent. n_star is the N (effective parameters) of
-    the smallest width with the median at or below it, and "median" is the median itself, by a logistic fit in log N. A
-    trial that used up its steps with N_Δ of at most 0.1 N is "undecided", and the interval allows for both outcomes:
-    more --steps may decide it, and --certify takes it to the minimum of its basin. --optimizer newton reaches certified
+    The result is one JSON object for each P. The search brackets N*. Then it samples around the running median with
+    fresh seeds, until the interval of log N* is as short as --precision, or --trials are used up. n_star is the N
+    (effective parameters) of the smallest width whose N is at or above the median; "median" is the median itself, from
+    a logistic fit in log N.
+
+    A trial that used up its steps with N_Δ of at most 0.1 N is "undecided", and the interval allows for both outcomes.
+    More --steps may decide it, and --certify takes it to the minimum of its basin. --optimizer newton reaches certified
     minima by itself. Its dynamics differ from Adam's and so does its N*; jam-nstar fit refuses a mixture of both.
 
     With --journal FILE the search may be killed at any moment: run it again with --resume, and no finished trial is

@@ -31,7 +31,7 @@ def fit(
     ] = None,
     time: Annotated[
         int | None,
-        integer_option("--time", help="Fit N* after N steps, which is one of the --times of the searches."),
+        integer_option("--time", help="Fit N* after N steps; N is one of the --times of the searches."),
     ] = None,
     streams: Streams,
 ) -> None:
@@ -43,8 +43,8 @@ def fit(
       jam-nstar fit nstar-*.jsonl spectra.safetensors | jq .against
       jam-nstar fit runs-*.safetensors | jq '.jump[].P_over_N'
 
-    Spectra of jammed runs beside the searches give the bound P/N* = C0 - N_c/N as measured. Runs of a sweep, with
-    searches or without, give the jump of N_Δ/N and the P/N at which it happens.
+    Spectra of jammed runs, given with the searches, add the measured bound P/N* = C0 - N_c/N. Runs of a sweep, with
+    or without searches, add the jump of N_Δ/N and the P/N at which it happens.
     """
     session = Session("jam-nstar", streams)
     from jamtools.transition import jump, scaling
@@ -59,7 +59,7 @@ def fit(
     if inputs.searches or not inputs.runs:
         result = scaling.fit_scaling(inputs.searches, level, planned, inputs.spectra, time)
     if inputs.runs:
-        result["jump"] = [one.as_dict() for one in jump.jumps(inputs.runs, level)]
+        result["jump"] = [sweep.as_dict() for sweep in jump.jumps(inputs.runs, level)]
     session.write_json([result])
     if "slope" in result:
         print_fit(session, result)

@@ -9,7 +9,7 @@ from jamtools.cli.common.session import Session
 #: How many searches one note names.
 SEARCHES_NAMED = 3
 
-#: p-value below which two depths are said to differ.
+#: Depths differ significantly if the p-value is below this.
 SIGNIFICANT = 0.05
 
 

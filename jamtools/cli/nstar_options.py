@@ -30,7 +30,8 @@ class SearchGroup:
         list_option("--patterns", "-P", parser=positives, help="Values of P (default: all of the dataset)."),
     ] = None
     seeds: Annotated[
-        Integers, list_option("--seeds", "--seed", parser=naturals, help="A bracket for each seed.")
+        Integers,
+        list_option("--seeds", "--seed", parser=naturals, help="Seeds; there is a bracket for each."),
     ] = DEFAULT_SEEDS
     vary: Annotated[
         Literal["width", "patterns"],
@@ -41,7 +42,7 @@ class SearchGroup:
     width: Annotated[
         Integers | None,
         list_option(
-            "--width", parser=positives, help="Widths of the networks whose P* is searched: --vary patterns."
+            "--width", parser=positives, help="Widths of the networks whose P* is found by --vary patterns."
         ),
     ] = None
     method: Annotated[
@@ -52,7 +53,9 @@ class SearchGroup:
         float, real_option("--precision", help="Sample until the interval of log N* is this short.")
     ] = 0.2
     trials: Annotated[int, integer_option("--trials", help="Maximum number of trainings for each N*.")] = 50
-    at_once: Annotated[int, integer_option("--at-once", help="Trainings in a round of samples.")] = 4
+    at_once: Annotated[
+        int, integer_option("--at-once", help="Number of trainings in a round of samples.")
+    ] = 4
     times: Annotated[
         Integers | None,
         list_option("--times", parser=positives, help="Find N* after these numbers of steps as well."),
@@ -60,18 +63,20 @@ class SearchGroup:
     success: Annotated[
         Literal["satisfied", "classified"] | None,
         typer.Option(
-            "--success", help="N_Δ = 0, or no y f < 0 [default: satisfied, classified for cross-entropy]."
+            "--success",
+            help="satisfied: N_Δ = 0; classified: no y f < 0 [default: satisfied; for cross-entropy classified].",
         ),
     ] = None
     max_width: Annotated[
         int | None,
-        integer_option("--max-width", help="Give up beyond this width (default: N = 8P)."),
+        integer_option("--max-width", help="Give up beyond this width (default: that of N = 8P)."),
     ] = None
     certify: Annotated[
         bool,
         typer.Option(
             "--certify",
-            help="Take trials that used up their steps to the minimum of their basin: satisfied, or certified to be stuck.",
+            help="Continue trials that used up their steps to the minimum of their basin: they are then satisfied, "
+            "or certified to be stuck.",
         ),
     ] = False
     cold: Annotated[
@@ -82,7 +87,7 @@ class SearchGroup:
 
 @dataclass(frozen=True)
 class TrialGroup(TrainingGroup):
-    """How a trial is trained; a linear network has no transition of its own."""
+    """How a trial is trained. The activation is not linear: a linear network has no transition of its own."""
 
     activation: Annotated[
         Literal["relu", "tanh"], typer.Option("--activation", help="The activation function ρ.")
@@ -96,7 +101,8 @@ class JournalGroup:
     journal: Annotated[
         str | None,
         file_option(
-            "--journal", help="Append every finished trial to FILE; exit code 75 on SIGTERM or SIGUSR1."
+            "--journal",
+            help="Append every finished trial to FILE; SIGTERM or SIGUSR1 then cause exit code 75.",
         ),
     ] = None
     resume: Annotated[

@@ -56,7 +56,7 @@ def plan_array(
         Integers, list_option("--depths", "-L", parser=positives, help="Hidden layers.")
     ] = DEFAULT_DEPTHS,
     seeds: Annotated[
-        Integers, list_option("--seeds", parser=naturals, help="Seeds; each has a task of its own.")
+        Integers, list_option("--seeds", parser=naturals, help="Seeds; there is a task for each.")
     ] = DEFAULT_SEEDS,
     out: Annotated[
         str, typer.Option("--out", metavar="FOLDER", help="Where the tasks write journals and results.")
@@ -143,14 +143,14 @@ def _arguments(plan: str, task: int, text: str) -> list[str]:
 
 
 def replace_process(arguments: list[str]) -> NoReturn:
-    """Replaces this process by that search, so that signals and the exit code are its own."""
+    """Replaces this process by the search, so that the search itself gets the signals and sets the exit code."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-m", "jamtools.cli.nstar", "search", *arguments])
 
 
 def check_line(words: list[str], context: typer.Context) -> None:
-    """Raises the error that the search would raise for this line before it starts.
+    """Raises the error that a search with this line would raise before it starts.
 
     Also refuses a line whose options replace those that the plan set in it.
     """
@@ -168,11 +168,11 @@ def check_line(words: list[str], context: typer.Context) -> None:
         spec_of(options, training)
 
 
-def refuse_plan_options(words: list[str]) -> None:
+def refuse_plan_options(arguments: list[str]) -> None:
     """Raises a usage error for an option that the plan itself sets."""
-    for word in words:
-        if word.split("=")[0] in PLAN_OPTIONS:
-            raise _belongs_to_plan(word)
+    for argument in arguments:
+        if argument.split("=")[0] in PLAN_OPTIONS:
+            raise _belongs_to_plan(argument)
 
 
 def _belongs_to_plan(option: str) -> typer.BadParameter:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NAME = "jam-plot"
 
-#: The formats of a figure; the first is that of a stream.
+#: The formats of a figure; the first is the default on standard output.
 FORMATS = ("png", "pdf", "svg")
 
 app = new_app()
@@ -33,12 +33,13 @@ app = new_app()
 Format = Annotated[
     Literal["png", "pdf", "svg"] | None,
     typer.Option(
-        "--format", help="By default the format that the name of the output ends in; for a stream png."
+        "--format",
+        help="Format of the figure [default: that in which the name of the output ends; for a stream png].",
     ),
 ]
 FigureName = Annotated[
     Literal["history", "jump", "loss", "spectrum", "gaps", "nstar", "neff", "cusps"] | None,
-    typer.Option("--figure", help="By default the first figure for this kind of input."),
+    typer.Option("--figure", help="Which figure to draw [default: the first one for this kind of input]."),
 ]
 
 #: A field that only one kind of JSON lines has, for lines that do not name their kind.
@@ -84,7 +85,7 @@ def plot(files: Sources = None, *, figure: FigureName = None, form: Format = Non
     from jamtools.io.artefact import open_any
 
     kind, records, provenance = _gather([open_any(source) for source in files or ["-"]])
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its notes on a cache of fonts help nobody
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it would print notes on its cache of fonts
     from jamtools import figures
 
     draw = _figure_of(figures.FIGURES, figure, kind)
@@ -124,7 +125,7 @@ def _gather(
 
 
 def _kinds(opened: Artefact | list[dict[str, Any]]) -> set[str]:
-    """The kinds of figures that an input is for."""
+    """The kinds of the records of an input, as `FigureKind` names them."""
     if not isinstance(opened, list):
         return {opened.kind}
     kinds = map(_kind_of_line, opened)
@@ -132,9 +133,9 @@ def _kinds(opened: Artefact | list[dict[str, Any]]) -> set[str]:
 
 
 def _kind_of_line(record: Mapping[str, Any]) -> str:
-    """The kind that a JSON line names; without one, the kind that has such a field."""
-    unnamed = (kind for field, kind in KIND_OF_FIELD.items() if field in record)
-    return str(record.get("kind") or next(unnamed, "JSON lines of another kind"))
+    """The kind that a JSON line names; if it names none, the kind that alone has one of its fields."""
+    inferred = (kind for field, kind in KIND_OF_FIELD.items() if field in record)
+    return str(record.get("kind") or next(inferred, "JSON lines of another kind"))
 
 
 def _check_line(record: Mapping[str, Any]) -> None:
@@ -152,7 +153,7 @@ def _check_line(record: Mapping[str, Any]) -> None:
 
 
 def _records(opened: Artefact | list[dict[str, Any]]) -> list[Any]:
-    """The JSON lines, runs or spectra of an input, with every field that a figure draws."""
+    """The JSON lines, runs or spectra of an input. Raises InputError where one lacks a field that its figure draws."""
     from jamtools.io.read import read_runs, read_spectra
 
     if isinstance(opened, list):

@@ -27,17 +27,21 @@ app = new_app()
 #: The two distributions of a line of jam-gaps, and the exponent of each.
 GAPS_SYMBOLS = (("overlaps", "θ"), ("gaps", "γ"))
 
-Table = Annotated[bool, typer.Option("--table", help="A table for people.")]
+Table = Annotated[bool, typer.Option("--table", help="Print a table for people to read.")]
 ArrayName = Annotated[
     str | None,
     typer.Option(
-        "--array", metavar="NAME", help="One array as text, a line for each number or for each row."
+        "--array",
+        metavar="NAME",
+        help="Print one array as text, with a line for each number or for each row.",
     ),
 ]
 Arrays = Annotated[
-    bool, typer.Option("--arrays", help="A JSON line for each array: its name, dtype and shape.")
+    bool, typer.Option("--arrays", help="Print a JSON line for each array: its name, dtype and shape.")
 ]
-Provenance = Annotated[bool, typer.Option("--provenance", help="The commands that made the file, in order.")]
+Provenance = Annotated[
+    bool, typer.Option("--provenance", help="Print the commands that made the file, in order.")
+]
 
 
 @app.command()
@@ -53,8 +57,9 @@ def show(
 ) -> None:
     """Show what a file holds, as JSON lines: one for each run, or one for a dataset.
 
-    Runs are numbered r0000, r0001, … through all files given, and --array uses these numbers. What jam-neff, jam-cusps,
-    jam-gaps and jam-nstar print is passed through, and --table prints it as a table. Arrays are read only when asked for.
+    Runs are numbered r0000, r0001, … through all files given, and --array uses these numbers. JSON lines of jam-neff,
+    jam-cusps, jam-gaps and jam-nstar are passed through unchanged; --table prints them as a table. Arrays are read
+    only when asked for.
 
     \b
     Examples:
@@ -97,7 +102,7 @@ def records(sources: Iterable[str]) -> Iterator[dict[str, Any]]:
         else:
             for info in opened.infos:
                 own = {"kind": opened.kind, "run": f"r{count:04d}"}
-                yield own | info | own  # they stand first in the line, and replace fields of the same names
+                yield own | info | own  # both stand first in the line, and replace fields of the same names
                 count += 1
 
 
@@ -194,13 +199,13 @@ def _exact_digits(row: NDArray[Any]) -> Iterable[str]:
 
 
 def table_text(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Aligned columns under a heading, in a table for each kind in turn."""
+    """Tables of aligned columns, one for each group of consecutive records of one kind."""
     tables = [_table(kind, list(group)) for kind, group in groupby(rows, lambda row: row.get("kind"))]
     return "\n".join(tables).encode()
 
 
 def _table(kind: str | None, records: list[Mapping[str, Any]]) -> str:
-    """The columns of a kind; all fields that fit a cell where the kind has no table of its own."""
+    """The table of one kind: its columns, or all fields that fit a cell if the kind has no columns of its own."""
     labels = show_columns(kind or "")
     if labels:
         rows = (row for record in records for row in _rows(kind, record))

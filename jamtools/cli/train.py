@@ -1,6 +1,6 @@
 """jam-train: a dataset in, trained runs out.
 
-With --evaluate, --finish or --verify it takes runs that exist: see train_evaluate, train_finish and train_verify.
+With --evaluate, --finish or --verify it takes existing runs: see train_evaluate, train_finish and train_verify.
 """
 
 from __future__ import annotations
@@ -47,13 +47,15 @@ class EnsembleGroup:
     ] = FIRST_SEED
     patterns: Annotated[
         Integers | None,
-        list_option("--patterns", "-P", parser=positives, help="Train on the first P (default: all)."),
+        list_option(
+            "--patterns", "-P", parser=positives, help="Train on the first P patterns (default: all)."
+        ),
     ] = None
 
 
 @dataclass(frozen=True)
 class DynamicsGroup:
-    """How a run moves and when it ends, beyond what searches choose as well."""
+    """The dynamics of a run and its end: the options that searches do not have."""
 
     epsilon: Annotated[
         float | None, real_option("--epsilon", help="Margin ε of the hinge loss [default: 0.5].")
@@ -68,14 +70,14 @@ class DynamicsGroup:
         ),
     ] = None
     lr_floor: Annotated[
-        float | None, real_option("--lr-floor", help="The rate never falls below [default: 1e-7].")
+        float | None, real_option("--lr-floor", help="The rate never falls below X [default: 1e-7].")
     ] = None
     neighbour_list: Annotated[
         bool,
         typer.Option(
             "--neighbour-list",
-            help="Skip satisfied patterns by an estimate of their drift from the past instead of by its bound: faster; "
-            "missed crossings are counted.",
+            help="Skip satisfied patterns by an estimate of their drift, from earlier steps, instead of by its bound. "
+            "This is faster; missed crossings are counted.",
         ),
     ] = False
     stop: Annotated[
@@ -85,18 +87,16 @@ class DynamicsGroup:
 
 @dataclass(frozen=True)
 class HistoryGroup:
-    """What is recorded on the way."""
+    """What is recorded during the training."""
 
     measurements: Annotated[
         int | None,
-        integer_option("--measurements", help="Log-spaced points of the history [default: 150]."),
+        integer_option("--measurements", help="Number of log-spaced points of the history [default: 150]."),
     ] = None
     measure_at: Annotated[
-        Integers | None, list_option("--measure-at", parser=naturals, help="More steps to measure at.")
+        Integers | None, list_option("--measure-at", parser=naturals, help="Measure at these steps as well.")
     ] = None
-    snapshots: Annotated[
-        bool, typer.Option("--snapshots", help="Keep theta itself at every measurement.")
-    ] = False
+    snapshots: Annotated[bool, typer.Option("--snapshots", help="Keep theta at every measurement.")] = False
 
 
 Evaluate = Annotated[
@@ -104,7 +104,7 @@ Evaluate = Annotated[
     file_option(
         "--evaluate",
         metavar="RUNS",
-        help="Train nothing: measure these runs on the dataset, as JSON lines.",
+        help="Train nothing: measure these runs on the dataset and print JSON lines.",
     ),
 ]
 Finish = Annotated[
@@ -120,19 +120,19 @@ Verify = Annotated[
     file_option(
         "--verify",
         metavar="RUNS",
-        help="Train nothing: check the certificates of these runs again, as JSON lines.",
+        help="Train nothing: check the certificates of these runs again and print JSON lines.",
     ),
 ]
 Require = Annotated[
     Literal["satisfied", "stationary", "certified"] | None,
-    typer.Option("--require", help="Exit with 3 when a run ended otherwise."),
+    typer.Option("--require", help="Exit with code 3 unless every run ended like this."),
 ]
 Engine = Annotated[
     Literal["auto", "compiled", "batch", "torch"],
     typer.Option(
         "--engine",
         help="compiled: full batches on the CPU in float64; batch: runs of equal shape together along a "
-        "leading axis, full batches; auto: compiled, or batch on CUDA, where they apply, else torch.",
+        "leading axis, full batches; auto: compiled, or batch on CUDA, where it applies, else torch.",
     ),
 ]
 
@@ -166,10 +166,10 @@ def train(
       jam-train --finish runs.safetensors --require certified -o minima.safetensors
       jam-train --verify minima.safetensors | jq .findings
 
-    A protocol sets loss, initialisation, batch normalisation, optimiser, batches, rates and steps. A rate that
-    changes halfway does so for any --steps. The file records what was done.
+    A protocol sets loss, initialisation, batch normalisation, optimiser, batches, rates and steps. If a protocol
+    changes the rate halfway, this is at half of --steps, whatever their number. The file records what was done.
 
-    The output is one file, its runs ordered by width, then P, then seed. A run ends with status "satisfied"
+    The output is one file. Its runs are ordered by width, then P, then seed. A run ends with status "satisfied"
     (N_Δ = 0), "stationary" (newton and --finish: a minimum with L > 0), "budget" or "diverged". All of them are
     results, and the exit code is 0 unless --require is given.
 
@@ -177,8 +177,8 @@ def train(
     depend on the number of steps. Its dynamics differ from Adam's; to take a run of Adam to the minimum of its own
     basin, use --finish.
 
-    The hinge loss skips satisfied patterns that cannot have crossed Δ = 0 since their last evaluation, by a bound on
-    their drift: the steps are exact. --neighbour-list uses an estimate of that drift instead.
+    For the hinge loss, a satisfied pattern is skipped while a bound on its drift shows that it cannot have crossed
+    Δ = 0 since its last evaluation: the steps are exact. --neighbour-list uses an estimate of that drift instead.
 
     With --checkpoint FILE the command may be killed at any moment: run it again with --resume, and it continues to
     the same bytes. SIGTERM, SIGUSR1 and --time-limit then end it with exit code 75, "run me again", and no output.
@@ -270,7 +270,7 @@ def _array_size(arch: Architecture, P: int, optimizer: str) -> int:
 
 def _print_runs(session: Session, trained: list[Run]) -> None:
     """A table of the runs, and a note on each that needs one."""
-    infos = [item.info for item in trained]
+    infos = [trained_run.info for trained_run in trained]
     for info in infos:
         if info["status"] == "diverged" and info["optimizer"] != "newton":
             session.note(

@@ -10,12 +10,12 @@ from jamtools.cli.common.session import Session
 if TYPE_CHECKING:
     from jamtools.records import Run
 
-#: Exit code when a run ended otherwise than --require asked.
+#: Exit code when a run did not end as --require asks.
 UNMET_CODE = 3
 
 
 def exit_code(runs: Sequence[Run], required: str | None) -> int:
-    """UNMET_CODE when a run ended otherwise than required, else 0."""
+    """UNMET_CODE when a run did not end as required, else 0."""
     return UNMET_CODE if required and not all(_meets(run, required) for run in runs) else 0
 
 

@@ -1,4 +1,4 @@
-"""jam-train --evaluate: existing runs measured on a dataset."""
+"""jam-train --evaluate: measures existing runs on a dataset."""
 
 from __future__ import annotations
 

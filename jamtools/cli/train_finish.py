@@ -75,7 +75,7 @@ def _finished(
 
 
 def _job(runs: Runs, run: Run, options: TrainingOptions, compute: Compute) -> Job:
-    """The run as the start of another training."""
+    """The training that continues a run."""
     from jamtools.network.architecture import Architecture
     from jamtools.training.job import Job
 

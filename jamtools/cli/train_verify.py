@@ -1,4 +1,4 @@
-"""jam-train --verify: the certificates of runs checked again."""
+"""jam-train --verify: checks the certificates of runs again."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
     N_Δ ≥ N_- - N_c at a minimum,  P ≥ N_Δ   ⇒   P/N ≥ C0 - N_c/N,       C0 = N_-(Hp)/N
 
-Below this P/N no minimum exists at which a training could be stuck. N_c counts the convex cusps where the spectra tell them
-apart, else all cusps. The interval of the mean over the runs is Student's.
+Below this P/N no minimum exists at which a training could be stuck. N_c is the number of convex cusps, or
+of all cusps where a spectrum does not count the convex ones. The interval of the mean over the runs is Student's.
 
 Source: arXiv:1809.09349, sections III and IV.
 """
@@ -58,7 +58,7 @@ class StabilityBound(MeanBound):
 def stability_bound(spectra: Sequence[Info], level: float = 0.95) -> StabilityBound:
     """C0, N_c/N and their difference over the jammed runs of `spectra` (their metadata), with intervals at `level`.
 
-    Raises InputError where none of them is of a jammed run with its negative modes counted.
+    Raises InputError unless at least one spectrum is of a jammed run and has its negative modes counted.
     """
     jammed = [info for info in spectra if _is_counted(info) and _is_jammed(info)]
     if not jammed:
@@ -89,7 +89,7 @@ def _n_effective(info: Info) -> int:
 
 
 def _cusps_per_parameter(info: Info) -> float:
-    """N_c/N of a run, with its convex cusps where they are told apart."""
+    """N_c/N of a run, where N_c is the number of convex cusps, or of all cusps if the convex ones are not counted."""
     n_convex = info.get("n_convex_cusps")
     return float((info["n_cusps"] if n_convex is None else n_convex) / _n_effective(info))
 
@@ -104,6 +104,6 @@ def _mean_bound(infos: Sequence[Info], level: float) -> MeanBound:
     error = interval = None
     if n > 1:
         error = float(bound.std(ddof=1)) / math.sqrt(n)
-        reach = float(stdtrit(n - 1, (1 + level) / 2)) * error
-        interval = (mean - reach, mean + reach)
+        half_length = float(stdtrit(n - 1, (1 + level) / 2)) * error
+        interval = (mean - half_length, mean + half_length)
     return MeanBound(float(c0.mean()), float(cusps.mean()), mean, interval, error, n)

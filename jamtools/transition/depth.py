@@ -1,9 +1,10 @@
 """Whether N*(P) depends on the depth: one line log N* = log A + a log P for all depths against one line for each.
 
-    χ²(one line) - χ²(one line for each depth),        Δχ² of as many degrees as parameters are added
+    Δχ² = χ²(one line) - χ²(one line for each depth),        one degree of freedom for each added parameter
 
-Where points scatter about the lines of each depth more than their errors allow, the difference is divided by that scatter
-and p is that of Fisher's F. Depths with a single P have no slope of their own: they share one slope.
+Where points scatter about the line of their depth more than their errors allow, Δχ² is divided by that scatter (χ² per
+degree of freedom), and p comes from Fisher's F distribution. Depths with a single P have no slope of their own; they share
+one slope.
 
 Source: arXiv:1809.09349, figs. 5 and 10, for the question; the likelihood-ratio test is standard.
 """
@@ -24,9 +25,9 @@ from jamtools.transition.points import LogPoints
 
 @dataclass(frozen=True)
 class DepthComparison:
-    """The test of one line for all depths against one for each depth. The fields are those of its JSON object.
+    """The test of one line for all depths against one line for each depth. Its fields are the keys of its JSON object.
 
-    statistic: Δχ², divided by the scatter; degrees: the number of added parameters; p_value: None without any;
+    statistic: Δχ², divided by the scatter; degrees: the number of added parameters; p_value: None if that is 0;
     P_over_N: P/N* of each depth.
     """
 
@@ -41,16 +42,16 @@ class DepthComparison:
 
 
 def compare_depths(depths: Sequence[int], points: LogPoints) -> DepthComparison | None:
-    """Compares one line for all depths with one line for each; None where there is one depth.
+    """Compares one line for all depths with one line for each depth. Returns None where all points have one depth.
 
-    depths: the depth of each of the n points.
+    depths [n]: the depth of each point; points: log P [n], log N* [n] and σ [n].
     """
     x, y, sigma = points
     depth = np.array(depths)
     distinct = np.unique(depth)
     if len(distinct) < 2:
         return None
-    members = [depth == value for value in distinct]  # of each depth, a mask [n]
+    members = [depth == value for value in distinct]  # a mask [n] for each depth
     statistic, degrees, p_value = _likelihood_ratio(_common_line(x), _line_per_depth(x, members), y, sigma)
     ratios = {
         value.item(): math.exp(weighted_mean((x - y)[mask], sigma[mask]).value)
@@ -84,8 +85,8 @@ def _likelihood_ratio(
     chi2_per_depth, rank_per_depth = chi_squared(per_depth, y, sigma)
     added, degrees = rank_per_depth - rank_common, len(y) - rank_per_depth
     scatter = max(1.0, chi2_per_depth / degrees if degrees > 0 else 1.0)
-    ratio = max(0.0, chi2_common - chi2_per_depth) / scatter
+    statistic = max(0.0, chi2_common - chi2_per_depth) / scatter
     if added == 0:
-        return ratio, added, None
-    p = fdtrc(added, degrees, ratio / added) if scatter > 1 else chdtrc(added, ratio)
-    return ratio, added, float(p)
+        return statistic, added, None
+    p = fdtrc(added, degrees, statistic / added) if scatter > 1 else chdtrc(added, statistic)
+    return statistic, added, float(p)

@@ -4,7 +4,7 @@
     vary patterns:   m = log of the median P;       P* = the largest number of patterns ≤ e^m, at fixed N
 
 The estimates depend on the trials and on what was searched for, and on nothing else. So the tasks of a job array, one
-seed each, give together what one search over all seeds gives (merging.py).
+for each seed, together give the result of one search over all seeds (merging.py).
 
 Source: arXiv:1809.09349, section III.
 """
@@ -73,8 +73,9 @@ def _estimates(search: SearchRecord, trials: Sequence[Trial], outcome_of: Outcom
 
 
 def _n_star(median: MedianEstimate, axis: SizeAxis, outcomes: set[tuple[int, Outcome]]) -> Estimates:
-    """N* among the widths that exist: with an end e of the interval, N(h - 1) < e ≤ N(h).
+    """N* and its interval, rounded outwards to widths that exist.
 
+    An end e with N(h - 1) < e ≤ N(h) becomes N(h - 1) if it is the lower end, and N(h) if it is the upper one.
     outcomes: the (width, outcome) pairs that occur.
     """
     low, high = median.interval
@@ -94,9 +95,9 @@ def _n_star(median: MedianEstimate, axis: SizeAxis, outcomes: set[tuple[int, Out
 
 
 def _p_star(median: MedianEstimate, axis: SizeAxis, N: int, outcomes: set[tuple[int, Outcome]]) -> Estimates:
-    """P* of a network with N effective parameters. N*(P*) = N has the interval of N P*/P, where P is uncertain.
+    """P* of a network with N effective parameters. N*(P*) = N has the interval N e^m/P at the ends P of that of e^m.
 
-    outcomes: the (P, outcome) pairs that occur. Without a median P* is the largest P, if a trial fitted it, or else 0.
+    outcomes: the (P, outcome) pairs that occur. Without a median, P* is the largest P if a trial fitted it, else 0.
     """
     low, high = median.interval
     low_P = 0 if low is None else min(math.floor(math.exp(low)), axis.largest)

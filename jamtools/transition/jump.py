@@ -1,10 +1,10 @@
 """The jump of N_Δ/N at the transition, and the P/N at which it happens, from the runs of a sweep.
 
     Prob(N_Δ > 0) = logistic((log P/N - m)/w)        P/N at the jump = e^m           (logistic.py)
-    N_Δ/N = n₀ + n₁ (log P/N - m)                    of the jammed runs near it;  n₀ is the jump
+    N_Δ/N = n₀ + n₁ (log P/N - m)                    for jammed runs near the jump;  n₀ is its height
 
 A run that used up its steps with 0 < N_Δ ≤ 0.1 N is undecided. The line is fitted to jammed runs up to 1.5 times the P/N
-of the jump, where N_Δ/N still grows in proportion.
+of the jump, where N_Δ/N still grows linearly in log P/N.
 
 Source: arXiv:1809.09349, section III and figs. 6, 9.
 """
@@ -28,16 +28,16 @@ Info = Mapping[str, Any]
 #: Runs that agree in these fields, and in the number of steps that they were given, belong to one sweep.
 SWEEP_FIELDS = ("d", "depth", "activation", "batch_norm", "loss", "optimizer", "protocol")
 
-#: The line is fitted to jammed runs whose P/N is at most so many times that of the jump.
+#: The line is fitted to jammed runs whose P/N is at most this many times that of the jump.
 LINE_MAX_P_OVER_N = 1.5
 
 
 @dataclass(frozen=True)
 class Jump:
-    """The jump of one sweep. The fields are those of its JSON object.
+    """The jump of one sweep. Its fields are the keys of its JSON object.
 
-    P_over_N: where N_Δ jumps, and spread: the width w of the logistic in log P/N; unsatisfied_per_parameter: N_Δ/N just
-    above. None where the sweep lies on one side of the jump; an open end of an interval is None.
+    P_over_N: the P/N at which N_Δ jumps; spread: the width w of the logistic in log P/N; unsatisfied_per_parameter: N_Δ/N
+    just above the jump. These are None where all runs lie on one side of the jump. An open end of an interval is None.
     """
 
     sweep: Mapping[str, Any]
@@ -59,7 +59,7 @@ class Jump:
 def jumps(runs: Sequence[Info], level: float = 0.95) -> list[Jump]:
     """The jump of each sweep among `runs` (their metadata), with intervals at confidence `level`.
 
-    Raises InputError for runs with another loss than the hinge, where N_Δ is no number of contacts.
+    Raises InputError for runs with another loss than the hinge: with such a loss N_Δ does not count contacts.
     """
     sweeps: dict[tuple[Any, ...], list[Info]] = {}
     for run in runs:
@@ -77,9 +77,9 @@ def _jump(sweep: Mapping[str, Any], runs: Sequence[Info], level: float) -> Jump:
     sides = [_side(run) for run in runs]
     median = fit_median(Tally.of(list(zip(x, sides))), level)
     jammed = [
-        (at, run["n_unsatisfied"] / run["n_effective_expected"])
-        for at, side, run in zip(x, sides, runs)
-        if side == "above" and median.m is not None and at <= median.m + math.log(LINE_MAX_P_OVER_N)
+        (log_ratio, run["n_unsatisfied"] / run["n_effective_expected"])
+        for log_ratio, side, run in zip(x, sides, runs)
+        if side == "above" and median.m is not None and log_ratio <= median.m + math.log(LINE_MAX_P_OVER_N)
     ]
     height, interval = _height(np.array(jammed).reshape(-1, 2), median, level)
     low, high = median.interval
@@ -97,8 +97,8 @@ def _jump(sweep: Mapping[str, Any], runs: Sequence[Info], level: float) -> Jump:
 
 
 def _side(run: Info) -> Side:
-    """On which side of the jump a run lies: above it in P/N if it is jammed."""
-    # L ≥ ½ Δ²/P of the largest Δ: at this loss no Δ is larger than that of a contact, and contacts count as satisfied
+    """The side of the jump on which a run lies: above the jump in P/N if the run is jammed."""
+    # L ≥ ½ Δ²/P for the largest Δ: at this loss or less every Δ > 0 is that of a contact, which counts as satisfied
     loss_of_a_contact = 0.5 * (CONTACT_TOLERANCE * run["epsilon"]) ** 2 / run["P"]
     if run["n_unsatisfied"] == 0 or run["final_loss"] <= loss_of_a_contact:
         return "below"
@@ -110,7 +110,7 @@ def _side(run: Info) -> Side:
 def _height(
     points: Array, median: MedianEstimate, level: float
 ) -> tuple[float | None, tuple[float, float] | None]:
-    """n₀ of the line through the points (log P/N, N_Δ/N) [n, 2], or their mean where all have one P/N, and its interval.
+    """n₀ and its interval, by a line through the points (log P/N, N_Δ/N) [n, 2]; by their mean where all have one P/N.
 
     The interval combines the error of the fit with slope × the error of m, in quadrature.
     """
@@ -128,5 +128,5 @@ def _height(
     variance = float(((y - design @ coefficients) ** 2).sum()) / degrees
     error = math.sqrt(variance * np.linalg.inv(design.T @ design)[0, 0])
     rise = float(coefficients[1]) * median.length / 2 if len(columns) > 1 else 0.0
-    reach = math.hypot(float(stdtrit(degrees, (1 + level) / 2)) * error, rise)
-    return height, (height - reach, height + reach)
+    half_length = math.hypot(float(stdtrit(degrees, (1 + level) / 2)) * error, rise)
+    return height, (height - half_length, height + half_length)

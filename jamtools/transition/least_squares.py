@@ -3,8 +3,9 @@
     mean = Σ w y / Σ w,    line: min Σ w (y - y₀ - s (x - x₀))²,        w = σ⁻²
     error² = max(1, χ²/ν) / information
 
-The information is Σ w of a mean and Σ w (x - x₀)² of a slope. The points' own σ give the error, or their scatter where it
-exceeds σ: then an interval has Student's quantile with ν degrees of freedom.
+The information is Σ w of a mean and Σ w (x - x₀)² of a slope. The error follows from
+the σ of the points, or from their scatter where it exceeds σ. With an error from the scatter, an interval has Student's
+quantile with ν degrees of freedom.
 
 Source: none, standard least squares.
 """
@@ -21,7 +22,7 @@ from jamtools.records import Array
 
 
 class Estimate(NamedTuple):
-    """A value and its standard error; degrees: of freedom, where the scatter of the points gave the error, else None."""
+    """A value, its standard error, and the degrees of freedom if the scatter of the points gave the error, else None."""
 
     value: float
     error: float
@@ -47,7 +48,7 @@ def weighted_mean(y: Array, sigma: Array) -> Estimate:
 
 
 def weighted_slope(x: Array, y: Array, sigma: Array) -> Estimate:
-    """The slope of a line through y [n] at x [n] with standard errors sigma [n]; x must hold two values at least."""
+    """The slope of a line through y [n] at x [n] with standard errors sigma [n]; x must hold at least two values."""
     weight = sigma**-2
     x0, y0 = np.average(x, weights=weight), np.average(y, weights=weight)
     information = float(weight @ (x - x0) ** 2)

@@ -4,15 +4,18 @@
     ℓ(m, w) = Σ_x [ a(x) log p(x) + b(x) log(1 - p(x)) ] - ½ (log(w/W₀)/S)²
     {m : 2 (max ℓ - max_w ℓ(m, w)) ≤ t²_ν n/(n - 4)},        ν = n/2 - 2
 
-m is the median and w the width of the logistic. a and b count the trials above (a success, where x = log N) and below.
-An undecided trial is one or the other: its factor in ℓ is 1. The lower end of the interval comes from a fit with all
-undecided trials above, the upper end from a fit with all of them below. No mechanism of censoring can leave that interval.
+m is the median and w the width of the logistic. a(x) and b(x) count the trials above (successes, where x = log N)
+and below. An undecided trial is above or below with the probabilities p and 1 - p, so that its factor in ℓ is 1. The lower
+end of the interval comes from a fit with all undecided trials above, the upper end from a fit with all of them below. So
+the interval is valid whatever the reason why trials stay undecided.
 
-λ is the probability of a lapse: a run that is stuck, or fits by luck, far from the transition must not decide w. The prior
-of log w has the standard deviation S = 1, one e-fold either way. With fewer trials, less is known of w; besides, the
-trials before chose the x of those after, and the outcomes decided how many there are. A Student quantile with half of the
-trials as its degrees of freedom, and the factor n/(n - 4), give intervals that cover in simulated searches
-(benchmarks/transition.py). The normal quantile does not.
+λ is the probability of a lapse. With it, one run far from the transition that is stuck, or that fits by luck, does not
+decide w. The prior of log w has the standard deviation S = 1: a factor of e up or down.
+
+The normal quantile gives intervals that are too short. Few trials determine w badly. Besides, the trials are not
+independent: earlier outcomes choose the x of later trials, and decide how many trials there are. With Student's quantile
+t_ν, whose degrees of freedom are half of the number n of decided trials less 2, and with the factor n/(n - 4), intervals of
+simulated searches hold the true median as often as their level says (benchmarks/transition.py).
 
 Source: arXiv:1809.09349, section III, for the transition; F. A. Wichmann and N. J. Hill, Perception & Psychophysics 63,
 1293 (2001), for the lapse.
@@ -48,10 +51,11 @@ M_GRID_POINTS = 201
 #: How far the coarse grid of m reaches beyond the smallest and the largest x tried, in log N.
 M_GRID_MARGIN = 1.0
 
-#: m is the middle of the values whose 2ℓ is within this of the largest: where trials are separated, the top of ℓ is flat.
+#: m is the middle of all values whose 2ℓ is less than this below the maximum. The top of ℓ is flat where all trials above
+#: the median have a larger x than all trials below it.
 FLAT_TOP_DROP = 0.01
 
-#: The largest w is the largest value whose 2ℓ is within this of the best: 1.64², the upper end of a 90% interval.
+#: `largest_w` is the largest w whose 2ℓ is less than this below the maximum: 1.64², the upper end of a 90% interval.
 LARGEST_W_DROP = 2.7
 
 
@@ -128,7 +132,7 @@ def _outermost(choose: Callable[..., float], *ends: float | None) -> float | Non
 
 
 def _squared_quantile(n: int, level: float) -> float:
-    """t² n/(n - 4), with Student's t at ν = n/2 - 2 degrees of freedom, but at least 1."""
+    """t² n/(n - 4), with Student's t at ν = n/2 - 2 degrees of freedom; ν and n - 4 are at least 1."""
     from scipy.special import stdtrit
 
     return float(stdtrit(max(n / 2 - 2, 1.0), (1 + level) / 2)) ** 2 * n / max(n - 4, 1)
@@ -155,7 +159,7 @@ class _Profile:
 
     @property
     def m(self) -> float | None:
-        """The middle of the top of the profile; None where all trials are on one side."""
+        """The middle of the flat top of the profile; None where all trials are on one side."""
         return sum(self._range_within(FLAT_TOP_DROP)) / 2 if self.has_both_sides else None
 
     @property

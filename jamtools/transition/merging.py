@@ -1,7 +1,8 @@
-"""Searches for one P over several seeds put together, as the tasks of a job array leave them.
+"""Merges searches for one P that differ only in their seeds, such as the results of a job array.
 
 The estimates of a search follow from its trials alone (estimate.py). So the trials of all seeds together give the record
-that one search over all seeds gives. The fresh seeds that a search with seed s draws are s modulo FRESH_SEEDS.
+that one search over all seeds gives. A fresh seed that a search draws for its seed s equals s modulo FRESH_SEEDS,
+which assigns each trial to a seed.
 
 Source: none, the identity above.
 """
@@ -18,7 +19,7 @@ from jamtools.transition.estimate import estimate_fields
 from jamtools.transition.search_record import ESTIMATE_FIELDS, SearchCell, SearchRecord
 from jamtools.transition.trial import Trial
 
-#: Fields that a search needs so that it can be merged; further ones depend on what varies.
+#: Fields that a search needs so that it can be merged. `_is_complete` adds those that depend on what varies.
 NEEDED_FIELDS = {"depth", "vary", "activation", "batch_norm", "d", "precision", "level"}
 
 #: Fields that say how many trials were made. All others but the estimates identify what was searched for.
@@ -26,7 +27,7 @@ EXTENT_FIELDS = ("seeds", "trials", "max_width", "max_P", "precision")
 
 
 def merge(records: Sequence[SearchRecord]) -> tuple[list[SearchRecord], list[SearchCell]]:
-    """Merges searches that differ in their seeds only; also the cells that were given more than once.
+    """Merges searches that differ only in their seeds. Also returns the cells that were given more than once.
 
     Searches that lack a field which merging needs stay as they are. Raises InputError where two searches of one seed
     differ in their trials.
@@ -56,7 +57,7 @@ def missing_cells(planned: Sequence[Mapping[str, int]], records: Sequence[Search
 
 
 def _is_complete(record: SearchRecord) -> bool:
-    """Whether a search has all that its estimates follow from; searches by other programs may not."""
+    """Whether a search has all fields from which its estimates follow. Searches of other programs may lack some."""
     trials, seeds = _trials_of(record), record.get("seeds")
     if "vary" not in record or not trials or not isinstance(seeds, list):
         return False
@@ -79,13 +80,13 @@ def _trials_of(record: SearchRecord) -> list[Trial]:
 
 
 def _identity(record: SearchRecord) -> str:
-    """What a search looks for: its record without the number of trials and what follows from them."""
+    """A text that is equal for searches of the same quantity: the record without its extent and its estimates."""
     excluded = (*ESTIMATE_FIELDS, *EXTENT_FIELDS, "width" if record["vary"] == "width" else "P")
     return json.dumps({name: value for name, value in record.items() if name not in excluded}, sort_keys=True)
 
 
 def _merge_group(group: Sequence[SearchRecord]) -> tuple[SearchRecord, list[SearchCell]]:
-    """One record of all searches of one identity, and the cells that more than one of them is of."""
+    """One record from all searches of one identity, and the cells that occur in more than one of them."""
     by_seed: dict[int, list[dict[str, Any]]] = {}
     duplicates = []
     for record in group:

@@ -22,9 +22,9 @@ Method = Literal["bisect", "descend"]
 class TrialSpec:
     """Which networks are trained, how (settings), and what counts as success. Journals hold the names of these fields.
 
-    seeds: of the brackets; success: "satisfied" (N_Δ = 0) or "classified" (no y f < 0); max_width: the largest width
-    tried, None for the default; certify: trials that used up their steps are taken to the minimum of their basin;
-    times: numbers of steps after which N* is asked for as well, of the same trainings.
+    seeds: those of the brackets; success: "satisfied" (N_Δ = 0) or "classified" (no y f < 0); max_width: the largest width
+    tried, None for the default; certify: whether trials that used up their steps continue to the minimum of their basin;
+    times: numbers of steps after which N* is estimated as well, from the same trainings.
     Raises InputError where these contradict the settings of the trainings.
     """
 
@@ -62,7 +62,7 @@ class TrialSpec:
 class SearchOptions:
     """How the transition is searched, and when a search ends.
 
-    method: how each seed brackets it; precision: the length of the interval of log N* (or log P*) that is short enough;
+    method: how each seed brackets the transition; precision: the length of the interval of log N* (or log P*) to reach;
     trials: the largest number of trials for each N*; at_once: trials in a round of samples; level: confidence of the
     intervals; cold: each seed is searched independently of the others, and each N* independently of the N* before.
     """

@@ -2,7 +2,7 @@
 
     σ = log(upper/lower) / (2 q),      q the normal quantile of the interval's level
 
-The point of a search is its median where the record holds one, which is finer than n_star: only some N have a width.
+Where a record holds the median, the point is the median. It is finer than n_star, which is the N of an integer width.
 
 Source: none, the definition of a standard error.
 """
@@ -23,7 +23,7 @@ from jamtools.transition.search_record import Ends, SearchRecord
 #: Fields that must agree between searches: N* of another loss, criterion or dynamics is another quantity.
 QUANTITY_FIELDS = ("loss", "success", "optimizer", "certify", "activation", "batch_norm")
 
-#: Those of them that a record may lack with a meaning: all records that lack one agree in it.
+#: Fields of QUANTITY_FIELDS with a default value: all records that lack one of them agree in it.
 FIELDS_WITH_DEFAULT = ("loss", "success", "optimizer", "certify")
 
 #: σ of log N* where an end of the interval is open and all points have open ends: a factor of e.
@@ -84,7 +84,7 @@ def at_time(search: SearchRecord, time: int) -> SearchRecord:
 
 
 def check_searches(records: Sequence[SearchRecord]) -> None:
-    """Raises InputError unless all are searches, hold numbers, and are of one quantity (QUANTITY_FIELDS)."""
+    """Raises InputError unless all records are searches, hold valid numbers, and agree in QUANTITY_FIELDS."""
     for record in records:
         if record.get("kind", "nstar") != "nstar" or "P" not in record or "n_star" not in record:
             raise InputError(
@@ -117,7 +117,7 @@ def _check_numbers(record: SearchRecord) -> None:
 
 
 def _is_interval(ends: Ends | None) -> bool:
-    """Whether this is no interval, or two ends, each open or a number of at least 0, in ascending order."""
+    """Whether `ends` is absent, or holds two ends in ascending order, each None (open) or a number of at least 0."""
     if not ends:
         return True
     if not isinstance(ends, list) or len(ends) != 2:

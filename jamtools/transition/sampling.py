@@ -1,18 +1,18 @@
-"""Which trial is next: each seed brackets the transition, then samples around the running median make it precise.
+"""Chooses the next trial: each seed brackets the transition, then samples around the running median make it precise.
 
     bisect     double or halve from a first guess to a bracket (one fails, one fits), then halve the bracket
     descend    from above in steps of one, until a trial fails beyond doubt (N_Δ > 0.1 N): the authors' method
     sample     m ± k·min(w₊, W₊),  m ± 0.4 k·min(w₊, W₊),     k = 1.2, with seeds never used before
 
 m is the running median and w₊ the largest width of the logistic that the trials allow (logistic.py). The most likely
-width is no substitute: it is nearly zero where the first few trials happen to be separated. All further trials would then
+width cannot replace w₊: it is nearly zero if the first few trials happen to be separated. All further trials would then
 have one size, and could not correct a wrong m. For the same reason an interval cannot end a search before there are
 MIN_DECIDED_TRIALS decided trials.
 
 A trial has a *size*: its width, or its number of patterns. A `SizeAxis` knows x = log N or log P of each size. The
-bracket of a seed does not depend on the other seeds; the brackets of all seeds advance together, one batch a step.
+bracket of a seed does not depend on the other seeds; the brackets of all seeds advance together: each step trains one batch.
 
-Source: arXiv:1809.09349, section III, for `descend`; none for the rest: the coverage is measured in
+Source: arXiv:1809.09349, section III, for `descend`; none for the rest, whose coverage is measured in
 benchmarks/transition.py.
 """
 
@@ -30,15 +30,15 @@ from jamtools.transition.trial import Outcome, OutcomeOf, Trial
 #: (size, seed) of each trial of a batch -> the trials.
 TrialRunner = Callable[[Sequence[tuple[int, int]]], Sequence[Trial]]
 
-#: Yields a size, is sent the outcome of the trial there.
+#: A generator that yields a size and is sent the outcome of the trial at that size.
 Bracketing = Generator[int, Outcome, None]
 
-#: Where a round samples, in units of SAMPLE_REACH times the width w of the logistic, from the median.
+#: Distances of the samples of a round from the median, in units of SAMPLE_REACH·w; w is the width of the logistic.
 SAMPLE_OFFSETS = (-1.0, 1.0, -0.4, 0.4)
 #: k: the distance of the outer samples from the median, in units of w.
 SAMPLE_REACH = 1.2
 
-#: W₊, in log N: no sample is placed by a larger w, however little is known of w.
+#: W₊, in log N: the upper limit of the w that places samples, however large w may be.
 MAX_SAMPLE_W = 0.3
 
 #: The number of decided trials before an interval may end a search.
@@ -66,7 +66,7 @@ class SizeAxis:
         return trial.width if self.vary == "width" else trial.P
 
     def x(self, size: int) -> float:
-        """log N or log P."""
+        """log N or log P of a size."""
         return math.log(self.amount(size))
 
     def smallest_from(self, x: float) -> int:
@@ -90,7 +90,7 @@ class SizeAxis:
         return size - 1 if size > 1 and x - self.x(size - 1) < self.x(size) - x else size
 
     def is_above(self, outcome: Outcome) -> bool:
-        """Whether a trial is an upper end of a bracket: a success where widths vary, anything else where patterns do."""
+        """Whether a trial is an upper end of a bracket: a success where widths vary, any other outcome where patterns do."""
         return (outcome == "success") is self.succeeds_above
 
     def side(self, outcome: Outcome) -> Side:
@@ -166,7 +166,7 @@ def descend(first: int, axis: SizeAxis) -> Bracketing:
 
 
 def find_failure(cache: TrialCache, axis: SizeAxis, outcome_of: OutcomeOf) -> Bracketing:
-    """Tries harder and harder sizes until one fails beyond doubt, if all trials so far succeeded or are undecided.
+    """If all trials so far are successes or undecided, tries harder and harder sizes until a trial fails beyond doubt.
 
     Without a failure the interval of the median has no lower end (no upper end where patterns vary).
     """
@@ -190,7 +190,7 @@ def seek(
     options: SearchOptions,
     outcome_of: OutcomeOf,
 ) -> MedianEstimate:
-    """Searches the median by a bracket for each seed and samples around the running median.
+    """Searches for the median: first a bracket for each seed, then samples around the running median.
 
     first: the size at which every bracket begins. The search makes at most `options.trials` trials more than `cache` holds.
     """
@@ -215,7 +215,7 @@ def seek(
 def _advance_together(
     cache: TrialCache, brackets: Mapping[int, Bracketing], outcome_of: OutcomeOf, limit: int
 ) -> None:
-    """Advances the brackets of all seeds, one batch of trials a step, until they end or the cache holds `limit` trials."""
+    """Advances the brackets of all seeds, one batch of trials in each step, until they end or `cache` has `limit` trials."""
     first_sizes = {seed: next(bracket, None) for seed, bracket in brackets.items()}
     sizes = {seed: size for seed, size in first_sizes.items() if size is not None}
     while sizes and len(cache) < limit:
@@ -248,7 +248,7 @@ def is_enough(
 
 
 def is_out_of_reach(median: MedianEstimate, axis: SizeAxis) -> bool:
-    """Whether the median lies beyond the largest size that may be tried: no trial can tell how far beyond."""
+    """Whether the median lies beyond the largest size that may be tried, so that no trial shows how far beyond."""
     return median.m is not None and median.m > axis.x(axis.largest)
 
 
@@ -278,7 +278,7 @@ def _sample_sizes(median: MedianEstimate, axis: SizeAxis, numbers: Iterable[int]
 
 
 def _fresh_seeds(seeds: Sequence[int], n_sampled: int, n: int) -> list[int]:
-    """n seeds never used before, in turn for each of `seeds`, which have n_sampled of them already."""
+    """n seeds that no trial has used, drawn for each of `seeds` in turn; n_sampled of them were drawn before."""
     return [
         seeds[k % len(seeds)] + FRESH_SEEDS * (1 + k // len(seeds)) for k in range(n_sampled, n_sampled + n)
     ]

@@ -55,7 +55,7 @@ def fit_scaling(
 
     records: the objects of searches; those for one P over several seeds are merged first. planned: the {P, depth, seed}
     of each planned search, to name the missing ones. spectra: metadata of spectra of jammed runs, for the measured bound.
-    time: N* after so many steps, which the searches must have asked for.
+    time: fits N* after this number of steps, which must be one of the times of the searches.
 
     Raises InputError for a mixture of losses, criteria or dynamics, and where no search found an N*.
     """
@@ -113,7 +113,7 @@ def _ratio(points: LogPoints, level: float, bound: StabilityBound | None) -> dic
 
 
 def _distances(log_ratio: Estimate, bound: StabilityBound | None) -> dict[str, float | None]:
-    """log P/N* less that of each line, in standard errors; None for a measured bound that is not positive."""
+    """log P/N* minus that of each line, in standard errors; None for a measured bound that is not positive."""
     distances: dict[str, float | None] = {
         name: (log_ratio.value - math.log(ratio)) / log_ratio.error
         for name, ratio in REFERENCE_P_OVER_N.items()
@@ -129,7 +129,7 @@ def _distances(log_ratio: Estimate, bound: StabilityBound | None) -> dict[str, f
 def _of_same_networks(
     spectra: Sequence[Mapping[str, Any]], searches: Sequence[SearchRecord]
 ) -> Sequence[Mapping[str, Any]]:
-    """The spectra. Raises InputError where they are of other networks than the searches."""
+    """Returns the spectra unchanged. Raises InputError where they are of other networks than the searches."""
     for name in ("activation", "batch_norm", "depth"):
         of_searches = {cast(Mapping[str, Any], search).get(name) for search in searches} - {None}
         of_spectra = {spectrum.get(name) for spectrum in spectra} - {None}

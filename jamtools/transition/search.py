@@ -1,7 +1,7 @@
-"""N*(P): the smallest number of effective parameters whose training still fits P patterns; P*(N): its inverse.
+"""N*(P), the smallest number of effective parameters with which training still fits P patterns, and its inverse P*(N).
 
     N*(P) = min N(h) such that training succeeds,        at fixed depth
-    P*(N) = max P such that it succeeds,                 the first P of one dataset, at fixed width and depth
+    P*(N) = max P such that it succeeds,                 for the first P patterns of one dataset, at fixed width and depth
 
 Success depends on chance (the initial parameters) and on the width, so that N* is the median of a distribution: trainer.py
 trains, sampling.py chooses the trials, and estimate.py computes N* from them.
@@ -31,7 +31,7 @@ from jamtools.transition.trial import Trial, TrialKey, TrialStore, outcome_at_en
 #: The largest width tried has N = MAX_N_PER_PATTERN·P: twice the bound N* ≤ 4P.
 MAX_N_PER_PATTERN = 8
 
-#: The slope of log N* against log P that a first guess may have: neighbouring P of uncertain N* may give any slope.
+#: Limits of the slope of log N* against log P in a first guess. Uncertain N* at neighbouring P could give any slope.
 GUESS_SLOPES = (0.5, 1.5)
 
 #: N/P of the first trial. Random data jam near N/P = 1/2.85, and bisection starts a little above. The descent starts where
@@ -52,10 +52,10 @@ def search_transition(
     """N* of each number of patterns in `sizes` (vary "width"), or P* of each width in `sizes` (vary "patterns").
 
     P patterns are the first P of `data`. watch: called with the key of every trial before it is trained. Trials in
-    `store` are not trained again. Unless options.cold is set, the search at each P starts from the fit to those before,
-    so that fewer trials are needed; a cold search for some P and seeds finds what a cold search for all finds.
+    `store` are not trained again. Unless options.cold is set, the search at each P starts from a fit to the N* of
+    smaller P, and so needs fewer trials. A cold search depends neither on other P nor on other seeds.
 
-    Raises InputError where the dataset has fewer patterns, and what `train_many` raises.
+    Raises InputError where the dataset has fewer patterns than asked for, and the errors of `train_many`.
     """
     options = options or SearchOptions()
     trainer = TrialTrainer(data, spec, compute, store, watch)

@@ -14,9 +14,10 @@ Ends = list[float | None]
 class Estimates(TypedDict, total=False):
     """What follows from the trials of a search: N* where the width varies, P* where the number of patterns does.
 
-    n_star: N of the smallest width at or above the median, or N of the network; interval: of N*; median: of N or P, with
-    median_interval; spread: the width w of the logistic in log N or log P; precise: whether the interval is as short as
-    asked for; width: of N*, or P: the largest number of patterns at or below the median, with P_interval.
+    n_star: N of the smallest width at or above the median, or N of the network; interval: that of N*; median: that of N
+    or P, with median_interval; spread: the width w of the logistic in log N or log P; precise: whether the interval is as
+    short as asked for; width: that of N* (where the width varies); P: the largest number of patterns at or below the
+    median, with P_interval (where patterns vary).
     """
 
     n_star: float | None
@@ -31,7 +32,7 @@ class Estimates(TypedDict, total=False):
 
 
 class EstimatesAtTime(Estimates, total=False):
-    """The same after `steps` gradient steps."""
+    """The estimates after `steps` gradient steps."""
 
     steps: int
 
@@ -71,7 +72,7 @@ class SearchRecord(Estimates, total=False):
     at_times: list[EstimatesAtTime]
 
 
-#: The keys of a search that follow from its trials, beside "P" where patterns vary and "width" where it does.
+#: The keys of a search that follow from its trials, with "P" where patterns vary and "width" where the width varies.
 ESTIMATE_FIELDS = (
     "n_star", "interval", "P_interval", "median", "median_interval", "spread", "precise", "n_undecided", "total_steps",
     "at_times",

@@ -1,7 +1,7 @@
 """Trains the trials of a search: many at once, each on the first P patterns of one dataset.
 
-With `certify` a training that used up its steps continues to the minimum of its basin. That decides it: it is satisfied, or
-it failed for certain if the minimum is certified.
+With `certify` a training that used up its steps continues to the minimum of its basin. This decides the trial: it is
+satisfied there, or it failed for certain if the minimum is certified.
 
 Source: arXiv:1809.09349, section III.
 """
@@ -79,7 +79,7 @@ class TrialTrainer:
         return train_many(jobs, checkpointer=_OnEnd(store))
 
     def _continued_to_minima(self, jobs: Sequence[Job], runs: Sequence[Run]) -> list[Run]:
-        """The runs, those that used up their steps continued to the minima of their basins."""
+        """The runs; those that used up their steps are continued to the minima of their basins."""
         unfinished = [i for i, run in enumerate(runs) if not self._trial(run).is_final]
         newton = with_options(
             TrainingOptions(), optimizer="newton", epsilon=self.spec.settings.epsilon, measurements=2

@@ -61,9 +61,9 @@ class Trial:
 
     @classmethod
     def of(cls, run: Run, success: SuccessName, times: Sequence[int] = ()) -> Trial:
-        """The trial that a run was; times: numbers of steps after which it may have fitted."""
+        """The trial of a finished run; times: numbers of steps for which `fitted_at` is computed."""
         info = run.info
-        # Adam may leave contacts at Δ ~ 10⁻¹⁶ for ever, where a step no longer changes W: they count as zero
+        # Adam may leave contacts at Δ ~ 10⁻¹⁶, where a step no longer changes W: such Δ count as zero
         satisfied = info["n_unsatisfied"] == 0 or bool(run.gaps.max() <= CONTACT_TOLERANCE * info["epsilon"])
         classified = info["n_misclassified"] == 0
         fitted = info["status"] != "diverged" and (satisfied if success == "satisfied" else classified)
@@ -161,13 +161,16 @@ def _failure(info: Mapping[str, Any], success: SuccessName) -> Outcome:
 
 
 def _was_fitted(run: Run, success: SuccessName, time: int, fitted: bool) -> bool:
-    """Whether all patterns were fitted after `time` steps; fitted: whether they were at the end, which then stays so."""
+    """Whether all patterns were fitted after `time` steps; fitted: whether they were at the end.
+
+    A run that ended before `time` keeps its last state.
+    """
     steps = run.history["step"]
     if steps[-1] <= time:
         return fitted
     i = int(np.searchsorted(steps, time))
     if success == "classified":
         return bool(run.history["n_misclassified"][i] == 0)
-    # L ≥ ½ Δ²/P of the largest Δ: at this loss no Δ is larger than that of a contact
+    # L ≥ ½ Δ²/P for the largest Δ: at this loss or less every Δ > 0 is that of a contact
     loss_of_a_contact = 0.5 * (CONTACT_TOLERANCE * run.info["epsilon"]) ** 2 / run.info["P"]
     return bool(run.history["n_unsatisfied"][i] == 0 or run.history["loss"][i] <= loss_of_a_contact)

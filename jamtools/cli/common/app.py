@@ -32,8 +32,8 @@ def _ancestor(error: type[Exception], name: str) -> type[Exception]:
     return next(ancestor for ancestor in error.__mro__ if ancestor.__name__ == name)
 
 
-# typer exports BadParameter alone of click's errors. Its versions before 0.26 import click and later ones contain a
-# copy, so that the classes above BadParameter have no address that holds for both.
+# Of click's errors, typer exports only BadParameter. Typer before version 0.26 imports click; later versions contain a
+# copy of it. So the base classes of BadParameter have no import path that is valid for all versions.
 UsageError = _ancestor(typer.BadParameter, "UsageError")
 
 ClickException = _ancestor(typer.BadParameter, "ClickException")
@@ -59,7 +59,7 @@ def run(app: typer.Typer, name: str) -> NoReturn:
         _close_stdout()
     except BrokenPipeError:
         _die_of_sigpipe()
-    except JamError as error:  # standard output could not take the rest
+    except JamError as error:  # the rest could not be written to standard output
         _print_error(name, in_shell_words(error))
         code = 1
     sys.exit(code)
@@ -110,9 +110,9 @@ def _exit_code(app: typer.Typer, name: str, reporting: Reporting) -> int:
 
 
 def _failure_code(name: str, error: Exception, reporting: Reporting) -> int:
-    """Prints an error, with its traceback if asked; returns the exit code."""
-    # A line that cannot be parsed (an unknown option, a missing value) has no options that could be asked, so that
-    # the words themselves must do. At worst a file of the name --debug brings a traceback along.
+    """Prints an error, with its traceback if --debug asks for it; returns the exit code."""
+    # A command line that cannot be parsed (an unknown option, a missing value) does not set the flag, so the word
+    # itself is searched for. At worst, a file with the name --debug causes a traceback.
     unparsed_debug = isinstance(error, UsageError) and "--debug" in sys.argv
     if reporting.debug or unparsed_debug:
         traceback.print_exc()
@@ -125,14 +125,14 @@ def _failure_code(name: str, error: Exception, reporting: Reporting) -> int:
 
 
 def _message(error: Exception) -> str:
-    """What the user reads of an error that is not one of usage."""
+    """The text that the user reads for an error that is not a usage error."""
     if isinstance(error, JamError):
         return in_shell_words(error)
     if _is_out_of_memory(error):
         size = re.search(r"to allocate ([\d.]+ \w+)", str(error))
         lacking = f" ({size[1]} more)" if size else ""
         return f"out of memory{lacking}; use fewer patterns or a smaller network"
-    if isinstance(error, OSError):  # such as a help text that a full disk could not take
+    if isinstance(error, OSError):  # for example on a full disk, while the help text is written
         return f"{error.filename or 'standard output'}: {(error.strerror or str(error)).lower()}"
     return f"unexpected {type(error).__name__}: {error}; run it with --debug to see where"
 
@@ -155,7 +155,7 @@ def _exit_on_sigterm(signum: int, frame: FrameType | None) -> None:
 
 
 def _close_stdout() -> None:
-    """Flushes stdout while an exit code can still report a failure; Python itself does it after main has ended."""
+    """Flushes stdout while an exit code can still report a failure. Python itself flushes only after main has ended."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import typer
 
-#: Parameters of a first-order step, which newton does not have.
+#: Parameters of first-order steps. They have no meaning for newton.
 FIRST_ORDER_ONLY = ("lr", "lr_schedule", "lr_floor", "momentum", "neighbour_list")
 
 
 def given_options(context: typer.Context) -> dict[str, str]:
-    """What stands on the command line, by the names of the parameters: {"lr": "--lr"}."""
+    """The options that stand on the command line, by the names of their parameters: {"lr": "--lr"}."""
     given = {
         parameter.name or "": parameter.opts[0]
         for parameter in context.command.params
@@ -21,7 +21,7 @@ def given_options(context: typer.Context) -> dict[str, str]:
 
 
 def refuse(context: typer.Context, names: Iterable[str], beside: str) -> None:
-    """Raises a usage error when one of these parameters stands on the command line; `beside` names the option beside it."""
+    """Raises a usage error if one of these parameters stands on the command line; `beside`: what it conflicts with."""
     given = given_options(context)
     for name in names:
         if name in given:

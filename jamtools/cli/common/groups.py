@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 
 
 def grouped(command: Callable[..., Result]) -> Callable[..., Result]:
-    """The command with a parameter for each field of its groups, in which form typer can read its signature."""
+    """The command with a parameter for each field of its groups, so that typer can read its signature."""
     signature = inspect.signature(command, eval_str=True)
     groups: dict[str, Any] = {
         name: parameter.annotation
@@ -55,14 +55,14 @@ def grouped(command: Callable[..., Result]) -> Callable[..., Result]:
         return command(**own, **collected)
 
     flat.__name__, flat.__doc__, flat.__module__ = command.__name__, command.__doc__, command.__module__
-    # typer reads both; it would follow __wrapped__, which functools.wraps sets, to the groups
+    # typer reads __signature__ and __annotations__. Not functools.wraps: typer would follow its __wrapped__ to the groups
     flat.__signature__ = flat_signature  # type: ignore[attr-defined]
     flat.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return flat
 
 
 def from_values(group: type[Group], values: Mapping[str, Any]) -> Group:
-    """The group whose fields are among these values by name; other values are ignored."""
+    """The group with those values whose names are its fields; other values are ignored."""
     return group(**{field.name: values[field.name] for field in fields(group)})  # type: ignore[arg-type]
 
 
@@ -82,9 +82,11 @@ class Streams:
     """Where the result goes, and what the user sees beside it."""
 
     output: Annotated[
-        str, file_option("--output", "-o", help="Write here, in one step; - is standard output.")
+        str, file_option("--output", "-o", help="Write to this file, in one step; - is standard output.")
     ] = "-"
-    quiet: Annotated[bool, reporting_flag("--quiet", "-q", help="Nothing on stderr but errors.")] = False
+    quiet: Annotated[bool, reporting_flag("--quiet", "-q", help="Print nothing but errors on stderr.")] = (
+        False
+    )
     debug: Annotated[bool, reporting_flag("--debug", help="Show the traceback of an error.")] = False
     version: Version = False
 
@@ -103,7 +105,9 @@ class Arithmetic:
     threads: Annotated[
         int,
         integer_option(
-            "--threads", parser=natural, help="CPU threads; 0: one for small work, else torch's choice."
+            "--threads",
+            parser=natural,
+            help="Number of CPU threads; 0: one for small work, else torch's choice.",
         ),
     ] = 0
 
@@ -117,7 +121,12 @@ class CheckpointGroup:
     ] = None
     checkpoint_every: Annotated[
         float | None,
-        typer.Option("--checkpoint-every", parser=duration, metavar="TIME", help="How often [default: 60s]."),
+        typer.Option(
+            "--checkpoint-every",
+            parser=duration,
+            metavar="TIME",
+            help="Time between two writes of it [default: 60s].",
+        ),
     ] = None
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the checkpoint; without one, start from step 0.")
@@ -145,12 +154,12 @@ class TrainingGroup:
         Literal["paper-hinge", "paper-cross-entropy"] | None,
         typer.Option(
             "--protocol",
-            help="A protocol of the paper by name, with its number of steps; options beside it take precedence.",
+            help="A protocol of the paper by name, with its number of steps; other options take precedence over it.",
         ),
     ] = None
     loss: Annotated[
         Literal["hinge", "cross-entropy"] | None,
-        typer.Option("--loss", help="[default: hinge, or the protocol's]"),
+        typer.Option("--loss", help="Loss function [default: hinge, or the protocol's]."),
     ] = None
     init: Annotated[
         Literal["orthogonal", "torch", "normal"] | None,
@@ -160,7 +169,7 @@ class TrainingGroup:
         bool | None,
         typer.Option(
             "--batch-norm/--no-batch-norm",
-            help="Normalise each hidden layer over its batch [default: as the protocol; without one, no].",
+            help="Normalise each hidden layer over its batch [default: as in the protocol; no without a protocol].",
         ),
     ] = None
     optimizer: Annotated[
@@ -182,7 +191,7 @@ class TrainingGroup:
         float | None,
         real_option(
             "--lr",
-            help="Learning rate; the first time step of fire [default: 1e-4, or the protocol's; for fire 0.1].",
+            help="Learning rate; for fire, the first time step [default: 1e-4, or the protocol's; for fire 0.1].",
         ),
     ] = None
     batch: Annotated[
@@ -191,7 +200,7 @@ class TrainingGroup:
             "--batch",
             parser=batch_size,
             metavar="N|full",
-            help="Patterns per step [default: full, for sgd min(P/2, 1024)].",
+            help="Patterns per step [default: full; for sgd min(P/2, 1024)].",
         ),
     ] = None
     steps: Annotated[
@@ -200,7 +209,7 @@ class TrainingGroup:
     ] = None
 
     def options(self, **more: Any) -> TrainingOptions:
-        """What is asked of a training: the protocol's, or the defaults, with every option that is not None.
+        """The options of a training: those of the protocol, or the defaults, replaced by every option that is not None.
 
         `more`: options of one command, by the names that `protocols.with_options` takes; they take precedence.
         """
@@ -213,7 +222,7 @@ class TrainingGroup:
 
     @property
     def normalises(self) -> bool:
-        """Whether the network has batch normalisation: as asked, else as the protocol has it."""
+        """Whether the network has batch normalisation: as asked for, else as in the protocol."""
         from jamtools import protocols
 
         return protocols.uses_batch_norm(self.protocol, self.batch_norm)

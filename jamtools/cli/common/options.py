@@ -37,7 +37,7 @@ def file_option(*names: str, help: str, metavar: str = "FILE") -> Any:
 
 
 def reporting_flag(*names: str, help: str) -> Any:
-    """A flag that decides what `run` prints. It is read before the other options, whose errors it concerns."""
+    """A flag that decides what `run` prints. It is read before the other options, since it concerns their errors."""
     return typer.Option(*names, help=help, is_eager=True, callback=set_reporting)
 
 

@@ -6,7 +6,7 @@ from jamtools.errors import JamError, Remedy
 
 #: Every remedy, in the words of the shell.
 SHELL_WORDS = {
-    # of a record or any package
+    # of records, or of several packages
     Remedy.FLOAT64: "use --dtype float64",
     Remedy.OTHER_DEVICE: "run it on another --device",
     Remedy.LARGER_DATASET: "make a larger one with jam-data",

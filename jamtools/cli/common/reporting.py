@@ -16,7 +16,7 @@ class Reporting:
 
 
 def set_reporting(context: typer.Context, option: typer.CallbackParam, value: bool) -> bool:
-    """The callback of --quiet and --debug: remembers the flag for `run`, which outlives the context."""
-    if value and isinstance(context.obj, Reporting):  # no Reporting where `jam-nstar plan` checks a line
+    """The callback of --quiet and --debug: keeps the flag where `run` can read it after the context has ended."""
+    if value and isinstance(context.obj, Reporting):  # it is None while `jam-nstar plan` checks a line
         setattr(context.obj, str(option.name), True)
     return value

@@ -50,7 +50,7 @@ def stopped_by_signals(command: str, journal: str | None) -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         report(f"stopped by {signal.Signals(number).name}")
-        os._exit(STOPPED)  # all finished trials are on the disk, and the current one may take long
+        os._exit(STOPPED)  # all finished trials are on the disk, and the current trial may take long
 
     former = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
     try:
@@ -66,7 +66,7 @@ def stopped_by_signals(command: str, journal: str | None) -> Iterator[None]:
 class ResumableTraining:
     """The options --checkpoint, --checkpoint-every, --resume and --time-limit of one command, and their effect.
 
-    path: of the checkpoint; every: seconds between two writes; limit: seconds until the command stops. Without a
+    path: that of the checkpoint; every: seconds between two writes; limit: seconds until the command stops. Without a
     checkpoint the runs are trained in one go, and signals keep their usual effect. Raises typer.BadParameter for options
     that need a checkpoint and have none.
     """
@@ -89,7 +89,7 @@ class ResumableTraining:
         self._is_polled = False
 
     def catch_signals(self, output: str) -> None:
-        """From now on a signal stops the training. Refuses a checkpoint that is not writable or is the output."""
+        """Makes a signal stop the training from now on. Refuses a checkpoint that is not writable or is the output."""
         if self.path is None:
             return
         if output != STDIN and os.path.realpath(output) == os.path.realpath(self.path):
@@ -98,7 +98,7 @@ class ResumableTraining:
         self._former = {number: signal.signal(number, self._on_signal) for number in STOP_SIGNALS}
 
     def release_signals(self) -> None:
-        """Once the result is written, signals have their usual effect again."""
+        """Gives signals their usual effect again, once the result is written."""
         if self.path is not None:
             for number, handler in self._former.items():
                 signal.signal(number, handler)
@@ -139,7 +139,7 @@ class ResumableTraining:
 
     @contextmanager
     def _stoppable(self) -> Iterator[None]:
-        """Around a training that polls `_should_stop`. Outside of it a signal ends the command at once."""
+        """Surrounds a training that polls `_should_stop`. Outside of this block a signal ends the command at once."""
         from jamtools.io.checkpoint import StopRequested
 
         self._is_polled = True

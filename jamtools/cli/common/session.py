@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from jamtools.cli.common.groups import Arithmetic, Streams
     from jamtools.training.job import Compute
 
-#: Operations on fewer numbers than this take one thread: several would wait for each other longer than they work.
+#: Operations on fewer numbers than this use one thread: several threads would wait for each other longer than they work.
 SINGLE_THREAD_BELOW = 250_000
 
-#: Options that say where things go, not what is computed; they and their values are left out of a recorded command line.
+#: Options that decide where files go, not what is computed; they and their values are left out of a recorded command line.
 UNRECORDED_WITH_VALUE = ("-o", "--output", "--checkpoint", "--checkpoint-every", "--time-limit")
 
 #: Flags that are left out of a recorded command line.
@@ -69,9 +69,9 @@ class Session:
         headings: Mapping[str, str] | None = None,
         title: str = "",
     ) -> None:
-        """Prints the table of records of one kind: the columns that its command prints, and `more` of them.
+        """Prints the table of records of one kind: the columns that its command prints, and those in `more`.
 
-        headings: what stands above a column instead of its label.
+        headings: the heading of a column, by its label, where it is not the label.
         """
         labels = [*command_columns(kind), *more]
         rows = (cells(kind, labels, record) for record in records)
@@ -79,7 +79,7 @@ class Session:
 
     @contextmanager
     def progress(self, label: str, total: float | None) -> Iterator[Callable[[float, str], None]]:
-        """Gives `update(done, text)`, which moves a bar; without a terminal on stderr it does nothing."""
+        """Gives a function `update(done, text)`, which moves a bar. Without a terminal on stderr it does nothing."""
         if self.quiet or not sys.stderr.isatty():
             yield lambda done, text: None
             return
@@ -103,7 +103,7 @@ class Session:
     ) -> tuple[torch.device, torch.dtype]:
         """The device and dtype asked for; both go into the provenance. Raises InputError without that device.
 
-        array_size: how many numbers the arrays of one operation hold. Small ones get one thread unless more are asked for.
+        array_size: how many numbers the arrays of one operation hold. Small arrays get one thread unless more are asked for.
         """
         import torch
 
@@ -120,7 +120,7 @@ class Session:
         return torch.device(device), getattr(torch, arithmetic.dtype)
 
     def compute(self, arithmetic: Arithmetic, array_size: int, engine: str = "auto") -> Compute:
-        """Where runs are trained: `torch_setup`, and as many threads as asked for, or one for each core."""
+        """Where runs are trained: device and dtype of `torch_setup`, and the threads asked for or one for each core."""
         from jamtools.training.job import Compute
 
         return Compute(

@@ -47,7 +47,7 @@ def _ratio(above: Any, below: Any) -> float | None:
 
 
 def _before_and_after(before: str, after: str) -> Value:
-    """`0.02 → 0.01`."""
+    """Two fields as `0.02 → 0.01`."""
     return lambda record: f"{shown(_field(before)(record))} → {shown(_field(after)(record))}"
 
 
@@ -202,7 +202,7 @@ COLUMNS: dict[str, dict[str, Value]] = {
     },
 }
 
-#: Columns of `jam-show --table`, where these are not all of the kind.
+#: Columns of `jam-show --table`, for kinds of which it does not print all columns.
 IN_SHOW: dict[str, tuple[str, ...]] = {
     "verification": (
         "run", "width", "depth", "P", "seed", "status", "claimed", "certified", "holds", "findings",
@@ -217,7 +217,7 @@ IN_SHOW: dict[str, tuple[str, ...]] = {
 #: Kinds whose records `jam-show --table` shows field by field.
 NOT_IN_SHOW = ("cusps", "finished runs")
 
-#: Columns of the table that the command prints on stderr, where these are not all of the kind.
+#: Columns of the table that the command prints on stderr, for kinds of which it does not print all columns.
 IN_COMMAND: dict[str, tuple[str, ...]] = {
     "runs": ("width", "P", "seed", "N", "status", "steps", "loss", "N_Δ", "N_Δ/N", "wrong"),
     "finished runs": (
@@ -235,7 +235,7 @@ IN_COMMAND: dict[str, tuple[str, ...]] = {
     "nstar": ("P", "width", "N*", "median N", "from", "to", "P/N", "trials", "undecided", "steps"),
 }  # fmt: skip
 
-#: Columns of spectra, with the words for each in the table of a few runs, which has them as rows.
+#: Columns of spectra, and the words for each. In the table of a few runs they are the rows.
 SPECTRA_IN_WORDS = {
     "Ñ": "Ñ", "N": "N", "symmetries": "symmetries Ñ - N", "loss": "loss", "N_Δ": "N_Δ", "N_Δ/N": "N_Δ/N",
     "rank_H0": "rank H0", "kernel_H0": "kernel of H0", "relative_gap_H0": "relative gap at the cut",

@@ -99,9 +99,9 @@ def naturals(text: str | Integers) -> Integers:
     return _all_at_least(integers(text), 0)
 
 
-def _all_at_least(values: Integers, least: int) -> Integers:
-    if min(values) < least:
-        raise typer.BadParameter(f"got {min(values)}, expected at least {least}")
+def _all_at_least(values: Integers, minimum: int) -> Integers:
+    if min(values) < minimum:
+        raise typer.BadParameter(f"got {min(values)}, expected at least {minimum}")
     return values
 
 
