@@ -22,8 +22,8 @@ from jamtools.network.problem import Problem
 #: few of the smooth pre-activations.
 CUSP_TOLERANCE_CHOICES = 10.0 ** (np.arange(-24, -11) / 4)
 
-#: The smooth background is measured where |z| lies between these multiples of the tolerance. Larger |z| would not do: the
-#: density in the last layers of deep networks bends at 10⁻² rms.
+#: The smooth background is measured where |z| lies between these multiples of the tolerance. Larger |z| cannot be used,
+#: because the density in the last layers of deep networks bends at 10⁻² rms.
 BACKGROUND_TOLERANCES = (10**0.5, 10.0)
 
 #: The largest number of patterns in one pass; it bounds the memory.
@@ -35,8 +35,8 @@ class LayerCount:
     """The counts of one hidden layer (from 1), over n pairs (pattern, neuron).
 
     scale: rms of z; limit: the largest |z| that counts as zero; n_at_zero: pairs with |z| ≤ limit; background: how many of
-    these the smooth density around zero explains; n_cusps: those of them where ρ has a kink; n_with_gradient: the cusps at
-    patterns with ∂L/∂f ≠ 0 (Δ > 0); n_convex: those of them with ∂L/∂ρ ≥ 0.
+    these the smooth density around zero explains; n_cusps: n_at_zero for ReLU, 0 for a ρ without a kink; n_with_gradient:
+    the cusps at patterns with ∂L/∂f ≠ 0 (Δ > 0); n_convex: the cusps with gradient that have ∂L/∂ρ ≥ 0.
     """
 
     layer: int
@@ -89,8 +89,8 @@ def count(
     """The cusps of the network theta [Ñ] at the patterns of a problem.
 
     tolerance: in rms of each layer. By default it is the one of CUSP_TOLERANCE_CHOICES with most cusps above the smooth
-    background. forward_pass: that of all patterns at theta, where the caller has it. A smooth ρ has no cusps, but its
-    pre-activations at zero are counted too (n_at_zero). Raises InputError with batch normalisation.
+    background. forward_pass: that of all patterns at theta, if the caller has it already. A smooth ρ has no cusps, but
+    its pre-activations at zero are counted too (n_at_zero). Raises InputError with batch normalisation.
     """
     arch = problem.arch
     arch.require_plain()
@@ -113,7 +113,8 @@ def count(
 class _Blocks:
     """The forward passes of a problem, a block of patterns at a time, each with its labels [p, C].
 
-    A single block is computed once, or is the given pass; several are computed again each time, to bound the memory.
+    If there is only one block, it is computed once, or it is the given pass. Several blocks are computed again in each
+    iteration, to bound the memory.
     """
 
     def __init__(self, theta: Tensor, problem: Problem, forward_pass: ForwardPass | None) -> None:
@@ -155,7 +156,7 @@ def _best_tolerance(passes: _Blocks, scales: Tensor) -> float:
 
 
 def _tally(passes: _Blocks, block: ForwardPass, y: Tensor, limits: Tensor) -> Tensor:
-    """[L, 4]: pre-activations at zero, in the range of the background, at zero with gradient, and convex ones of these."""
+    """Counts [L, 4] of pre-activations: at zero, in the background's range, at zero with gradient, these if convex."""
     layers, problem = passes.layers, passes.problem
     signal = problem.loss.slope(block.f, y)
     has_gradient = signal.ne(0).any(1, keepdim=True)

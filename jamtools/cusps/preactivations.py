@@ -37,7 +37,10 @@ class Profile:
 
 
 def profile(theta: Tensor, x: Tensor, arch: Architecture, cusps: CuspCount) -> Profile:
-    """The distribution of pre-activations of the network theta [Ñ] at x [P, d], training patterns or fresh ones."""
+    """The distribution of pre-activations of the network theta [Ñ] at x [P, d], training patterns or fresh ones.
+
+    cusps: the count on the training set, with the limit and the scale of each layer.
+    """
     layers = layers_of(theta, arch)
     at_zero = np.zeros(arch.depth)
     counts = np.zeros((arch.depth, len(PREACTIVATION_EDGES) + 1))
@@ -54,8 +57,8 @@ def profile(theta: Tensor, x: Tensor, arch: Architecture, cusps: CuspCount) -> P
 def fresh_patterns(data: Dataset, n: int | None, seed: int) -> tuple[NDArray[np.float64] | None, str | None]:
     """Patterns [n, d] outside the training set, and their source; (None, None) where there is none.
 
-    They are the first n patterns of the test set (by default all), or for random data n new patterns (by default P) on the
-    sphere.
+    They are the first n patterns of the test set (by default all). For random data without a test set they are n new
+    patterns on the sphere (by default P).
     """
     if data.x_test is not None:
         return data.x_test[:n], "test set"

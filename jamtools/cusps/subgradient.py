@@ -34,7 +34,7 @@ LEAST_SQUARES_MAX_NUMBERS = 2e8
 #: The largest number of linearisations of g(λ); one is exact if each pattern has cusps in one layer only.
 SUBGRADIENT_MAX_LINEARISATIONS = 50
 
-#: The minimisation ends with a linearisation that shortens g by less than this part of it.
+#: The minimisation ends when a linearisation reduces ‖g‖ by less than this part of it.
 SUBGRADIENT_MIN_DECREASE = 1e-6
 
 #: The largest number of halvings of a step in λ that does not shorten g.
@@ -59,7 +59,7 @@ class SmallestSubgradient:
 
     @property
     def inside(self) -> NDArray[np.bool_]:
-        """Which multipliers [n] lie strictly between 0 and 1: their cusps hold a direction with force to spare."""
+        """Which multipliers [n] lie strictly between 0 and 1: at these cusps L rises at first order on both sides."""
         return (self.multipliers > MULTIPLIER_BOUND_DISTANCE) & (
             self.multipliers < 1 - MULTIPLIER_BOUND_DISTANCE
         )
@@ -72,8 +72,8 @@ class SmallestSubgradient:
 def smallest_subgradient(cusps: CuspGradient) -> SmallestSubgradient:
     """min_{λ ∈ [0,1]} ‖g(λ)‖ over the cusps with gradient.
 
-    Where a pattern has cusps in several layers the minimum is a local one, the better of two starts. For a
-    smooth ρ it is the norm of the gradient. Raises InputError when there are too many cusps for it.
+    Where a pattern has cusps in several layers, the result is a local minimum: the lower of those from two starts. Without
+    cusps it is the norm of the gradient. Raises InputError when there are too many cusps for dense least squares.
     """
     n_parameters = len(cusps.theta)
     if len(cusps.signs) * n_parameters > LEAST_SQUARES_MAX_NUMBERS:
@@ -106,7 +106,7 @@ class CuspGradient:
     def __init__(
         self, theta: Tensor, problem: Problem, counted: CuspCount, forward_pass: ForwardPass | None = None
     ) -> None:
-        """The cusps that `counted` found; forward_pass: that of all patterns, where the caller has it."""
+        """Takes the cusps of `counted` at theta [Ñ]; forward_pass: that of all patterns, if the caller has it already."""
         forward_pass = forward_pass or problem.forward(theta)
         signal = problem.loss.slope(forward_pass.f, problem.y)
         with_gradient = signal.ne(0).any(1)
@@ -129,7 +129,7 @@ class CuspGradient:
         return torch.cat([layer[at] for layer, at in zip(self.forward_pass.z, self.at)])
 
     def only(self, keep: Tensor) -> CuspGradient:
-        """The same with the cusps to `keep` ([n] booleans) alone; the others count as smooth."""
+        """The same function with only the cusps to `keep` ([n] booleans); the others count as smooth."""
         fewer = copy(self)
         parts = keep.split([len(at[0]) for at in self.at])
         fewer.at = [(p[part], n[part]) for (p, n), part in zip(self.at, parts, strict=True)]
@@ -166,7 +166,7 @@ class CuspGradient:
         return self.propagated(self.signal, self.layers, multipliers)
 
     def propagated(self, signal: Tensor, layers: Layers, multipliers: Tensor) -> Tensor:
-        """What reaches each cusp [n] from a signal [m, C] at the output, backwards through the weights of `layers`."""
+        """The signal at each cusp [n], backpropagated from `signal` [m, C] at the output through the weights of `layers`."""
         return torch.cat(self._by_layer(signal, layers, multipliers))
 
     def _by_layer(self, signal: Tensor, layers: Layers, multipliers: Tensor) -> list[Tensor]:

@@ -2,8 +2,8 @@
 
     H0 = (1/P) Σ_{µ∈m} ∇Δ_µ ⊗ ∇Δ_µ        Hp = (1/P) Σ_{µ∈m} Δ_µ ∇⊗∇Δ_µ        m: the unsatisfied patterns
 
-(with C > 1 outputs 2/(C P) for 1/P, and the sum over unsatisfied pairs (µ, c)). H0 = JᵀJ is one matrix product.
-For Hp let c = ∂L/∂f, β_j = ∂(c·f)/∂z_j and a_j the inputs of layer j with a 1 appended for the bias. Then
+With C > 1 outputs the factor is 2/(C P) instead of 1/P, and the sums are over the unsatisfied pairs (µ, c). H0 = JᵀJ is one
+matrix product. For Hp let c = ∂L/∂f, β_j = ∂(c·f)/∂z_j and a_j the inputs of layer j with a 1 appended for the bias. Then
 
     ∂²(c·f)/∂W_j ∂W_k [(p,q),(r,s)] = M_jk[p,r] a_j[q] a_k[s]  +  β_k[r] a_j[q] T_kj[s,p]            (j ≤ k)
 
@@ -11,10 +11,10 @@ For Hp let c = ∂L/∂f, β_j = ∂(c·f)/∂z_j and a_j the inputs of layer j 
     M_jk = ∂²(c·f)/∂z_j∂z_k:        M_jj = diag[ρ''(z_j) W_{j+1}ᵀβ_{j+1}] + D_j W_{j+1}ᵀ M_{j+1,j+1} W_{j+1} D_j,
                                     M_jk = D_j W_{j+1}ᵀ M_{j+1,k} for j < k,     D_j = diag ρ'(z_j),  M = 0 at the output.
 
-Each block is a matrix product over patterns. Patterns are the last, contiguous index of every array here. The sum over the
-blocks of patterns keeps the layout of the product and is sorted into Hp once. Of Hp only j ≤ k is computed, of H0 only the
-upper triangle, by panels, and of M_jj ⊗ a_j ⊗ a_j only p ≤ r and q ≤ s.
-For ReLU M vanishes: the blocks of one layer are zero and tr Hp = 0.
+Each block (j, k) is a matrix product over patterns. Patterns are the last, contiguous index of every array here. The sums
+over patterns keep the layout of this product. They are sorted into Hp once, at the end. Only the blocks j ≤ k of Hp, the
+upper triangle of H0, panel by panel, and the elements p ≤ r, q ≤ s of M_jj ⊗ a_j ⊗ a_j are computed. For ReLU M vanishes:
+the blocks of one layer are zero and tr Hp = 0.
 
 Source: arXiv:1809.09349, section III and appendix B.
 """
@@ -34,10 +34,10 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.passes import ForwardPass, Layers, backward, forward, layers_of
 from jamtools.network.problem import Problem
 
-#: Patterns are taken in blocks. The intermediate arrays of a block have at most this many numbers (64 MB in float64),
+#: Patterns are taken in blocks. The intermediate arrays of a block have at most this many numbers (64 MB in float64).
 ASSEMBLY_BLOCK_NUMBERS = 1 << 23
 
-#: and a block has at most this many patterns, so that the arrays stay in the cache.
+#: A block also has at most this many patterns, so that the arrays stay in the cache.
 ASSEMBLY_BLOCK_PATTERNS = 1024
 
 #: Rows of a panel of H0. The panels on the diagonal compute both triangles, half of which is not needed.
@@ -69,7 +69,7 @@ def bytes_needed(arch: Architecture, dtype: torch.dtype = torch.float64) -> int:
 def hessian(theta: Tensor, problem: Problem, slopes: Sequence[Tensor] | None = None) -> Hessian:
     """H0 and Hp of the hinge loss at theta [Ñ], in the memory that `bytes_needed` gives.
 
-    slopes [L][P, h] replace ρ'(z) where they are given: on a cusp, its multiplier.
+    slopes [L][P, h]: if given, they replace ρ'(z). On a cusp the slope is its multiplier.
     Raises InputError for another loss or with batch normalisation.
     """
     problem.arch.require_plain()
@@ -83,7 +83,7 @@ def hessian(theta: Tensor, problem: Problem, slopes: Sequence[Tensor] | None = N
 class Passes:
     """Forward passes of chosen patterns of a problem, at theta [Ñ].
 
-    slopes [L][P, h]: they replace ρ'(z), where given; rho: the activation of each hidden layer, where it is not that of the
+    slopes [L][P, h]: if given, they replace ρ'(z); rho: the activation of each hidden layer, if it is not that of the
     architecture.
     """
 
@@ -111,7 +111,7 @@ class Passes:
         )
 
     def unsatisfied(self) -> Tensor:
-        """[P, C] booleans: Δ > 0."""
+        """Which outputs of which patterns [P, C] have Δ > 0."""
         size = _block_patterns(_h0_numbers(self.arch))
         unsatisfied = []
         for x, y in zip(self.problem.x.split(size), self.problem.y.split(size), strict=True):
@@ -127,12 +127,12 @@ class Passes:
 
 
 def _h0_numbers(arch: Architecture) -> int:
-    """Numbers for one pattern in h0: a column of J, and less than that for all activations."""
+    """How many numbers h0 needs for one pattern: a column of J, and fewer than that for all activations."""
     return 2 * arch.n_parameters
 
 
 def _hp_numbers(arch: Architecture) -> int:
-    """Numbers for one pattern in hp: M of two layers with all above, T twice, the factors of a product, all activations."""
+    """How many numbers hp needs for one pattern: M of two layers with all above, T twice, two factors, all activations."""
     widest = max(max(out, fan_in + 1) for out, fan_in in arch.shapes)
     return arch.n_parameters + (2 * arch.depth + 4) * widest**2
 
@@ -181,7 +181,7 @@ def _mirrored(matrix: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _BlockPass:
-    """A block of patterns, patterns last, one tensor for each layer.
+    """The passes of a block of m patterns, one tensor for each layer; the pattern is the last index.
 
     inputs: a [in + 1, m] with the 1 of the bias; beta: β [out, m]; slope: ρ'(z) [h, m]; bend: ρ''(z) ∘ Wᵀβ [h, m].
     """
@@ -263,7 +263,7 @@ def _times(matrix: Tensor, array: Tensor) -> Tensor:
 
 
 def _mixed_factors(point: _BlockPass) -> Iterator[tuple[Key, Tensor, Tensor]]:
-    """The factors β_k[r] a_j[q] and T_kj[s,p] for all j < k; of T_{j+1,j} the diagonal."""
+    """The factors β_k[r] a_j[q] and T_kj[s,p] for all j < k; for k = j + 1 only the diagonal of T_kj."""
     a, beta, slope = point.inputs, point.beta, point.slope
     for j, D in enumerate(slope):
         yield ("near", j, j + 1), _outer(beta[j + 1], a[j]), D
@@ -278,7 +278,7 @@ def _mixed_factors(point: _BlockPass) -> Iterator[tuple[Key, Tensor, Tensor]]:
 def _curved_factors(point: _BlockPass) -> Iterator[tuple[Key, Tensor, Tensor]]:
     """The factors M_jk[p,r] and a_j[q] a_k[s] for j ≤ k among the hidden layers; none when ρ'' = 0."""
     a = point.inputs
-    M: dict[int, Tensor] = {}  # M_jk of the present j, by k
+    M: dict[int, Tensor] = {}  # M_jk of the current j, by k
     for j in reversed(range(len(point.bend))):
         back, D, bend = point.layers[j + 1][0].T, point.slope[j][:, None], point.bend[j]
         M = {k: _times(back, above) * D for k, above in M.items()}

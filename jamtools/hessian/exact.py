@@ -3,10 +3,10 @@
     rank H0 ≤ N_Δ,   (N - rank H0)/N: weight of the delta at 0 beside the Ñ - N symmetries,   C0 = N_-(Hp)/N
     stable: N_Δ ≥ N_-, and where cusps hold directions N_Δ ≥ N_- - N_c                       (N_- = N_-(Hp))
 
-Signs of H and Hp are counted with the scale generators of ReLU projected out: where ∇L ≠ 0 these are no zero modes of Hp and
-would change the count. Each matrix is assembled and diagonalised itself, not as the difference of two others. A failed check
-is an error. Beside a block of the assembly, at most three matrices [Ñ, Ñ] are in memory: two, and the one being
-diagonalised.
+Signs of H and Hp are counted with the scale generators of ReLU projected out: where ∇L ≠ 0 these are not zero modes of Hp
+and would change the count. Each matrix is assembled and diagonalised itself; none is the difference of two others. A failed
+check is an error. Besides a block of the assembly, at most three matrices [Ñ, Ñ] are in memory: two that wait, and the one
+that is being diagonalised.
 
 Source: arXiv:1809.09349, section III.
 """
@@ -38,8 +38,8 @@ from jamtools.records import HESSIAN_PARTS, Array, Dataset, Run, Spectrum, check
 class ExactOptions:
     """The contents of an exact spectrum.
 
-    parts: of H, H0, Hp; matrices: keep H0 and Hp; vectors: how many eigenvectors to keep at each end; signs_only: no
-    eigenvalues, only their signs.
+    parts: which of H, H0 and Hp; matrices: whether to keep H0 and Hp; vectors: how many eigenvectors to keep at each end;
+    signs_only: whether to compute only the signs of the eigenvalues.
     """
 
     parts: tuple[str, ...] = HESSIAN_PARTS

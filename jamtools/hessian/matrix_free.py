@@ -37,8 +37,9 @@ LANCZOS_VECTORS = 40
 class LanczosOptions:
     """The cost and the contents of an estimate.
 
-    parts: of H, H0, Hp; probes: random vectors, with this seed; steps: Lanczos steps of each; extremes: eigenvalues at each
-    end; layers: estimate the diagonal block of each layer too; vectors: keep the extreme eigenvectors.
+    parts: which of H, H0 and Hp; probes: the number of random vectors, drawn with this seed; steps: the number of Lanczos
+    steps of each; extremes: the number of eigenvalues at each end; layers: whether to estimate the diagonal block of each
+    layer too; vectors: whether to keep the extreme eigenvectors.
     """
 
     parts: tuple[str, ...] = HESSIAN_PARTS
@@ -88,7 +89,7 @@ def estimate_density(
 
 @dataclass(frozen=True)
 class _Known:
-    """Exact properties of an operator with which the probes must agree: its trace, the least dimension of its kernel."""
+    """Exact facts with which the probes must agree: the trace, and a lower bound of the kernel's dimension."""
 
     trace: float | None
     kernel: int
@@ -97,7 +98,7 @@ class _Known:
 def _operators(
     products: Products, generators: ScaleGenerators, part: str, layers: bool
 ) -> list[tuple[str, Operator, _Known]]:
-    """A part as an operator on all parameters, and with `layers` its block of each layer."""
+    """A part as an operator on all parameters; with `layers`, its diagonal block of each layer too."""
     traces = products.traces_h0() if part == "H0" else None
     piecewise_linear = products.arch.activation != "tanh"
     whole = products.operator(part, generators=None if part == "H0" else generators)

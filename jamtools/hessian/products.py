@@ -38,9 +38,9 @@ PRODUCT_NAMES = ("H0", "Hp", "H")
 class Products:
     """H0, Hp and H of the hinge loss of a problem at theta [Ñ].
 
-    n_unsatisfied: N_Δ, with C > 1 of pairs (µ, c); the rank of H0 is at most N_Δ.
-    Raises InputError for another loss or with batch normalisation. Memory, beside the data, is that of a block of
-    patterns and of the vectors. The blocks do not depend on the vectors: every product is with exactly the same matrix.
+    n_unsatisfied: N_Δ, the number of unsatisfied patterns, or of pairs (µ, c) if C > 1; the rank of H0 is at most N_Δ.
+    Raises InputError for another loss or with batch normalisation. Besides the data, the memory is that of a block of
+    patterns and of the vectors. The blocks do not depend on the vectors, so that all products have exactly the same matrix.
     """
 
     def __init__(self, theta: Tensor, problem: Problem) -> None:
@@ -110,7 +110,7 @@ class Products:
                 )
 
     def _tangents(self, V: Views, forward_pass: ForwardPass) -> tuple[list[Tensor], list[Tensor]]:
-        """ż_j [k, m, out] and ȧ_{j-1} [k, m, in] of each layer; those of the first layer's inputs are empty."""
+        """ż_j [k, m, out] and ȧ_{j-1} [k, m, in] of each layer; ȧ_0 = 0 is an empty tensor."""
         z_dot: list[Tensor] = []
         a_dot = [self.theta.new_empty(0)]
         for j, (weight, bias) in enumerate(V):

@@ -21,11 +21,12 @@ from jamtools.linalg.eigenvalues import Eigenvalues
 from jamtools.linalg.inertia import Inertia
 from jamtools.records import Array
 
-#: Fields that need the spectrum of a part; None without it.
+#: Fields that follow from the spectrum of H0, some of them from its signs alone; None without these.
 H0_FIELDS = (
     "n_zero_H0", "rank_H0", "gap_H0", "relative_gap_H0", "delta_weight_H0", "largest_H0",
 )  # fmt: skip
 
+#: Fields that follow from the spectrum of Hp; None without it.
 HP_FIELDS = ("asymmetry_Hp", "odd_moment_3_Hp", "odd_moment_5_Hp", "scale_Hp")
 
 
@@ -88,12 +89,12 @@ def _of_Hp(spectrum: Eigenvalues | None, run: Mapping[str, Any]) -> dict[str, An
     if spectrum is None or not bool(spectrum.values.any()):
         return fields
     values = spectrum.values.double().cpu().numpy()
-    top = np.abs(values).max()
+    largest = np.abs(values).max()
     fields["asymmetry_Hp"] = asymmetry(values, spectrum.tolerance)
-    fields["odd_moment_3_Hp"], fields["odd_moment_5_Hp"] = (odd_moment(values / top, k) for k in (3, 5))
+    fields["odd_moment_3_Hp"], fields["odd_moment_5_Hp"] = (odd_moment(values / largest, k) for k in (3, 5))
     if run["final_loss"] > 0:
         fields["scale_Hp"] = float(
-            top * math.sqrt(np.mean((values / top) ** 2)) / math.sqrt(run["final_loss"])
+            largest * math.sqrt(np.mean((values / largest) ** 2)) / math.sqrt(run["final_loss"])
         )
     return fields
 

@@ -31,6 +31,7 @@ LINE_SEARCH_MAX_TRIALS = 50
 #: The length of the first step and of the longest one, in ‖W‖.
 BFGS_FIRST_STEP, BFGS_LONGEST_STEP = 1e-3, 0.1
 
+#: theta [Ñ] -> L and ∇L [Ñ].
 ValueAndGradient = Callable[[Tensor], tuple[float, Tensor]]
 
 
@@ -47,7 +48,7 @@ class Bfgs:
         self.reset()
 
     def reset(self) -> None:
-        """Resets V to a multiple of 1, so that the next step is along the gradient."""
+        """Resets V to a multiple of the identity, so that the next step is along the gradient."""
         size = self.gradient.norm().item()
         first = BFGS_FIRST_STEP * (self.theta.norm().item() or 1.0)
         self.inverse.zero_().diagonal().fill_(first / size if size > 0 else 1.0)
@@ -71,7 +72,7 @@ class Bfgs:
         return True
 
     def _search(self, direction: Tensor, descent: float) -> tuple[float, float, Tensor] | None:
-        """t, and L and ∇L [Ñ] at the new point, or None; the longest step has to satisfy the first condition only."""
+        """t, and L and ∇L [Ñ] at the new point, or None. The longest step must satisfy only the first condition."""
         longest = BFGS_LONGEST_STEP * (self.theta.norm().item() or 1.0) / direction.norm().item()
         low, high, t = 0.0, math.inf, min(1.0, longest)
         for _ in range(LINE_SEARCH_MAX_TRIALS):
@@ -88,7 +89,7 @@ class Bfgs:
     def _update(self, step: Tensor, change: Tensor) -> None:
         """Updates V after a step s [Ñ] that changed ∇L by y [Ñ]."""
         product = float(step @ change)
-        if not product > 0:  # possible after the longest step alone, which may end where L still falls
+        if not product > 0:  # possible only after the longest step, which may end where L still falls
             return
         moved = self.inverse @ change
         r = 1 / product

@@ -1,19 +1,22 @@
 """The certificate of a minimum: a proof, from theta and the data alone, that no theta nearby has a lower loss.
 
     satisfied    every Δ_µ ≤ CONTACT_TOLERANCE ε
-    jammed       L ≥ 𝓛 near W, L = 𝓛 at W, and W is a minimum of 𝓛 on the cone that L - 𝓛 leaves:
+    jammed       L ≥ 𝓛 near W, L = 𝓛 at W, and W is a minimum of 𝓛 in the directions in which L - 𝓛 = 0 at first order:
                  u_i > 0,  0 ≤ λ_i ≤ 1,  ∇𝓛 = g(λ) = 0,  vᵀ∇²𝓛 v ≥ 0  for v with ∇z_i·v = 0
 
 𝓛 is L with the supporting line λ_i z_i in the place of ρ(z_i) = λ_i z_i + ψ_i, ψ_i ≥ 0, at every active cusp. A pattern may
-have cusps in several layers. Replace the topmost cusp first: nothing above it has a kink, so that ∂L/∂ρ_i = u_i > 0 is the
-plain derivative, and the replacement lowers L by ψ_i u_i to first order. The rest is smooth down to the next cusp, whose u_i
-now contains the lines above as slopes, and so on downwards. The result is L ≥ 𝓛 + c Σ_i u_i min(λ_i, 1 - λ_i) |z_i|, c > 0.
-In a direction that leaves M = {z_i = 0}, L rises at first order, and second order matters on the tangent space of M alone.
+have cusps in several layers. Replace the topmost cusp first. Nothing above it has a kink. Therefore ∂L/∂ρ_i = u_i > 0 is an
+ordinary derivative, and the replacement lowers L by ψ_i u_i to first order. Then L is smooth down to the next cusp. The u_i
+of that cusp contains the slopes of the lines above it. Repeat this down to the lowest cusp. The result is
+
+    L ≥ 𝓛 + c Σ_i u_i min(λ_i, 1 - λ_i) |z_i|,      c > 0.
+
+In a direction that leaves M = {z_i = 0}, L rises at first order. Second order matters only on the tangent space of M.
 The conditions are sufficient. They hold up to the tolerances and the round-off that a Certificate contains.
 
-A cusp with u_i = 0 may be a kink of second order, which is not decided here. It is idle, and L does not depend on z_i, if no
-neuron of some layer above is on at that pattern. A gap Δ that round-off cannot distinguish from 0 is left out of 𝓛: its ½Δ²
-is never negative. All norms and sizes are those of the balanced gauge (network/symmetry.py).
+A cusp with u_i = 0 may be a kink of second order, which is not decided here. A cusp is idle if in some layer above it no
+neuron is on at that pattern; then L does not depend on z_i. A gap Δ that round-off cannot distinguish from 0 is left out of
+𝓛: its ½Δ² is never negative. All norms and sizes are those of the balanced gauge (network/symmetry.py).
 Source: arXiv:1809.09349, section III; R. T. Rockafellar and R. J.-B. Wets, Variational Analysis (1998), chapters 8 and 13.
 """
 
@@ -37,8 +40,8 @@ from jamtools.network.problem import Problem
 from jamtools.network.roundoff import loss_error
 from jamtools.records import CERTIFICATE_ARRAYS, CONTACT_TOLERANCE
 
-#: A cusp is active when |z| is at most this, in rms of its layer. A minimiser leaves cusps at 10⁻¹³. Among 10⁶ smooth
-#: pre-activations one network in ten thousand has one within.
+#: A cusp is active when |z| is at most this, in rms of its layer. A minimiser leaves cusps at 10⁻¹³. Of
+#: networks with 10⁶ smooth pre-activations, one in ten thousand has one of these within this distance.
 ACTIVE_CUSP_TOLERANCE = 1e-10
 
 #: The default number of descent trials.
@@ -58,11 +61,12 @@ def _empty(columns: int | None = None) -> Any:
 class Certificate:
     """Whether a point is a minimum of its loss, with the numbers of the proof; None where a number was not needed.
 
-    kind: "satisfied", "jammed", or "diverged" where theta is not finite. obstacle: in one line, why there is no proof.
+    kind: "satisfied", "jammed", or "diverged" where theta is not finite. obstacle: one line that says why there is no proof.
 
-    n_unsatisfied: patterns with Δ > 0; n_contacts: with |Δ| ≤ CONTACT_TOLERANCE ε; n_undecided: with 0 < Δ that round-off
-    cannot distinguish from 0. cusp_distance: the largest |z| / rms of the active cusps (at most `tolerance`); next_distance:
-    the smallest of the other pre-activations at patterns with gradient. n_idle: idle cusps, not counted in n_cusps.
+    n_unsatisfied: patterns with Δ > 0; n_contacts: those with |Δ| ≤ CONTACT_TOLERANCE ε; n_undecided: those with a Δ > 0
+    that round-off cannot distinguish from 0. cusp_distance: the largest |z| / rms of the active cusps (at most `tolerance`);
+    next_distance: the smallest of the other pre-activations at patterns with gradient. n_idle: idle cusps, not counted in
+    n_cusps.
 
     First order: gradient is ‖g(λ)‖, scale is √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖² over the unsatisfied patterns, smallest_force is min u_i
     in units of its round-off bound, which it must exceed.
@@ -70,7 +74,7 @@ class Certificate:
     Second order, in the units of second_order.py: the dimension of the space, the numbers of negative and zero eigenvalues,
     the smallest and the largest eigenvalue; n_flat: the zero eigenvalues along which the loss is exactly constant.
 
-    Trials: n_trials, lowest_change of the loss, relative to it, and trial_error, the part of that change that is error.
+    Trials: n_trials, their number; lowest_change of the loss, relative to it; trial_error: how much of it errors explain.
 
     cusps [n, 3]: pattern, layer from 1, neuron; multipliers λ_i [n]; forces u_i [n]. They and the loss have the units of
     theta as it was given.
@@ -120,9 +124,9 @@ class Certificate:
 def certify(theta: Tensor, problem: Problem, seed: int = 0, trials: int = DEFAULT_TRIALS) -> Certificate:
     """Whether theta [Ñ] is a minimum of the hinge loss of a problem, in float64.
 
-    seed, trials: of the descent trials. A network that is too large for the dense matrices, or whose eigenvalues fail a
-    check, is not certified, and `obstacle` gives the reason. Raises InputError for another loss and with batch
-    normalisation.
+    seed, trials: the seed and the number of the descent trials. A network that is too large for the dense matrices, or whose
+    eigenvalues fail a check, is not certified, and `obstacle` gives the reason. Raises InputError for another loss and with
+    batch normalisation.
     """
     problem.arch.require_plain()
     problem.loss.require_hinge()
@@ -132,20 +136,20 @@ def certify(theta: Tensor, problem: Problem, seed: int = 0, trials: int = DEFAUL
     if not point.gaps.isfinite().all():
         return Certificate("diverged", False, "its gaps are not finite")
     contact = CONTACT_TOLERANCE * point.problem.loss.epsilon
-    seen: dict[str, Any] = {
+    gap_fields: dict[str, Any] = {
         "loss": point.value,
         "n_unsatisfied": int((point.gaps > 0).sum()),
         "n_contacts": int((point.gaps.abs() <= contact).sum()),
     }
     if bool((point.gaps <= contact).all()):
-        return Certificate("satisfied", True, None, **seen)
+        return Certificate("satisfied", True, None, **gap_fields)
     try:
-        return _jammed(point, seen, seed, trials)
+        return _jammed(point, gap_fields, seed, trials)
     except (InputError, CheckError) as error:
-        return Certificate("jammed", False, str(error), **seen)
+        return Certificate("jammed", False, str(error), **gap_fields)
 
 
-def _jammed(point: BalancedPoint, seen: dict[str, Any], seed: int, trials: int) -> Certificate:
+def _jammed(point: BalancedPoint, gap_fields: dict[str, Any], seed: int, trials: int) -> Certificate:
     """The conditions of first order, then those of second order, then descent trials, up to the first obstacle."""
     undecided = (point.gaps > 0) & (point.gaps <= point.errors)
     cusps = point.cusps(ACTIVE_CUSP_TOLERANCE)
@@ -155,7 +159,7 @@ def _jammed(point: BalancedPoint, seen: dict[str, Any], seed: int, trials: int) 
         "jammed",
         False,
         first.obstacle,
-        **seen,
+        **gap_fields,
         n_undecided=int(undecided.sum()),
         tolerance=ACTIVE_CUSP_TOLERANCE,
         **first.fields(),

@@ -4,8 +4,8 @@
 
 𝓛 depends on W through F alone. Where the rank of ∇F is the same in a neighbourhood, the sets of constant F are manifolds of
 dimension Ñ - rank ∇F, and 𝓛 is constant along them. A null direction of ∇F is then flat to all orders. Examples are the
-scale symmetries, a neuron that is off at all these patterns, and two neurons that are always on and mix. Where the rank is
-greater nearby, as at W = 0, a zero of ∇²𝓛 decides nothing.
+scale symmetries, a neuron that is off at all these patterns, and linear combinations of two neurons that are always
+on. Where the rank is greater nearby, as at W = 0, a zero eigenvalue of ∇²𝓛 decides nothing.
 
 Source: none, own derivation above (the constant rank theorem).
 """
@@ -22,7 +22,7 @@ from jamtools.linalg.subspace import orthonormal_basis, pseudo_inverse, rank
 from jamtools.network.passes import ForwardPass, backward, forward, gradient, gradient_rows, layers_of
 from jamtools.network.symmetry import scale_generators
 
-#: Displacement for central differences of ∇𝓛, in ‖W‖; their error is its square.
+#: Displacement for central differences of ∇𝓛, in ‖W‖; their error is of the order of its square.
 DIFFERENCE_KICK = 1e-5
 
 #: Displacement to the point where the rank of ∇F is computed a second time, in ‖W‖.
@@ -35,8 +35,8 @@ RETRACTION_STEPS = 6
 class CuspManifold:
     """M and 𝓛 at the theta [Ñ] of some cusps, and the tangent space of M.
 
-    multipliers [n] in the order of the cusps. M is made of the cusps `held` ([n] booleans), which all have a force. The
-    other cusps keep their multiplier as slope. size: ‖W‖, the unit of displacements.
+    multipliers [n] in the order of the cusps. On M the cusps `held` ([n] booleans) are at zero; each of them has a force
+    u ≠ 0. The other cusps keep their multiplier as slope. size: ‖W‖, the unit of displacements.
     """
 
     def __init__(self, cusps: CuspGradient, multipliers: Tensor, held: Tensor) -> None:

@@ -8,7 +8,7 @@
 The step stays on the manifold of the cusps. The scale symmetries A_k W of ReLU are projected out, and there is no step along
 eigenvectors of eigenvalue zero. |·| takes the modulus of each eigenvalue, so that the step goes down along a negative one. A
 smooth ρ has no cusps, and the method is then Newton's method on ∇L = 0. Near a minimum, with the right set A, each step
-squares the error. The method arrives where g vanishes to round-off, 0 < λ < 1 and u ≥ 0.
+squares the error. The method has arrived when g vanishes to round-off, 0 < λ < 1 and u ≥ 0.
 Source: arXiv:1809.09349, section III; J. Nocedal and S. J. Wright, Numerical Optimization (2006), chapter 18.
 """
 
@@ -31,10 +31,11 @@ from jamtools.network.symmetry import scale_generators
 #: to 10⁻⁹ rms. Smooth pre-activations that lie within a tolerance by chance have no multiplier inside (0, 1).
 POLISH_TOLERANCES = (1e-5, 1e-4, 1e-3, 1e-6)
 
-#: The largest number of steps, and the factor by which each has to reduce the residual.
+#: The largest number of steps, and the factor by which each step must reduce the residual.
 POLISH_MAX_STEPS, POLISH_RESIDUAL_FACTOR = 12, 0.5
 
-#: The sum of ‖g‖, relative to its terms, and of |z|, in rms of the layer, at which only round-off is left.
+#: The residual is ‖g‖, relative to its terms, plus the largest |z| of a cusp, in rms of its layer. Up to this residual only
+#: round-off is left.
 POLISH_ARRIVED_RESIDUAL = 1e-11
 
 #: With a first residual above this, theta is not near a minimum on these cusps.

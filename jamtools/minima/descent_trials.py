@@ -2,10 +2,11 @@
 
     L(W + δ) < L(W) - error - Σ_i |u_i z_i| - ‖g‖ ‖δ‖
 
-refutes the minimum. The last two terms bound the decrease at first order that is due to cusps which are not exactly at zero,
-and to a gradient which is not exactly zero. Half of the trials start with a displacement in a random direction and descend
-along -∇L. The other half start along the manifold M of the cusps in the directions of least curvature and descend on M,
-along -P∇L with P the projector on the tangent space of M, then back onto M by Newton steps. L is the loss over all patterns.
+A displacement δ for which this holds refutes the minimum. The last two terms bound the decrease at first order that is due
+to cusps which are not exactly at zero, and to a gradient which is not exactly zero. Half of the trials start with a
+displacement in a random direction and descend along -∇L. The other half start along the manifold M of the cusps in the
+directions of least curvature and descend on M, along -P∇L with P the projector on the tangent space of M, then back onto M
+by Newton steps. L is the loss over all patterns.
 
 The directions come from products with ∇²𝓛 by differences of ∇𝓛. On purpose they share no code with the matrix of
 second_order.py.
@@ -27,7 +28,7 @@ from jamtools.minima.cusp_manifold import CuspManifold
 from jamtools.network.problem import Problem
 from jamtools.random_streams import DESCENT_TRIALS, generator
 
-#: Lengths of the first displacement, in ‖W‖. Near jamming the curvature changes within √Δ, so that small ones are needed.
+#: Lengths of the first displacement, in ‖W‖. Small ones are needed: near jamming the curvature changes within √Δ.
 TRIAL_KICK_SIZES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
 #: The largest number of steps of a descent, and of halvings of one step.
@@ -36,7 +37,7 @@ TRIAL_DESCENT_STEPS, TRIAL_STEP_HALVINGS = 12, 30
 #: How many directions of least curvature are mixed, and the largest number of products with ∇²𝓛 to find them.
 SOFT_DIRECTIONS, SOFT_PRODUCTS = 3, 150
 
-#: The search for them ends earlier when the residuals are below this part of the largest curvature.
+#: The search for soft directions ends earlier when the residuals are below this part of the largest curvature.
 SOFT_TOLERANCE = 1e-6
 
 
@@ -62,7 +63,8 @@ def try_to_descend(
 ) -> DescentTrials:
     """n attempts to lower the loss of a problem, from the theta of the manifold of its cusps.
 
-    slack: the decrease that round-off and the distance of the cusps from zero explain, and ‖g‖. seed: of the directions.
+    slack: the decrease that round-off and the distance of the cusps from zero explain, and ‖g‖. seed: that of the random
+    directions.
     """
     if n == 0:
         return DescentTrials(0, 0.0, 0.0)

@@ -7,8 +7,8 @@ Round-off changes f by at most
     |δf| ≤ k eps F,     F = |W_{L+1}| (… |W_2| (|W_1| |x| + |b_1|) + |b_2| …) + |b_{L+1}|,      k = Σ_j (fan-in_j + 2)
 
 This follows from |ρ(z)| ≤ |z| and |ρ'| ≤ 1: a sum of n products has an error of at most n eps times the sum of their sizes,
-and 2 more roundings are those of the bias and of ρ. The backward pass has the same bound. A sign is believed only where the
-number is larger than its bound.
+and the bias and ρ add one rounding each. The backward pass has the same bound. A sign is accepted only where the modulus of
+the number is larger than its bound.
 Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms (2002), section 3.1.
 """
 
@@ -72,7 +72,7 @@ class BalancedPoint:
         return self.unit**2 * self.scales.cpu().numpy()[at[:, 1] - 1, at[:, 2]]
 
     def cusps(self, tolerance: float) -> CuspGradient:
-        """The cusps of the loss here, within a tolerance in rms of the layer."""
+        """The cusps of the loss at this point, within a tolerance in rms of the layer."""
         counted = count(self.theta, self.problem, tolerance, self.forward_pass)
         return CuspGradient(self.theta, self.problem, counted, self.forward_pass)
 
@@ -80,8 +80,8 @@ class BalancedPoint:
 class FirstOrder:
     """The first-order conditions at a point, with the multipliers [n] of its cusps.
 
-    alive [n]: cusps that are not idle; force, force_error [n]: u_i and bounds of its round-off; gradient: ‖g(λ)‖; scale: its
-    terms, with which it is compared; distances [L][m, h]: |z| in rms of its layer.
+    alive [n]: cusps that are not idle; force, force_error [n]: u_i and bounds of its round-off; gradient: ‖g(λ)‖; scale: the
+    size of its terms, with which it is compared; distances [L][m, h]: |z| in rms of its layer.
     """
 
     def __init__(self, point: BalancedPoint, cusps: CuspGradient, multipliers: Tensor) -> None:
@@ -102,7 +102,7 @@ class FirstOrder:
 
     @property
     def obstacle(self) -> str | None:
-        """Why the point is not proved stationary, in one line; None where it is."""
+        """One line that says why the point is not proved stationary; None where it is."""
         force, error = self.force[self.alive], self.force_error[self.alive]
         if bool((force < -error).any()):
             n = int((force < -error).sum())
@@ -145,7 +145,7 @@ def _extreme(values: Tensor, which: Callable[[Tensor], Tensor]) -> float | None:
 
 
 def gradient_scale(cusps: CuspGradient, multipliers: Tensor) -> float:
-    """√Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖²: what ‖g(λ)‖ would be if its terms were orthogonal; multipliers [n]."""
+    """√Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖², the value of ‖g(λ)‖ if its terms were orthogonal; multipliers [n]."""
     forward_pass = cusps.with_multipliers(multipliers)
     beta = backward(cusps.layers, forward_pass, cusps.signal, cusps.arch)
     squares = [
@@ -164,7 +164,7 @@ def cusp_places(cusps: CuspGradient) -> NDArray[np.int64]:
 
 
 def idle(cusps: CuspGradient) -> Tensor:
-    """[n] booleans: cusps at patterns where some layer above is off altogether, neither on nor at a cusp."""
+    """Which cusps [n] are idle: at their pattern, some layer above has no neuron that is on or at a cusp."""
     alive = torch.ones(len(cusps.patterns), dtype=torch.bool, device=cusps.theta.device)
     by_layer = []
     for slope, at in zip(reversed(cusps.slopes), reversed(cusps.at), strict=True):

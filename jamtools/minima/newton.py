@@ -4,9 +4,9 @@
     other ρ   LevenbergMarquardt on the loss itself                     →  BFGS                 ⇄  Newton
     finish    BFGS from a given W  ⇄  Newton
 
-A run is satisfied when every Δ ≤ ALMOST_SATISFIED_GAP ε. The output layer is then multiplied by 1 + 2 max Δ/ε, again where
-that is not enough, until N_Δ = 0 strictly. This works because y f > 0 there. It also removes the contacts of 10⁻¹⁴ that
-round-off leaves.
+A run is satisfied when every Δ ≤ ALMOST_SATISFIED_GAP ε. The output layer is then multiplied by 1 + 2 max Δ/ε. If this is
+not enough, it is multiplied again by a larger factor, until N_Δ = 0 strictly. This works because y f > 0 there. It also
+removes the contacts of 10⁻¹⁴ that round-off leaves.
 
 A run is stationary when Newton's method has arrived at a point without negative curvature. Newton's method is tried each
 time that the descent has become ten times slower. Sometimes it arrives at a saddle, which the run then leaves along the
@@ -40,11 +40,11 @@ from jamtools.network.problem import Problem
 #: Levenberg–Marquardt on the loss itself ends when this many steps have lowered the loss by less than this part.
 LEVENBERG_STALL_STEPS, LEVENBERG_STALL_DECREASE = 5, 1e-2
 
-#: Iterations of BFGS between two checks of its progress; the number of parameters where that is larger.
+#: Iterations of BFGS between two checks of its progress, or the number of parameters if that is larger.
 BFGS_MIN_ITERATIONS_PER_CHECK = 100
 
-#: Newton's method is tried when the loss falls by less than this part from check to check, and the next time at this
-#: fraction of the last limit.
+#: Newton's method is tried when the loss falls by less than the first number, relative to it, between two checks. After each
+#: attempt the limit is multiplied by the second number.
 POLISH_BELOW_DECREASE, POLISH_DECREASE_FACTOR = 1e-3, 0.1
 
 #: How often BFGS is restarted where it cannot lower the loss and Newton's method does not arrive at a minimum.
@@ -59,8 +59,9 @@ STALL_KICK = 1e-5
 #: The largest rise of the loss by such a random step, as a part of the loss.
 STALL_KICK_LOSS_RISE = 1e-6
 
-#: A loss below this, in ε², may be satisfied: it is when every Δ is below the second number, in ε. The first implies the
-#: second for any P below ALMOST_SATISFIED_GAP² / (2 ALMOST_SATISFIED_LOSS) = 5·10⁶.
+#: With a loss below the first number, in ε², a run may be satisfied. It is satisfied when every Δ is below the second
+#: number, in ε. The first condition implies the second for any P below ALMOST_SATISFIED_GAP² / (2 ALMOST_SATISFIED_LOSS) =
+#: 5·10⁶.
 ALMOST_SATISFIED_LOSS, ALMOST_SATISFIED_GAP = 1e-17, 1e-5
 
 
@@ -123,7 +124,7 @@ class LossFunction:
         return {f"list-{name}": array for name, array in self.call.state().items()} if self.call else {}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continues with that list."""
+        """Continues with the list of a state."""
         if self.call:
             self.call.restore({name: state[f"list-{name}"] for name in self.call.state()})
 
@@ -208,8 +209,8 @@ class BfgsStage:
 class NewtonEngine:
     """An Engine whose steps are the iterations of the stages, on theta [Ñ] in place.
 
-    finish: start at the descent, from theta to the minimum of its own basin. Raises InputError for a problem that is not of
-    the hinge loss in float64 without batch normalisation.
+    finish: start with BFGS, which leads from theta to the minimum of its own basin. Raises InputError for a problem that is
+    not of the hinge loss in float64 without batch normalisation.
     """
 
     n_missed: int | None = None
@@ -241,28 +242,28 @@ class NewtonEngine:
         return step, outcome
 
     def _outcome(self, going: bool) -> str:
-        """The outcome of the run, or "" while it goes on; going: whether the stage can take another step."""
+        """The outcome of the run, or "" while it continues; going: whether the stage can take another step."""
         descent = self.stage if isinstance(self.stage, BfgsStage) else None
         if descent and not math.isfinite(descent.bfgs.value):
             return "diverged"
         epsilon = self.problem.loss.epsilon
         if not going or (descent and descent.bfgs.value <= ALMOST_SATISFIED_LOSS * epsilon**2):
-            top = self.problem.largest_gap(self.theta)
-            if not math.isfinite(top):
+            largest_gap = self.problem.largest_gap(self.theta)
+            if not math.isfinite(largest_gap):
                 return "diverged"
-            if top <= ALMOST_SATISFIED_GAP * epsilon:
-                self._satisfy(top)
+            if largest_gap <= ALMOST_SATISFIED_GAP * epsilon:
+                self._satisfy(largest_gap)
                 return "satisfied"
         return descent.outcome if descent else ""
 
-    def _satisfy(self, top: float) -> None:
-        """Brings the largest Δ, `top`, to at most 0: scales the output layer, and so f, by a little more than one."""
+    def _satisfy(self, largest_gap: float) -> None:
+        """Brings the largest Δ to at most 0: scales the output layer, and with it f, by a little more than one."""
         output = layers_of(self.theta, self.problem.arch)[-1]
-        excess = 2 * max(top, 0.0) / self.problem.loss.epsilon
-        while top > 0:
+        excess = 2 * max(largest_gap, 0.0) / self.problem.loss.epsilon
+        while largest_gap > 0:
             for part in output:
                 part.mul_(1 + excess)
-            top, excess = self.problem.largest_gap(self.theta), 2 * excess
+            largest_gap, excess = self.problem.largest_gap(self.theta), 2 * excess
 
     def state(self) -> dict[str, np.ndarray]:
         """Which stage the run is in, and the state of the stage."""

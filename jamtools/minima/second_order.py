@@ -6,8 +6,8 @@ On M, L = 𝓛 because ρ(0) = λ_i 0, and 𝓛 is smooth. Along a curve W + t v
 
     d²L/dt² = vᵀ ∇²𝓛 v + g(λ)·w,        ∇z_i·v = 0,        ∇²𝓛 = H0 + Hp with the slopes λ_i on the cusps
 
-The bending of M is in ∇²𝓛 and in the last term together. With λ from the smallest g = ∇𝓛, g has no part along the ∇z_i
-that bend the curve. The first term is then all of d²L/dt² along a geodesic of M, also where g is not yet zero.
+The bending of M is in ∇²𝓛 and in the last term together. With λ from the smallest g = ∇𝓛, g has no component along the
+∇z_i that bend the curve. The first term is then all of d²L/dt² along a geodesic of M, also where g is not yet zero.
 
 At a convex cusp (u_i ≥ 0) with 0 < λ_i < 1, L rises at first order to both sides, so that only the tangent space of the cusp
 matters. With λ_i at 0 or 1, L does not rise at first order to the side of that slope. Second order then decides on a cone of
@@ -82,7 +82,7 @@ class Lagrangian:
 
     @property
     def stable(self) -> bool | None:
-        """False: no minimum; True: a minimum to second order, where the smallest g vanishes.
+        """False: not a minimum; True: a minimum to second order, if the smallest g vanishes.
 
         None when it depends on the cone of the multipliers at 0 or 1, which eigenvalues do not decide.
         """
@@ -128,8 +128,8 @@ def require_room(arch: Architecture) -> None:
 def _beside(cusps: CuspGradient, multipliers: Tensor) -> Tensor:
     """Which cusps [n] differ from zero by more than round-off and have the slope of their own side as multiplier.
 
-    By chance some smooth pre-activations lie within the tolerance of the count. If u pulls such a one away from zero, the
-    point is no saddle for it: L is smooth there, and a minimum stays a minimum, though a narrow one.
+    By chance some smooth pre-activations lie within the tolerance of the count. If u pulls such a pre-activation away from
+    zero, this does not make the point a saddle: L is smooth there, and a minimum is still a minimum, though a narrow one.
     """
     eps, forward_pass = torch.finfo(multipliers.dtype).eps, cusps.forward_pass
     off = [
@@ -151,6 +151,6 @@ def in_units(cusps: CuspGradient, multipliers: Tensor) -> tuple[Tensor, Tensor]:
 def _curvature(matrix: Tensor, directions: list[Tensor]) -> Curvature:
     """Signs of a symmetric matrix [Ñ, Ñ] on the complement of the columns of `directions`, each [Ñ, k]."""
     rest = project_out(matrix, torch.cat(directions, 1))
-    found = symmetric_eigenvalues(rest, "the Lagrangian")
-    smallest, largest = float(found.values[0]), float(found.values[-1])
-    return Curvature(len(rest), found.n_negative, found.n_zero, smallest, largest)
+    spectrum = symmetric_eigenvalues(rest, "the Lagrangian")
+    smallest, largest = float(spectrum.values[0]), float(spectrum.values[-1])
+    return Curvature(len(rest), spectrum.n_negative, spectrum.n_zero, smallest, largest)

@@ -1,4 +1,4 @@
-"""The way from a smooth landscape to that of ReLU: Levenberg–Marquardt on a softplus whose sharpness β is raised.
+"""The path from a smooth landscape to that of ReLU: Levenberg–Marquardt on a softplus whose sharpness β is raised.
 
     ρ_β(z) = log(1 + e^{βz}) / β,      ρ_β' = σ(βz),      ρ_β'' = β σ (1 - σ),      β_j = β / s_j
 
@@ -31,13 +31,13 @@ MAX_STEPS_PER_BETA = 20
 #: The steps at one β also end when this many of them have lowered the loss by less than this part.
 STALL_WINDOW_STEPS, STALL_RELATIVE_DECREASE = 5, 1e-3
 
-#: With the next β the loss may rise to this many times itself, or to this part of ε² where that is more.
+#: With the next β the loss may rise to this many times its value, or to this part of ε² if that is more.
 LOSS_RISE_LIMIT, LOSS_RISE_FLOOR = 1.5, 4e-3
 
 #: The steps at one β end below this part of the floor of the loss.
 LOSS_LOW_ENOUGH = 1e-1
 
-#: Factors of β: the largest, tried first; the exponent from each to the next one tried; the smallest, always taken.
+#: Factors of β: the largest, which is tried first; the exponent from each factor to the next; the smallest, always accepted.
 BETA_FACTOR_MAX, BETA_FACTOR_EXPONENT, BETA_FACTOR_MIN = 4.0, 0.7, 1.15
 
 #: Above this βz the softplus is z to round-off.
@@ -57,7 +57,7 @@ def softened(beta: float) -> Activation:
 
 
 def layer_scales(theta: Tensor, problem: Problem) -> list[float]:
-    """s_j, the rms of the pre-activations of each hidden layer at theta [Ñ]; 1 where all are zero."""
+    """s_j [L], the rms of the pre-activations of each hidden layer at theta [Ñ]; 1 where all are zero."""
     z = problem.forward(theta).z[:-1]
     return [v.square().mean().sqrt().item() or 1.0 for v in z]
 
@@ -73,7 +73,7 @@ class SoftplusPath:
         self._sharpen(BETA_FIRST)
 
     def _sharpen(self, beta: float) -> None:
-        """Sets β."""
+        """Sets β and forgets the losses at the last β."""
         self.beta = beta
         self.levenberg.rho = [softened(beta / scale) for scale in self.layer_scales]
         self.values = []

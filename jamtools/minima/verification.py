@@ -53,8 +53,8 @@ class Verification:
 def verify(run: Run, data: Dataset, seed: int = 0, trials: int = DEFAULT_TRIALS) -> Verification:
     """Checks a run of the hinge loss; `data` holds its own P patterns, as Runs.patterns gives them.
 
-    seed, trials: of the descent trials of the new certificate. Raises InputError for another number of patterns, another
-    loss, and with batch normalisation.
+    seed, trials: the seed and the number of the descent trials of the new certificate. Raises InputError for another number
+    of patterns, another loss, and with batch normalisation.
     """
     arch, loss = Architecture.of(run.info), Loss.of(run.info)
     if data.P != loss.P or data.d != arch.d or data.outputs != arch.outputs:
@@ -73,14 +73,15 @@ def verify(run: Run, data: Dataset, seed: int = 0, trials: int = DEFAULT_TRIALS)
 
 
 def _claim(run: Run, fresh: Certificate) -> list[str]:
+    """Findings on whether the run is certified and on the kind of its certificate."""
     claimed, kind = run.info["certified"], _kind(run)
     if not claimed:
         outcome = "one holds" if fresh.certified else f"and none holds: {fresh.obstacle}"
         return [f"{NO_CLAIM_PREFIX}: certified is {'null' if claimed is None else 'false'}, {outcome}"]
-    found = [] if fresh.certified else [f"certified, expected a certificate that holds: {fresh.obstacle}"]
+    findings = [] if fresh.certified else [f"certified, expected a certificate that holds: {fresh.obstacle}"]
     if kind is not None and kind != fresh.kind:
-        found.append(f"a certificate of kind {kind!r}, expected {fresh.kind!r}")
-    return found
+        findings.append(f"a certificate of kind {kind!r}, expected {fresh.kind!r}")
+    return findings
 
 
 def _kind(run: Run) -> str | None:
@@ -93,20 +94,20 @@ def _gaps(run: Run, point: BalancedPoint) -> list[str]:
     stored = torch.from_numpy(run.gaps).reshape(point.gaps.shape) / point.unit
     errors = gap_errors(point.theta, point.problem, _eps(run.gaps))
     off = ((stored - point.gaps).abs() > 2 * errors) | stored.isnan()
-    found = []
+    findings = []
     if bool(off.any()):
         flips = int((off & ((stored > 0) != (point.gaps > 0))).sum())
         worst = int((stored - point.gaps).abs().nan_to_num(torch.inf).argmax())
-        found.append(
+        findings.append(
             f"{int(off.sum())} gaps that differ, {flips} of them in sign, the most that of pattern "
             f"{worst // point.gaps.shape[1]}: {point.unit * float(stored.flatten()[worst]):.6g}, "
             f"expected {point.unit * float(point.gaps.flatten()[worst]):.6g}"
         )
     contact = CONTACT_TOLERANCE * point.problem.loss.epsilon
     low, high = int((point.gaps > errors).sum()), int((point.gaps > -errors).sum())
-    found += _outside(run, "n_unsatisfied", low, high)
+    findings += _outside(run, "n_unsatisfied", low, high)
     size = point.gaps.abs()
-    found += _outside(
+    findings += _outside(
         run, "n_contacts", int((size + errors <= contact).sum()), int((size - errors <= contact).sum())
     )
     slack, value = (
@@ -114,12 +115,12 @@ def _gaps(run: Run, point: BalancedPoint) -> list[str]:
         run.info["final_loss"],
     )
     if value is None or not abs(value - point.value) <= slack:
-        found.append(f"final_loss {value}, expected {point.value!r} to within {slack:.1e}")
-    return found
+        findings.append(f"final_loss {value}, expected {point.value!r} to within {slack:.1e}")
+    return findings
 
 
 def _eps(gaps: Array) -> float:
-    """The round-off of the arithmetic that the gaps [P] came from: those of a float32 run are float32 numbers."""
+    """The eps of the arithmetic that gave the gaps [P]: gaps of a float32 run are float32 numbers."""
     with np.errstate(over="ignore", invalid="ignore"):
         single = bool((gaps == gaps.astype(np.float32)).all())
     return float(np.finfo(np.float32 if single else np.float64).eps)
@@ -134,9 +135,9 @@ def _outside(run: Run, name: str, low: int, high: int) -> list[str]:
 def _arrays(run: Run, point: BalancedPoint, fresh: Certificate) -> list[str]:
     """Findings on the stored cusps, multipliers and forces."""
     if not run.certificate:
-        asked = run.info["certified"] and fresh.kind == "jammed"
+        claimed = run.info["certified"] and fresh.kind == "jammed"
         return (
-            ["certified, expected its cusps, multipliers and forces, which the file lacks"] if asked else []
+            ["certified, expected its cusps, multipliers and forces, which the file lacks"] if claimed else []
         )
     if missing := [name for name in CERTIFICATE_ARRAYS if name not in run.certificate]:
         return [f"a certificate without {', '.join(missing)}"]
@@ -147,11 +148,11 @@ def _arrays(run: Run, point: BalancedPoint, fresh: Certificate) -> list[str]:
         ]
     if fresh.kind == "satisfied":
         return [f"{len(at)} cusps of a satisfied run, expected none"] if len(at) else []
-    stored, found = set(map(tuple, at.tolist())), set(map(tuple, fresh.cusps.tolist()))
-    if stored != found or len(stored) != len(at):
+    stored, expected = set(map(tuple, at.tolist())), set(map(tuple, fresh.cusps.tolist()))
+    if stored != expected or len(stored) != len(at):
         return [
-            f"{len(at)} stored cusps, expected the {len(found)} of theta: {len(stored - found)} of them are none, "
-            f"{len(found - stored)} are missing"
+            f"{len(at)} stored cusps, expected the {len(expected)} of theta: {len(stored - expected)} of them are none, "
+            f"{len(expected - stored)} are missing"
         ]
     return _multipliers(multipliers) + (
         _subgradient(point, at, multipliers, forces) if np.isfinite(multipliers).all() else []
@@ -170,20 +171,21 @@ def _subgradient(point: BalancedPoint, at: np.ndarray, multipliers: Array, force
     cusps = point.cusps(ACTIVE_CUSP_TOLERANCE)
     place = {row: i for i, row in enumerate(map(tuple, cusp_places(cusps).tolist()))}
     index = [place[row] for row in map(tuple, at.tolist())]
-    all_of_them = torch.full_like(
-        cusps.signs, 0.5
-    )  # cusps without a stored multiplier are idle: their slope has no effect
-    all_of_them[index] = torch.from_numpy(multipliers).to(all_of_them)
-    ratio = float(cusps.gradient(all_of_them).norm()) / gradient_scale(cusps, all_of_them)
-    found = []
+    # Cusps without a stored multiplier are idle: their slope has no effect.
+    all_multipliers = torch.full_like(cusps.signs, 0.5)
+    all_multipliers[index] = torch.from_numpy(multipliers).to(all_multipliers)
+    ratio = float(cusps.gradient(all_multipliers).norm()) / gradient_scale(cusps, all_multipliers)
+    findings = []
     if not ratio <= STATIONARY_RELATIVE_NORM:
-        found.append(
+        findings.append(
             "with the stored multipliers "
             f"the subgradient is {ratio:.1e} of its terms, expected at most {STATIONARY_RELATIVE_NORM:.0e}"
         )
-    u = cusps.forces(all_of_them).cpu().numpy()[index] * point.force_units(at)
+    u = cusps.forces(all_multipliers).cpu().numpy()[index] * point.force_units(at)
     wrong = ~((forces > 0) & (np.abs(forces - u) <= FORCE_TOLERANCE * np.abs(u).max(initial=0.0)))
     if wrong.any():
         i = int(np.argmax(wrong))
-        found.append(f"{int(wrong.sum())} forces that differ, the first {forces[i]:.6g}, expected {u[i]:.6g}")
-    return found
+        findings.append(
+            f"{int(wrong.sum())} forces that differ, the first {forces[i]:.6g}, expected {u[i]:.6g}"
+        )
+    return findings

@@ -5,7 +5,7 @@
     N = Ñ for tanh;   N = C (d+1) for a linear ρ: the parameters of one affine map
 
 Batch normalisation adds nothing to N: on a given training set a normalised neuron is an affine map of its inputs, as a
-plain neuron is. It has two parameters more than such a map needs.
+plain neuron is. A normalised neuron has two parameters more than such a map needs.
 
 This module does not import torch: commands that only count parameters start without it.
 
@@ -47,7 +47,10 @@ class Architecture:
 
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> Architecture:
-        """The architecture that the metadata of a run describes; InputError when its number of parameters differs."""
+        """The architecture that the metadata of a run describes.
+
+        Raises InputError when the stored number of parameters is not that of the architecture.
+        """
         arch = cls(
             info["d"],
             info["width"],

@@ -4,12 +4,12 @@
 
     β_j = ∂g/∂z_j:   ∂g/∂γ_j = Σ β_j û_j,   ∂g/∂δ_j = Σ β_j,   ∂g/∂u_j = (γ_j / s_j) (β_j - ⟨β_j⟩ - û_j ⟨β_j û_j⟩)
 
-⟨ ⟩ is the mean over the patterns of the batch. Through it each pattern acts on all others, so that the backward pass takes
-all patterns, also those without loss. The mean contains b_j, hence ∂g/∂b_j = 0 exactly. The output layer is not normalised.
-The 10⁻⁵ is that of torch's BatchNorm1d, with which the networks of the paper were trained. It is absolute, but part of the
-model, and the gain of a neuron compensates it.
+⟨ ⟩ is the mean over the patterns of the batch. Each pattern acts on all others through this mean. Therefore the backward
+pass takes all patterns, also those without loss. The mean contains b_j, hence ∂g/∂b_j = 0 exactly. The output layer is not
+normalised. The 10⁻⁵ is that of torch's BatchNorm1d, with which the networks of the paper were trained. It is an absolute
+number, but it is part of the model, and the gain of a neuron compensates it.
 
-For each hidden layer theta contains weight, bias, gain γ, shift δ.
+For each hidden layer theta contains the weight, the bias, the gain γ and the shift δ, in this order.
 
 Source: Ioffe and Szegedy, arXiv:1502.03167.
 """
@@ -57,7 +57,7 @@ def norms_of(theta: Tensor, arch: Architecture) -> list[tuple[Tensor, Tensor]]:
 def forward(
     theta: Tensor, x: Tensor, arch: Architecture, statistics: NormalisedPass | None = None
 ) -> NormalisedPass:
-    """The pass of x [P, d] at theta [Ñ], normalised by its own statistics or by those of another pass."""
+    """The pass of x [P, d] at theta [Ñ]; it is normalised by its own statistics, or by those of the pass `statistics`."""
     *hidden, (weight_out, bias_out) = layers_of(theta, arch)
     passed = NormalisedPass([x], [], [], [], [], x)
     for j, ((weight, bias), (gain, shift)) in enumerate(zip(hidden, norms_of(theta, arch), strict=True)):

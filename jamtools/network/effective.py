@@ -2,14 +2,14 @@
 
     G_{i,(µ,n,c)} = ∂_{W_i} f_c(x_µ) + ê_n·∇_x ∂_{W_i} f_c(x_µ),   n = 0..d,  ê_0 = 0        [Ñ, P (d+1) C]
 
-computed by tangents along ê_n, forward and backward:
+The derivatives along ê_n are computed by tangents, first forward and then backward:
 
     ȧ_0 = ê_n,   ż_j = W_j ȧ_{j-1},   ȧ_j = ρ'(z_j) ∘ ż_j
     β_j = ρ'(z_j) ∘ u_j,   β̇_j = ρ''(z_j) ∘ ż_j ∘ u_j + ρ'(z_j) ∘ u̇_j,   u_j = W_{j+1}ᵀ β_{j+1}
     block of W_j: (β_j + β̇_j) ⊗ a_{j-1} + β_j ⊗ ȧ_{j-1},   of b_j: β_j + β̇_j
 
-Columns of G are taken in blocks and normalised. Each block is stacked as rows under the triangle R of the columns before,
-and factored again: RᵀR = G Gᵀ, although nothing is squared, in O(Ñ²) memory for any P.
+Columns of G are taken in blocks and normalised. Each block is stacked as rows under the triangle R of the earlier columns,
+and the stack is factored again. Then RᵀR = G Gᵀ, although G Gᵀ is never computed. The memory is O(Ñ²) for any P.
 
 Source: arXiv:1809.09349, appendix A.
 """
@@ -27,15 +27,15 @@ from jamtools.errors import CheckError, Remedy
 from jamtools.network.architecture import Architecture
 from jamtools.network.passes import ForwardPass, Layers, forward, layers_of
 
-#: The smallest number of columns in a block; at least Ñ in any case. With 50 columns, blocks that added no rank stopped the
-#: computation too early in 3 of 60 small networks.
+#: The smallest number of columns in a block. A block also has at least Ñ columns. With 50 columns, blocks that added no rank
+#: stopped the computation too early in 3 of 60 small networks.
 BLOCK_MIN_COLUMNS = 500
 
 #: After this many consecutive blocks that add no rank, the other columns are taken to be in the span.
 FRUITLESS_BLOCKS = 2
 
-#: How many random vectors outside the span test the other columns. One is enough almost surely, and with several it is
-#: unlikely that a column outside has small components along all of them.
+#: How many random vectors from the complement of the span test the other columns. One is enough almost surely. With several
+#: it is unlikely that a column outside the span has small components along all of them.
 COMPLEMENT_PROBES = 4
 
 #: Below this many columns per parameter all columns are used.
@@ -111,8 +111,8 @@ def effective_parameters(
 def _until_fruitless(stream: _ColumnFactors) -> Rank:
     """The rank after FRUITLESS_BLOCKS consecutive blocks have added none, or after all blocks.
 
-    The rank can only grow. It is computed every FRUITLESS_BLOCKS blocks, and no more once it is the largest possible:
-    singular values cost more than a block.
+    The rank can only grow. It is computed once in FRUITLESS_BLOCKS blocks, and no more after it has reached its largest
+    possible value, because singular values cost more than a block.
     """
     ranks: list[int] = []
     for i, block in enumerate(stream.blocks()):
@@ -183,7 +183,7 @@ class _ColumnFactors:
         return self.triangle / norms, norms
 
     def missed(self, rank: Rank) -> Tensor:
-        """The unused patterns, at most a block, whose columns are furthest outside the span; none if all are in it.
+        """The unused patterns [≤ block] with the columns furthest outside the span; empty if all are in the span.
 
         A column outside the span almost surely has a component along a random vector of the complement. The test of a
         column with COMPLEMENT_PROBES such vectors costs O(Ñ), while factoring it costs O(Ñ²). The test matters when a
@@ -251,7 +251,7 @@ def _backward_tangents(
 
 
 def _singular_values(matrix: Tensor) -> Tensor:
-    """Singular values, descending; CheckError unless Σs² = ‖matrix‖_F² (solvers on GPUs have failed without an error)."""
+    """Singular values, descending. Solvers on GPUs have failed silently: CheckError unless Σs² = ‖matrix‖_F²."""
     s = torch.linalg.svdvals(matrix)
     error = abs(float(torch.linalg.vector_norm(s) / torch.linalg.vector_norm(matrix)) - 1)
     if not error <= matrix.shape[1] * torch.finfo(matrix.dtype).eps:
@@ -261,12 +261,12 @@ def _singular_values(matrix: Tensor) -> Tensor:
     return s
 
 
-#: (layer from 1, neuron from 0) of each.
+#: (layer from 1, neuron from 0) of each neuron.
 Neurons = list[tuple[int, int]]
 
 
 def stuck_neurons(theta: Tensor, x: Tensor, arch: Architecture) -> tuple[Neurons, Neurons]:
-    """The ReLU neurons that are active at no pattern of x [P, d], and those that are active (z > 0) at all of them.
+    """The ReLU neurons that at theta [Ñ] are active (z > 0) at no pattern of x [P, d], and those active at all patterns.
 
     Each is given as (layer, neuron), layers from 1 and neurons from 0. Both kinds lower the rank of G: f does not depend on
     the first, and the second are linear. Both lists are empty for other ρ.

@@ -29,7 +29,7 @@ LOSSES = ("hinge", "cross-entropy")
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss by name, with margin ε, for P patterns in total (a batch is a part of them) and C outputs."""
+    """The mean loss `name` over P patterns in total, with margin ε and C outputs; a batch is a part of the P patterns."""
 
     name: str
     epsilon: float
@@ -79,7 +79,7 @@ class Loss:
 
 
 def misclassified(f: Tensor, y: Tensor) -> Tensor:
-    """[P] booleans from f and y [P, C]: y f < 0, or with C > 1 a wrong output above the right one; NaN counts too."""
+    """Which patterns [P] have y f < 0, or with C > 1 a wrong output above the right one; f, y [P, C]; NaN counts too."""
     if y.shape[1] == 1:
         return ~((y * f)[:, 0] >= 0)
     right = f.masked_fill(y < 0, -torch.inf).amax(1)

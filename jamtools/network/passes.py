@@ -41,7 +41,7 @@ def layers_of(theta: Tensor, arch: Architecture) -> Layers:
 class ForwardPass:
     """A forward pass: inputs[j] [P, in] is the input of layer j and z[j] [P, out] its output; z[-1] is f [P, C].
 
-    slopes [L][P, h]: they replace ρ'(z) of each hidden layer, where given.
+    slopes [L][P, h]: if given, they replace ρ'(z) of each hidden layer.
     """
 
     inputs: list[Tensor]
@@ -66,9 +66,10 @@ class ForwardPass:
 def forward(
     layers: Layers, x: Tensor, arch: Architecture, rho: Sequence[Activation] | None = None
 ) -> ForwardPass:
-    """The forward pass of x [P, d]; with batch normalisation use batch_norm.forward, here it raises InputError.
+    """The forward pass of x [P, d].
 
-    rho: the activation of each hidden layer, where it is not that of the architecture.
+    rho: the activation of each hidden layer, if it is not that of the architecture. Raises InputError with batch
+    normalisation; batch_norm.forward computes that pass.
     """
     arch.require_plain()
     inputs, z = [x], []

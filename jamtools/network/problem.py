@@ -4,8 +4,8 @@
 
 A satisfied pattern has no hinge gradient, so the backward pass takes the unsatisfied patterns alone. This is exact, and much
 less work late in a training. With batch normalisation each pattern acts on the others through the statistics of the batch:
-the backward pass then takes all patterns. L, Δ and every measurement use the statistics of the whole training set, those of
-a test set too.
+the backward pass then takes all patterns. L, Δ and every measurement use the statistics of the whole training set, also when
+they are evaluated on a test set.
 
 Source: arXiv:1809.09349, eqs. 3 and 10.
 """
@@ -38,7 +38,7 @@ class Evaluation:
 
     @property
     def n_unsatisfied(self) -> int:
-        """N_Δ; a Δ that is NaN counts, or a diverged run would look satisfied."""
+        """N_Δ. A Δ that is NaN counts too; otherwise a diverged run would look satisfied."""
         return int((~(self.gaps <= 0)).sum())
 
     @property
@@ -50,8 +50,8 @@ class Evaluation:
 class Problem:
     """The loss of a network on a set of patterns: x [P, d], y [P, C] of ±1, of one dtype and on one device.
 
-    y may be given as [P]. statistics_of [P', d]: the training patterns whose statistics a batch normalisation takes, for the
-    problem of a test set. Such a problem has no gradient.
+    y may be given as [P]. statistics_of [P', d]: for the problem of a test set, the training patterns whose statistics batch
+    normalisation uses. Such a problem has no gradient.
     """
 
     x: Tensor
@@ -76,7 +76,7 @@ class Problem:
         return torch.as_tensor(array, dtype=self.x.dtype, device=self.x.device)
 
     def take(self, patterns: Tensor) -> Problem:
-        """The part of the loss that some patterns have (an index or a boolean mask): still divided by all P."""
+        """The contribution of some patterns (index [p] or boolean mask [P]) to the loss, still divided by all P."""
         return replace(self, x=self.x[patterns], y=self.y[patterns])
 
     def forward(self, theta: Tensor) -> ForwardPass:
@@ -122,7 +122,7 @@ class Problem:
         return scale * self._gradient(theta, forward_pass, y, self.loss.gaps(forward_pass.f, y))
 
     def loss_gaps_and_errors(self, theta: Tensor) -> tuple[float, Tensor, Tensor]:
-        """L, Δ [P, C] and which patterns are misclassified [P]; also for a test set."""
+        """L, Δ [P, C] and which patterns are misclassified [P], at theta [Ñ]; also for a test set."""
         forward_pass, gaps = self._forward(theta)
         return self.loss.value(forward_pass.f, self.y).item(), gaps, misclassified(forward_pass.f, self.y)
 
@@ -155,8 +155,8 @@ class Problem:
 def measure(run: Run, trained_on: Dataset, data: Dataset) -> dict[str, Any]:
     """Loss, error and counts of an existing run on another dataset, on the CPU in float64.
 
-    trained_on holds the run's own patterns, whose statistics a batch normalisation takes. Raises InputError when the
-    dataset has another d or other classes than the run.
+    trained_on holds the run's own patterns, whose statistics batch normalisation uses. Raises InputError when the dataset
+    has another d or another number of outputs than the run.
     """
     arch = Architecture.of(run.info)
     if (data.d, data.outputs) != (arch.d, arch.outputs):

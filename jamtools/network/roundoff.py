@@ -22,7 +22,7 @@ def operations(arch: Architecture) -> int:
 
 
 def gap_errors(theta: Tensor, problem: Problem, eps: float | None = None) -> Tensor:
-    """Bounds of the round-off in Δ [P, C] at theta [Ñ]; eps: of the arithmetic, by default of theta's own dtype."""
+    """Bounds of the round-off in Δ [P, C] at theta [Ñ]; eps: that of the arithmetic, by default that of theta's dtype."""
     size = problem.x.abs()
     for weight, bias in absolute(layers_of(theta, problem.arch)):
         size = torch.addmm(bias, size, weight.T)
@@ -40,5 +40,5 @@ def loss_error(gaps: Tensor, errors: Tensor, loss: Loss) -> float:
 
 
 def absolute(layers: Layers) -> Layers:
-    """|W| and |b| of each layer."""
+    """|W| [out, in] and |b| [out] of each layer."""
     return [(weight.abs(), bias.abs()) for weight, bias in layers]

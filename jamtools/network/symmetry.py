@@ -28,16 +28,15 @@ from jamtools.network.passes import layers_of
 
 
 def balanced(theta: Tensor, arch: Architecture) -> tuple[Tensor, Tensor]:
-    """The same network in the balanced gauge [Ñ], and s [L, h] of each neuron; theta itself and ones for a smooth ρ.
+    """The same network in the balanced gauge [Ñ], and s [L, h] of each neuron; for ρ other than ReLU, theta itself and ones.
 
     A neuron without weights into it, or without weights out of it, is not scaled.
     """
     theta = theta.clone()
     scales = theta.new_ones(arch.depth, arch.width)
     moved = arch.activation == "relu"
-    while (
-        moved
-    ):  # this ends: each pass that scales a neuron lowers Σ ‖W‖² + ‖b‖², and there are finitely many powers
+    # The loop ends: each pass that scales a neuron lowers Σ ‖W‖² + ‖b‖², and there are finitely many powers of two.
+    while moved:
         moved = False
         for j in range(arch.depth):
             factors = _factors(theta, arch, j)
@@ -48,7 +47,7 @@ def balanced(theta: Tensor, arch: Architecture) -> tuple[Tensor, Tensor]:
 
 
 def normalised(theta: Tensor, arch: Architecture, loss: Loss) -> tuple[Tensor, Loss, float]:
-    """theta [Ñ] and the hinge loss with ε in [½, 1), and their unit of Δ, 2^k."""
+    """theta [Ñ] and the hinge loss with ε in [½, 1), and the unit 2^k in which they measure Δ."""
     unit = 2.0 ** math.frexp(loss.epsilon)[1]
     theta = theta.clone()
     for tensor in layers_of(theta, arch)[-1]:
