@@ -80,13 +80,13 @@ def cusps(
     that a smooth density around zero explains (background); the cusps at patterns with gradient (Δ > 0); and those
     where the loss has a kink like |z| (convex). The mass at zero and the density of pre-activations, in units of the
     rms of the layer, are given for the training set and for fresh patterns. These are the test set, or for random
-    data new patterns on the sphere.
+    data new patterns on the sphere. A smooth activation has no cusps: its counts are 0, and the masses are still given.
 
     For a hinge loss with N_Δ > 0 there are two norms: that of the smallest element of the Clarke subdifferential, in
     which ρ' at each cusp may be anywhere in [0, 1], and that of the plain gradient. At a minimum the first vanishes
-    and the second does not. A smooth activation has no cusps: its counts are 0, and the masses are still given.
+    and the second does not.
 
-    For such a loss, "lagrangian" holds the signs of the curvature on the tangent space of the cusps. The matrix is H
+    For the same runs, "lagrangian" holds the signs of the curvature on the tangent space of the cusps. The matrix is H
     with the multipliers in place of ρ', with scale symmetries projected out. "free" holds the same on the larger
     tangent space of only those cusps whose multiplier is strictly inside (0, 1). "stable" is false if there is a
     negative eigenvalue (N_-) or a cusp like -|z| (n_concave). It is true if "free" has no negative eigenvalue either:

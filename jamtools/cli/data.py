@@ -77,7 +77,7 @@ def random(
     ] = 0,
     streams: Streams,
 ) -> None:
-    """Random patterns on the sphere of radius √d.
+    """Make random patterns on the sphere of radius √d.
 
     Their density on the sphere is uniform, and their labels are random. A dataset of smaller P holds the first rows
     of a larger one with the same seed. The test set does not depend on P.
@@ -150,7 +150,7 @@ def images(
     ] = False,
     streams: Streams,
 ) -> None:  # fmt: skip
-    """Images: MNIST, Fashion-MNIST and others in their format.
+    """Read images: MNIST, Fashion-MNIST and others in their format.
 
     DIR holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
     t10k-labels-idx1-ubyte, gzipped or not. Pixels are scaled to [0, 1] and centred; the centre and the principal
@@ -202,7 +202,7 @@ def arrays(
     ] = "signs",
     streams: Streams,
 ) -> None:
-    """Your own arrays: NumPy, CSV, safetensors.
+    """Read your own arrays: NumPy, CSV, safetensors.
 
     x is [P, d]; y is [P] of ±1, or [P, C] with one +1 in each row. Two files hold x and y (.npy or .csv). One
     file holds both: .npz and .safetensors under the names x, y, x_test, y_test; .csv with the label in the

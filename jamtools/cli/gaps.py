@@ -98,7 +98,7 @@ def gaps(
     fit: FitGroup,
     streams: Streams,
 ) -> None:
-    """The exponents θ of the overlaps and γ of the gaps, pooled over all runs given.
+    """Fit the exponents θ of the overlaps and γ of the gaps, pooled over all runs given.
 
     \b
     Example:

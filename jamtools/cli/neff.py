@@ -44,7 +44,7 @@ def neff(
     arithmetic: Arithmetic,
     streams: Streams,
 ) -> None:
-    """The effective number of parameters, N_eff = rank G, of each run.
+    """Compute the effective number of parameters, N_eff = rank G, of each run.
 
     G holds the gradient of f with respect to the parameters, at every training pattern and at patterns
     displaced from it along every input axis. Generically its rank is Ñ for a smooth activation, and Ñ minus

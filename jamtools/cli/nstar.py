@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jamtools.transition.options import TrialSpec
 
 NAME = "jam-nstar"
-HELP = """Where the transition lies, N*(P), and how it scales with P.
+HELP = """Find where the transition lies, N*(P), and how it scales with P.
 
 \b
 Example:

@@ -53,7 +53,7 @@ def plan_array(
     *,
     patterns: Annotated[Integers, list_option("--patterns", "-P", parser=positives, help="Values of P.")],
     depths: Annotated[
-        Integers, list_option("--depths", "-L", parser=positives, help="Hidden layers.")
+        Integers, list_option("--depths", "-L", parser=positives, help="Numbers of hidden layers.")
     ] = DEFAULT_DEPTHS,
     seeds: Annotated[
         Integers, list_option("--seeds", parser=naturals, help="Seeds; there is a task for each.")

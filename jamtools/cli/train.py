@@ -125,7 +125,7 @@ Verify = Annotated[
 ]
 Require = Annotated[
     Literal["satisfied", "stationary", "certified"] | None,
-    typer.Option("--require", help="Exit with code 3 unless every run ended like this."),
+    typer.Option("--require", help="Exit with code 3 unless every run meets this."),
 ]
 Engine = Annotated[
     Literal["auto", "compiled", "batch", "torch"],
@@ -167,7 +167,7 @@ def train(
       jam-train --verify minima.safetensors | jq .findings
 
     A protocol sets loss, initialisation, batch normalisation, optimiser, batches, rates and steps. If a protocol
-    changes the rate halfway, this is at half of --steps, whatever their number. The file records what was done.
+    changes the rate halfway, this happens at half of --steps, for any --steps. The file records what was done.
 
     The output is one file. Its runs are ordered by width, then P, then seed. A run ends with status "satisfied"
     (N_Δ = 0), "stationary" (newton and --finish: a minimum with L > 0), "budget" or "diverged". All of them are

@@ -151,7 +151,7 @@ def test_an_option_that_makes_no_sense_is_refused_in_one_line(
     assert message in refusal(jam("gaps", "a.safetensors", *args, "-q", cwd=files), code)
 
 
-def test_the_option_as_is_refused_without_plain_numbers(files: Path) -> None:
+def test_naming_the_exponent_of_plain_numbers_is_refused_for_runs(files: Path) -> None:
     assert "expected both" in refusal(jam("gaps", "a.safetensors", "--as", "theta", cwd=files), 2)
 
 

@@ -97,7 +97,7 @@ def test_newton_refuses_settings_that_it_cannot_solve(options, message, folder):
     assert message in refusal(done)
 
 
-def test_jam_train_refuses_a_run_that_does_not_fit_in_one_line(tmp_path, monkeypatch, capsys):
+def test_jam_train_refuses_in_one_line_a_run_that_needs_too_much_memory(tmp_path, monkeypatch, capsys):
     path = tmp_path / "data"
     path.write_bytes(dataset_bytes(oracle.dataset(300, 5), []))
     monkeypatch.setattr(memory, "available", lambda device: 10_000)

@@ -182,7 +182,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def outcomes(shelf):
-    """What each line did, with an existing output or a new one in turn; and the files of the folder before."""
+    """The outcome of each line, whose output exists or is new in turn, and the files of the folder before."""
     before = contents(shelf)
     targets = ("kept.png", "new.png")
     lines = [f"{line} -o {targets[i % 2]}" for i, line in enumerate(LINES)]

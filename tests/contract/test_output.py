@@ -17,7 +17,7 @@ needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /
 
 @pytest.fixture(scope="module")
 def again(road, tmp_path_factory):
-    """The road a second time: from another folder, with inputs and outputs by absolute names, and with messages."""
+    """Runs all lines of ROAD again, in another folder, with absolute names of inputs and outputs, and with messages."""
     folder, elsewhere = tmp_path_factory.mktemp("again"), tmp_path_factory.mktemp("elsewhere")
     outcome = {}
     for names in STAGES:
@@ -29,7 +29,7 @@ def again(road, tmp_path_factory):
 
 
 def moved(line: str, folder: Path) -> str:
-    """The line with its files under absolute names."""
+    """The line with absolute names of its files."""
     return " ".join(f"{folder / word}" if word in ROAD else word for word in line.split())
 
 

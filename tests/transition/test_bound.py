@@ -26,7 +26,7 @@ SPECTRA = [spectrum(0.5, 20), spectrum(0.48, 22), spectrum(0.5, 27, depth=5), sp
 C0_LESS_CUSPS = np.array([0.5 - 0.2, 0.48 - 0.22, 0.5 - 0.27, 0.46 - 0.25])
 
 
-def test_the_bound_is_the_mean_of_c0_less_cusps_per_parameter():
+def test_the_bound_is_the_mean_of_c0_minus_cusps_per_parameter():
     bound = stability_bound(SPECTRA)
     assert bound.P_over_N == pytest.approx(C0_LESS_CUSPS.mean())
     assert bound.error == pytest.approx(C0_LESS_CUSPS.std(ddof=1) / 2)
@@ -54,13 +54,13 @@ def test_only_jammed_runs_with_counted_signs_enter_the_bound():
     assert stability_bound([*SPECTRA, *others]) == stability_bound(SPECTRA)
 
 
-def test_spectra_none_of_which_is_jammed_are_refused():
+def test_spectra_without_a_jammed_run_are_refused():
     others = [spectrum(0.1, 90, n_unsatisfied=10), spectrum(0.1, 90, n_unsatisfied=0), spectrum(None, 90)]
     with pytest.raises(InputError, match="spectra of 3 runs, none jammed"):
         stability_bound(others)
 
 
-def test_only_convex_cusps_count_where_they_are_told_apart():
+def test_only_convex_cusps_count_where_a_spectrum_counts_them():
     assert stability_bound([spectrum(0.5, 30, n_convex_cusps=20)]).P_over_N == pytest.approx(0.3)
 
 

@@ -97,7 +97,7 @@ def test_a_run_counts_as_satisfied_jammed_or_undecided(fields: dict[str, Any], c
     assert [jump.n_satisfied, jump.n_jammed, jump.n_undecided] == expected
 
 
-def test_a_sweep_of_jammed_runs_has_no_jump_and_an_upper_end():
+def test_a_sweep_of_jammed_runs_gives_only_an_upper_end_of_the_jump():
     (jump,) = jumps([run for run in sweep(2.8, 0.6) if run["n_unsatisfied"]])
     assert jump.P_over_N is None and jump.unsatisfied_per_parameter is None
     assert jump.P_over_N_interval[0] is None and jump.P_over_N_interval[1] is not None

@@ -121,7 +121,7 @@ def test_one_outlier_hardly_changes_m_and_its_interval() -> None:
     assert odd.length < 1.5 * plain.length
 
 
-def test_undecided_trials_widen_the_interval_to_what_both_decisions_of_them_give() -> None:
+def test_undecided_trials_widen_the_interval_until_it_covers_both_decisions() -> None:
     undecided = [0, 4, 2, 1, 0]
     fit = fit_median(tally(SEVERAL, undecided))
     below = fit_median(tally([(x, a, b + u) for (x, a, b), u in zip(SEVERAL, undecided)]))
@@ -142,9 +142,11 @@ def test_m_stays_in_its_range_for_every_decision_of_the_undecided_trials() -> No
     fit = fit_median(tally(SEVERAL, list(undecided)))
     for _ in range(30):
         won = rng.binomial(undecided, rng.random())
-        one = fit_median(tally([(x, a + k, b + u - k) for (x, a, b), u, k in zip(SEVERAL, undecided, won)]))
-        assert fit.m_range[0] - 1e-4 <= one.m <= fit.m_range[1] + 1e-4
-        assert fit.interval[0] < one.m < fit.interval[1]
+        decided_fit = fit_median(
+            tally([(x, a + k, b + u - k) for (x, a, b), u, k in zip(SEVERAL, undecided, won)])
+        )
+        assert fit.m_range[0] - 1e-4 <= decided_fit.m <= fit.m_range[1] + 1e-4
+        assert fit.interval[0] < decided_fit.m < fit.interval[1]
 
 
 def test_undecided_trials_alone_leave_both_ends_open() -> None:

@@ -81,14 +81,14 @@ def test_a_search_given_twice_counts_once_and_is_named() -> None:
 
 
 def test_two_searches_of_a_seed_that_differ_are_refused() -> None:
-    one = search(300, [0])
-    other = {**one, "trials": [*one["trials"][:-1], {**one["trials"][-1], "outcome": "diverged"}]}
+    first = search(300, [0])
+    second = {**first, "trials": [*first["trials"][:-1], {**first["trials"][-1], "outcome": "diverged"}]}
     with pytest.raises(InputError, match="two searches of P 300, depth 2, seed 0 that differ"):
-        merge([one, other])
+        merge([first, second])
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_continued_search_supersedes_the_one_before(order: int) -> None:
+def test_a_continued_search_replaces_its_shorter_version(order: int) -> None:
     """A search run again with a smaller precision has the same trials and some more."""
     before, after = (search(300, [0], trials=40, precision=precision) for precision in (0.9, 0.01))
     assert after["trials"][: len(before["trials"])] == before["trials"] != after["trials"]
@@ -114,7 +114,7 @@ def test_searches_that_differ_in_more_than_their_seeds_are_not_merged(change: di
     ],
     ids=str,
 )  # fmt: skip
-def test_searches_without_all_of_their_trials_stay_as_they_are(change: dict[str, Any]) -> None:
+def test_searches_that_lack_trials_are_not_merged(change: dict[str, Any]) -> None:
     record = {**search(300, [0]), **change}
     assert merge([record, record]) == ([record, record], [])
 

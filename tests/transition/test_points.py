@@ -37,7 +37,7 @@ def test_searches_that_agree_in_their_certificates_pass(certify):
     check_searches([scaling_point(100, 40, certify=certify), scaling_point(200, 80, certify=certify)])
 
 
-def test_a_search_that_does_not_mention_certificates_was_made_without():
+def test_a_search_that_does_not_mention_certificates_was_made_without_certificates():
     assert quantity_field(scaling_point(100, 40), "certify") is False
     check_searches([scaling_point(100, 40, certify=False), scaling_point(200, 80)])
 
@@ -111,7 +111,7 @@ def test_a_search_has_the_n_star_of_each_of_its_times():
     assert at_time(search, 10)["n_star"] == 60
 
 
-def test_a_time_that_the_search_does_not_have_is_refused_by_those_that_it_has():
+def test_a_time_that_the_search_does_not_have_is_refused_with_a_list_of_its_times():
     search = scaling_point(100, 40, at_times=[{"steps": 10, "n_star": 60}])
     with pytest.raises(InputError, match=r"times 10, expected 50; search with times=\(50,\)"):
         at_time(search, 50)

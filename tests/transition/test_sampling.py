@@ -55,14 +55,14 @@ def test_bisection_in_patterns_ends_at_the_largest_p_that_fits_and_the_next(firs
     assert {true, true + 1} <= set(tried) and len(tried) == len(set(tried))
 
 
-def test_bisection_ends_at_the_largest_size_where_nothing_turns() -> None:
+def test_bisection_ends_at_the_largest_size_if_no_trial_is_above_the_transition() -> None:
     assert sizes_tried(bisect(4, widths(50)), lambda width: "unsatisfied") == [4, 8, 16, 32, 50]
     assert sizes_tried(bisect(40, patterns(50)), lambda P: "success") == [40, 50]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_bisection_of_random_outcomes_ends_at_a_failure_beside_a_success(seed: int) -> None:
-    """Outcomes by tossing a coin for each width: no width is tried twice, and the last bracket is of neighbours."""
+    """The outcome at each width is random. No width is tried twice, and the last bracket has neighbouring widths."""
     rng = np.random.default_rng(seed)
     outcomes: dict[int, Outcome] = {}
     tried = sizes_tried(
@@ -96,8 +96,8 @@ def test_an_axis_finds_the_sizes_around_an_x(x: float) -> None:
 
 
 def test_the_size_of_a_trial_is_what_varies() -> None:
-    one = trial("success", P=30, width=3)
-    assert (widths().size_of(one), patterns(64).size_of(one)) == (3, 30)
+    single_trial = trial("success", P=30, width=3)
+    assert (widths().size_of(single_trial), patterns(64).size_of(single_trial)) == (3, 30)
 
 
 def test_a_success_is_above_the_transition_in_width_and_below_it_in_patterns() -> None:
@@ -202,7 +202,7 @@ def test_without_a_median_nothing_is_sampled() -> None:
 
 
 def test_an_interval_between_neighbouring_widths_ends_a_search_of_any_precision() -> None:
-    """A sharp transition between widths 9 and 10: the search makes no more trials than that takes."""
+    """A sharp transition between widths 9 and 10: the search makes only the trials that are needed."""
     axis = widths()
     m = (axis.x(9) + axis.x(10)) / 2
     median, cache = searched(LogisticTrials(axis, m, 1e-4), SearchOptions(precision=1e-3, trials=200))
@@ -210,7 +210,7 @@ def test_an_interval_between_neighbouring_widths_ends_a_search_of_any_precision(
     assert axis.smallest_from(median.interval[0]) == axis.smallest_from(median.interval[1]) == 10
 
 
-def test_undecided_trials_draw_samples_to_both_ends_of_where_the_median_may_be() -> None:
+def test_samples_reach_both_ends_of_the_range_in_which_undecided_trials_leave_the_median() -> None:
     """Every success below N = 400 is undecided instead: N* lies anywhere from 300 to 400."""
     axis = widths()
 
@@ -256,7 +256,7 @@ def test_samples_lie_on_both_sides_of_the_median_for_any_size_of_a_round(at_once
 
 
 def test_a_median_beyond_the_largest_size_ends_the_search() -> None:
-    """One trial in five succeeds at the largest width: no trial can tell how far beyond N* is."""
+    """One trial in five succeeds at the largest width: no trial shows how far beyond it N* is."""
     rng = np.random.default_rng(0)
     cache = simulated(widths(20), lambda size, seed: OUTCOME[size == 20 and rng.random() < 0.2])
     seek(cache, widths(20), range(6), 12, SearchOptions(precision=0.01, trials=200), outcome_at_end)

@@ -76,7 +76,7 @@ def test_points_at_one_p_have_no_slope():
     assert fit_scaling([scaling_point(300, n) for n in (100, 107, 95)])["slope"] is None
 
 
-def test_searches_none_of_which_found_an_n_star_are_refused():
+def test_a_fit_is_refused_if_no_search_found_an_n_star():
     with pytest.raises(InputError, match="found an N"):
         fit_scaling([scaling_point(100, None)])
 
@@ -98,7 +98,7 @@ def test_an_n_star_with_an_open_end_is_counted_and_has_no_weight():
     assert fit["n_open"] == 1 and fit["n_points"] == 2 and fit["slope"] == without["slope"]
 
 
-def test_open_ends_alone_are_fitted_with_an_error_of_a_factor_e():
+def test_if_all_intervals_have_open_ends_the_error_is_a_factor_e():
     fit = fit_scaling([{**scaling_point(400, 9000), "interval": [8000, None]}])
     assert fit["n_open"] == fit["n_points"] == 1
     low, high = fit["P_over_N_interval"]

@@ -117,7 +117,7 @@ def test_p_star_is_the_number_of_first_patterns_that_can_be_fitted() -> None:
         assert (trial["P"] <= 20 or trial["outcome"] != "success") and trial["width"] == 4
 
 
-def test_where_all_patterns_are_fitted_p_star_is_open_above() -> None:
+def test_p_star_is_open_above_where_all_patterns_are_fitted() -> None:
     spec = TrialSpec(1, "tanh", QUICK, tuple(range(6)))
     (record,) = search_transition(separable(30), spec, [3], "patterns")
     assert (record["P"], record["n_star"], record["precise"]) == (30, None, False)

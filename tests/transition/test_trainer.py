@@ -44,5 +44,5 @@ def test_trials_of_a_batch_equal_those_trained_alone():
 def test_a_trial_with_cross_entropy_succeeds_by_its_classes_and_records_both_criteria():
     settings = with_options(TrainingOptions(), loss="cross-entropy", lr=1e-2, steps=300, measurements=2)
     spec = TrialSpec(1, "relu", settings, (0,), success="classified")
-    (one,) = TrialTrainer(separable(20), spec).train([TrialKey(20, 4, 0)])
-    assert one.outcome == "success" and one.classified and one.satisfied is one.classified
+    (trained,) = TrialTrainer(separable(20), spec).train([TrialKey(20, 4, 0)])
+    assert trained.outcome == "success" and trained.classified and trained.satisfied is trained.classified

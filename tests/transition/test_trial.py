@@ -36,12 +36,12 @@ def test_a_run_may_fail_as_satisfied_and_succeed_as_classified():
         ("diverged", False, "diverged"),
     ],
 )
-def test_of_runs_with_few_unsatisfied_patterns_only_certified_and_diverged_ones_fail_for_certain(
+def test_only_certified_and_diverged_runs_fail_for_certain_if_few_patterns_are_unsatisfied(
     status, certified, outcome
 ):
     run = artefacts.run(status=status, certified=certified, n_effective_expected=100)
-    one = Trial.of(run, "satisfied")
-    assert (one.outcome, one.certified) == (outcome, certified)
+    decided = Trial.of(run, "satisfied")
+    assert (decided.outcome, decided.certified) == (outcome, certified)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_trial_is_undecided_with_at_most_a_tenth_of_n_patterns_left(count, out
     assert Trial.of(run, success).outcome == outcome
 
 
-def test_contacts_at_zero_are_satisfied():
+def test_contacts_count_as_satisfied():
     """Δ = 10⁻¹² of two patterns, all others fitted: a success, though N_Δ = 2."""
     run = artefacts.run(n_unsatisfied=2, final_loss=1e-25)
     run.gaps[:] = -0.3
@@ -94,15 +94,17 @@ def test_the_outcome_at_a_time_is_that_of_a_training_of_so_many_steps():
 
 
 def test_outcomes_are_read_at_the_end_and_at_each_time():
-    one = trial("undecided", fitted_at=(False, True))
-    outcomes = [outcome_of(one) for outcome_of in (outcome_at_end, outcome_at_time(0), outcome_at_time(1))]
+    undecided = trial("undecided", fitted_at=(False, True))
+    outcomes = [
+        outcome_of(undecided) for outcome_of in (outcome_at_end, outcome_at_time(0), outcome_at_time(1))
+    ]
     assert outcomes == ["undecided", "unsatisfied", "success"]
 
 
 @pytest.mark.parametrize("times", [(), (10, 100)])
 def test_a_trial_is_read_back_from_its_json_object(times):
-    one = Trial.of(artefacts.run(), "satisfied", times)
-    assert Trial.from_dict(json.loads(json.dumps(one.as_dict()))) == one
+    written = Trial.of(artefacts.run(), "satisfied", times)
+    assert Trial.from_dict(json.loads(json.dumps(written.as_dict()))) == written
 
 
 def test_the_json_object_of_a_trial_has_these_keys_in_this_order():

@@ -137,7 +137,7 @@ class CheckpointGroup:
             "--time-limit",
             parser=duration,
             metavar="TIME",
-            help="After this time (90s, 50m, 2h) save the runs in the checkpoint and exit with 75.",
+            help="After this time (90s, 50m, 2h) save the runs in the checkpoint and exit with code 75.",
         ),
     ] = None
 
@@ -146,7 +146,7 @@ class CheckpointGroup:
 class TrainingGroup:
     """The network and how it is trained; None stands for the protocol's choice, or for the default."""
 
-    depth: Annotated[int, integer_option("--depth", "-L", help="Hidden layers.")] = 3
+    depth: Annotated[int, integer_option("--depth", "-L", help="Number of hidden layers.")] = 3
     activation: Annotated[
         Literal["relu", "tanh", "linear"], typer.Option("--activation", help="The activation function ρ.")
     ] = "relu"

@@ -22,7 +22,7 @@ class Pair:
 
 
 def show_pair(name: str = "nobody", *, pair: Pair, last: bool = False) -> str:
-    """Say what came."""
+    """Show the arguments."""
     return f"{name} {pair} {last}"
 
 
@@ -61,7 +61,7 @@ def test_python_calls_a_grouped_command_with_fields_by_name():
 
 def test_the_name_and_the_help_text_of_the_command_are_kept():
     flat = grouped(show_pair)
-    assert (flat.__name__, flat.__doc__) == ("show_pair", "Say what came.")
+    assert (flat.__name__, flat.__doc__) == ("show_pair", "Show the arguments.")
 
 
 def test_two_groups_with_one_field_are_an_error_when_the_command_is_declared():

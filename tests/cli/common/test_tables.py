@@ -64,7 +64,7 @@ def test_the_ratio_of_a_search_is_that_at_its_median(vary, ratio):
     assert tables.cells("nstar", ["P/N"], record) == [ratio]
 
 
-def test_an_open_interval_of_a_search_is_told_by_its_ends():
+def test_open_ends_of_an_interval_are_shown_as_0_and_beyond():
     assert tables.cells("nstar", ["from", "to"], {"median_interval": [None, None]}) == [0, "beyond"]
 
 

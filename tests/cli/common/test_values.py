@@ -19,7 +19,7 @@ def test_an_integer_may_have_a_decimal_suffix(text, value):
 
 
 @pytest.mark.parametrize("text", ["", "k", "x", "1.5", "1e3", "10K"])
-def test_what_is_no_integer_is_refused(text):
+def test_a_text_that_is_no_integer_is_refused(text):
     with pytest.raises(typer.BadParameter, match="expected an integer such as 800, 10k or 2M"):
         values.integer(text)
 
@@ -37,7 +37,7 @@ def test_a_number_of_bytes_has_binary_suffixes(text, value):
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1M", "inf", "many", "G"])
-def test_what_is_no_number_of_bytes_is_refused(text):
+def test_a_text_that_is_no_number_of_bytes_is_refused(text):
     with pytest.raises(typer.BadParameter, match="expected bytes such as 500M or 8G"):
         values.byte_count(text)
 
@@ -77,7 +77,7 @@ def test_a_list_without_a_meaning_is_refused(text, message):
         values.integers(text)
 
 
-def test_lists_have_a_least_value():
+def test_values_of_a_list_below_the_minimum_are_refused():
     with pytest.raises(typer.BadParameter, match="got 0, expected at least 1"):
         values.positives("2,0")
     with pytest.raises(typer.BadParameter, match="got -2, expected at least 0"):
