@@ -1,8 +1,9 @@
-"""The cores and the free memory of the machine, as far as this process may use them.
+"""The number of cores and the free memory that this process may use.
 
     free = min(free memory of the machine,  limit - use of each control group of this process)        [bytes]
 
-Pages of files that the kernel can drop are counted as free. On a card, memory that torch holds without using it is free too.
+Cached pages of files that the operating system can drop count as free. On a GPU, memory that torch has reserved but does
+not use counts as free too.
 
 Source: none. Linux documentation, Admin Guide: Control Group v2 (memory.max) and Memory Resource Controller (v1).
 """
@@ -18,13 +19,13 @@ from jamtools.errors import InputError, Remedy
 if TYPE_CHECKING:
     import torch
 
-#: Bytes.
+#: One GiB in bytes.
 GIB = 2**30
 
-#: Where the control groups of both versions are mounted.
+#: The folder where Linux mounts the control groups, of version 1 and of version 2.
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 
-#: The control groups of this process, one line each.
+#: The file that lists the control groups of this process, one per line.
 CGROUPS_OF_PROCESS = Path("/proc/self/cgroup")
 
 #: The files of a control group with its limit and its use of memory: version 2, then version 1.
@@ -51,7 +52,7 @@ def check_memory(need: int, device: torch.device, limit: int | None, what: str, 
 
 
 def available(device: torch.device) -> int:
-    """The bytes that this process may still take: on a card, or in the memory of the machine."""
+    """The bytes that this process may still allocate: on a GPU, or in the memory of the machine."""
     if device.type == "cuda":
         import torch
 
@@ -62,6 +63,7 @@ def available(device: torch.device) -> int:
 
 
 def _free_in_machine() -> int:
+    """The free bytes of the machine."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:  # not Linux: the total, since the free memory is unknown
@@ -71,7 +73,7 @@ def _free_in_machine() -> int:
 
 
 def _free_in_control_groups() -> list[int]:
-    """What each limited control group of this process has left."""
+    """The free bytes of each control group of this process that has a limit."""
     free = []
     for folder in _control_groups():
         for limit_file, usage_file in CGROUP_MEMORY_FILES:
@@ -97,7 +99,7 @@ def _control_groups() -> list[Path]:
 
 
 def _read_bytes(file: Path) -> int | None:
-    """The number in a file. None where there is no such file, or no limit."""
+    """The number in a file. None if the file does not exist, or if it holds a word (no limit)."""
     try:
         text = file.read_text().strip()
     except OSError:
@@ -106,7 +108,7 @@ def _read_bytes(file: Path) -> int | None:
 
 
 def _reclaimable(folder: Path) -> int:
-    """Bytes of cached files that nobody uses now. They count as used, and the kernel drops them on demand."""
+    """Bytes of cached files that no process uses now. Linux counts them as used, but drops them on demand."""
     try:
         lines = (folder / "memory.stat").read_text().splitlines()
     except OSError:

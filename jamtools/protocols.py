@@ -1,8 +1,9 @@
-"""What decides a trajectory besides the data, the architecture and the seed; the paper's protocols by name.
+"""The settings of a training, and the paper's protocols by name.
 
     η(t) = max(floor, η₀ / factor^⌊t / every⌋)
 
-`TrainingOptions` is what a user asks, and may leave choices open. `Settings` is what a run does, with nothing left open.
+`TrainingOptions` holds what a user asks for; it may leave choices open (None). `Settings` holds the final value of every
+choice. The settings, the data, the architecture and the seed together decide the trajectory of a run.
 
 Source: arXiv:1809.09349, section II.
 """
@@ -17,7 +18,7 @@ import numpy as np
 
 from jamtools.errors import InputError
 
-#: When a trial counts as a success: satisfied (N_Δ = 0) or classified (no y f < 0).
+#: The criterion by which a trial is a success: satisfied (N_Δ = 0) or classified (no y f < 0).
 SuccessName = Literal["satisfied", "classified"]
 
 LossName = Literal["hinge", "cross-entropy"]
@@ -26,13 +27,13 @@ OptimizerName = Literal["adam", "sgd", "fire", "newton"]
 
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 
-#: η of FIRE, which is its first Δt. Δt may grow to ten times this value, which suits curvatures of order one.
+#: The default η of FIRE, which is also its first Δt. Δt may grow to 10 η. This value suits curvatures of order one.
 FIRE_DEFAULT_LR = 0.1
 
-#: The budget of newton, in iterations. Most runs end within a tenth of it.
+#: The default budget of newton, in iterations. Most runs end within a tenth of it.
 NEWTON_DEFAULT_STEPS = 50_000
 
-#: The default batch of SGD is P/2, and never more patterns than this.
+#: The largest default batch of SGD, in patterns. The default is P/2 if that is smaller.
 SGD_MAX_DEFAULT_BATCH = 1024
 
 
@@ -57,9 +58,9 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides a trajectory besides the data, the architecture and the seed. Nothing is left open.
+    """The final settings of a run. With the data, the architecture and the seed they decide its trajectory.
 
-    `TrainingOptions.resolve` makes it for P patterns; the fields are documented there. batch: 0 for all patterns.
+    `TrainingOptions.resolve` makes them for P patterns. TrainingOptions documents the fields. batch: 0 means all patterns.
     """
 
     loss: LossName
@@ -80,13 +81,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What a user asks of a training. `resolve` makes the `Settings` of a run, once its number of patterns is known.
+    """The options that a user asks for. `resolve` makes the `Settings` of a run once its number of patterns is known.
 
-    loss: hinge or cross-entropy; epsilon: the margin ε of the hinge; init: orthogonal or torch; momentum: of sgd;
-    batch: patterns per step, 0 for all of them; steps: the budget; stop: end when N_Δ = 0; measurements: the largest
-    number of rows of the history; measure_at: further steps to measure at; snapshots: keep theta at each of them;
-    neighbour_list: estimate the drift of the patterns instead of bounding it. batch and stop may be None: `resolve`
-    then chooses. The fields and their order are those of `Settings`. Raises InputError for options that contradict
+    loss: hinge or cross-entropy; epsilon: the margin ε of the hinge; init: orthogonal or torch; momentum: the
+    momentum μ of sgd; batch: patterns per step, 0 for all of them; steps: the budget; stop: whether the run ends when
+    N_Δ = 0; measurements: the largest number of rows of the history; measure_at: further steps to measure at;
+    snapshots: whether each row keeps theta; neighbour_list: whether the drift of the patterns is estimated instead of
+    bounded. If batch or stop is None, `resolve` chooses it. The fields and their order are those of `Settings`. Raises InputError for options that contradict
     each other.
     """
 
@@ -134,7 +135,7 @@ class TrainingOptions:
         return Settings(**values)
 
 
-#: The paper's protocols by name, with the budget of its searches for N*.
+#: The paper's protocols by name. Their budgets are those of the paper's searches for N*.
 PROTOCOLS = {
     "paper-hinge": TrainingOptions(steps=2_000_000, protocol="paper-hinge"),
     "paper-cross-entropy": TrainingOptions(
@@ -148,29 +149,29 @@ PROTOCOLS = {
     ),
 }
 
-#: Protocols with 10⁻² as the rate of the first half of the steps and 10⁻³ as that of the second half.
+#: Protocols whose rate is 10⁻² in the first half of the steps and 10⁻³ in the second half.
 HALVED_RATE_PROTOCOLS = ("paper-cross-entropy",)
 
-#: Protocols whose networks have batch normalisation. It is part of the architecture, and not of the settings.
+#: Protocols whose networks have batch normalisation. It belongs to the architecture, not to the settings.
 BATCH_NORM_PROTOCOLS = ("paper-cross-entropy",)
 
 
 def uses_batch_norm(protocol: str | None, given: bool | None = None) -> bool:
-    """Whether the networks have batch normalisation: as `given`, or else as the protocol prescribes."""
+    """Whether the networks have batch normalisation: `given`, or the choice of the protocol if `given` is None."""
     return protocol in BATCH_NORM_PROTOCOLS if given is None else given
 
 
 def default_success(loss: str) -> SuccessName:
-    """When a trial counts as a success: N_Δ = 0 for the hinge, no y f < 0 for a loss without margin."""
+    """The default criterion of success of a trial: N_Δ = 0 for the hinge, no y f < 0 for a loss without margin."""
     return "satisfied" if loss == "hinge" else "classified"
 
 
 def with_options(base: TrainingOptions, **options: Any) -> TrainingOptions:
-    """`base` with every option replaced that is not None. lr, every, factor and floor are fields of its schedule.
+    """A copy of `base` with the given options; an option that is None keeps the value of `base`.
 
-    η of FIRE is a time: it is FIRE_DEFAULT_LR unless lr is given. newton takes NEWTON_DEFAULT_STEPS unless steps are given.
-    A protocol that lowers its rate halfway does so for any `steps`. Raises InputError for options that contradict each
-    other.
+    lr, every, factor and floor are fields of the schedule. The default lr of FIRE is FIRE_DEFAULT_LR, because its η is a
+    time. The default steps of newton are NEWTON_DEFAULT_STEPS. A protocol of HALVED_RATE_PROTOCOLS lowers its rate after
+    half of `steps`, for any `steps`. Raises InputError for options that contradict each other.
     """
     given = {name: value for name, value in options.items() if value is not None}
     if base.protocol in HALVED_RATE_PROTOCOLS and "steps" in given:
@@ -186,7 +187,7 @@ def with_options(base: TrainingOptions, **options: Any) -> TrainingOptions:
 def measured_steps(steps: int, measurements: int, measure_at: Sequence[int] = ()) -> list[int]:
     """The steps at which a run is measured, in order: 0, `steps`, and log-spaced steps between them.
 
-    These are at most `measurements` steps. The steps of `measure_at` up to `steps` come in addition.
+    These are at most `measurements` steps. The steps of `measure_at` that are not beyond `steps` are added to them.
     """
     spaced = np.geomspace(1, steps, max(measurements - 1, 1)).round().astype(int).tolist() if steps else []
     return sorted({0, steps, *spaced, *(step for step in measure_at if step <= steps)})

@@ -19,35 +19,35 @@ ENGINES = ("auto", "compiled", "batch", "torch")
 
 
 class Engine(Protocol):
-    """Takes steps of one run. The run's theta and its optimiser move in place."""
+    """Takes the steps of one run. It changes the run's theta [Ñ] and its optimiser in place."""
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
         """Takes the steps `step` … `until` - 1; returns the step reached and why it stopped there.
 
-        The reason is "diverged" (max Δ is not finite), "satisfied" (max Δ ≤ 0, where the run stops then) or "" at
-        `until`. `stop` overrides settings.stop.
+        The reason is "diverged" (max Δ is not finite), "satisfied" (max Δ ≤ 0, if the run stops there) or "" (the step
+        `until` is reached). `stop` overrides settings.stop.
         """
 
     @property
     def n_missed(self) -> int | None:
-        """Patterns that crossed Δ = 0 in a step that did not evaluate them; None if every step evaluates all."""
+        """The number of patterns that crossed Δ = 0 in a step that did not evaluate them; None if all steps evaluate all."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """A copy of the engine's own arrays that the next step depends on, besides theta and the optimiser."""
+        """A copy, by name, of the engine's own arrays. The next step depends on them, on theta and on the optimiser."""
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Puts the arrays of a state back, in place."""
+        """Copies the arrays of a `state` back into the engine."""
 
 
-def stop_reason(top: float, stop: bool) -> str:
-    """Why a run with this largest Δ ends: "diverged", "satisfied" (only if `stop`) or "" if it does not end."""
-    if not math.isfinite(top):
+def stop_reason(max_gap: float, stop: bool) -> str:
+    """Why a run whose largest Δ is max_gap ends: "diverged", "satisfied" (only if `stop`), or "" if it does not end."""
+    if not math.isfinite(max_gap):
         return "diverged"
-    return "satisfied" if stop and top <= 0 else ""
+    return "satisfied" if stop and max_gap <= 0 else ""
 
 
 class Stateless:
-    """An engine that evaluates every pattern in each step. Its next step depends on theta and the optimiser alone."""
+    """An engine that evaluates every pattern in each step. Its next step depends only on theta and the optimiser."""
 
     n_missed: int | None = None
 

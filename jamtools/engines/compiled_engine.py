@@ -27,8 +27,8 @@ from jamtools.network.problem import Problem
 from jamtools.protocols import Settings
 
 #: Threads share a step that has at least this many multiplications. In a shorter step they would wait for each other longer
-#: than they compute; one thread then takes many steps in one call of the kernel. The bytes are the same either way, because
-#: both ways are parts of one compiled function.
+#: than they compute, so one thread takes many such steps in one call of the kernel. Both ways give the same bytes, because
+#: they are parts of one compiled function.
 THREADING_MIN_MULTIPLICATIONS = 4_000_000
 
 
@@ -38,7 +38,7 @@ class CompiledEngine:
     def __init__(
         self, problem: Problem, theta: Tensor, optimizer: Optimizer, settings: Settings, threads: int = 1
     ) -> None:
-        """theta [Ñ] moves in place; see fits_compiled for the problems and settings that the kernel can take."""
+        """theta [Ñ] is changed in place. See fits_compiled for the problems and settings that the kernel can take."""
         self.problem, self.theta, self.optimizer, self.settings = problem, theta, optimizer, settings
         self.kernel = KernelProblem(problem, theta.numpy(), settings.neighbour_list)
         self._threads = min(threads, self.kernel.chunks)
@@ -47,54 +47,60 @@ class CompiledEngine:
         self._pool = ThreadPoolExecutor(self._threads - 1) if self._threads > 1 else None
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
-        """Takes steps from `step` towards `until`; see Engine. CheckError if the list missed a crossing that it excludes."""
+        """Takes steps from `step` towards `until`; see Engine. Raises CheckError if an exact list missed a crossing."""
         stop = bool(self.settings.stop) if stop is None else stop
         reason = ""
         while step < until and not reason:
             change = min(until, self.settings.schedule.constant_until(step))
-            done, reason = self._stretch(change - step, self.settings.schedule.rate(step), stop)
+            done, reason = self._steps_at_rate(change - step, self.settings.schedule.rate(step), stop)
             self._check(step)
             step += done
         return step, reason
 
     @property
     def n_missed(self) -> int | None:
-        """Patterns that crossed Δ = 0 while the list did not evaluate them."""
+        """The number of patterns that crossed Δ = 0 while the list did not evaluate them."""
         return self.kernel.neighbours.n_missed
 
     @property
     def statistics(self) -> ListStatistics:
-        """What the list of neighbours did so far."""
+        """The counts of the list of neighbours so far."""
         return self.kernel.neighbours.statistics
 
     def state(self) -> dict[str, np.ndarray]:
-        """A copy of the list of neighbours."""
+        """A copy of the arrays of the list of neighbours; see NeighbourList."""
         return self.kernel.state()
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continues with the list of a state."""
+        """Restores the list of neighbours from a `state`."""
         self.kernel.restore(state)
 
-    def _stretch(self, steps: int, lr: float, stop: bool) -> tuple[int, str]:
-        """Up to `steps` steps at one rate: by one thread while few tiles are awake, else shared; number and stop reason."""
+    def _steps_at_rate(self, steps: int, lr: float, stop: bool) -> tuple[int, str]:
+        """Takes up to `steps` steps at one rate; returns their number and the stop reason.
+
+        One thread takes them while few tiles are awake. Otherwise threads share each step.
+        """
         if not isinstance(self.optimizer, Adam):
             return self._shared_steps(steps, lr, stop)
         limits = StepLimits(steps, stop, self._max_awake_alone)
-        done, top = self.kernel.adam_steps(self.theta.numpy(), _moments(self.optimizer, lr), limits)
+        done, max_gap = self.kernel.adam_steps(self.theta.numpy(), _moments(self.optimizer, lr), limits)
         self.optimizer.t += done
-        if done < steps and top == UNKNOWN_GAP:
+        if done < steps and max_gap == UNKNOWN_GAP:
             more, reason = self._shared_steps(steps - done, lr, stop, self._max_awake_alone)
             return done + more, reason
-        return done, stop_reason(top, stop) if done < steps else ""
+        return done, stop_reason(max_gap, stop) if done < steps else ""
 
     def _shared_steps(self, steps: int, lr: float, stop: bool, max_awake_alone: int = 0) -> tuple[int, str]:
-        """Steps shared by threads, with any optimiser, until one thread would do; number and stop reason."""
+        """Takes up to `steps` steps that threads share, with any optimiser; returns their number and the stop reason.
+
+        It ends earlier when at most max_awake_alone tiles are awake, because one thread is then enough.
+        """
         theta, neighbours, done = self.theta.numpy(), self.kernel.neighbours, 0
         while done < steps:
-            top = self.kernel.chunk_gradients(theta, self._threads, self._pool)
-            reason = stop_reason(top, stop)
+            max_gap = self.kernel.chunk_gradients(theta, self._threads, self._pool)
+            reason = stop_reason(max_gap, stop)
             if reason == "satisfied" and not neighbours.complete:
-                neighbours.request_sort()  # a run is satisfied only where all patterns were evaluated
+                neighbours.request_sort()  # a run is satisfied only if the same step evaluated all patterns
                 continue
             if reason:
                 return done, reason
@@ -106,7 +112,7 @@ class CompiledEngine:
         return done, ""
 
     def _move(self, lr: float) -> None:
-        """One step of the optimiser with the chunks of the gradient; Adam is a part of the kernel."""
+        """Takes one step of the optimiser with the sum of the gradient's chunks. The kernel does the step of Adam."""
         if isinstance(self.optimizer, Adam):
             self.kernel.adam_step(self.theta.numpy(), _moments(self.optimizer, lr))
             self.optimizer.t += 1
@@ -124,7 +130,7 @@ class CompiledEngine:
 
 
 def _moments(optimizer: Adam, lr: float) -> AdamMoments:
-    """Views of Adam's state, for the kernel."""
+    """Views of Adam's state, with its step and rate, for the kernel."""
     return AdamMoments(optimizer.state["m"].numpy(), optimizer.state["v"].numpy(), optimizer.t, float(lr))
 
 
@@ -133,7 +139,7 @@ def fits_compiled(
 ) -> bool:
     """Whether the kernel can take these steps: all patterns in float64 on the CPU, without batch normalisation.
 
-    It has the cross-entropy for one output only.
+    The kernel supports the cross-entropy for one output only.
     """
     if arch.batch_norm:
         return False

@@ -1,6 +1,6 @@
-"""The constants that several engines share: those of Adam and FIRE as their papers give them.
+"""The constants of Adam and FIRE, as their papers give them. Several engines share them.
 
-1 - β₁ and 1 - β₂ are constants of their own: 1 - 0.9 is not the float64 number 0.1.
+1 - β₁ and 1 - β₂ are separate constants, because 1 - 0.9 in float64 differs from 0.1.
 
 Sources: Kingma and Ba, arXiv:1412.6980; Bitzek, Koskinen, Gähler, Moseler and Gumbsch, PRL 97, 170201 (2006).
 """
@@ -19,14 +19,14 @@ ADAM_EPSILON = 1e-8
 #: FIRE's step grows after more than this many steps downhill in a row.
 FIRE_MIN_DOWNHILL_STEPS = 5
 
-#: Factors of FIRE's step Δt after such steps, and after a step uphill.
+#: Factors of FIRE's step Δt after more than FIRE_MIN_DOWNHILL_STEPS steps downhill, and after a step uphill.
 FIRE_GROWTH, FIRE_SHRINK = 1.1, 0.5
 
-#: FIRE's mixing α of speed and force: its first value, and its factor when the step grows.
+#: FIRE's mixing α of speed and force: its initial value, and its factor in a step in which Δt grows.
 FIRE_ALPHA, FIRE_ALPHA_SHRINK = 0.1, 0.99
 
 #: The largest Δt of FIRE, in units of the learning rate η.
 FIRE_MAX_PACE = 10.0
 
-#: Stands for the largest Δ where a step does not compute it. It is neither satisfied nor diverged.
+#: Placeholder for the largest Δ in a step that does not compute it. This value counts neither as satisfied nor as diverged.
 UNKNOWN_GAP = 1.0

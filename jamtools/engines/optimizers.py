@@ -5,9 +5,8 @@
     FIRE   v ← (1-α) v + α |v| F/|F| where F·v > 0, v ← 0 elsewhere;   v ← v + Δt F,  W ← W + Δt v        (F = -g)
            F·v > 0 for more than 5 steps: Δt ← min(1.1 Δt, 10 η), α ← 0.99 α;   F·v ≤ 0: Δt ← Δt/2, α ← 0.1
 
-FIRE has no absolute scale: with s·L in place of L and η/√s in place of η it takes the same steps. The attribute `state`
-holds the tensors that, with `t`, determine the next step: a checkpoint keeps them. Scalars are 0-d float64 tensors on
-the CPU.
+FIRE takes the same steps for the loss s·L and the rate η/√s as for L and η. The tensors in the attribute `state` and the
+number `t` determine the next step, so a checkpoint keeps them. Scalars in `state` are 0-d float64 tensors on the CPU.
 
 Sources: Kingma and Ba, arXiv:1412.6980; Bitzek, Koskinen, Gähler, Moseler and Gumbsch, PRL 97, 170201 (2006).
 """
@@ -36,7 +35,7 @@ from jamtools.engines.constants import (
 
 
 class Optimizer(Protocol):
-    """Moves theta in place; t counts its steps."""
+    """Changes theta [Ñ] in place. t: the number of steps taken; state: tensors [Ñ] or 0-d."""
 
     t: int
     state: dict[str, Tensor]
@@ -49,7 +48,7 @@ class Adam:
     """Adam with bias correction."""
 
     def __init__(self, theta: Tensor) -> None:
-        """Zero moments for theta [Ñ]."""
+        """Starts with the moments m = v = 0 [Ñ]; theta [Ñ]."""
         self.t = 0
         self.state = {"m": torch.zeros_like(theta), "v": torch.zeros_like(theta)}
 
@@ -67,7 +66,7 @@ class SGD:
     """Gradient descent, with momentum in torch's convention. Without momentum it has no state."""
 
     def __init__(self, theta: Tensor, momentum: float = 0.0) -> None:
-        """b = 0 for theta [Ñ]."""
+        """Starts with b = 0 [Ñ]; theta [Ñ]."""
         self.t, self.momentum = 0, momentum
         self.state: dict[str, Tensor] = {"b": torch.zeros_like(theta)} if momentum else {}
 
@@ -82,19 +81,19 @@ class SGD:
 class FIRE:
     """The fast inertial relaxation engine, integrated by semi-implicit Euler steps of Δt = pace · η.
 
-    Its authors allow any common integrator; this one needs one gradient per step. The pace begins at 1 and is at most
-    FIRE_MAX_PACE. The rate η is a time: it should be below 2/√λ for the largest curvature λ.
+    Its authors allow any common integrator; this one needs one gradient per step. The pace starts at 1 and is at most
+    FIRE_MAX_PACE. The rate η is a time. It should be below 2/√λ for the largest curvature λ.
     """
 
     def __init__(self, theta: Tensor) -> None:
-        """At rest at theta [Ñ]."""
+        """Starts at rest: v = 0 [Ñ]; theta [Ñ]."""
         self.t = 0
         start = {"pace": 1.0, "alpha": FIRE_ALPHA, "downhill": 0.0}
         scalars = {name: torch.tensor(value, dtype=torch.float64) for name, value in start.items()}
         self.state: dict[str, Tensor] = {"v": torch.zeros_like(theta), **scalars}
 
     def step(self, theta: Tensor, g: Tensor, lr: float) -> None:
-        """One step of theta [Ñ] along the force -g [Ñ], of Δt = pace · lr."""
+        """One step of length Δt = pace · lr in time, of theta [Ñ] under the force -g [Ñ]."""
         v = self.state["v"]
         power = -_dot(g, v)
         if power > 0:
@@ -107,7 +106,7 @@ class FIRE:
         theta.add_(v, alpha=dt)
 
     def _turn_downhill(self, v: Tensor, g: Tensor) -> None:
-        """Turns v [Ñ] towards the force; after several such steps in a row Δt grows. v and g are not zero here."""
+        """Turns v [Ñ] towards the force -g [Ñ]. Δt grows after several such steps in a row. v and g are not zero here."""
         pace, alpha, downhill = (self.state[name] for name in ("pace", "alpha", "downhill"))
         mix = alpha.item() * math.sqrt(_dot(v, v)) / math.sqrt(_dot(g, g))
         v.mul_(1 - alpha.item()).add_(g, alpha=-mix)
@@ -125,14 +124,15 @@ class FIRE:
 
 
 def _dot(a: Tensor, b: Tensor) -> float:
-    """a·b of a, b [Ñ] as a plain sum: the order of a BLAS product may depend on the number of threads."""
+    """a·b of a, b [Ñ] as a plain sum, because the order of the sum in BLAS may depend on the number of threads."""
     return (a * b).sum().item()
 
 
 def make_optimizer(name: str, theta: Tensor, momentum: float = 0.0) -> Optimizer:
     """The optimiser "adam", "sgd" or "fire" for theta [Ñ], before its first step.
 
-    For any other name the result is an SGD that is never stepped: newton is an engine of its own.
+    For any other name (newton) it returns an SGD whose `step` is never called, because newton is an engine and takes its
+    own steps.
     """
     if name == "fire":
         return FIRE(theta)

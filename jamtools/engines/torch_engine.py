@@ -1,7 +1,7 @@
 """Steps by torch operations, on any device: full batches or mini-batches.
 
     full batch    W ← W - optimiser(∇L(W))
-    mini-batch    W ← W - optimiser(∇L_B(W)),   B: patterns drawn without replacement at every step
+    mini-batch    W ← W - optimiser(∇L_B(W)),   B: patterns that are drawn without replacement at every step
 
 Source: arXiv:1809.09349, section II.
 """
@@ -32,18 +32,18 @@ class TorchEngine(Stateless):
         settings: Settings,
         rng: np.random.Generator,
     ) -> None:
-        """theta [Ñ] moves in place; rng draws the mini-batches."""
+        """theta [Ñ] is changed in place; rng draws the mini-batches."""
         self.problem, self.theta, self.optimizer = problem, theta, optimizer
         self.settings, self.rng = settings, rng
-        # a mini-batch does not show the largest Δ of all patterns: it is computed once per pass through them
-        self._steps_per_look = math.ceil(len(problem.x) / settings.batch) if settings.batch else 1
+        # a mini-batch does not give the largest Δ of all patterns, so this is computed once per pass through them
+        self._steps_per_pass = math.ceil(len(problem.x) / settings.batch) if settings.batch else 1
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
         """Takes steps from `step` towards `until`; see Engine."""
         stop = bool(self.settings.stop) if stop is None else stop
         for t in range(step, until):
-            top, g = self._largest_gap_and_gradient(t)
-            reason = stop_reason(top, stop)
+            max_gap, g = self._largest_gap_and_gradient(t)
+            reason = stop_reason(max_gap, stop)
             if reason:
                 return t, reason
             self.optimizer.step(self.theta, g, self.settings.schedule.rate(t))
@@ -53,6 +53,8 @@ class TorchEngine(Stateless):
         """max Δ (of all patterns, or UNKNOWN_GAP) and ∇L [Ñ] (of the step's patterns) at step t."""
         if not self.settings.batch:
             return self.problem.largest_gap_and_gradient(self.theta)
-        top = self.problem.largest_gap(self.theta) if t % self._steps_per_look == 0 else UNKNOWN_GAP
+        max_gap = self.problem.largest_gap(self.theta) if t % self._steps_per_pass == 0 else UNKNOWN_GAP
         chosen = self.rng.choice(len(self.problem.x), self.settings.batch, replace=False, shuffle=False)
-        return top, self.problem.batch_gradient(self.theta, torch.as_tensor(chosen, device=self.theta.device))
+        return max_gap, self.problem.batch_gradient(
+            self.theta, torch.as_tensor(chosen, device=self.theta.device)
+        )

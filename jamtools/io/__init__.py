@@ -1,4 +1,4 @@
-"""Everything that reads or writes a file: artefacts, raw data, checkpoints, journals."""
+"""Reading and writing of files: artefacts, raw data, checkpoints and journals."""
 
 from typing import TYPE_CHECKING
 

@@ -2,8 +2,8 @@
 
     metadata["jamtools"] = {"kind", "version": 1, "provenance": [...], fields of this kind}
 
-The metadata are one key that holds JSON with sorted keys, so that the same content always has the same bytes. Tensors that
-jamtools does not know are ignored.
+The metadata are one key that holds JSON with sorted keys, so that the same content always has the same bytes. Readers ignore
+tensors that jamtools does not know.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Provenance = list[dict[str, Any]]
 
 
 class Artefact:
-    """An open artefact: its kind, its metadata, the names of its tensors, and the tensors when they are asked for.
+    """An open artefact: its kind, its metadata and the names of its tensors. A tensor is read only on request.
 
     Raises InputError for a source that is not an artefact of this version, and OutputError when there is no space for a
     temporary copy of a stream.
@@ -69,7 +69,7 @@ class Artefact:
 
     @property
     def infos(self) -> list[dict[str, Any]]:
-        """The metadata of each run or spectrum in the order r0000, r0001, …; for a dataset a list of one.
+        """The metadata of each run or spectrum in the order r0000, r0001, …; for a dataset a list with one entry.
 
         Raises InputError when they are missing.
         """
@@ -81,7 +81,7 @@ class Artefact:
 
     @cached_property
     def _names_by_folder(self) -> dict[str, list[str]]:
-        """The last parts of the names in each folder: "r0000/history" -> ["grad_norm", "loss", …]."""
+        """The last part of each name, by the folder of the name: "r0000/history" -> ["grad_norm", "loss", …]."""
         folders: dict[str, list[str]] = {}
         for name in sorted(self.names):
             folder, _, last = name.rpartition("/")
@@ -106,7 +106,7 @@ class Artefact:
         return self._file.get_tensor(name)
 
     def any_tensor(self, name: str) -> NDArray[Any]:
-        """One array of any shape and dtype. Raises InputError when it is missing or numpy does not have its dtype."""
+        """One array of any shape and dtype. Raises InputError when it is missing or numpy does not support its dtype."""
         if name not in self.names:
             raise InputError(
                 f"{describe(self.source)}no array {name}; it holds {_names_to_choose(self.names)}"
@@ -127,7 +127,7 @@ class Artefact:
         return tuple(self._file.get_slice(name).get_shape())
 
     def expect(self, kind: str) -> Artefact:
-        """This artefact, if it is of the kind. Otherwise raises InputError with the way to get one of that kind."""
+        """This artefact. Raises InputError if it is of another kind, with advice how to make one of this kind."""
         if self.kind != kind:
             raise InputError(
                 f"{describe(self.source)}got {_with_article(self.kind)}, expected {_with_article(kind)}",
@@ -141,13 +141,13 @@ def _with_article(kind: str) -> str:
 
 
 def _names_to_choose(names: Iterable[str]) -> str:
-    """Some of the names of arrays, those of the first run for all runs."""
-    kept = sorted(name for name in names if name.startswith("r0000/") or not re.match(r"r\d+/", name))
-    return ", ".join(kept[:MAX_NAMES_LISTED]) + ", …" * (len(kept) > MAX_NAMES_LISTED)
+    """Names of arrays for a message. Of all runs, it lists only the arrays of the first."""
+    listed = sorted(name for name in names if name.startswith("r0000/") or not re.match(r"r\d+/", name))
+    return ", ".join(listed[:MAX_NAMES_LISTED]) + ", …" * (len(listed) > MAX_NAMES_LISTED)
 
 
 def open_any(source: str, text: bool = False) -> Artefact | list[dict[str, Any]]:
-    """What a command of jamtools wrote: an open artefact, or the objects of JSON lines.
+    """Opens the output of a command of jamtools. Returns an open artefact, or the objects of JSON lines.
 
     text: treat input that is neither JSON nor binary as damaged JSON lines, not as a damaged artefact. Raises InputError
     for input of another format.
@@ -175,7 +175,7 @@ def _is_regular(source: str) -> bool:
 def _mappable(source: str, data: bytes | None) -> Iterator[str]:
     """The path of a file that can be mapped into memory: the source itself, or a temporary copy of a stream.
 
-    A mapping stays valid after the copy is deleted.
+    The mapping stays valid after the copy is deleted.
     """
     if data is None and _is_regular(source):
         yield source
@@ -208,7 +208,7 @@ def _open(path: str, source: str) -> Any:
 
 
 def _is_json(head: bytes) -> bool:
-    """True for a text that begins a JSON value. safetensors begin with a length whose high bytes are null."""
+    """True for the beginning of a JSON text. A safetensors file begins with a length, whose high bytes are zero."""
     return head.lstrip()[:1] in (b"{", b"[") and b"\0" not in head
 
 

@@ -2,9 +2,9 @@
 
     checkpoint = (request;  per run: None | Snapshot | Run)
 
-The steps of a run depend on its own snapshot alone, however they are divided into bursts. So a copy of each run, taken
-between two bursts, is enough, and the copies need not be of one moment. The file is replaced in one step. Its
-`request` says which runs it belongs to, and a SHA-256 over the content reveals damage.
+The steps of a run depend on its own snapshot alone, however they are divided into bursts. So a copy of each run
+between two bursts is enough, and the copies need not be taken at the same moment. The file is replaced in one step. Its
+`request` identifies the runs that it belongs to, and a SHA-256 of the content reveals damage.
 
 Source: none, own format.
 """
@@ -33,27 +33,28 @@ from jamtools.training.ensemble import Watch, train_many
 from jamtools.training.job import Job
 from jamtools.training.snapshot import Snapshot
 
-#: The kind of artefact, and the key of the entries of its runs.
+#: The kind of the artefact. It is also the metadata key of the list of runs.
 CHECKPOINT_KIND = "checkpoint"
 
-#: Seconds that a due checkpoint waits for new snapshots of all runs. After that it holds older ones.
+#: Seconds that a due checkpoint waits for new snapshots of all runs. After that it is written with the older ones.
 SNAPSHOT_WAIT_SECONDS = 5.0
 
 Arrays = dict[str, NDArray[Any]]
 
-#: What a checkpoint holds of a run: nothing before it began, a snapshot, or its record once it has ended.
+#: The state of a run in a checkpoint: None before the run begins, then a snapshot, and its record once it has ended.
 RunState = Snapshot | Run | None
 
 
 class StopRequested(Exception):
-    """Ends a call of `train_many` whose checkpoint was asked to stop."""
+    """An exception that ends a call of `train_many` because its checkpoint was asked to stop."""
 
 
 class Checkpoint:
-    """The states of all runs of a call, and the file that they are written to. The Checkpointer of `train_many`.
+    """The states of all runs of a call, and the file that holds them. This is the Checkpointer of `train_many`.
 
-    interval: seconds between two writes; resume: continue from the file if it exists; stop: whether the call should end
-    now. Raises InputError for a file that is damaged, of another request, or no checkpoint.
+    interval: seconds between two writes; resume: whether to continue from the file if it exists; stop: a function that
+    returns True when the call should end. Raises InputError for a file that is damaged, that belongs to another request,
+    or that is no checkpoint.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Checkpoint:
         self._in_progress: set[int] = set()
 
     def load(self, i: int) -> RunState:
-        """The state of run i in the file, None before the run began."""
+        """The state of run i in the file, or None if the run had not begun."""
         self._in_progress.add(i)
         return self._states[i]
 
@@ -91,9 +92,9 @@ class Checkpoint:
             self._in_progress.discard(i)
 
     def poll(self) -> None:
-        """Asks for snapshots when the interval is over, and writes them once they are there.
+        """Asks for snapshots when the interval is over, and writes them when all runs have saved one.
 
-        Raises StopRequested when the call should end.
+        It waits for them at most SNAPSHOT_WAIT_SECONDS. Raises StopRequested when the call should end.
         """
         if self._stop():
             raise StopRequested
@@ -105,15 +106,16 @@ class Checkpoint:
             self.write_or_warn()
 
     def _any_due(self) -> bool:
+        """Whether a run in progress has not saved the snapshot that was asked for."""
         return any(self.is_due(i) for i in tuple(self._in_progress))
 
     def write(self) -> None:
-        """Replaces the file by the states of now. Raises OutputError when it cannot be written."""
+        """Replaces the file by one with the present states. Raises OutputError when it cannot be written."""
         write_file(self.path, pack(self.request, list(self._states)))
         self._written_at = monotonic()
 
     def write_or_warn(self) -> None:
-        """Writes the file. A full disk does not end the runs: the last checkpoint still exists."""
+        """Writes the file, or warns if that fails. A full disk does not end the runs: the previous checkpoint remains."""
         try:
             self.write()
         except OutputError as error:
@@ -122,7 +124,7 @@ class Checkpoint:
 
 
 def train_with_checkpoint(jobs: Sequence[Job], watch: Watch | None, checkpoint: Checkpoint) -> list[Run]:
-    """`train_many` with a checkpoint that is written also when the call ends early.
+    """`train_many` with a checkpoint, which is also written when the call ends early.
 
     Raises what `train_many` raises, StopRequested, and OutputError when the checkpoint of a stopped call cannot be written.
     """
@@ -170,7 +172,7 @@ def pack(request: Mapping[str, Any], states: Sequence[RunState]) -> bytes:
 
 
 def read(path: str, request: Mapping[str, Any]) -> list[RunState]:
-    """The states of the runs in a checkpoint. Raises InputError when it is damaged or of another request."""
+    """The states of the runs in a checkpoint. Raises InputError when it is damaged or belongs to another request."""
     artefact = _open(path)
     try:
         tensors = {name: artefact.any_tensor(name) for name in sorted(artefact.names)}
@@ -203,12 +205,13 @@ def _open(path: str) -> Artefact:
 
 
 def _digest(metadata: Mapping[str, Any], tensors: Arrays) -> str:
+    """The SHA-256 of the tensors, their names and the metadata."""
     names = sorted(tensors)
     return sha256([tensors[name] for name in names], _json(metadata) + " ".join(names))
 
 
 def _json(value: Any) -> str:
-    """JSON with sorted keys. NaN stays NaN, so that a run that diverged is read as it was written."""
+    """JSON with sorted keys. NaN stays NaN, so that a diverged run is read back unchanged."""
     return json.dumps(value, sort_keys=True, default=lambda number: number.tolist())
 
 
@@ -251,5 +254,5 @@ def _unpack_run(entry: Mapping[str, Any], arrays: Arrays) -> RunState:
 
 
 def _under(arrays: Arrays, prefix: str) -> Arrays:
-    """The arrays whose names begin with `prefix`, without it."""
+    """The arrays whose names begin with `prefix`, by the rest of the name."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""MNIST from its mirrors, with checksums verified."""
+"""The download of MNIST from its mirrors. The checksum of each file is verified."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ MNIST_MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 
-#: Seconds without data after which a mirror is given up.
+#: Seconds without data after which the next mirror is tried.
 MIRROR_TIMEOUT = 30.0
 
 
 def download_mnist(
     folder: str, mirrors: Sequence[str] = MNIST_MIRRORS, checksums: Mapping[str, str] = MNIST_SHA256
 ) -> list[str]:
-    """Fetches the files of MNIST that `folder` does not have, creates the folder if needed, and returns their names.
+    """Fetches the files of MNIST that are missing in `folder`, which it creates if needed. Returns the names of these files.
 
-    The mirrors are tried in turn; a file with another SHA-256 is deleted. Files that are there already, under any of
-    their usual names, are left alone. Raises InputError when no mirror has a file, OutputError when the folder cannot be
+    The mirrors are tried in turn; a file with another SHA-256 is deleted. Files that exist already, under any of their
+    usual names, are not changed. Raises InputError when no mirror has a file, OutputError when the folder cannot be
     created or written to.
     """
     missing = [name for name in checksums if find_idx(folder, name) is None]
@@ -55,7 +55,7 @@ def _make_folder(folder: str) -> None:
 def _fetch_missing(mirror: str, folder: str, checksums: Mapping[str, str]) -> None:
     import pooch
 
-    pooch.get_logger().setLevel("ERROR")  # otherwise pooch prints on stderr where it writes
+    pooch.get_logger().setLevel("ERROR")  # otherwise pooch prints on stderr where it writes the file
     downloader = pooch.HTTPDownloader(timeout=MIRROR_TIMEOUT)
     for name, sha256 in checksums.items():
         if find_idx(folder, name) is None:

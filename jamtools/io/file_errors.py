@@ -1,4 +1,4 @@
-"""The errors of reading a user's file, as one kind of error that names the file."""
+"""Turns all errors in reading a user's file into InputErrors that name the file."""
 
 from __future__ import annotations
 

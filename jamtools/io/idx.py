@@ -20,7 +20,7 @@ from jamtools.data.images import Images
 from jamtools.errors import InputError, Remedy
 from jamtools.io.file_errors import input_errors
 
-#: The magic number of an IDX file of unsigned bytes, less its number of dimensions: two zero bytes, then type 8.
+#: The magic number of an IDX file of unsigned bytes (two zero bytes, type 8) with 0 in place of the number of dimensions.
 IDX_UBYTE = 0x0800
 
 #: The first bytes of a gzip file.
@@ -64,14 +64,14 @@ def missing_files(folder: str) -> list[str]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The names of missing files as they stand in a message."""
+    """The names of missing files, as a part of a message."""
     return f"{', '.join(names)} (gzipped or not)"
 
 
 def find_idx(folder: str, name: str) -> Path | None:
     """The path of an IDX file in a folder, or None.
 
-    `train-images-idx3-ubyte` may also be called `train-images.idx3-ubyte`, each with .gz or without.
+    The file `train-images-idx3-ubyte` may also be called `train-images.idx3-ubyte`. Both names may end in .gz.
     """
     plain = name.removesuffix(".gz")
     names = (plain, plain.replace("-idx", ".idx"))
@@ -98,7 +98,7 @@ def _read_existing(folder: str, name: str, n_dims: int) -> NDArray[np.uint8]:
 
 
 def read_idx(path: Path, n_dims: int) -> NDArray[np.uint8]:
-    """The array with n_dims dimensions of an IDX file of unsigned bytes, gzipped or not. Raises InputError for others."""
+    """The array, with n_dims dimensions, in an IDX file of unsigned bytes, gzipped or not. InputError for other files."""
     data = _unzipped(path)
     start = 4 + 4 * n_dims
     magic = int.from_bytes(data[:4])

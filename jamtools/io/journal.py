@@ -1,10 +1,10 @@
-"""Journal of a search: its finished trials, one JSON line each, written as they end, so that a killed search can resume.
+"""Journal of a search: one JSON line per finished trial, written when the trial ends. A killed search can resume from it.
 
     {"kind": "nstar-journal", "request": {…}}
     {"P": 200, "width": 7, "seed": 0, "outcome": "success", …}
 
-The outcomes so far decide which trial is next. With the trials of the journal a search therefore comes to the point
-where it was killed, without training again. The last line may be incomplete because the process ended while it wrote; it is
+The outcomes so far decide which trial is next. A resumed search takes the outcomes from the journal, and so it reaches the
+point where it was killed without training again. If the process ended while it wrote, the last line is incomplete. This line is
 removed and its trial is trained again.
 """
 
@@ -36,7 +36,7 @@ EXTENT_FIELDS = ("seeds", "max_width")
 
 
 def request_of(data: Dataset, spec: TrialSpec, place: Mapping[str, str]) -> dict[str, Any]:
-    """All that decides the outcome of a trial, except for its P, width and seed; place: device and dtype by name."""
+    """Everything that decides the outcome of a trial, except its P, width and seed. place: the names of device and dtype."""
     fields = asdict(spec)
     for name in EXTENT_FIELDS:
         del fields[name]
@@ -53,10 +53,10 @@ def request_of(data: Dataset, spec: TrialSpec, place: Mapping[str, str]) -> dict
 
 
 class Journal:
-    """The journal at `path` of a `request`; a `TrialStore`. With `resume` the trials in the file are read first.
+    """The journal of a `request`, in the file `path`. It is a `TrialStore`.
 
-    Raises InputError where the file exists and resume is not set, where it belongs to another request, or where it is no
-    journal; OutputError where it cannot be written.
+    With `resume` it first reads the trials in the file. Raises InputError if the file exists and resume is not set, if it belongs to another request, or if it is no journal;
+    OutputError if it cannot be written.
     """
 
     def __init__(self, path: str, request: Mapping[str, Any], resume: bool = False) -> None:
@@ -84,7 +84,7 @@ class Journal:
         return self._trials.get(key)
 
     def add(self, trial: Trial) -> None:
-        """Stores a finished trial, which is on the disk when this returns. OutputError where it cannot be written."""
+        """Stores a finished trial and writes it to the disk before it returns. Raises OutputError if that fails."""
         self._trials[trial.key] = trial
         self._append(trial.as_dict())
 
@@ -97,7 +97,7 @@ class Journal:
             raise OutputError(f"{self.path}: {(error.strerror or str(error)).lower()}") from error
 
     def _read_lines(self) -> list[dict[str, Any]]:
-        """The complete lines of the file. InputError where it is no journal."""
+        """The complete lines of the file. Raises InputError if it is no journal."""
         with open(self.path, "rb") as file:
             data = file.read()
         complete = data[: data.rfind(b"\n") + 1]
@@ -114,7 +114,7 @@ class Journal:
         return InputError(f"{self.path}: is no journal of a search", Remedy.ANOTHER_PLACE_FOR_JOURNAL)
 
     def _take_trials(self, lines: list[dict[str, Any]]) -> None:
-        """Stores the trials of the lines; an incomplete last line is cut off from the file."""
+        """Stores the trials of the lines, and cuts an incomplete last line off the file."""
         if lines:
             check_same(self.path, lines[0]["request"], self._request, "journal", Remedy.ANOTHER_JOURNAL)
         for line in lines[1:]:
@@ -126,7 +126,7 @@ class Journal:
             os.truncate(self.path, self._complete_size)
 
     def _parsed(self, line: bytes) -> dict[str, Any]:
-        """A line as JSON. InputError where it is neither the beginning of a journal nor a trial."""
+        """A line as JSON. Raises InputError if it is neither the first line of a journal nor a trial."""
         try:
             record = json.loads(line)
         except ValueError as error:

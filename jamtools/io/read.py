@@ -1,4 +1,4 @@
-"""Records from artefacts: datasets, runs and spectra, each with its provenance."""
+"""Readers of artefacts: datasets, runs and spectra as records, each with its provenance."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from jamtools.records import (
     check_counts,
 )
 
-#: The longest text of another library's error that a message quotes whole, in characters.
+#: The length, in characters, up to which a message quotes the whole error of another library.
 MAX_QUOTED_ERROR = 80
 
 
@@ -52,7 +52,7 @@ class SpectraFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Member:
-    """A run of an ensemble: its name there (r0000, r0001, … over all files) and its own P patterns."""
+    """A run of an ensemble, with its name (r0000, r0001, …, numbered over all files) and its own P patterns."""
 
     name: str
     run: Run
@@ -60,20 +60,20 @@ class Member:
 
 
 class Ensemble(NamedTuple):
-    """The runs of several files, and the commands that made the files, each command once."""
+    """The runs of several files, and the commands that made the files. Each command is listed once."""
 
     members: list[Member]
     provenance: Provenance
 
 
 def read_dataset(source: str | Artefact) -> DatasetFile:
-    """The dataset of a file ('-' is standard input). Raises InputError for anything else."""
+    """The dataset of a file ('-' is standard input). Raises InputError for a file of another kind."""
     artefact = _opened(source).expect("dataset")
     return DatasetFile(_dataset(artefact), artefact.provenance)
 
 
 def read_runs(source: str | Artefact) -> RunsFile:
-    """The runs of a file ('-' is standard input) and their training set. Raises InputError for anything else."""
+    """The runs of a file ('-' is standard input) and their training set. Raises InputError for a file of another kind."""
     artefact = _opened(source).expect("runs")
     dataset = _dataset(artefact)
     runs = tuple(_run(artefact, f"r{i:04d}", info) for i, info in enumerate(artefact.infos))
@@ -82,7 +82,7 @@ def read_runs(source: str | Artefact) -> RunsFile:
 
 
 def read_ensemble(sources: Iterable[str | Artefact] | None) -> Ensemble:
-    """The runs of several files one after the other; None is standard input. Raises InputError for other files."""
+    """The runs of several files, in the order of the files; None means standard input. Raises InputError for other files."""
     members: list[Member] = []
     steps: Provenance = []
     for source in sources or [STDIN]:
@@ -95,7 +95,7 @@ def read_ensemble(sources: Iterable[str | Artefact] | None) -> Ensemble:
 
 
 def read_spectra(source: str | Artefact) -> SpectraFile:
-    """The spectra of a file ('-' is standard input), without the matrices. Raises InputError for anything else."""
+    """The spectra of a file ('-' is standard input), without the matrices. Raises InputError for a file of another kind."""
     artefact = _opened(source).expect("spectra")
     spectra = [_spectrum(artefact, f"r{i:04d}", info) for i, info in enumerate(artefact.infos)]
     return SpectraFile(spectra, artefact.provenance)
@@ -107,7 +107,7 @@ def _opened(source: str | Artefact) -> Artefact:
 
 @contextmanager
 def _errors_with_name_of(artefact: Artefact) -> Iterator[None]:
-    """Puts the name of the file before the messages of a record's own checks."""
+    """Puts the name of the file before the messages of the checks that a record makes."""
     try:
         yield
     except InputError as error:
@@ -151,9 +151,9 @@ def _density(artefact: Artefact, prefix: str) -> dict[str, Array]:
 
 
 def read_numbers(source: str) -> NDArray[np.float64]:
-    """Plain numbers [n] from a text (white space between them, # starts a comment) or from a .npy array of any shape.
+    """Plain numbers [n] from a .npy array of any shape, or from a text: white space separates them, # starts a comment.
 
-    Raises InputError for anything else.
+    Raises InputError for other files.
     """
     data = read_bytes(source)
     try:
@@ -163,7 +163,7 @@ def read_numbers(source: str) -> NDArray[np.float64]:
                 raise ValueError("complex numbers")
         else:
             lines = (line.partition("#")[0] for line in data.decode().splitlines())
-            numbers = np.array([word for line in lines for word in line.split()], dtype=np.float64)
+            numbers = np.array([number for line in lines for number in line.split()], dtype=np.float64)
         return numbers.astype(np.float64)
     except (ValueError, UnicodeDecodeError) as error:
         text = str(error)

@@ -1,4 +1,4 @@
-"""What decides the bytes of a set of runs: a checkpoint is resumed only by the request that it was made for."""
+"""The request of a set of runs: everything that decides their bytes. A checkpoint is resumed only by its own request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DIGEST_LENGTH = 12
 
 
 def request_of(jobs: Sequence[Job]) -> dict[str, Any]:
-    """All that decides the bytes of the runs, by the names of the options: one value, or a list with one per run.
+    """Everything that decides the bytes of the runs, by the names of the options. A list has one value per run.
 
     Raises InputError when the engine asked for cannot take the steps of a job.
     """
@@ -47,12 +47,12 @@ def _options(job: Job) -> dict[str, Any]:
 
 
 def _one_or_list(values: list[Any]) -> Any:
-    """The value that all runs share; otherwise the list of the values."""
+    """The value that all runs share, or else the list of their values."""
     return values[0] if all(value == values[0] for value in values) else values
 
 
 def data_digests(sets: Sequence[Dataset]) -> dict[str, str]:
-    """SHA-256 of the patterns x [P, d], y [P] or [P, C] of all sets; arrays that sets share count once."""
+    """SHA-256 of the patterns x [P, d], y [P] or [P, C] of all sets. Arrays that several sets share count once."""
     distinct = {(data.x.ctypes.data, data.y.ctypes.data, data.P): data for data in sets}.values()
     training = [array for data in distinct for array in (data.x, data.y)]
     test = [array for data in distinct for array in (data.x_test, data.y_test) if array is not None]
@@ -65,9 +65,9 @@ def data_digests(sets: Sequence[Dataset]) -> dict[str, str]:
 def check_same(
     path: str, saved: Mapping[str, Any], wanted: Mapping[str, Any], what: str, remedy: Remedy
 ) -> None:
-    """Raises InputError with the first entry in which the request in a file differs from the request made now.
+    """Raises InputError with the first entry in which the saved request differs from the wanted one.
 
-    what: the name of the kind of file, such as checkpoint.
+    what: the kind of the file for the message, such as "checkpoint".
     """
     for name in [*wanted, *(name for name in saved if name not in wanted)]:
         if saved.get(name) != wanted.get(name):
@@ -79,7 +79,7 @@ def check_same(
 
 
 def _in_words(value: Any) -> str:
-    """An entry of a request as an option would give it."""
+    """An entry of a request in the words of an option."""
     if isinstance(value, list):
         return ",".join(dict.fromkeys(map(_in_words, value)))
     if isinstance(value, bool):

@@ -1,7 +1,7 @@
 """Input and output of bytes: standard streams, files that are replaced in one step, JSON lines.
 
-A regular file is written under a temporary name in the same folder and then renamed, so that a reader finds the old
-content or the new one. Everything else (a pipe, /dev/null, /dev/full) is written to directly.
+A regular file is written under a temporary name in the same folder and then renamed, so that a reader finds either the
+old content or the new one. Everything else (a pipe, /dev/null, /dev/full) is written to directly.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ def read_bytes(source: str) -> bytes:
 
 
 def unreadable(source: str, error: OSError) -> InputError:
-    """The error of the operating system for a file that cannot be read, as a message for the user."""
+    """An InputError from the error of the operating system for a file that cannot be read."""
     name = "standard input" if source == STDIN else source
     return InputError(f"{name}: {(error.strerror or str(error)).lower()}; check the path")
 
 
 def read_json_lines(source: str) -> list[dict[str, Any]]:
-    """The objects of a stream of JSON, one per line or pretty-printed. Raises InputError for anything else."""
+    """The objects of a stream of JSON, one per line or pretty-printed. Raises InputError for other content."""
     return parse_json_lines(read_bytes(source), source)
 
 
 def parse_json_lines(data: bytes, source: str) -> list[dict[str, Any]]:
-    """The objects of JSON lines `data`, which came from `source`. Raises InputError for anything else."""
+    """The objects of JSON lines `data`, which came from `source`. Raises InputError for other content."""
     try:
         objects = list(_json_stream(data.decode()))
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -65,6 +65,7 @@ def parse_json_lines(data: bytes, source: str) -> list[dict[str, Any]]:
 
 
 def _json_stream(text: str) -> Iterator[Any]:
+    """The JSON values of a text, with any white space between them."""
     decoder, position, text = json.JSONDecoder(), 0, text.rstrip()
     while position < len(text):
         if text[position].isspace():
@@ -77,7 +78,9 @@ def _json_stream(text: str) -> Iterator[Any]:
 def json_line(record: Mapping[str, Any]) -> bytes:
     """One JSON object and a newline; numbers that are not finite become null."""
     text = json.dumps(plain(record), allow_nan=False, ensure_ascii=False) + "\n"
-    return text.encode(errors="backslashreplace")  # a file name in an unknown encoding: \udcff is JSON too
+    return text.encode(
+        errors="backslashreplace"
+    )  # for a file name in an unknown encoding: \udcff is valid JSON
 
 
 def plain(value: Any) -> Any:
@@ -94,7 +97,7 @@ def plain(value: Any) -> Any:
 
 
 def check_writable(target: str) -> None:
-    """Raises OutputError when `target` cannot be written: to be called before the work whose result goes there."""
+    """Raises OutputError when `target` cannot be written. Call it before the work whose result `target` will hold."""
     folder = os.path.dirname(os.path.realpath(target))
     if not target:
         raise OutputError("got an empty name for the output", Remedy.NAME_A_FILE)
@@ -108,7 +111,7 @@ def check_writable(target: str) -> None:
 
 
 def write_file(target: str, data: bytes) -> None:
-    """Writes `data` to `target`; after a failure the file there is the old one.
+    """Writes `data` to `target`. After a failure the old file is unchanged.
 
     Raises OutputError when it cannot be written, and BrokenPipeError when nobody reads a pipe.
     """
@@ -129,7 +132,7 @@ def write_file(target: str, data: bytes) -> None:
 
 
 def write_all(file: Any, data: bytes) -> None:
-    """Writes all of `data` to a binary file: one unbuffered write may write a part only."""
+    """Writes all of `data` to a binary file. It may need several unbuffered writes, since each may write only a part."""
     view = memoryview(data)
     while len(view):
         view = view[file.write(view) :]
@@ -142,10 +145,10 @@ def _replacing(path: str) -> Iterator[Any]:
     try:
         with os.fdopen(handle, "wb", buffering=0) as file:
             yield file
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp allows only its owner to read it
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp lets only the owner read the file
         os.replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):  # the interruption came just after the renaming
+        with contextlib.suppress(FileNotFoundError):  # the file was already renamed when the interrupt came
             os.unlink(temporary)
         raise
 

@@ -23,10 +23,11 @@ MAX_ARRAYS_LISTED = 8
 
 
 def read_arrays(files: Sequence[str], test_files: Sequence[str] = ()) -> NamedArrays:
-    """x and y, perhaps x_test and y_test, of any shape and dtype: from one file or two, and the test set from as many.
+    """The arrays x and y, and x_test and y_test if there is a test set, of any shape and dtype.
 
-    One file: .npz or .safetensors with arrays of these names, or .csv with the label in the last column. Two files: x and
-    y, each .npy or .csv. A CSV file may begin with a line of column names. Raises InputError for other files.
+    Both `files` and `test_files` are one file or two. One file: .npz or .safetensors with arrays of these names, or .csv
+    with the label in the last column. Two files: x and y, each .npy or .csv. A CSV file may begin with a line of column
+    names. Raises InputError for other files.
     """
     arrays = _read_pair(files)
     if test_files:
@@ -62,7 +63,7 @@ def _read_single(file: str) -> NDArray[Any]:
         return _read_csv(file)
     if suffix != ".npy":
         raise InputError(f"{file}: expected .npy or .csv, as one of two files; convert it first")
-    with input_errors(file), open(file, "rb") as stream:  # np.load leaves a file open when it fails
+    with input_errors(file), open(file, "rb") as stream:  # np.load would leave the file open when it fails
         array = np.load(stream, allow_pickle=False)
         if not isinstance(array, np.ndarray):
             raise InputError(f"{file}: an archive of arrays, expected one array; name it .npz")
@@ -85,12 +86,12 @@ def _read_safetensors(file: str) -> NamedArrays:
             with safe_open(file, framework="numpy") as tensors:
                 names = _pattern_names(file, list(tensors.keys()))
                 return {name: tensors.get_tensor(name) for name in names}
-        except (SafetensorError, TypeError) as error:  # TypeError: numpy does not have the dtype
+        except (SafetensorError, TypeError) as error:  # TypeError: numpy does not support the dtype
             raise ValueError(error) from error
 
 
 def _pattern_names(file: str, names: Sequence[str]) -> list[str]:
-    """Those of x, y, x_test, y_test that are among the names; x and y must be."""
+    """The names among x, y, x_test, y_test that a file has. Raises InputError if x or y is missing."""
     for name in ("x", "y"):
         if name not in names:
             shown = ", ".join(sorted(names)[:MAX_ARRAYS_LISTED]) or "nothing"
@@ -108,7 +109,7 @@ def _read_labelled_csv(file: str) -> NamedArrays:
 
 
 def _read_csv(file: str) -> NDArray[Any]:
-    """All numbers [rows, columns], without a first line of names."""
+    """The numbers [rows, columns] of a CSV file. A first line with column names is skipped."""
     with input_errors(file):
         lines = [line for line in Path(file).read_text("utf-8-sig").splitlines() if line.strip()]
         body = lines[1:] if lines and _is_header(lines[0]) else lines
@@ -118,7 +119,7 @@ def _read_csv(file: str) -> NDArray[Any]:
 
 
 def _is_header(line: str) -> bool:
-    """True when no cell is a number. A line with numbers and words is data with a mistake in it."""
+    """True if no cell is a number. A line with both numbers and words is not a header but data with a mistake."""
     return not any(_is_number(cell) for cell in line.split(","))
 
 

@@ -1,4 +1,4 @@
-"""The bytes of artefacts from records: datasets, runs and spectra."""
+"""Writers of artefacts: the bytes of datasets, runs and spectra."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Tensors = dict[str, NDArray[Any]]
 
 
 def dataset_bytes(dataset: Dataset, provenance: Provenance) -> bytes:
-    """The content of the file of a dataset."""
+    """The bytes of an artefact with a dataset."""
     return _pack("dataset", _dataset_tensors(dataset), {"dataset": dict(dataset.info)}, provenance)
 
 
 def runs_bytes(runs: Runs, provenance: Provenance) -> bytes:
-    """The content of the file of runs and their training set."""
+    """The bytes of an artefact with runs and their training set."""
     tensors = _dataset_tensors(runs.dataset)
     for i, run in enumerate(runs.runs):
         tensors |= {f"r{i:04d}/{name}": array for name, array in run.arrays().items()}
@@ -32,7 +32,7 @@ def runs_bytes(runs: Runs, provenance: Provenance) -> bytes:
 
 
 def spectra_bytes(spectra: Iterable[Spectrum], provenance: Provenance) -> bytes:
-    """The content of the file of spectra, with the matrices, vectors and densities that they have."""
+    """The bytes of an artefact with spectra and with the matrices, vectors and densities that they have."""
     tensors: Tensors = {}
     infos = []
     for i, spectrum in enumerate(spectra):

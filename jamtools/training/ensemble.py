@@ -2,8 +2,8 @@
 
     record = F(data, architecture, settings, seed; device, dtype, engine)
 
-A run continues from event to event (a measurement, the end of its budget) by the steps of an engine. Its trajectory depends
-on no other run: each run has a thread or a slot of a batch of its own, and adds its sums in an order of its own.
+An engine takes the steps of a run from one event to the next (a measurement, the end of the budget). The trajectory of a run
+depends on no other run: each run has its own thread or its own slot of a batch, and the order of its sums is fixed.
 
 Source: arXiv:1809.09349, section II.
 """
@@ -26,10 +26,11 @@ from jamtools.training.record import record_of
 from jamtools.training.run import Progress, RunInProgress
 from jamtools.training.snapshot import Checkpointer
 
-#: Seconds that a call with a checkpoint waits for its threads when it has to end: a batch system kills soon after it warns.
+#: Seconds that a call with a checkpoint waits for its threads when it must end. The queue of a cluster kills a process soon
+#: after its first signal.
 SHUTDOWN_SECONDS = 6.0
 
-#: Called now and then with the progress of every run, in the order of the jobs.
+#: A function that is called every BURST_SECONDS or more often, with the progress of every run in the order of the jobs.
 Watch = Callable[[Sequence[Progress]], None]
 
 
@@ -48,11 +49,12 @@ def train_many(
 ) -> list[Run]:
     """Trains every job, several at once, and returns the records in the order of the jobs.
 
-    As many runs are in progress as the `compute` of the jobs has threads, or as a batch has slots. The torch engine
-    takes one run after the other; the batch engine takes runs of equal architecture and P together. The bytes of a
-    record depend on its job alone, not on the other jobs, nor on where `checkpointer` let it continue, nor, with the
-    compiled engine, on the number of threads. Raises InputError when an engine asked for cannot take the steps of its
-    job or the memory is too small, and whatever `checkpointer` raises.
+    The compiled engine trains up to as many runs at once as the `compute` of the jobs has threads, the batch engine as
+    many as a batch has slots. The torch engine trains one run after the other; the batch engine trains runs of equal
+    architecture and P together. The bytes of a record depend on its job only. They do not depend on the other jobs, on
+    where the run continued from a snapshot, or, with the compiled engine, on the number of threads. Raises InputError
+    when the engine asked for cannot take the steps of a job or the memory is too small. Exceptions of `checkpointer`
+    are passed on.
     """
     if not jobs:
         return []
@@ -72,7 +74,7 @@ def train_many(
                 checkpointer.poll()
         records = {i: run for future in pending for i, run in future.result().items()}
         return [records[i] for i in range(len(jobs)) if i in records]
-    finally:  # also on an interrupt: the threads end after their burst
+    finally:  # also after an interrupt: each thread ends after its present burst
         ensemble.stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
         timeout = SHUTDOWN_SECONDS if checkpointer else None
@@ -80,7 +82,7 @@ def train_many(
 
 
 def _units(jobs: Sequence[Job]) -> list[list[int]]:
-    """The runs that one thread takes: all those that can share a batch, in order, or a single run."""
+    """The numbers of the runs that each thread trains: all runs that can share a batch, in order, or a single run."""
     units: dict[object, list[int]] = {}
     for i, job in enumerate(jobs):
         batch = (job.arch, job.data.P, job.settings, job.compute)
@@ -89,7 +91,7 @@ def _units(jobs: Sequence[Job]) -> list[list[int]]:
 
 
 def _runs_at_once(jobs: Sequence[Job], threads: int) -> int:
-    """How many threads take runs: for compiled runs as many as the memory allows, otherwise one."""
+    """How many threads train runs: for the compiled engine as many as the memory allows, otherwise one."""
     wanted = min(threads, len(jobs)) if {job.engine for job in jobs} == {"compiled"} else 1
     return runs_at_once(max(jobs, key=bytes_needed), wanted)
 
@@ -97,7 +99,8 @@ def _runs_at_once(jobs: Sequence[Job], threads: int) -> int:
 class _Ensemble:
     """The runs of one call of `train_many`. Each run has a thread of its own, or all runs of a batch have one.
 
-    threads: of each run; progress: of every run; stop: set to end the call after the bursts in progress.
+    threads: the number of threads of each run; progress: the progress of every run; stop: an event that ends the call
+    after the present bursts.
     """
 
     def __init__(self, jobs: Sequence[Job], threads: int, checkpointer: Checkpointer | None) -> None:
@@ -106,7 +109,7 @@ class _Ensemble:
         self.stop = Event()
 
     def train_unit(self, unit: Sequence[int]) -> dict[int, Run]:
-        """Trains the runs of a unit to their ends, or until `stop` is set. Returns the records of those that ended."""
+        """Trains the runs of a unit until they end or `stop` is set. Returns the records of the runs that ended."""
         first = self.jobs[unit[0]]
         if first.engine == "batch":
             return self._train_batch(unit, BatchScheduler(batch_engine(first)))
@@ -114,17 +117,18 @@ class _Ensemble:
         return {unit[0]: run} if run else {}
 
     def _train_single(self, i: int) -> Run | None:
+        """Trains run i. Returns its record, or None if `stop` was set before it ended."""
         run = self._begin(i)
         if isinstance(run, Run):
             return run
-        while run.advance():  # takes at least one burst, so that many short calls make progress too
+        while run.advance():  # at least one burst, so that repeated short calls make progress too
             self._report(i, run)
             if self.stop.is_set():
                 break
         return self._close(i, run)
 
     def _train_batch(self, unit: Sequence[int], scheduler: BatchScheduler[RunInProgress]) -> dict[int, Run]:
-        """Trains the runs of a batch. When a run ends, the next one that waits takes its slot."""
+        """Trains the runs of a batch. When a run ends, the next waiting run takes its slot."""
         waiting, records = deque(unit), dict[int, Run]()
         stopped = False
         while (waiting or scheduler.runs) and not stopped:
@@ -135,24 +139,22 @@ class _Ensemble:
                     records[i] = run
                 else:
                     scheduler.add(i, run)
-            ended = (
-                scheduler.advance()
-            )  # takes at least one burst, so that many short calls make progress too
+            ended = scheduler.advance()  # at least one burst, so that repeated short calls make progress too
             stopped = self.stop.is_set()
             records |= self._remove(scheduler, list(scheduler.runs) if stopped else ended)
             for i, run in scheduler.runs.items():
                 self._report(i, run)
         return records
 
-    def _remove(self, scheduler: BatchScheduler[RunInProgress], members: Sequence[int]) -> dict[int, Run]:
-        """Takes runs out of the batch. Returns the records of those that ended; of the others a snapshot is saved."""
-        records = {i: self._close(i, scheduler.runs[i]) for i in members}
-        for i in members:
+    def _remove(self, scheduler: BatchScheduler[RunInProgress], numbers: Sequence[int]) -> dict[int, Run]:
+        """Takes runs out of the batch. Returns the records of those that ended, and saves a snapshot of the others."""
+        records = {i: self._close(i, scheduler.runs[i]) for i in numbers}
+        for i in numbers:
             scheduler.remove(i)
         return {i: run for i, run in records.items() if run}
 
     def _begin(self, i: int, batch: BatchEngine | None = None) -> RunInProgress | Run:
-        """Run i at its beginning or at its last snapshot; its record if it has ended."""
+        """Run i at its first step or at its last snapshot; if it has ended already, its record."""
         saved = self.checkpointer.load(i) if self.checkpointer else None
         if isinstance(saved, Run):
             self.progress[i] = Progress(saved.info["steps"])
@@ -178,7 +180,7 @@ class _Ensemble:
 
 
 def _raise_first(pending: Sequence[Future[dict[int, Run]]]) -> None:
-    """Raises the error of a thread that failed, at once instead of when all others have ended."""
+    """Raises the error of a thread that failed, without waiting for the other threads."""
     for future in pending:
         if future.done():
             future.result()

@@ -1,6 +1,8 @@
-"""The history of a run: what was measured, and at which steps.
+"""The history of a run: the quantities that were measured, one row per measured step.
 
-step,  L,  N_Δ,  misclassified,  ‖∇L‖,  ‖W - W₀‖,  and on a test set its loss and error
+    step,  L,  N_Δ,  number misclassified,  ‖∇L‖,  ‖W - W₀‖,  and with a test set its loss and error
+
+Source: none, bookkeeping only.
 """
 
 from __future__ import annotations
@@ -13,12 +15,12 @@ from torch import Tensor
 
 from jamtools.network.problem import Evaluation
 
-#: The columns of int64; all others are float64.
+#: The columns with int64 values; all others hold float64.
 INTEGER_COLUMNS = ("step", "n_unsatisfied", "n_misclassified")
 
 
 class HeldOutMeasurement(NamedTuple):
-    """A test set at one point: the share of its patterns that are misclassified, and its loss."""
+    """A measurement on the test set: the fraction of its patterns that are misclassified, and its loss."""
 
     error: float
     loss: float
@@ -27,7 +29,7 @@ class HeldOutMeasurement(NamedTuple):
 class History:
     """The measurements of a run, one row per measured step.
 
-    theta0 [Ñ]: where the run began; snapshots: keep theta in every row; rows: the history that is continued.
+    theta0 [Ñ]: the initial parameters; snapshots: whether every row keeps theta; rows: earlier rows, if a run continues.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class History:
     def record(
         self, step: int, evaluation: Evaluation, theta: Tensor, test: HeldOutMeasurement | None = None
     ) -> None:
-        """Appends a row for theta [Ñ] at `step`; `evaluation` is the training set's at this theta."""
+        """Appends a row for theta [Ñ] at `step`. evaluation: the training set at this theta; test: the test set there."""
         row: dict[str, Any] = {
             "step": step,
             "loss": evaluation.value,
@@ -65,7 +67,7 @@ class History:
         return int(self.rows[-1]["n_unsatisfied"])
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Every column [T]: step and counts as int64, the others as float64; snapshots as theta [T, Ñ]."""
+        """The columns [T] of the T rows: step and counts in int64, the others in float64; perhaps theta [T, Ñ]."""
         return {
             name: np.array(
                 [row[name] for row in self.rows], dtype=np.int64 if name in INTEGER_COLUMNS else np.float64
@@ -75,6 +77,6 @@ class History:
 
 
 def rows_of(columns: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """The rows of a recorded history, from its columns [T] or [T, Ñ]: a resumed run appends to them."""
+    """The T rows of a recorded history, from its columns [T] or [T, Ñ]. A resumed run appends to these rows."""
     values = [column if column.ndim > 1 else column.tolist() for column in columns.values()]
     return [dict(zip(columns, row)) for row in zip(*values)]

@@ -1,6 +1,8 @@
-"""What is to be trained and where: a job, and the engine that takes its steps.
+"""A job: one run to train, the device that computes it, and the engine that takes its steps.
 
-A job holds all that decides the bytes of a run. What follows from it (the loss, the engine) is worked out once and kept.
+A job holds everything that decides the bytes of a run. Its loss and its engine follow from this; each is computed once.
+
+Source: none, bookkeeping only.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from jamtools.records import Dataset, Run
 
 EngineName = Literal["compiled", "batch", "torch", "newton"]
 
-#: What each first-order engine requires, for the message that refuses other steps.
+#: What each first-order engine requires, as a part of an error message.
 ENGINE_REQUIREMENTS = {
     "compiled": "full batches in float64 on the CPU, without batch normalisation",
     "batch": "full batches, without batch normalisation",
@@ -31,7 +33,10 @@ ENGINE_REQUIREMENTS = {
 
 @dataclass(frozen=True)
 class Compute:
-    """Where and how the arithmetic is done. engine: auto, compiled, batch or torch; threads do not change any byte."""
+    """The device, type of numbers, threads and engine of a computation.
+
+    engine: auto, compiled, batch or torch. The number of threads changes no byte of a record of the compiled engine.
+    """
 
     device: torch.device | str = "cpu"
     dtype: torch.dtype = torch.float64
@@ -43,8 +48,8 @@ class Compute:
 class Job:
     """One run to make: its patterns, architecture, seed and settings, and where to compute it.
 
-    settings: resolved for the P patterns of `data`. start: a finished run; the optimiser newton then continues from its
-    theta to the minimum of its basin.
+    settings: the settings for the P patterns of `data`. start: a run that has ended, or None; the optimiser newton
+    continues from the theta of `start` to the minimum of its basin.
     """
 
     data: Dataset
@@ -76,7 +81,7 @@ class Job:
         return name
 
     def _newton(self) -> EngineName:
-        """The name of the minimiser's own engine. Raises InputError where it cannot be used."""
+        """The name of the engine of newton. Raises InputError if newton cannot train this job."""
         if self.compute.engine != "auto":
             raise InputError(
                 f"the {self.compute.engine} engine with newton, expected auto: newton has its own"
@@ -85,7 +90,10 @@ class Job:
         return "newton"
 
     def _first_order(self) -> EngineName:
-        """The engine asked for; for "auto" the fastest that fits the device."""
+        """The engine asked for; for "auto" the fastest engine that can take the steps.
+
+        Raises InputError when the engine asked for cannot take them.
+        """
         fits: dict[EngineName, bool] = {
             "compiled": fits_compiled(self.arch, self.settings, self.compute.device, self.compute.dtype),
             "batch": fits_batch(self.arch, self.settings),
@@ -105,6 +113,6 @@ class Job:
 
 
 def batch_engine(job: Job) -> BatchEngine:
-    """A batch engine for runs of the shape and settings of `job`."""
+    """A batch engine for runs with the architecture, P and settings of `job`."""
     device = torch.device(job.compute.device)
     return BatchEngine(job.arch, job.loss, job.settings, device, job.compute.dtype)

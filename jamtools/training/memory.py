@@ -1,4 +1,4 @@
-"""The memory that a run needs beside its dataset, compared with what is free before it starts.
+"""The memory that a run needs besides its dataset. It is compared with the free memory before the run starts.
 
     measurement   (9 L h + 5 h + d + 8 C) P     activations, pre-activations, both again for unsatisfied patterns, β
     torch         measurement + 8 Ñ             theta, theta0, the optimiser, the gradient and its parts, scratch
@@ -6,10 +6,10 @@
     batch         layout.Layout.bytes_needed + measurement + 3 Ñ for each slot
     newton        torch + 8 Ñ² + 3 Ñ P          matrices of BFGS and of Newton's method, rows for the rank of a certificate
 
-All are counts of numbers, of 8 or 4 bytes each. The peak is a measurement at which only some patterns are satisfied: then
-5 L h + 3 h activations per pattern are alive at once. The rest is a margin for the allocator of the C library. It serves
-arrays below 32 MiB from one heap and cannot always fit new ones into the gaps: half as much again was seen, once twice as
-much. A history has about ten numbers per measurement, and also theta where snapshots are kept.
+All are counts of numbers, of 8 or 4 bytes each. The peak occurs in a measurement at which only some patterns are satisfied.
+Then 5 L h + 3 h activations per pattern are in memory at once. The rest of the count is a margin for the allocator of the C
+library. The allocator keeps arrays below 32 MiB in one heap, and cannot always place a new array in a gap: peaks of 1.5
+times that number were seen, and once of 2 times. A history has about ten numbers per measurement, and theta if snapshots are kept.
 
 Source: none. The factors were measured; tests/training/test_memory.py repeats the measurement.
 """
@@ -28,12 +28,12 @@ from jamtools.training.job import Job
 
 #: Ñ × Ñ matrices that newton holds at once. 6.7 were measured at Ñ = 1281.
 NEWTON_SQUARE_MATRICES = 8
-#: Ñ × P matrices that newton holds at once. 3 were measured, where no pattern is satisfied.
+#: Ñ × P matrices that newton holds at once. 3 were measured in runs in which no pattern is satisfied.
 NEWTON_PATTERN_MATRICES = 3
 
 
 def bytes_needed(job: Job) -> int:
-    """The bytes that one run of `job` needs at its peak; with the batch engine, that all slots of its batch need."""
+    """The bytes that one run of `job` needs at its peak; for the batch engine, the bytes of all slots of its batch."""
     arch, settings, dtype = job.arch, job.settings, job.compute.dtype
     P = job.data.P
     P_test = 0 if job.data.x_test is None else len(job.data.x_test)
@@ -56,12 +56,12 @@ def bytes_needed(job: Job) -> int:
 
 
 def _values_of_measurement(arch: Architecture, P: int) -> int:
-    """Numbers alive at the peak of a measurement on P patterns."""
+    """The count of numbers that are in memory at the peak of a measurement on P patterns."""
     return P * (9 * arch.n_hidden + 5 * arch.width + arch.d + 8 * arch.outputs)
 
 
 def runs_at_once(job: Job, wanted: int) -> int:
-    """How many runs like `job` fit in memory at once, at most `wanted`. Raises InputError when not even one fits."""
+    """How many runs like `job` fit in memory at once, at most `wanted`. Raises InputError when a single run does not fit."""
     device = torch.device(job.compute.device)
     need, free = bytes_needed(job), available(device)
     if need > free:

@@ -1,4 +1,4 @@
-"""The record of a run that has ended: theta, Δ, its history and what is known of it, with a certificate from newton.
+"""The record of a run that has ended: theta, Δ, its history and a dictionary of fields. newton adds a certificate.
 
 Source: arXiv:1809.09349, section II (N_Δ, L, N).
 """
@@ -19,12 +19,12 @@ from jamtools.network.symmetry import balanced
 from jamtools.records import CONTACT_TOLERANCE, Run
 from jamtools.training.run import RunInProgress, as_array
 
-#: The fields of a finished run that describe the dynamics it began with; newton does not overwrite them.
+#: The fields of a record that describe its first dynamics. When newton finishes the run, it does not overwrite them.
 FIELDS_OF_START = ("optimizer", "protocol", "settings", "engine", "n_missed_crossings")
 
 
 def record_of(run: RunInProgress) -> Run:
-    """The record of a run as it is now: theta [Ñ], theta0 [Ñ], Δ [P] or [P, C], and its history."""
+    """The record of a run in its present state: theta [Ñ], theta0 [Ñ], Δ [P] or [P, C], and the history."""
     evaluation = run.problem.evaluate(run.theta)
     gaps = evaluation.gaps[:, 0] if run.job.arch.outputs == 1 else evaluation.gaps
     arrays = (as_array(run.theta.double()), run.theta0, gaps.double().cpu().numpy())
@@ -58,6 +58,7 @@ def _info(run: RunInProgress, evaluation: Evaluation, gaps: Tensor) -> dict[str,
 
 
 def _architecture_fields(arch: Architecture) -> dict[str, Any]:
+    """The fields of the record that describe the architecture."""
     return {
         "d": arch.d,
         "width": arch.width,
@@ -72,20 +73,20 @@ def _architecture_fields(arch: Architecture) -> dict[str, Any]:
 
 
 def _certified(run: RunInProgress, record: Run) -> Run:
-    """The record with its certificate. A finished run keeps the fields of the dynamics that it began with."""
+    """The record with its certificate. A run that newton finished keeps the fields of its first dynamics."""
     certificate = _certificate(run)
     info = {**record.info, "certified": certificate.certified, "certificate": certificate.fields()}
     if certificate.certified:
         info["status"] = "satisfied" if certificate.kind == "satisfied" else "stationary"
     start = run.job.start
     if start:
-        kept = {name: start.info[name] for name in FIELDS_OF_START if name in start.info}
-        info = {**start.info, **info, **kept, "finish": finish_fields(start, record)}
+        first_dynamics = {name: start.info[name] for name in FIELDS_OF_START if name in start.info}
+        info = {**start.info, **info, **first_dynamics, "finish": finish_fields(start, record)}
     return replace(record, info=info, certificate=certificate.arrays())
 
 
 def _certificate(run: RunInProgress) -> Certificate:
-    """The certificate of theta. Its obstacle also names the budget, where that ended the run."""
+    """The certificate of theta. If the budget ended the run, the text of the obstacle begins with that fact."""
     problem = run.problem
     certificate = certify(run.theta, problem)
     if run.status != "budget" or certificate.certified:
@@ -93,24 +94,24 @@ def _certificate(run: RunInProgress) -> Certificate:
     start = torch.from_numpy(run.job.start.theta if run.job.start else run.theta0)
     before, after = (balanced_norm(theta, problem.arch) for theta in (start, run.theta))
     steps = run.step - run.first_step
-    how = f"not converged in {steps} steps, ‖W‖ from {before:.3g} to {after:.3g}"
-    return replace(certificate, obstacle=f"{how}; {certificate.obstacle}")
+    not_converged = f"not converged in {steps} steps, ‖W‖ from {before:.3g} to {after:.3g}"
+    return replace(certificate, obstacle=f"{not_converged}; {certificate.obstacle}")
 
 
 def finish_fields(start: Run, end: Run) -> dict[str, Any]:
-    """How far a finished run, `end`, is from the run that it started from."""
+    """The changes from the run `start` to the run `end` that newton made of it; relative_change is ‖δW‖ / ‖W_start‖."""
     before, after = start.info, end.info
-    size = float(np.linalg.norm(start.theta))
+    start_norm = float(np.linalg.norm(start.theta))
     return {
         "steps": after["steps"] - before["steps"],
         "status_before": before["status"],
         "n_unsatisfied_before": before["n_unsatisfied"],
         "final_loss_before": before["final_loss"],
         "change_n_unsatisfied": after["n_unsatisfied"] - before["n_unsatisfied"],
-        "relative_change": float(np.linalg.norm(end.theta - start.theta)) / size if size else 0.0,
+        "relative_change": float(np.linalg.norm(end.theta - start.theta)) / start_norm if start_norm else 0.0,
     }
 
 
 def balanced_norm(theta: Tensor, arch: Architecture) -> float:
-    """‖W‖ of theta [Ñ] in the balanced gauge of the scale symmetries. It grows without end where L has no minimum."""
+    """‖W‖ of theta [Ñ] in the balanced gauge of the scale symmetries. It grows without bound if L has no minimum."""
     return float(balanced(theta, arch)[0].norm())

@@ -1,7 +1,7 @@
-"""One run in progress: from its seed to its last step.
+"""One run in progress, from its seed to its last step.
 
-An engine takes the steps from event to event. Events are measurements and the end of the budget; the engine does not know
-them. A snapshot holds all that the next step depends on, and can be restored into another run of the same job.
+An engine takes the steps from one event to the next. The events are the measurements and the end of the budget. A snapshot
+holds everything that the next step depends on. It can be restored into another RunInProgress of the same job.
 
 Source: arXiv:1809.09349, section II.
 """
@@ -32,12 +32,12 @@ from jamtools.training.history import HeldOutMeasurement, History, rows_of
 from jamtools.training.job import Job, batch_engine
 from jamtools.training.snapshot import Snapshot
 
-#: Where the engine finds N_Δ = 0 and the measurement does not, the run continues to the next multiple of so many steps.
+#: If the engine finds N_Δ = 0 but the measurement does not, the run continues to the next multiple of this number of steps.
 RECHECK_STEPS = 256
 
 
 class Progress(NamedTuple):
-    """How far a run is: its step, and the loss and N_Δ of its last measurement (NaN and 0 before the first)."""
+    """The progress of a run: its step, and the loss and N_Δ of its last measurement (NaN and 0 before the first)."""
 
     step: int
     loss: float = math.nan
@@ -45,13 +45,13 @@ class Progress(NamedTuple):
 
 
 class RunInProgress:
-    """A run in progress: all that its next step depends on, and its history so far.
+    """A run in progress: everything that its next step depends on, and its history so far.
 
-    theta [Ñ] and theta0 [Ñ] are the parameters now and at the seed; status is empty until the run ends.
+    theta [Ñ]: the present parameters; theta0 [Ñ]: the initial ones; status: empty until the run ends.
     """
 
     def __init__(self, job: Job, threads: int = 1, batch: BatchEngine | None = None) -> None:
-        """batch: the engine whose slot the run takes; without it a run of the batch engine has an engine of its own.
+        """batch: the batch engine in which the run takes a slot; if None, a run of the batch engine makes its own.
 
         Raises InputError when the engine of the job cannot take its steps.
         """
@@ -76,12 +76,16 @@ class RunInProgress:
         self.test_problem = self._held_out_problem(batch.test_sets if batch else {})
 
     def _take_slot(self, problem: Problem, theta: Tensor, batch: BatchEngine | None) -> Slot | None:
-        """The slot of a run in a batch. It copies theta [Ñ] and the patterns; the optimiser's state becomes a view of it."""
+        """The slot of the run in a batch, or None if its engine is another.
+
+        The slot gets copies of theta [Ñ] and the patterns. The tensors of the optimiser become views of the slot.
+        """
         if self.job.engine != "batch":
             return None
         return (batch or batch_engine(self.job)).take_slot(problem.x, problem.y, theta, self.optimizer)
 
     def _own_engine(self, threads: int) -> Engine:
+        """The engine of a run that is not in a batch."""
         job, problem = self.job, self.problem
         if job.engine == "newton":
             return NewtonEngine(problem, self.theta, job.start is not None)
@@ -90,7 +94,7 @@ class RunInProgress:
         return TorchEngine(problem, self.theta, self.optimizer, job.settings, self.rng)
 
     def _held_out_problem(self, shared: dict[tuple[int, ...], Tensor]) -> Problem | None:
-        """The test set, if there is one; batch normalisation takes the statistics of the training set there."""
+        """The loss on the test set, None without a test set. Batch normalisation uses the statistics of the training set."""
         data = self.job.data
         if data.x_test is None or data.y_test is None:
             return None
@@ -99,13 +103,13 @@ class RunInProgress:
 
     @property
     def progress(self) -> Progress:
-        """The step, and the loss and N_Δ when last measured."""
+        """The present step, and the loss and N_Δ of the last measurement."""
         if not self.history.rows:
             return Progress(self.step)
         return Progress(self.step, self.history.rows[-1]["loss"], self.history.last_n_unsatisfied)
 
     def snapshot(self) -> Snapshot:
-        """A copy of all that the next step depends on."""
+        """A copy of everything that the next step depends on."""
         arrays = {name: as_array(tensor) for name, tensor in self.optimizer.state.items()}
         rows = [dict(row) for row in self.history.rows]
         return Snapshot(
@@ -114,7 +118,7 @@ class RunInProgress:
         )  # fmt: skip
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Takes over a snapshot of the same job, in place: the engine holds the same tensors."""
+        """Restores a snapshot of the same job. It changes the tensors in place, because the engine uses the same tensors."""
         self.step, self.status, self.optimizer.t = snapshot.step, snapshot.status, snapshot.t
         self.theta.copy_(torch.from_numpy(snapshot.theta))
         for name, array in snapshot.optimizer.items():
@@ -124,7 +128,7 @@ class RunInProgress:
         self.engine.restore(snapshot.engine)
 
     def advance(self) -> bool:
-        """Takes a burst of steps, at most up to the next event. False once the run has ended."""
+        """Takes a burst of steps, at most up to the next event. Returns False once the run has ended."""
         until = self.next_event()
         if until is None:
             return False
@@ -134,7 +138,7 @@ class RunInProgress:
         return self.resume_from(reached, outcome)
 
     def next_event(self) -> int | None:
-        """Makes the measurement that is due, and returns the step of the next event. None once the run has ended."""
+        """Makes the measurement that is due, and returns the step of the next event, or None once the run has ended."""
         if self.status:
             return None
         if self.step in self.events and self.history.last_step != self.step:
@@ -145,7 +149,7 @@ class RunInProgress:
         return next(event for event in self.events if event > self.step)
 
     def resume_from(self, reached: int, outcome: str) -> bool:
-        """Takes over where the engine stopped, and why ("" if it did as asked). True if the run continues."""
+        """Notes that the engine stopped at step `reached`, for the reason `outcome` or "". True if the run continues."""
         self.step = reached
         if outcome == "":
             return True
@@ -158,16 +162,17 @@ class RunInProgress:
         return False
 
     def _step_past_round_off(self) -> None:
-        """Some steps that max Δ ≤ 0 does not stop.
+        """Takes steps to the next multiple of RECHECK_STEPS or the next event, also where max Δ ≤ 0.
 
-        Here max Δ is zero up to the round-off of the engine. A run may stay at such a point for ever, so that it is
-        measured again only after these steps.
+        Here max Δ is zero up to the round-off of the engine. A run may stay at such a point for ever, so it is measured
+        again only after these steps.
         """
         multiple = (self.step // RECHECK_STEPS + 1) * RECHECK_STEPS
         until = min(multiple, *(event for event in self.events if event > self.step))
         self.step, _ = self.engine.advance(self.step, until, stop=False)
 
     def _measure(self) -> None:
+        """Adds the training set and the test set at the present theta to the history."""
         test = None
         if self.test_problem is not None:
             value, _, misclassified = self.test_problem.loss_gaps_and_errors(self.theta)
@@ -178,9 +183,9 @@ class RunInProgress:
 def problem_on_device(
     x: np.ndarray, y: np.ndarray, job: Job, shared: dict[tuple[int, ...], Tensor]
 ) -> Problem:
-    """The loss over the patterns x [P, d], y [P] or [P, C], on the device of the job, as a mean over these patterns.
+    """The loss as the mean over the patterns x [P, d], y [P] or [P, C], on the device of the job.
 
-    shared: tensors that are on the device already, by address and shape of their arrays; new ones are added to it.
+    shared: the tensors that are already on the device, by the address and shape of their arrays. New tensors are added.
     """
     tensors = []
     for array in (x, y):

@@ -13,11 +13,11 @@ from jamtools.records import Run
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A copy of an unfinished run: together with its job, all that its next step depends on.
+    """A copy of the state of an unfinished run. The snapshot and the job determine the next step.
 
-    step: the next step; status: empty while the run is under way; t: steps of the optimiser; theta [Ñ]; optimizer: the
-    arrays of the optimiser's state; rows: the history so far; rng: the state of the generator of mini-batches; engine:
-    the arrays that the engine keeps from step to step.
+    step: the next step; status: empty until the run ends; t: the number of steps of the optimiser; theta [Ñ];
+    optimizer: the arrays of the optimiser's state, [Ñ] or 0-d; rows: the rows of the history so far; rng: the state of
+    the generator of mini-batches; engine: the arrays that the engine keeps from step to step.
     """
 
     step: int
@@ -31,7 +31,7 @@ class Snapshot:
 
 
 class Checkpointer(Protocol):
-    """Saves the runs of `train_many`, so that the call may end at any moment and a later call continues them.
+    """Saves the runs of `train_many`. The call may then end at any moment, and a later call continues the runs.
 
     interval: seconds between two checkpoints.
     """
@@ -39,13 +39,13 @@ class Checkpointer(Protocol):
     interval: float
 
     def load(self, i: int) -> Snapshot | Run | None:
-        """The last snapshot of run i, its record if it has ended, or None to begin it."""
+        """The last snapshot of run i, its record if it has ended, or None if it has not begun."""
 
     def is_due(self, i: int) -> bool:
-        """Whether a new snapshot of run i is wanted. The thread of run i asks after each burst of steps."""
+        """Whether a new snapshot of run i is wanted. The thread of run i calls it after each burst of steps."""
 
     def save(self, i: int, state: Snapshot | Run) -> None:
-        """Takes a snapshot of run i, or its record once it has ended. Called by the thread of run i."""
+        """Stores a snapshot of run i, or its record once it has ended. The thread of run i calls it."""
 
     def poll(self) -> None:
-        """Called by the main thread at least once per `interval`. An exception raised here ends the call."""
+        """The main thread calls it at least once per `interval`. An exception that it raises ends the call."""

@@ -1,1 +1,1 @@
-"""Many runs of one shape, which take their steps together along a leading axis."""
+"""The batch engine: many runs of one shape take their steps together, along a leading axis of the tensors."""

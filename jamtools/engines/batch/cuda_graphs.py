@@ -1,8 +1,8 @@
 """A step on a CUDA device, recorded once and replayed: CUDA graphs.
 
-One step consists of some fifty small kernels, and to start them one by one takes longer than their work. A graph is
-recorded once and started as a whole. Its shapes, addresses and order are fixed, so that it gives the same bytes as the
-calls that it recorded.
+One step consists of about fifty small kernels. Starting them one by one takes longer than computing them. A graph is
+recorded once and started as a whole. Its shapes, addresses and order are fixed, so it gives the same bytes as the recorded
+calls.
 
 Source: none, bookkeeping only.
 """
@@ -16,15 +16,15 @@ import torch
 #: Steps in the longer of the two graphs.
 LONG_GRAPH_STEPS = 10
 
-#: Calls of the step before it is recorded: libraries set themselves up in the first calls.
+#: Calls of the step before it is recorded, because libraries initialise themselves in the first calls.
 WARM_UP_CALLS = 3
 
 
 class StepGraphs:
-    """A step on a CUDA device, recorded.
+    """The recorded graphs of a step on a CUDA device.
 
-    The constructor calls `step` several times; these calls must change nothing. `step` must neither read from the device
-    nor write to it from the host, and must depend only on the contents of tensors that stay at their addresses.
+    The constructor calls `step` several times; these calls must change nothing. `step` must transfer no data between host
+    and device, and must depend only on the contents of tensors that stay at their addresses.
     """
 
     def __init__(self, step: Callable[[], None], device: torch.device) -> None:
@@ -57,7 +57,7 @@ class StepGraphs:
     def _record(
         step: Callable[[], None], stream: torch.cuda.Stream, steps: int, graph: torch.cuda.CUDAGraph
     ) -> None:
-        # "thread_local": the main thread may use the device meanwhile, only the calls of this thread are checked
+        # "thread_local": only calls of this thread are checked, so the main thread may use the device meanwhile
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             for _ in range(steps):
                 step()

@@ -2,15 +2,15 @@
 
     z_j[r] = W_j[r] a_{j-1}[r] + b_j[r],    a_j = ρ(z_j),    β_j[r] = ρ'(z_j[r]) ∘ W_{j+1}[r]ᵀ β_{j+1}[r],    ∇L[r] = Σ β a
 
-A slot moves while its step is below its target and its max Δ is finite and, if the run stops there, above 0. Else the
-slot keeps every bit and holds the reason. So runs at different steps share one batch, and the host is not needed
-between two steps: many steps can be captured and taken at once. A capture needs fixed shapes, so backward takes all
-patterns; the signal of satisfied patterns is zero.
+A slot moves while its step is below its target and its max Δ is finite and, if the run stops at N_Δ = 0, above 0.
+Otherwise it does not change a bit of theta, and stores the stop reason. So runs at different steps can share one batch, and
+the host has nothing to do between two steps: many steps can be recorded as one CUDA graph. A graph needs fixed shapes, so
+the backward pass takes all patterns; the signal of satisfied patterns is zero.
 
 The bytes of a run do not depend on the other runs. The number of slots follows from the run's shape (layout.py), each
 slot computes with its own numbers alone, and on the CPU one thread takes the steps: two threads could divide a product
-of many slots between them in another way. Mini-batches and batch normalisation are left to TorchEngine, because a batch
-that the host draws at every step cannot be captured.
+of many slots between them in another way. TorchEngine takes mini-batches and batch normalisation, because a
+mini-batch that the host draws at every step cannot be a part of a graph.
 
 Source: arXiv:1809.09349, section II; the derivatives are the chain rule.
 """
@@ -35,7 +35,7 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.protocols import Settings
 
-#: Why a slot stopped before its target, by the code that the device keeps.
+#: Why a slot stopped before its target. The device stores the index.
 STOP_REASONS = ("", "diverged", "satisfied")
 
 #: A step that no run reaches.
@@ -47,18 +47,18 @@ class Clock(IntEnum):
 
     STEP = 0  # steps that the run has taken
     TARGET = 1  # the step at which the slot waits for the host
-    STOP_FROM = 2  # from this step on the run ends where it is satisfied
+    STOP_FROM = 2  # from this step on, the run ends at a step with max Δ ≤ 0
     STOP_CODE = 3  # why the slot stopped before its target, an index of STOP_REASONS
 
 
-#: ρ in place: one kernel.
+#: ρ in place, by one kernel of torch.
 ACTIVATE_IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu_,
     "tanh": torch.tanh_,
     "linear": lambda z: z,
 }
 
-#: β ← β ∘ ρ'(z) in place, from a = ρ(z): one kernel.
+#: β ← β ∘ ρ'(z) in place, from a = ρ(z), by one kernel of torch.
 SLOPE_IN_PLACE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "relu": lambda b, a: torch.ops.aten.threshold_backward.grad_input(b, a, 0, grad_input=b),
     "tanh": lambda b, a: torch.ops.aten.tanh_backward.grad_input(b, a, grad_input=b),
@@ -72,16 +72,16 @@ def fits_batch(arch: Architecture, settings: Settings) -> bool:
 
 
 class Networks:
-    """R networks of one shape, each with its own patterns: max Δ and ∇L of all, in buffers that keep their addresses.
+    """R networks of one shape, each with its own patterns. Computes max Δ and ∇L of each, in buffers with fixed addresses.
 
-    x [blocks, R, n, d], y [blocks, R, n, C]. Copies of the last pattern pad the last block: they do not change max Δ,
-    and their weight in the gradient is 0. g [R, stride] and top [R] hold the results.
+    x [blocks, R, n, d], y [blocks, R, n, C]. Copies of the last pattern fill the last block: they do not change max Δ,
+    and their weight in the gradient is 0. The results are g [R, stride] and max_gap [R].
     """
 
     def __init__(
         self, arch: Architecture, loss: Loss, layout: Layout, device: torch.device, dtype: torch.dtype
     ) -> None:
-        """Zero patterns and zero results, for P patterns per network, the P of the loss."""
+        """Makes buffers of zeros, for P = loss.P patterns per network."""
         self.arch, self.loss, self.layout = arch, loss, layout
         R, n, blocks = layout.slots, layout.block, layout.blocks
 
@@ -96,7 +96,7 @@ class Networks:
         self._beta = [zeros(R, n, arch.width) for _ in range(min(2, arch.depth))]
         largest = max(out * fan_in for out, fan_in in arch.shapes)
         self._parts = zeros(R * layout.group, padded(largest))  # the gradient of a weight, one per chunk
-        self.g, self.top = zeros(R, layout.stride), zeros(R)
+        self.g, self.max_gap = zeros(R, layout.stride), zeros(R)
 
     def put(self, slot: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Copies the patterns x [P, d], y [P, C] into a slot; returns them in its memory, [P, d] and [P, C]."""
@@ -108,9 +108,9 @@ class Networks:
         return views[0], views[1]
 
     def evaluate(self, theta: Tensor) -> None:
-        """g [R, stride] ← ∇L and top [R] ← max Δ (NaN if one Δ is NaN) at theta [R, stride]."""
+        """g [R, stride] ← ∇L and max_gap [R] ← max Δ (NaN if one Δ is NaN) at theta [R, stride]."""
         self.g.zero_()
-        self.top.fill_(-math.inf)
+        self.max_gap.fill_(-math.inf)
         layers, gradients = self._layers(theta), self._layers(self.g)
         for block in range(self.layout.blocks):
             self._forward(layers, self.x[block])
@@ -133,9 +133,9 @@ class Networks:
             a = out if j == self.arch.depth else ACTIVATE_IN_PLACE[self.arch.activation](out)
 
     def _signal(self, block: int) -> Tensor:
-        """∂L/∂f [R, n, C] of a block after its forward pass; updates top with its Δ."""
+        """∂L/∂f [R, n, C] of a block after its forward pass; updates max_gap with its Δ."""
         f, y = self._outputs[-1], self.y[block]
-        torch.maximum(self.top, self.loss.gaps(f, y).flatten(1).amax(1), out=self.top)
+        torch.maximum(self.max_gap, self.loss.gaps(f, y).flatten(1).amax(1), out=self.max_gap)
         return self.loss.slope(f.flatten(0, 1), y.flatten(0, 1)).view(f.shape).mul_(self.weight[block])
 
     def _backward(
@@ -147,9 +147,9 @@ class Networks:
             gradients[j][0].add_(self._outer(beta, a))
             gradients[j][1].add_(beta.sum(1))
             if j:
-                before = self._beta[j % len(self._beta)]
-                torch.bmm(beta, layers[j][0], out=before)
-                beta = SLOPE_IN_PLACE[self.arch.activation](before, a)
+                beta_below = self._beta[j % len(self._beta)]
+                torch.bmm(beta, layers[j][0], out=beta_below)
+                beta = SLOPE_IN_PLACE[self.arch.activation](beta_below, a)
 
     def _outer(self, beta: Tensor, a: Tensor) -> Tensor:
         """Σ_µ β_µ ⊗ a_µ [R, out, in] of beta [R, n, out], a [R, n, in]: chunk by chunk, then the sum of the chunks."""
@@ -162,10 +162,10 @@ class Networks:
 
 
 class BatchEngine:
-    """Takes steps of all runs that hold a slot.
+    """Takes the steps of all runs that hold a slot.
 
-    All runs share the settings and the loss, and P is that of the loss. Rows: theta and the state of the optimiser
-    [1 + k, R, stride]. `free` lists the slots that no run holds.
+    All runs share the settings, the loss and P = loss.P. rows [1 + k, R, stride]: theta and the k state tensors of the
+    optimiser; scalars [q, R]: its q numbers per run; free: the slots that no run holds.
     """
 
     def __init__(
@@ -183,20 +183,20 @@ class BatchEngine:
         self._next = self.rows.clone(), self.scalars.clone()
         self._clock = torch.zeros(len(Clock), R, dtype=torch.int64, device=device)
         self._lr = torch.zeros(R, dtype=torch.float64, device=device)
-        # the host's copies of the two
+        # the copies of _clock and _lr on the host
         self.clock, self.lr = np.zeros((len(Clock), R), np.int64), np.zeros(R)
         self.free = list(range(R))
-        # tensors on the device that all runs share, by the address and shape of their arrays
+        # the test sets on the device, which all runs share, by the address and shape of the array
         self.test_sets: dict[tuple[int, ...], Tensor] = {}
-        # on a GPU the steps are recorded now: no slot is in use, so that they change nothing
+        # on a GPU the steps are recorded now, while no slot is in use, so they change nothing
         self._graphs = StepGraphs(self._step, device) if device.type == "cuda" else None
 
     def take_slot(self, x: Tensor, y: Tensor, theta: Tensor, optimizer: Optimizer) -> Slot:
-        """A free slot for the run with patterns x [P, d], y [P, C] and theta [Ñ]; IndexError if no slot is free."""
+        """A free slot for the run with patterns x [P, d], y [P, C] and theta [Ñ]. Raises IndexError if no slot is free."""
         return Slot(self, self.free.pop(0), x, y, theta, optimizer)
 
     def run(self, limit: int) -> int:
-        """Takes up to `limit` steps of every slot that has not reached its target; returns how many."""
+        """Takes up to `limit` steps of every slot that has not reached its target; returns the number of steps."""
         ahead = self.clock[Clock.TARGET] - self.clock[Clock.STEP]
         n = int(ahead[ahead > 0].min(initial=limit)) if ahead.any() else 0
         with _one_thread(self.device):
@@ -207,7 +207,7 @@ class BatchEngine:
         return n
 
     def _take(self, n: int) -> None:
-        """n steps of all slots."""
+        """Takes n steps of all slots."""
         if self._graphs:
             self._graphs.replay(n)
             return
@@ -215,7 +215,7 @@ class BatchEngine:
             self._step()
 
     def _step(self) -> None:
-        """One step of all slots, without any transfer to or from the host."""
+        """Takes one step of all slots, without any transfer to or from the host."""
         self.networks.evaluate(self.rows[0])
         step = self._clock[Clock.STEP]
         moves = self._which_move()
@@ -228,11 +228,11 @@ class BatchEngine:
         step.add_(moves)
 
     def _which_move(self) -> Tensor:
-        """Which slots move (bool [R]); sets the stop code of each slot that ends before its target."""
+        """Which slots move (bool [R]). It also sets the stop code of each slot that ends before its target."""
         step, target, stop_from, stop_code = self._clock
-        top = self.networks.top
-        finite = top.isfinite()
-        satisfied = finite & (top <= 0) & (step >= stop_from)
+        max_gap = self.networks.max_gap
+        finite = max_gap.isfinite()
+        satisfied = finite & (max_gap <= 0) & (step >= stop_from)
         ended = (~finite).long() + 2 * satisfied  # an index of STOP_REASONS
         due = step < target
         torch.mul(ended, due, out=stop_code)
@@ -240,7 +240,7 @@ class BatchEngine:
 
 
 class Slot(Stateless):
-    """A slot of a batch, as the Engine of one run.
+    """One slot of a batch. It is the Engine of one run.
 
     theta [Ñ], x [P, d], y [P, C] and the state of the run's optimiser are views of the batch.
     """
@@ -261,14 +261,14 @@ class Slot(Stateless):
         engine.clock[:, index] = 0, 0, 0 if engine.settings.stop else NEVER_STEP, 0
 
     def set_target(self, step: int, until: int) -> None:
-        """The run is at `step`. Its target is `until`, or the step at which its rate changes if that comes first."""
+        """Sets the run's step, and its target: `until`, or the step at which its rate changes if that comes first."""
         schedule, clock = self.engine.settings.schedule, self.engine.clock
         clock[Clock.STEP, self.index] = step
         clock[Clock.TARGET, self.index] = min(until, schedule.constant_until(step))
         self.engine.lr[self.index] = schedule.rate(step)
 
     def reached(self) -> tuple[int, str]:
-        """The step reached and why the run stopped there; see Engine.advance."""
+        """The step that the run reached, and the reason why it stopped there; see Engine.advance."""
         step, _, _, code = self.engine.clock[:, self.index].tolist()
         self._optimizer.t = step
         self.engine.clock[Clock.TARGET, self.index] = step  # the slot rests until it has a new target
@@ -277,7 +277,7 @@ class Slot(Stateless):
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
         """Takes steps from `step` towards `until`; see Engine.
 
-        With stop=False it takes no step: the next steps, up to `until`, will then be taken whatever their max Δ is.
+        With stop=False it takes no step. Later steps, up to `until`, then do not stop at max Δ ≤ 0.
         """
         if stop is False:
             self.engine.clock[Clock.STOP_FROM, self.index] = until

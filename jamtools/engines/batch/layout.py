@@ -3,13 +3,13 @@
     slots R = 2^⌊log₂(W / (P Ñ))⌋, at least 1 and at most MAX_SLOTS;      theta [R, Ñ],  x [R, P, d],  a_j [R, n, h]
 
 W is FULL_LOAD_MULTIPLICATIONS. The layout is a function of a run's own shape, device and dtype. It depends neither on the
-number of runs nor on the free memory: for another number of slots a library of matrix products may use another algorithm,
+number of runs nor on the free memory. For another number of slots, a library of matrix products might use another algorithm,
 with sums in another order. So the bytes of a run do not depend on which other slots are in use.
 
-The patterns are processed in `blocks` of n, one after the other, which bounds the memory of the activations. The weight
-gradient of a block is a sum over chunks, each of them a matrix product: one product over the long axis would leave most
-of a GPU idle. Patterns are padded to whole blocks, and rows of parameters to whole cache lines. Every slot then has the
-same alignment, so that vector instructions divide all slots in the same way.
+The patterns are processed in blocks of n patterns, one after the other. This bounds the memory of the activations. The
+weight gradient of a block is a sum over chunks. Each chunk is one matrix product, because a single product over all patterns
+of the block would leave most of a GPU idle. Patterns are padded to whole blocks, and rows of parameters to whole cache lines.
+Every slot then has the same alignment, so that vector instructions divide all slots in the same way.
 
 Source: none, own design.
 """
@@ -23,10 +23,11 @@ import torch
 
 from jamtools.network.architecture import Architecture
 
-#: Multiplications P·Ñ of all slots together at which a device is fully used. A GPU needs some 10⁸ to be busy for longer than
-#: the launches of a step take. On the CPU larger batches save no more than the time that Python takes per step.
+#: Multiplications P·Ñ of all slots together at which a device is fully used. A GPU needs about 10⁸, so that it computes for
+#: longer than the launches of a step take. On the CPU larger batches save only the time that Python takes per step.
 FULL_LOAD_MULTIPLICATIONS = {"cuda": 1e8, "cpu": 4e6}
 
+#: Largest number of slots of a batch.
 MAX_SLOTS = {"cuda": 64, "cpu": 4}
 
 #: Rows are padded to a multiple of this many numbers.
@@ -38,13 +39,13 @@ MAX_CHUNK_PATTERNS = 256
 #: Largest memory of the activations of one block, in bytes.
 MAX_ACTIVATION_BYTES = 2**30
 
-#: Rows of the length of theta that an optimiser holds: theta and its state.
+#: Rows [Ñ] of one run with this optimiser: theta and the state of the optimiser.
 OPTIMIZER_ROWS = {"adam": 3, "sgd": 2, "fire": 2}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a batch is arranged.
+    """The arrangement of a batch in memory.
 
     slots: runs side by side. stride: numbers from one row of theta to the next. There are `blocks` blocks of `group`
     chunks of `chunk` patterns.
@@ -69,18 +70,18 @@ class Layout:
 
     @property
     def block(self) -> int:
-        """n, the patterns of a block."""
+        """n, the number of patterns in a block."""
         return self.chunk * self.group
 
     @property
     def padded(self) -> int:
-        """Patterns of a slot, with the padding."""
+        """The number of patterns in a slot, with the padding."""
         return self.block * self.blocks
 
     def bytes_needed(self, arch: Architecture, optimizer: str, dtype: torch.dtype) -> int:
         """Bytes of a batch, for any number of slots in use.
 
-        R·[ stride·(2·rows + 1 + 3)            theta and optimiser, their successors, the gradient, three rows of scratch
+        R·[ stride·(2·rows + 1 + 3)            theta and optimiser, their next values, the gradient, three rows of scratch
           + padded·(d + C + 1)                 the patterns, labels and weights of all blocks
           + n·(L·h + 2·max(h, C) + 6·C)        activations, β of two layers, f with Δ and the loss's slope
           + (group + 1)·(largest weight) ]      the parts of its gradient, and their sum

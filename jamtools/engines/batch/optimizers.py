@@ -1,11 +1,11 @@
-"""The steps of engines/optimizers.py for a batch of runs. Each run is a row, with its own time and rate.
+"""The steps of engines/optimizers.py for a batch of runs. Each run is a row with its own step and rate.
 
-    rows [k, R, stride]: theta and the state tensors of its length;    scalars [q, R]: the state that is one number per run
+    rows [1 + k, R, stride]: theta and k state tensors of its length;    scalars [q, R]: q numbers of state per run
 
-The formulas are those of engines/optimizers.py; the tests compare the two. The host neither reads nor writes anything
-here, so that a step can be captured (torch.where would send a plain number, masked_fill does not). The result of a run
-is a function of its own row. Numbers per run pass through single operations, which round in the same way inside a vector
-instruction and outside it.
+The formulas are those of engines/optimizers.py; the tests compare the two. No data move between host and device here, so a step
+can be recorded as a CUDA graph. (torch.where would copy a plain number to the device; masked_fill does not.) The
+result of a run is a function of its own row. The scalars are computed by one operation at a time, because a single operation
+rounds in the same way inside a vector instruction and outside it.
 
 Sources: Kingma and Ba, arXiv:1412.6980; Bitzek, Koskinen, Gähler, Moseler and Gumbsch, PRL 97, 170201 (2006).
 """
@@ -33,14 +33,14 @@ from jamtools.engines.constants import (
     FIRE_SHRINK,
 )
 
-#: From this step on 1 - β₂^t is 1 in float64 and Adam's bias corrections stay the same.
+#: From this step on, 1 - β₂^t is 1 in float64 and Adam's bias corrections are constant.
 ADAM_SATURATED_STEPS = 40_000
 
 
 class RowOptimizer(Protocol):
     """Moves rows and scalars in place.
 
-    names: the state tensors in the rows after theta. scalars: the state that is one number per run, with its first values.
+    names: the state tensors in the rows after theta. scalars: the initial values of the numbers of state per run, by name.
     """
 
     names: tuple[str, ...]
@@ -54,25 +54,26 @@ class RowOptimizer(Protocol):
 
 
 class AdamRows:
-    """Adam. The bias corrections come from a table, so that they are the same numbers as those of a single run."""
+    """Adam. A table holds the bias corrections, so that they are the same numbers as in a single run."""
 
     names: tuple[str, ...] = ("m", "v")
     scalars: Mapping[str, float] = {}
 
     def __init__(self, device: torch.device) -> None:
         times = range(1, ADAM_SATURATED_STEPS + 1)
-        first, root = [1 - ADAM_BETA1**t for t in times], [math.sqrt(1 - ADAM_BETA2**t) for t in times]
-        self._first = torch.tensor(first, dtype=torch.float64, device=device)
-        self._root = torch.tensor(root, dtype=torch.float64, device=device)
+        correction1 = [1 - ADAM_BETA1**t for t in times]
+        root_correction2 = [math.sqrt(1 - ADAM_BETA2**t) for t in times]
+        self._correction1 = torch.tensor(correction1, dtype=torch.float64, device=device)
+        self._root_correction2 = torch.tensor(root_correction2, dtype=torch.float64, device=device)
 
     def step(self, rows: Tensor, scalars: Tensor, g: Tensor, lr: Tensor, step: Tensor) -> None:
         """One step of Adam for every run; shapes as in RowOptimizer."""
         theta, m, v = rows
-        at = step.clamp(max=ADAM_SATURATED_STEPS - 1)
+        index = step.clamp(max=ADAM_SATURATED_STEPS - 1)
         m.lerp_(g, ADAM_GAIN1)
         v.mul_(ADAM_BETA2).addcmul_(g, g, value=ADAM_GAIN2)
-        root = v.sqrt().div_(_column(self._root.index_select(0, at), v)).add_(ADAM_EPSILON)
-        rate = _column(lr / self._first.index_select(0, at), m)
+        root = v.sqrt().div_(_column(self._root_correction2.index_select(0, index), v)).add_(ADAM_EPSILON)
+        rate = _column(lr / self._correction1.index_select(0, index), m)
         theta.sub_((m / root).mul_(rate))
 
 
@@ -111,14 +112,14 @@ class FIRERows:
 
     @staticmethod
     def _turn(v: Tensor, g: Tensor, alpha: Tensor, down: Tensor, up: Tensor) -> None:
-        """Turns v [R, stride] towards the force -g (down [R]) or sets it to zero (up [R]); alpha [R]."""
+        """Turns v [R, stride] towards the force -g (where down [R]) or sets it to zero (where up [R]); alpha [R]."""
         mix = (alpha * ((v * v).sum(1).sqrt() / (g * g).sum(1).sqrt())).masked_fill(~down, 0.0)
         keep = (1 - alpha).masked_fill(~down, 1.0).masked_fill(up, 0.0)
         v.mul_(_column(keep, v)).sub_(g * _column(mix, g))
 
     @staticmethod
     def _pace(scalars: Tensor, down: Tensor, up: Tensor) -> None:
-        """The pace grows after several steps downhill in a row and is halved uphill; scalars [3, R], down, up [R]."""
+        """Increases the pace after several steps downhill in a row, and halves it uphill; scalars [3, R], down, up [R]."""
         pace, alpha, downhill = scalars
         downhill.add_(down).masked_fill_(up, 0.0)
         grow = down & (downhill > FIRE_MIN_DOWNHILL_STEPS)
@@ -128,7 +129,7 @@ class FIRERows:
 
 
 def _column(numbers: Tensor, like: Tensor) -> Tensor:
-    """One number per run [R] as a column [R, 1] in the dtype of `like`."""
+    """The numbers [R], one per run, as a column [R, 1] in the dtype of `like`."""
     return numbers.to(like.dtype)[:, None]
 
 

@@ -1,7 +1,7 @@
-"""Runs that share one batch engine. Each run has its own events; all runs take the same steps.
+"""Runs that share one batch engine. Each run has its own events; all runs step together.
 
-The scheduler lets the engine take a burst of steps and then visits every run. A run that has reached an event is
-measured. A run that has ended gives its slot back, and a waiting run takes it.
+The scheduler lets the engine take a burst of steps. Then it goes through all runs. A run that has reached an event is
+measured. A run that has ended is reported to the caller, who gives its slot to a waiting run.
 
 Source: none, bookkeeping only.
 """
@@ -13,28 +13,28 @@ from typing import Generic, Protocol, TypeVar
 
 from jamtools.engines.batch.engine import BatchEngine, Slot
 
-#: Seconds that a burst of steps should take. The main thread can report progress or be interrupted once per burst.
+#: Seconds that a burst of steps should take. Between two bursts the main thread can report progress or be interrupted.
 BURST_SECONDS = 0.2
 
 
 class ScheduledRun(Protocol):
-    """A run in progress, as the scheduler sees it."""
+    """The interface of a run in progress that the scheduler uses."""
 
     step: int
     slot: Slot | None
 
     def next_event(self) -> int | None:
-        """Does what is due at the present step; returns the step of the next event, None if the run has ended."""
+        """Makes the measurement due at the present step; returns the step of the next event, None if the run has ended."""
 
     def resume_from(self, reached: int, outcome: str) -> bool:
-        """The engine stands at step `reached`, stopped by `outcome` if that is not empty; False if the run ends there."""
+        """Notes that the engine stopped at step `reached`, for the reason `outcome` or "". False if the run ends there."""
 
 
 R = TypeVar("R", bound=ScheduledRun)
 
 
 class BatchScheduler(Generic[R]):
-    """The runs that hold a slot of one engine, by number."""
+    """The runs that hold a slot of one engine, by the numbers that the caller gives them."""
 
     def __init__(self, engine: BatchEngine) -> None:
         self.engine = engine
@@ -51,7 +51,7 @@ class BatchScheduler(Generic[R]):
         self.runs[i] = run
 
     def remove(self, i: int) -> None:
-        """Frees the slot of run i. The run's theta is a view of the slot: the next run that takes it overwrites theta."""
+        """Frees the slot of run i. Its theta is a view of the slot: the next run in the slot overwrites it."""
         slot = self.runs.pop(i).slot
         assert slot is not None
         slot.release()
@@ -69,7 +69,7 @@ class BatchScheduler(Generic[R]):
 
 
 def _set_next_target(run: ScheduledRun) -> bool:
-    """Sends the run's slot to its next event; False if the run has ended."""
+    """Makes the run's next event the target of its slot. Returns False if the run has ended."""
     until = run.next_event()
     if until is not None and run.slot:
         run.slot.set_target(run.step, until)

@@ -1,4 +1,4 @@
-"""The list of neighbours: which patterns may have become unsatisfied since all were evaluated. Part of the compiled kernel.
+"""The list of neighbours: which patterns may have become unsatisfied since all were evaluated. A part of the kernel.
 
     |δΔ| ≤ |δf| ≤ Σ_j K_j (‖δW_j‖ ‖a_{j-1}‖ + ‖δb_j‖),   K_j = Π_{k>j} (‖W_k‖ + ‖δW_k‖)
 
@@ -6,10 +6,10 @@
 ‖W_j + δW_j‖ ‖δa_{j-1}‖ + ‖δW_j‖ ‖a_{j-1}‖ + ‖δb_j‖. The patterns are sorted by how soon the bound allows them to reach
 Δ = 0, and cut into tiles. A tile sleeps, and is not evaluated, while the bound is below its margin, the least -Δ of its
 patterns. This is exact at every step, for any step size. The list is made again when the tiles that were evaluated
-without need have cost as much as making it.
+without need have cost more than making it, times a patience ≥ 1.
 
-An estimated list uses, in place of the bound, a multiple of the largest drift that it has observed, which is some hundred
-times smaller. Its tiles sleep longer and it may miss a crossing; it counts the crossings that it notices too late.
+Instead of the bound, an estimated list uses a multiple of the largest drift that it has observed. This is about a hundred
+times smaller. Its tiles sleep longer, but it may miss a crossing. It counts the crossings that it notices too late.
 
 Source: none, own derivation above.
 """
@@ -31,7 +31,7 @@ SORT_COST = 0.5
 #: Largest patience (Counter.PATIENCE), in units of the cost of making the list.
 MAX_PATIENCE = 64.0
 
-#: An estimated list assumes a drift of at most this many times the largest one that it observed.
+#: An estimated list assumes this many times the largest drift that it observed, but at least half of what it assumed before.
 DRIFT_SAFETY = 2.0
 
 #: The least drift that an estimated list assumes, in units of the bound.
@@ -40,7 +40,7 @@ MIN_DRIFT_FACTOR = 1e-4
 #: Steps after which an estimated list is made again.
 ESTIMATED_LIST_MAX_AGE = 1000.0
 
-#: Bins of the counting sort, and bins per octave of the key.
+#: Number of bins of the counting sort, and of bins per octave (factor 2) of the key.
 SORT_BINS, SORT_BINS_PER_OCTAVE = 97, 8
 
 #: Relative round-off of one float64 operation, 2⁻⁵³.
@@ -91,8 +91,8 @@ def euclidean_norm(theta: Array, start: int, stop: int) -> float:
 def drift_coefficients(theta: Array, sizes: Indices, reference: Array, norms: Array, drift: Array) -> None:
     """drift [L' + 1] ← |f - f at the reference| ≤ drift[:-1]·(norms at the inputs of the layers) + drift[-1].
 
-    theta, reference [Ñ]; the norms at the inputs are those at the reference. norms [3, L'] hold, for the reference,
-    ‖W_j‖ and what round-off adds to ‖δW_j‖ and ‖δb_j‖.
+    theta, reference [Ñ]; the norms at the inputs are those at the reference. norms [3, L'] holds, at the reference,
+    ‖W_j‖ and the round-off errors of ‖δW_j‖ and ‖δb_j‖.
     """
     L = len(sizes) - 1
     stop, K = len(theta), 1.0
@@ -117,7 +117,7 @@ def drift_coefficients(theta: Array, sizes: Indices, reference: Array, norms: Ar
 def find_awake_tiles(theta: Array, sizes: Indices, neighbours: ListState, scratch: StepScratch) -> None:
     """scratch.awake [tiles] ← the tiles in which a pattern may be unsatisfied at theta [Ñ].
 
-    Decides also whether this step makes the list again, in which case it evaluates all tiles.
+    It also decides whether this step makes the list again. Such a step evaluates all tiles.
     """
     margin, reach, count = neighbours.margin, neighbours.reach, neighbours.counters
     drift = scratch.drift
@@ -129,7 +129,7 @@ def find_awake_tiles(theta: Array, sizes: Indices, neighbours: ListState, scratc
         bound = drift[L]
         for j in range(L):
             bound += drift[j] * reach[tile, j]
-        scratch.awake[tile] = not factor * bound < margin[tile]  # NaN: awake
+        scratch.awake[tile] = not factor * bound < margin[tile]  # a tile whose bound is NaN is awake
         asleep += not scratch.awake[tile]
     accepted = count[Counter.PATIENCE] * (asleep + tiles * SORT_COST)
     count[Counter.SORTS_NOW] = (
@@ -156,9 +156,9 @@ def input_norms(sizes: Indices, a: Array, norms: Array) -> None:
 
 @inlined
 def record_tile(tile: int, inside: int, neighbours: ListState, scratch: StepScratch, tally: Array) -> None:
-    """Updates, for a tile just evaluated, the sort keys, the number of missed crossings and the largest drift.
+    """Updates the sort keys, the number of missed crossings and the largest drift for a tile that was just evaluated.
 
-    inside: patterns of the tile; tally [3].
+    inside: the number of patterns in the tile; tally [3].
     """
     order, drift, gap = neighbours.order, scratch.drift, scratch.gap
     L = len(drift) - 1
@@ -193,7 +193,7 @@ def update_list(
         asleep += not scratch.awake[tile]
     count[Counter.AGE] += 1.0
     count[Counter.SKIPPED_TILES] += asleep
-    # the active patterns fill active/T tiles, and one more is only partly filled
+    # the active patterns need active/T tiles, rounded up; one more tile may be partly filled
     count[Counter.NEEDLESS_TILES] += max(0.0, tiles - asleep - math.ceil(active / TILE_SIZE) - 1.0)
     if count[Counter.SORTS_NOW] > 0.0:
         make_list(sizes, theta, neighbours, scratch)
@@ -202,9 +202,9 @@ def update_list(
 
 @standalone
 def reset_counters(count: Array, tallies: Array, tiles: int) -> None:
-    """Prepares count [11] for a list just made from all patterns; tallies [chunks, 3] are of the step that made it.
+    """Prepares count [11] for a list that was just made; tallies [chunks, 3] are those of the step that made it.
 
-    The patience doubles after a list that did not save its cost, and is halved after one that did.
+    The patience doubles after a list that did not save its own cost, and is halved after a list that did.
     """
     largest_drift = 0.0
     for c in range(len(tallies)):

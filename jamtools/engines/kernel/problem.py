@@ -1,4 +1,4 @@
-"""The compiled kernel as the engines call it: the loss of one network on P patterns, in tiles, with list and scratch.
+"""The compiled kernel as the engines call it: one network with its loss, P patterns in tiles, their list, and scratch.
 
     ∇L(W) = Σ_chunks Σ_{tiles awake} ∂L/∂W,    L = ½ curvature Σ_µ max(Δ_µ, 0)²  (hinge)
 
@@ -40,7 +40,7 @@ ACTIVATION_CODES = {"relu": RELU, "tanh": TANH, "linear": LINEAR}
 #: The names of the fields of ListState in a checkpoint.
 STATE_NAMES = "order", "margin", "reach", "gap", "norms", "reference", "count"
 
-#: The limits of a task that is a part of one step.
+#: The limits of a task that is only a part of a step.
 ONE_STEP = StepLimits(steps=1, stop=False, max_awake=0)
 
 
@@ -58,7 +58,7 @@ def network_of(arch: Architecture, loss: Loss) -> Network:
 
 
 def cut_into_tiles(rows: Array, order: Indices, tiles: Array) -> None:
-    """tiles [tiles, n, T] ← rows [P, n] in the order [P], and zeros behind the last."""
+    """tiles [tiles, n, T] ← rows [P, n] in the order [P]; zeros fill the last tile."""
     padded = np.zeros((len(tiles) * TILE_SIZE, rows.shape[1]))
     padded[: len(rows)] = rows[order]
     tiles[:] = padded.reshape(len(tiles), TILE_SIZE, -1).transpose(0, 2, 1)
@@ -80,7 +80,7 @@ def empty_workspace(sizes: Indices) -> Workspace:
 
 
 class ListStatistics(NamedTuple):
-    """What a list of neighbours did so far."""
+    """The counts of a list of neighbours so far, and its drift factor."""
 
     n_tiles: int
     n_awake: int  # tiles that the present step evaluates
@@ -90,9 +90,9 @@ class ListStatistics(NamedTuple):
 
 
 class NeighbourList:
-    """The patterns in the order in which they may reach Δ = 0, and what bounds how far each can have moved since.
+    """The patterns in the order in which they may reach Δ = 0, and the arrays that bound the change of their Δ.
 
-    estimated: trust a multiple of the observed drifts instead of the bound.
+    estimated: whether a multiple of the observed drifts replaces the bound.
     """
 
     def __init__(self, P: int, sizes: Indices, theta: Array, estimated: bool) -> None:
@@ -136,15 +136,15 @@ class NeighbourList:
 
     @property
     def n_missed(self) -> int:
-        """Patterns found unsatisfied in a tile that was asleep, when all patterns were evaluated."""
+        """The number of patterns found unsatisfied in a tile that was asleep, in the steps that evaluated all patterns."""
         return int(self.arrays.counters[Counter.MISSED])
 
     @property
     def statistics(self) -> ListStatistics:
-        """What the list did so far."""
+        """The counts of the list so far, and its drift factor."""
         counters = self.arrays.counters
-        made, factor = int(counters[Counter.LISTS_MADE]), float(counters[Counter.DRIFT_FACTOR])
-        return ListStatistics(len(self.arrays.margin), self.n_awake, made, self.n_missed, factor)
+        lists_made, factor = int(counters[Counter.LISTS_MADE]), float(counters[Counter.DRIFT_FACTOR])
+        return ListStatistics(len(self.arrays.margin), self.n_awake, lists_made, self.n_missed, factor)
 
     def request_sort(self) -> None:
         """Makes the next step evaluate all patterns and make the list again."""
@@ -155,7 +155,7 @@ class NeighbourList:
         return {name: array.copy() for name, array in self._named()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Puts the arrays of a state back, in place."""
+        """Copies the arrays of a `state` back into the list."""
         for name, array in self._named():
             array[...] = state[name]
 
@@ -165,13 +165,13 @@ class NeighbourList:
 
 
 class KernelProblem:
-    """The compiled kernel with all that stays the same from step to step.
+    """The compiled kernel with the arguments that are the same in every call.
 
-    One thread at a time may call it; chunk_gradients has threads of its own.
+    Only one thread at a time may call its methods; chunk_gradients itself uses the threads of a pool.
     """
 
     def __init__(self, problem: Problem, theta: Array, estimated: bool = False) -> None:
-        """problem: in float64 on the CPU; theta [Ñ]: where the run begins. estimated: see NeighbourList."""
+        """problem: in float64 on the CPU; theta [Ñ]: the present parameters of the run; estimated: see NeighbourList."""
         x, y = problem.x.numpy(), problem.y.numpy()
         self.network = network_of(problem.arch, problem.loss)
         self.n_tiles = tiles_of(len(x))
@@ -190,11 +190,12 @@ class KernelProblem:
         return self.neighbours.state()
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continues with the list of a state."""
+        """Restores the list from a `state`."""
         self.neighbours.restore(state)
         self._fill_tiles()
 
     def _fill_tiles(self) -> None:
+        """Copies the patterns into the tiles, in the order of the list."""
         order, patterns = self.neighbours.arrays.order, self.patterns
         cut_into_tiles(patterns.x, order, patterns.x_tiles)
         cut_into_tiles(patterns.y, order, patterns.y_tiles)
@@ -208,7 +209,7 @@ class KernelProblem:
         thread: int = 0,
         threads: int = 1,
     ) -> tuple[int, float]:
-        """Calls the kernel; a task without Adam gets theta in place of its arrays and does not touch them."""
+        """Calls the kernel. In a task without Adam, theta stands for the arrays of Adam, and the kernel leaves them alone."""
         adam = adam or AdamMoments(theta, theta, 0, 0.0)
         return step.run(
             task, theta, adam, limits, thread, threads, self.network, self.patterns, self._workspaces[thread],
@@ -216,16 +217,17 @@ class KernelProblem:
         )  # fmt: skip
 
     def adam_steps(self, theta: Array, adam: AdamMoments, limits: StepLimits) -> tuple[int, float]:
-        """Steps of Adam in place, on theta [Ñ], within the limits; their number and the last largest Δ.
+        """Takes steps of Adam on theta [Ñ], in place, within the limits. Returns their number and the latest largest Δ.
 
         The largest Δ is constants.UNKNOWN_GAP if more than limits.max_awake tiles were awake.
         """
         return self._run(step.TASK_STEPS, theta, adam, limits)
 
     def chunk_gradients(self, theta: Array, threads: int = 1, pool: Executor | None = None) -> float:
-        """The gradient at theta [Ñ], chunk by chunk; the largest Δ of the patterns that were evaluated.
+        """Computes the gradient at theta [Ñ] chunk by chunk; returns the largest Δ of the patterns that were evaluated.
 
-        `threads` parts are computed, all but one of them by `pool`. The chunks are the same for any number of threads.
+        The chunks are divided into `threads` parts. This thread computes one part and `pool` the others; without a pool
+        this thread computes all. The chunks are the same for any number of threads.
         """
         while len(self._workspaces) < threads:
             self._workspaces.append(empty_workspace(self.network.sizes))
@@ -235,20 +237,20 @@ class KernelProblem:
             for thread in range(threads)
         ]
         pending = [pool.submit(task) for task in tasks[1:]] if pool else []
-        own = [task()[1] for task in (tasks[:1] if pool else tasks)]
-        tops = [*own, *(future.result()[1] for future in pending)]
-        return float(np.max(tops))  # NaN stays NaN
+        own_max_gaps = [task()[1] for task in (tasks[:1] if pool else tasks)]
+        max_gaps = [*own_max_gaps, *(future.result()[1] for future in pending)]
+        return float(np.max(max_gaps))  # NaN stays NaN
 
     def update_list(self, theta: Array) -> None:
         """Updates the list after `chunk_gradients` at the same theta [Ñ]."""
         self._run(step.TASK_UPDATE_LIST, theta)
 
     def adam_step(self, theta: Array, adam: AdamMoments) -> None:
-        """One step of Adam in place, on theta [Ñ], with the chunks of the last `chunk_gradients`."""
+        """Takes one step of Adam on theta [Ñ], in place, with the chunks of the last `chunk_gradients`."""
         self._run(step.TASK_UPDATE_THETA, theta, adam)
 
     def gradient(self) -> Array:
-        """∇L [Ñ], the sum of the chunks of the last `chunk_gradients`. It is formed in the first chunk: call it once."""
+        """∇L [Ñ], the sum of the chunks of the last `chunk_gradients`. It overwrites the first chunk, so call it once."""
         g = self.sums.gradients[0]
         for part in self.sums.gradients[1:]:
             g += part

@@ -1,4 +1,4 @@
-"""The records that the compiled kernel takes and changes in place. numba reads a NamedTuple like a tuple of its fields.
+"""The records that the compiled kernel takes and changes in place. numba treats a NamedTuple like a tuple of its fields.
 
 Symbols of the shapes: P patterns, d inputs, C outputs, Ñ parameters, L' = L + 1 layers of weights, h the widest layer
 (inputs and outputs included), T = TILE_SIZE patterns per tile. All arrays are float64 unless said otherwise.
@@ -52,7 +52,7 @@ class Workspace(NamedTuple):
 
 
 class ChunkSums(NamedTuple):
-    """What a gradient leaves for each chunk of tiles."""
+    """The results of a gradient for each chunk of tiles."""
 
     gradients: Array  # [chunks, Ñ]
     tallies: Array  # [chunks, 3], indexed by Tally
@@ -63,7 +63,7 @@ class Tally(IntEnum):
 
     ACTIVE = 0  # patterns that contribute to the gradient
     MISSED = 1  # patterns found unsatisfied in a tile that was asleep
-    LARGEST_DRIFT = 2  # of |change of Δ since the list was made|, in units of its bound
+    LARGEST_DRIFT = 2  # the largest |change of Δ| since the list was made, in units of its bound
 
 
 class AdamMoments(NamedTuple):
@@ -76,17 +76,17 @@ class AdamMoments(NamedTuple):
 
 
 class StepLimits(NamedTuple):
-    """Where a loop of steps ends."""
+    """The conditions that end a loop of steps."""
 
-    steps: int
-    stop: bool  # whether it ends where the largest Δ is at most 0
-    max_awake: int  # tiles; it ends before a step that has more of them awake
+    steps: int  # the largest number of steps
+    stop: bool  # whether the loop ends at a largest Δ ≤ 0
+    max_awake: int  # the loop ends before a step that has more awake tiles than this
 
 
 class ListState(NamedTuple):
-    """The list of neighbours: all that the next step depends on. A checkpoint keeps it."""
+    """The list of neighbours: the part of it that the next step depends on. A checkpoint keeps it."""
 
-    order: Indices  # int64 [P]: which pattern stands at each place
+    order: Indices  # int64 [P]: the pattern at each place of the list
     margin: Array  # [tiles]: the least -Δ of a tile's patterns when the list was made
     reach: Array  # [tiles, L']: the largest norm of a tile's patterns at the input of each layer
     gap: Array  # [tiles, T]: Δ when the list was made
@@ -99,20 +99,22 @@ class Counter(IntEnum):
     """Entries of ListState.counters; flags are 0 or 1."""
 
     SORTS_NOW = 0  # flag: the present step evaluates all patterns and makes the list again
-    SORT_REQUESTED = 1  # flag
-    NEEDLESS_TILES = 2  # evaluated since the list was made, without an unsatisfied pattern
-    SKIPPED_TILES = 3  # not evaluated since the list was made
+    SORT_REQUESTED = 1  # flag: the next step must make the list again
+    NEEDLESS_TILES = 2  # tiles evaluated since the list was made, beyond those that the active patterns need
+    SKIPPED_TILES = 3  # tiles not evaluated, summed over the steps since the list was made
     AGE = 4  # steps since the list was made
-    PATIENCE = 5  # needless tiles that are accepted before the list is made again, in units of its cost
+    PATIENCE = (
+        5  # needless tiles that are accepted before the list is made again, in units of the cost of making it
+    )
     DRIFT_FACTOR = 6  # multiplies the bound of the drift; 1 unless the list is estimated
-    ESTIMATED = 7  # flag
+    ESTIMATED = 7  # flag: the list is estimated
     MISSED = 8  # patterns found unsatisfied in a tile that was asleep
-    LISTS_MADE = 9
+    LISTS_MADE = 9  # lists made so far
     ASLEEP = 10  # tiles that the present step does not evaluate
 
 
 class StepScratch(NamedTuple):
-    """Arrays of the present step that its threads share; each tile is written by one thread."""
+    """Arrays of the present step. Its threads share them; only one thread writes to each tile."""
 
     awake: NDArray[np.bool_]  # bool [tiles]
     drift: Array  # [L' + 1]: |δf| ≤ drift[:-1]·(norms at the inputs of the layers) + drift[-1]
@@ -123,5 +125,5 @@ class StepScratch(NamedTuple):
     own_norm: Array  # [P, L']: input_norm in the patterns' own order
     bins: Indices  # int64 [P]: the bin of each pattern's key
     bin_ends: Indices  # int64 [SORT_BINS + 1]
-    gram: Array  # [h, h]
-    gram_power: Array  # [h, h]
+    gram: Array  # [h, h], for norm_upper_bound
+    gram_power: Array  # [h, h], for norm_upper_bound

@@ -2,7 +2,7 @@
 
     step t:   ∇L(W) = Σ_{µ∈m} ∂L/∂f(x_µ) · ∂f(x_µ)/∂W   over the tiles awake,   then Adam (engines/optimizers.py)
 
-Only the unsatisfied patterns of a tile take part in the backward pass: they are gathered until 64 are together. Sums
+Only the unsatisfied patterns of a tile take part in the backward pass: they are gathered until a tile of 64 is full. Sums
 run over chunks of about 16 tiles, chunk by chunk in a fixed order, for any number of threads. So a run's bytes depend
 neither on the number of threads nor on the other runs.
 
@@ -64,8 +64,8 @@ TILES_PER_CHUNK = 16
 #: finite, or which has more than limits.max_awake tiles awake (the largest Δ is then UNKNOWN_GAP).
 TASK_STEPS = 0
 
-#: The parts of a step, for other optimisers and for threads that share a step: which tiles are awake; the sums of the chunks
-#: thread, thread + threads, …; what follows for the list; the step of Adam with the sum of all chunks.
+#: The parts of a step, for other optimisers and for threads that share a step. In this order: find the awake tiles; compute
+#: the sums of the chunks thread, thread + threads, …; update the list; take the step of Adam with the sum of all chunks.
 TASK_FIND_AWAKE, TASK_CHUNKS, TASK_UPDATE_LIST, TASK_UPDATE_THETA = 1, 2, 3, 4
 
 #: A tile with more unsatisfied patterns than this goes backward as a whole: to gather them would cost more than it saves.
@@ -92,16 +92,16 @@ def chunk_gradient(
 
     theta [Ñ]. Returns the largest Δ of the tiles that were evaluated, NaN if one is NaN.
     """
-    a, kept = workspace.activations, workspace.gathered_activations
-    signal, gathered = workspace.signal, workspace.gathered_signal
+    a, gathered_a = workspace.activations, workspace.gathered_activations
+    signal, gathered_signal = workspace.signal, workspace.gathered_signal
     sizes, x, y = network.sizes, patterns.x_tiles, patterns.y_tiles
     P, L, n_tiles = len(patterns.x), len(sizes) - 1, len(x)
     sorts = neighbours.counters[Counter.SORTS_NOW] > 0.0
-    top = LOWEST_GAP
+    max_gap = LOWEST_GAP
     gradient[:] = 0.0
     tally[:] = 0.0
-    n_kept, inside, gap = 0, 0, scratch.gap[0]
-    # tiles awake are the first of the list, so that every chunk has some; the last turn is for the gathered rest
+    n_gathered, inside, gap = 0, 0, scratch.gap[0]
+    # the awake tiles come first in the list: this stride gives some to every chunk; the last turn has no tile of its own
     for tile in range(chunk, n_tiles + chunks, chunks):
         n_active = 0
         if tile < n_tiles:
@@ -112,36 +112,43 @@ def chunk_gradient(
             inside, gap = min(TILE_SIZE, P - tile * TILE_SIZE), scratch.gap[tile]
             loss_signal(network, a[L], y[tile], inside, signal, gap)
             for k in range(inside):
-                if gap[k] > top or gap[k] != gap[k]:
-                    top = gap[k]
+                if gap[k] > max_gap or gap[k] != gap[k]:
+                    max_gap = gap[k]
             n_active = inside if network.loss == CROSS_ENTROPY else np.sum(gap > 0.0)
             tally[Tally.ACTIVE] += n_active
             if sorts:
                 input_norms(sizes, a, scratch.input_norm[tile])
                 record_tile(tile, inside, neighbours, scratch, tally)
         whole = n_active > GATHER_MAX_PATTERNS
-        if whole or n_kept + n_active > TILE_SIZE or (tile >= n_tiles and n_kept > 0):
-            gathered[:, n_kept:] = 0.0
-            # one call for the three cases, because every call is a copy of the code
-            backward(theta, network, a if whole else kept, signal if whole else gathered, workspace, gradient)
-            n_kept = n_kept if whole else 0
+        if whole or n_gathered + n_active > TILE_SIZE or (tile >= n_tiles and n_gathered > 0):
+            gathered_signal[:, n_gathered:] = 0.0
+            # one call serves the three cases, because each call is a copy of the inlined code
+            backward(
+                theta,
+                network,
+                a if whole else gathered_a,
+                signal if whole else gathered_signal,
+                workspace,
+                gradient,
+            )
+            n_gathered = n_gathered if whole else 0
         if whole or n_active == 0:
             continue
         for k in range(inside):
             if network.loss == CROSS_ENTROPY or gap[k] > 0.0:
                 for j in range(L):
                     for i in range(sizes[j]):
-                        kept[j, i, n_kept] = a[j, i, k]
-                gathered[:, n_kept] = signal[:, k]
-                n_kept += 1
-    return top
+                        gathered_a[j, i, n_gathered] = a[j, i, k]
+                gathered_signal[:, n_gathered] = signal[:, k]
+                n_gathered += 1
+    return max_gap
 
 
 @inlined
-def settle(
+def update_list_and_tiles(
     theta: Array, network: Network, patterns: Patterns, sums: ChunkSums, neighbours: ListState, scratch: StepScratch
 ) -> None:  # fmt: skip
-    """Updates the list after a step's gradient; after a step that made the list also the order of the tiles."""
+    """Updates the list after a step's gradient. If the step made the list, also fills the tiles in the new order."""
     sorts = neighbours.counters[Counter.SORTS_NOW] > 0.0
     update_list(network.sizes, theta, sums.tallies, neighbours, scratch)
     if sorts:
@@ -160,7 +167,7 @@ def update_theta(theta: Array, adam: AdamMoments, gradients: Array, t: int) -> N
 
 
 def compile_kernel(sources: int) -> Any:
-    """The compiled kernel. sources: the hash of the files that are compiled into it, a part of the key of numba's cache."""
+    """The compiled kernel. sources: the hash of the files that are compiled into it; it enters the key of numba's cache."""
 
     @entry_point
     def run(
@@ -170,43 +177,42 @@ def compile_kernel(sources: int) -> Any:
     ) -> tuple[int, float]:  # fmt: skip
         """Does a task on theta [Ñ]; returns the number of steps taken and the largest Δ, NaN if one is NaN.
 
-        One function does all tasks, so that they share their code and with it the order of their sums.
+        One function does all tasks: they share the code, and so the order of the sums.
         """
         _ = sources
         count, hinge, chunks = neighbours.counters, network.loss == HINGE, len(sums.gradients)
-        done, top = 0, LOWEST_GAP
+        done, max_gap = 0, LOWEST_GAP
         while done < limits.steps:
             if hinge and task in (TASK_STEPS, TASK_FIND_AWAKE):
                 find_awake_tiles(theta, network.sizes, neighbours, scratch)
             if task == TASK_STEPS and len(patterns.x_tiles) - count[Counter.ASLEEP] > limits.max_awake:
-                top = UNKNOWN_GAP
+                max_gap = UNKNOWN_GAP
                 break
             if task in (TASK_STEPS, TASK_CHUNKS):
-                top = LOWEST_GAP
+                max_gap = LOWEST_GAP
                 for c in range(thread, chunks, threads):
-                    chunk_top = chunk_gradient(
+                    chunk_max_gap = chunk_gradient(
                         c, chunks, theta, network, patterns, workspace, sums.gradients[c], sums.tallies[c],
                         neighbours, scratch,
                     )  # fmt: skip
-                    if chunk_top > top or chunk_top != chunk_top:
-                        top = chunk_top
-            if task == TASK_STEPS and not np.isfinite(top):
+                    if chunk_max_gap > max_gap or chunk_max_gap != chunk_max_gap:
+                        max_gap = chunk_max_gap
+            if task == TASK_STEPS and not np.isfinite(max_gap):
                 break
-            if task == TASK_STEPS and limits.stop and top <= 0.0:
+            if task == TASK_STEPS and limits.stop and max_gap <= 0.0:
                 if not hinge or count[Counter.SORTS_NOW] > 0.0:
                     break
-                count[Counter.SORT_REQUESTED] = (
-                    1.0  # a run is satisfied only where all patterns were evaluated
-                )
+                # a run is satisfied only if the same step evaluated all patterns
+                count[Counter.SORT_REQUESTED] = 1.0
                 continue
             if hinge and task in (TASK_STEPS, TASK_UPDATE_LIST):
-                settle(theta, network, patterns, sums, neighbours, scratch)
+                update_list_and_tiles(theta, network, patterns, sums, neighbours, scratch)
             if task in (TASK_STEPS, TASK_UPDATE_THETA):
                 update_theta(theta, adam, sums.gradients, adam.t + done + 1)
             done += 1
             if task != TASK_STEPS:
                 break
-        return done, top
+        return done, max_gap
 
     return run
 

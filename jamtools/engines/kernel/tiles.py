@@ -1,4 +1,4 @@
-"""Tiles of 64 patterns through the layers and back: inlined parts of the compiled kernel.
+"""The forward and backward pass of a tile of 64 patterns: inlined parts of the compiled kernel.
 
     z_j = W_j a_{j-1} + b_j,  a_j = ρ(z_j);   β_{j-1} = ρ'(z_{j-1}) ∘ W_jᵀ β_j,  ∂L/∂W_j += β_j a_{j-1}ᵀ
 
@@ -27,9 +27,10 @@ RELU, TANH, LINEAR = 0, 1, 2
 #: Codes of the loss.
 HINGE, CROSS_ENTROPY = 0, 1
 
-#: The lowest float64 number: a largest Δ before any pattern is seen. Infinity would count as diverged.
+#: The lowest float64 number, the initial value of a largest Δ. An infinite value would count as diverged.
 LOWEST_GAP = -1.7976931348623157e308
 
+#: 1/ln 2.
 LOG2E = 1.4426950408889634
 
 #: ln 2 as the sum of two numbers, so that n·LN2_HIGH is exact.
@@ -41,7 +42,7 @@ INVERSE_FACTORIALS = tuple(1 / math.factorial(k) for k in range(14, 1, -1))
 
 @inlined
 def affine(W: Array, b: Array, a: Array, z: Array) -> None:
-    """z [out, T] ← W [out, in] a [in, T] + b [out]. W may be a transposed view: it is read number by number."""
+    """z [out, T] ← W [out, in] a [in, T] + b [out]. W may be a transposed view, because it is read number by number."""
     n_out, n_in = W.shape
     o = 0
     while o + 4 <= n_out:
@@ -148,7 +149,7 @@ def tanh(z: Array, scratch: Array, bits: Indices) -> None:
     """z [T] ← tanh z, to a few units in the last place. scratch [T] and bits [T] are overwritten.
 
     tanh |z| = E/(E + 2),  E = e^{2|z|} - 1 = 2^n p(r) + 2^n - 1,  2|z| = n ln 2 + r,  p(r) = e^r - 1 by its series.
-    Beyond 2|z| = 44 tanh is 1 in float64.
+    For 2|z| > 44, tanh |z| is 1 in float64.
     """
     power = bits.view(np.float64)
     for k in range(TILE_SIZE):
@@ -175,7 +176,7 @@ def activate(activation: int, z: Array, scratch: Array, bits: Indices) -> None:
         zi = z[i]
         if activation == RELU:
             for k in range(TILE_SIZE):
-                # a NaN is not below zero and stays
+                # NaN is not below zero, so it stays NaN
                 zi[k] = 0.0 if zi[k] < 0.0 else zi[k]
         elif activation == TANH:
             tanh(zi, scratch, bits)
@@ -196,7 +197,7 @@ def slope(activation: int, a: Array, beta: Array) -> None:
 
 @inlined
 def forward(theta: Array, network: Network, workspace: Workspace) -> None:
-    """Fills workspace.activations from its layer 0: a_1 … a_L, and f as the last; theta [Ñ]."""
+    """Fills workspace.activations with a_1 … a_L and f, from the inputs in its layer 0; theta [Ñ]."""
     sizes, a = network.sizes, workspace.activations
     L = len(sizes) - 1
     start = 0
@@ -235,7 +236,7 @@ def loss_signal(network: Network, f: Array, y: Array, inside: int, signal: Array
 def backward(
     theta: Array, network: Network, a: Array, signal: Array, workspace: Workspace, gradient: Array
 ) -> None:
-    """gradient [Ñ] += its sum over a tile, from the activations a [L', h, T] and signal [C, T] = ∂L/∂f; theta [Ñ]."""
+    """gradient [Ñ] += the sum over a tile, from the activations a [L', h, T] and signal [C, T] = ∂L/∂f; theta [Ñ]."""
     sizes, beta = network.sizes, workspace.beta
     L = len(sizes) - 1
     stop = len(theta)
