@@ -87,8 +87,8 @@ class TrainingOptions:
     momentum μ of sgd; batch: patterns per step, 0 for all of them; steps: the budget; stop: whether the run ends when
     N_Δ = 0; measurements: the largest number of rows of the history; measure_at: further steps to measure at;
     snapshots: whether each row keeps theta; neighbour_list: whether the drift of the patterns is estimated instead of
-    bounded. If batch or stop is None, `resolve` chooses it. The fields and their order are those of `Settings`. Raises InputError for options that contradict
-    each other.
+    bounded. If batch or stop is None, `resolve` chooses it. The fields and their order are those of `Settings`. Raises
+    InputError for options that contradict each other.
     """
 
     loss: LossName = "hinge"

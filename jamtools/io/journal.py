@@ -4,8 +4,8 @@
     {"P": 200, "width": 7, "seed": 0, "outcome": "success", …}
 
 The outcomes so far decide which trial is next. A resumed search takes the outcomes from the journal, and so it reaches the
-point where it was killed without training again. If the process ended while it wrote, the last line is incomplete. This line is
-removed and its trial is trained again.
+point where it was killed without training again. If the process ended while it wrote, the last line is incomplete. This
+line is removed and its trial is trained again.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def request_of(data: Dataset, spec: TrialSpec, place: Mapping[str, str]) -> dict
 class Journal:
     """The journal of a `request`, in the file `path`. It is a `TrialStore`.
 
-    With `resume` it first reads the trials in the file. Raises InputError if the file exists and resume is not set, if it belongs to another request, or if it is no journal;
-    OutputError if it cannot be written.
+    With `resume` it first reads the trials in the file. Raises InputError if the file exists and resume is not set, if it
+    belongs to another request, or if it is no journal; OutputError if it cannot be written.
     """
 
     def __init__(self, path: str, request: Mapping[str, Any], resume: bool = False) -> None:

@@ -9,7 +9,8 @@
 All are counts of numbers, of 8 or 4 bytes each. The peak occurs in a measurement at which only some patterns are satisfied.
 Then 5 L h + 3 h activations per pattern are in memory at once. The rest of the count is a margin for the allocator of the C
 library. The allocator keeps arrays below 32 MiB in one heap, and cannot always place a new array in a gap: peaks of 1.5
-times that number were seen, and once of 2 times. A history has about ten numbers per measurement, and theta if snapshots are kept.
+times that number were seen, and once of 2 times. A history has about ten numbers per measurement, and theta if snapshots
+are kept.
 
 Source: none. The factors were measured; tests/training/test_memory.py repeats the measurement.
 """

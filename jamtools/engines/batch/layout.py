@@ -8,8 +8,8 @@ with sums in another order. So the bytes of a run do not depend on which other s
 
 The patterns are processed in blocks of n patterns, one after the other. This bounds the memory of the activations. The
 weight gradient of a block is a sum over chunks. Each chunk is one matrix product, because a single product over all patterns
-of the block would leave most of a GPU idle. Patterns are padded to whole blocks, and rows of parameters to whole cache lines.
-Every slot then has the same alignment, so that vector instructions divide all slots in the same way.
+of the block would leave most of a GPU idle. Patterns are padded to whole blocks, and rows of parameters to whole cache
+lines. Every slot then has the same alignment, so that vector instructions divide all slots in the same way.
 
 Source: none, own design.
 """

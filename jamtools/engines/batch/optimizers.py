@@ -2,10 +2,10 @@
 
     rows [1 + k, R, stride]: theta and k state tensors of its length;    scalars [q, R]: q numbers of state per run
 
-The formulas are those of engines/optimizers.py; the tests compare the two. No data move between host and device here, so a step
-can be recorded as a CUDA graph. (torch.where would copy a plain number to the device; masked_fill does not.) The
-result of a run is a function of its own row. The scalars are computed by one operation at a time, because a single operation
-rounds in the same way inside a vector instruction and outside it.
+The formulas are those of engines/optimizers.py; the tests compare the two. No data move between host and device here, so
+a step can be recorded as a CUDA graph. (torch.where would copy a plain number to the device; masked_fill does not.) The
+result of a run is a function of its own row. The scalars are computed by one operation at a time, because a single
+operation rounds in the same way inside a vector instruction and outside it.
 
 Sources: Kingma and Ba, arXiv:1412.6980; Bitzek, Koskinen, Gähler, Moseler and Gumbsch, PRL 97, 170201 (2006).
 """

@@ -209,7 +209,7 @@ class KernelProblem:
         thread: int = 0,
         threads: int = 1,
     ) -> tuple[int, float]:
-        """Calls the kernel. In a task without Adam, theta stands for the arrays of Adam, and the kernel leaves them alone."""
+        """Calls the kernel. In a task without Adam, theta stands for the arrays of Adam, and the kernel ignores them."""
         adam = adam or AdamMoments(theta, theta, 0, 0.0)
         return step.run(
             task, theta, adam, limits, thread, threads, self.network, self.patterns, self._workspaces[thread],
