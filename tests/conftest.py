@@ -38,12 +38,12 @@ def _skip_gpu(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every artefact of `contract.ROAD`, made once per session by the command lines there."""
-    from tests.support.contract import ROAD, STAGES, side_by_side
+    """A folder with every artefact of `contract.PIPELINE`, made once per session by the command lines there."""
+    from tests.support.contract import PIPELINE, STAGES, side_by_side
 
     folder = tmp_path_factory.mktemp("road")
     for names in STAGES:
-        lines = [f"{ROAD[name]} --quiet > {name}" for name in names]
+        lines = [f"{PIPELINE[name]} --quiet > {name}" for name in names]
         for line, done in zip(lines, side_by_side(lines, folder)):
             assert (done.returncode, done.stderr) == (0, ""), f"{line}: {done.stderr}"
     return folder

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jamtools import __version__
-from tests.support.contract import ROAD, header, objects, tensors, typed
+from tests.support.contract import PIPELINE, header, objects, tensors, typed
 
 #: (width, P, seed) of the runs in their order; the command line names the values in another order.
 CELLS = [(h, P, seed) for h in (3, 4) for P in (40, 60) for seed in (0, 1)]
@@ -208,7 +208,7 @@ def test_a_recorded_command_line_has_no_outputs_no_flags_of_reporting_and_no_fol
         assert step["argv"] == ["random", "-P", "2", "-d", "2"], end
 
 
-@pytest.mark.parametrize("name", ROAD)
+@pytest.mark.parametrize("name", PIPELINE)
 def test_no_file_contains_a_folder_a_host_name_or_a_time(name, road):
     data = (road / name).read_bytes()
     assert str(road).encode() not in data and road.name.encode() not in data
@@ -318,7 +318,7 @@ def test_several_files_are_read_as_one_ensemble_with_runs_numbered_through(road)
 
 def test_json_lines_contain_no_nan(road):
     """JSON has no NaN; null stands for it."""
-    for name in ROAD:
+    for name in PIPELINE:
         if name.endswith(".jsonl"):
             json.loads(
                 "[" + ",".join((road / name).read_text().splitlines()) + "]", parse_constant=pytest.fail

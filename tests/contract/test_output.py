@@ -10,18 +10,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.contract import BIN, ROAD, STAGES, complaint, contents, environment, side_by_side, typed
+from tests.support.contract import (
+    BIN,
+    PIPELINE,
+    STAGES,
+    complaint,
+    contents,
+    environment,
+    side_by_side,
+    typed,
+)
 
 needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 
 
 @pytest.fixture(scope="module")
 def again(road, tmp_path_factory):
-    """Runs all lines of ROAD again, in another folder, with absolute names of inputs and outputs, and with messages."""
+    """Runs all lines of PIPELINE again, in another folder, with absolute names of inputs and outputs, and with messages."""
     folder, elsewhere = tmp_path_factory.mktemp("again"), tmp_path_factory.mktemp("elsewhere")
     outcome = {}
     for names in STAGES:
-        lines = [f"{moved(ROAD[name], folder)} -o {folder / name}" for name in names]
+        lines = [f"{moved(PIPELINE[name], folder)} -o {folder / name}" for name in names]
         env = {"TMPDIR": str(elsewhere), "USER": "nobody-else", "TZ": "Asia/Tokyo"}
         outcome |= dict(zip(names, side_by_side(lines, elsewhere, umask=0o027, env=env)))
     assert list(elsewhere.iterdir()) == []
@@ -30,10 +39,10 @@ def again(road, tmp_path_factory):
 
 def moved(line: str, folder: Path) -> str:
     """The line with absolute names of its files."""
-    return " ".join(f"{folder / word}" if word in ROAD else word for word in line.split())
+    return " ".join(f"{folder / word}" if word in PIPELINE else word for word in line.split())
 
 
-@pytest.mark.parametrize("name", ROAD)
+@pytest.mark.parametrize("name", PIPELINE)
 def test_a_command_run_again_writes_to_a_file_the_bytes_of_its_standard_output(name, road, again):
     folder, outcome = again
     done = outcome[name]
@@ -42,15 +51,15 @@ def test_a_command_run_again_writes_to_a_file_the_bytes_of_its_standard_output(n
 
 
 def test_no_temporary_file_is_left_beside_the_outputs(again):
-    assert sorted(contents(again[0])) == sorted(ROAD)
+    assert sorted(contents(again[0])) == sorted(PIPELINE)
 
 
-@pytest.mark.parametrize("name", ROAD)
+@pytest.mark.parametrize("name", PIPELINE)
 def test_the_mode_of_a_new_file_follows_the_umask(name, again):
     assert stat.S_IMODE((again[0] / name).stat().st_mode) == 0o640
 
 
-@pytest.mark.parametrize("name", sorted(set(ROAD) - {"data.safetensors", "figure.png", "shown.jsonl"}))
+@pytest.mark.parametrize("name", sorted(set(PIPELINE) - {"data.safetensors", "figure.png", "shown.jsonl"}))
 def test_a_table_for_people_goes_to_stderr(name, again):
     messages = again[1][name].stderr
     assert len(messages.splitlines()) >= 3

@@ -1,4 +1,4 @@
-"""Cusps counted against a plain loop, and planted where they are known."""
+"""Counts of cusps against a plain loop, and for planted cusps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def counts_by_loop(arch, theta, x, y, loss, tolerance) -> list[tuple[int, int, i
     for weight, bias in layers_of(theta, arch):
         z.append(torch.nn.functional.linear(rho[-1], weight, bias))
         rho.append(torch.relu(z[-1]).detach().requires_grad_())
-    found = []
+    counted = []
     for j in range(arch.depth):
         out = rho[j + 1]
         for weight, bias in layers_of(theta, arch)[j + 1 :]:
@@ -45,22 +45,22 @@ def counts_by_loop(arch, theta, x, y, loss, tolerance) -> list[tuple[int, int, i
                     unsatisfied = bool((0.5 - y[pattern] * z[-1][pattern].detach() > 0).any())
                     n_gradient += unsatisfied
                     n_convex += unsatisfied and float(force[pattern, neuron]) >= 0
-        found.append(
+        counted.append(
             (n, n_gradient, n_convex, outside / (BACKGROUND_TOLERANCES[1] - BACKGROUND_TOLERANCES[0]))
         )
-    return found
+    return counted
 
 
 @pytest.mark.parametrize("tolerance", [0.02, 0.3])
 @pytest.mark.parametrize(("depth", "outputs"), [(1, 1), (2, 1), (4, 1), (2, 3)])
 def test_counts_equal_a_plain_loop_layer_by_layer(depth, outputs, tolerance):
     arch, theta, x, y, loss = network(depth, outputs=outputs)
-    found = count(theta, Problem(x, y, arch, loss), tolerance)
-    layers = [(c.n_cusps, c.n_with_gradient, c.n_convex, c.background) for c in found.per_layer]
+    counted = count(theta, Problem(x, y, arch, loss), tolerance)
+    layers = [(c.n_cusps, c.n_with_gradient, c.n_convex, c.background) for c in counted.per_layer]
     assert np.array(layers) == pytest.approx(np.array(counts_by_loop(arch, theta, x, y, loss, tolerance)))
-    assert [c.layer for c in found.per_layer] == list(range(1, depth + 1))
-    assert found.n_cusps == sum(layer[0] for layer in layers) > 0
-    assert found.n_convex < found.n_with_gradient <= found.n_cusps
+    assert [c.layer for c in counted.per_layer] == list(range(1, depth + 1))
+    assert counted.n_cusps == sum(layer[0] for layer in layers) > 0
+    assert counted.n_convex < counted.n_with_gradient <= counted.n_cusps
 
 
 def test_counts_and_densities_do_not_depend_on_the_blocks_of_patterns(monkeypatch):
@@ -80,9 +80,9 @@ def test_counts_and_densities_do_not_depend_on_the_blocks_of_patterns(monkeypatc
 def test_a_planted_zero_is_found_in_its_layer(layer):
     arch, theta, x, y, loss = network(3)
     plant(theta, arch, x, layer, 7, 2)
-    found = count(theta, Problem(x, y, arch, loss), 1e-12)
-    assert [c.n_cusps for c in found.per_layer] == [int(j == layer) for j in (1, 2, 3)]
-    assert profile(theta, x, arch, found).mass.tolist() == [(j == layer) / 300 for j in (1, 2, 3)]
+    counted = count(theta, Problem(x, y, arch, loss), 1e-12)
+    assert [c.n_cusps for c in counted.per_layer] == [int(j == layer) for j in (1, 2, 3)]
+    assert profile(theta, x, arch, counted).mass.tolist() == [(j == layer) / 300 for j in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("factor", [1e-12, 1e12])
@@ -105,24 +105,24 @@ def test_counts_do_not_depend_on_the_scale_of_a_layer(factor):
 def test_a_smooth_activation_has_no_cusps_but_keeps_its_zeros():
     arch, theta, x, y, loss = network(2, "tanh")
     plant(theta, arch, x, 2, 7, 2)
-    found = count(theta, Problem(x, y, arch, loss), 1e-12)
-    assert (found.n_cusps, found.n_with_gradient, found.n_convex, found.background) == (0, 0, 0, 0)
-    assert [c.n_at_zero for c in found.per_layer] == [0, 1]
+    counted = count(theta, Problem(x, y, arch, loss), 1e-12)
+    assert (counted.n_cusps, counted.n_with_gradient, counted.n_convex, counted.background) == (0, 0, 0, 0)
+    assert [c.n_at_zero for c in counted.per_layer] == [0, 1]
 
 
 @pytest.mark.parametrize("width", [0.0, 1e-13, 1e-6, 2e-4])
 def test_the_default_tolerance_separates_planted_cusps_from_a_smooth_density(width):
-    """5% of 20 000 pre-activations within `width` of zero, on top of a uniform density: z = x."""
+    """Of 20 000 pre-activations z = x, 5% are within `width` of zero; the others have a uniform density."""
     arch, rng = Architecture(10, 10, 1), np.random.default_rng(0)
     z = rng.uniform(-1, 1, (2000, 10))
     planted = rng.random(z.shape) < 0.05
     z[planted] = width * rng.uniform(-1, 1, planted.sum())
     theta = torch.cat([torch.eye(10).flatten(), torch.zeros(10), torch.ones(11)]).double()
-    found = count(
+    counted = count(
         theta, Problem(torch.from_numpy(z), torch.ones(2000).double(), arch, Loss("hinge", 0.5, 2000))
     )
-    assert width < found.per_layer[0].limit
-    smooth = found.per_layer[0].limit * (~planted).sum()
+    assert width < counted.per_layer[0].limit
+    smooth = counted.per_layer[0].limit * (~planted).sum()
     assert smooth < 0.02 * planted.sum()
-    assert found.background == pytest.approx(smooth, abs=3 * np.sqrt(smooth + 1))
-    assert found.n_cusps - found.background == pytest.approx(planted.sum(), abs=4 * np.sqrt(smooth + 1))
+    assert counted.background == pytest.approx(smooth, abs=3 * np.sqrt(smooth + 1))
+    assert counted.n_cusps - counted.background == pytest.approx(planted.sum(), abs=4 * np.sqrt(smooth + 1))

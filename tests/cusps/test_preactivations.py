@@ -15,13 +15,13 @@ from tests.support.cusps import network
 
 def test_the_density_of_preactivations_equals_numpys_histogram():
     arch, theta, x, y, loss = network(2, P=400)
-    found = count(theta, Problem(x, y, arch, loss), 0.01)
+    counted = count(theta, Problem(x, y, arch, loss), 0.01)
     fresh = oracle.sphere(300, 4, 99)[0]
-    got = profile(theta, fresh, arch, found)
+    got = profile(theta, fresh, arch, counted)
     for j, z in enumerate(forward(layers_of(theta, arch), fresh, arch).z[:-1]):
-        counts = np.histogram(z / found.per_layer[j].scale, PREACTIVATION_EDGES)[0]
+        counts = np.histogram(z / counted.per_layer[j].scale, PREACTIVATION_EDGES)[0]
         assert got.density[j] == pytest.approx(counts / (300 * 5 * 0.1))
-        assert got.mass[j] == (z.abs() <= found.per_layer[j].limit).double().mean()
+        assert got.mass[j] == (z.abs() <= counted.per_layer[j].limit).double().mean()
 
 
 def test_fresh_patterns_are_the_test_set_or_new_ones_on_the_sphere():

@@ -1,4 +1,4 @@
-"""The smallest subgradient: by hand, planted where it is known, and by brute force."""
+"""The smallest subgradient against a calculation by hand, planted multipliers and brute force."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def gradient_by_autograd(arch, theta, x, slopes, kinks, multipliers) -> Tensor:
     return torch.func.grad(f)(theta)
 
 
-def kinks_of(theta, x, arch, found) -> list[Tensor]:
+def kinks_of(theta, x, arch, cusp_count) -> list[Tensor]:
     z = forward(layers_of(theta, arch), x, arch).z[:-1]
-    return [layer.abs() <= c.limit for layer, c in zip(z, found.per_layer, strict=True)]
+    return [layer.abs() <= c.limit for layer, c in zip(z, cusp_count.per_layer, strict=True)]
 
 
 def test_the_smallest_subgradient_of_one_neuron_is_zero_at_the_multiplier_found_by_hand():
@@ -78,14 +78,14 @@ def test_the_smallest_subgradient_recovers_planted_multipliers():
     arch, theta, x, _, _ = network(2, P=80)
     for layer, pattern, neuron in [(1, 3, 0), (1, 8, 1), (1, 8, 2), (2, 20, 0), (2, 21, 3)]:
         plant(theta, arch, x, layer, pattern, neuron)
-    found = count(theta, Problem(x, torch.ones(80, 1).double(), arch, Given()), 1e-9)
+    cusp_count = count(theta, Problem(x, torch.ones(80, 1).double(), arch, Given()), 1e-9)
     planted = torch.tensor([0.3, 0.6, 0.0, 0.9, 0.45], dtype=torch.float64)
-    kinks = kinks_of(theta, x, arch, found)
+    kinks = kinks_of(theta, x, arch, cusp_count)
     rows = jacrev(lambda s: gradient_by_autograd(arch, theta, x, s, kinks, planted))(x.new_ones(80, 1))[
         ..., 0
     ]
     slopes = torch.linalg.svd(rows).Vh[-1:].T  # [P, 1]
-    end = smallest(theta, Problem(x, slopes, arch, Given()), found)
+    end = smallest(theta, Problem(x, slopes, arch, Given()), cusp_count)
     assert end.norm < 1e-13 < 1e-4 < end.gradient_norm
     assert end.multipliers == pytest.approx(planted.numpy(), abs=1e-10)
     assert end.n_inside == 4 and end.converged
@@ -99,8 +99,8 @@ def test_the_smallest_subgradient_with_cusps_in_several_layers_equals_brute_forc
     slopes = torch.from_numpy(np.random.default_rng(seed).standard_normal((6, 1)))
     for layer, pattern in itertools.product((1, 2), range(3)):
         plant(theta, arch, x, layer, pattern, pattern)
-    found = count(theta, Problem(x, slopes, arch, Given()), 1e-9)
-    kinks = kinks_of(theta, x, arch, found)
+    cusp_count = count(theta, Problem(x, slopes, arch, Given()), 1e-9)
+    kinks = kinks_of(theta, x, arch, cusp_count)
     n = sum(int(k.sum()) for k in kinks)
     assert all(k.any(1)[:3].all() for k in kinks)
 
@@ -115,7 +115,7 @@ def test_the_smallest_subgradient_with_cusps_in_several_layers_equals_brute_forc
         return end.fun**0.5
 
     rng = np.random.default_rng(seed)
-    got = smallest(theta, Problem(x, slopes, arch, Given()), found)
+    got = smallest(theta, Problem(x, slopes, arch, Given()), cusp_count)
     assert got.norm == pytest.approx(min(descended(rng.random(n)) for _ in range(12)), rel=1e-4)
     assert got.norm == pytest.approx(descended(got.multipliers), rel=1e-5)
     assert square(got.multipliers)[0] ** 0.5 == pytest.approx(got.norm, rel=1e-9)
@@ -131,16 +131,16 @@ def test_the_smallest_subgradient_without_cusps_is_the_gradient(activation):
 
 
 def test_the_smallest_subgradient_scales_with_the_loss_by_either_solver(monkeypatch):
-    """Both solvers, below and above ACTIVE_SET_MAX_MULTIPLIERS; neither has an absolute tolerance."""
+    """The solvers below and above ACTIVE_SET_MAX_MULTIPLIERS have no absolute tolerance."""
     arch, theta, x, y, loss = network(1, P=200, width=6)
-    found = count(theta, Problem(x, y, arch, loss), 0.1)
-    end = smallest(theta, Problem(x, y, arch, loss), found)
-    assert len(end.multipliers) == found.n_with_gradient > 10
+    cusp_count = count(theta, Problem(x, y, arch, loss), 0.1)
+    end = smallest(theta, Problem(x, y, arch, loss), cusp_count)
+    assert len(end.multipliers) == cusp_count.n_with_gradient > 10
     slopes = loss.slope(oracle.f(arch, theta, x), y)
     for active_set in (0, 1000):
         monkeypatch.setattr(jamtools.linalg.bounded_least_squares, "ACTIVE_SET_MAX_MULTIPLIERS", active_set)
         for scale in (1e-20, 1e20):
-            scaled = smallest(theta, Problem(x, scale * slopes, arch, Given()), found)
+            scaled = smallest(theta, Problem(x, scale * slopes, arch, Given()), cusp_count)
             assert scaled.norm == pytest.approx(scale * end.norm, rel=1e-7)
 
 

@@ -25,7 +25,7 @@ CASES = [
     for d, h, L, C in [(3, 4, 1, 1), (5, 4, 2, 1), (4, 5, 3, 1), (3, 3, 5, 1), (4, 4, 2, 3), (3, 5, 1, 2)]
     for activation in ("relu", "tanh", "linear")
 ]
-#: Entries are sums over P = 40 patterns of products of up to 2L + 2 factors of order one.
+#: The round-off of entries that are sums over P = 40 patterns of products of up to 2L + 2 factors of order one.
 ROUNDING = 1e-13
 
 
@@ -65,7 +65,8 @@ def test_blocks_of_patterns_and_panels_change_nothing_but_round_off(case, monkey
         assert (a - b).abs().max() <= ROUNDING * max(1, a.abs().max().item())
 
 
-#: How the peak grows from a small Hessian, which loads the libraries, to a large one, and what was announced.
+#: A program that prints the growth of the peak memory from a small Hessian, which loads the libraries, to a large one, and
+#: the memory that bytes_needed announces.
 PEAK = """
 import sys
 from pathlib import Path
@@ -91,7 +92,7 @@ print(peak() - before, bytes_needed(arch))
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/status is Linux's")
 @pytest.mark.parametrize("shape", [(20, 80, 1), (26, 26, 3), (300, 8, 2)], ids=str)
-def test_the_peak_is_three_matrices_and_a_block(shape):
+def test_the_peak_memory_of_the_hessian_is_three_matrices_and_a_block(shape):
     environment = (
         os.environ
         | {

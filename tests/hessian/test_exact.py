@@ -62,7 +62,7 @@ def test_a_diverged_run_is_refused():
         exact_spectrum(run, data)
 
 
-# --- parts of it ------------------------------------------------------------------------------------------
+# --- parts of a spectrum ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
@@ -100,7 +100,7 @@ def test_a_part_alone_has_the_eigenvalues_that_it_has_among_all_parts(parts):
 
 
 @pytest.mark.parametrize("k", [1, 3, 1000])
-def test_vectors_are_eigenvectors_of_the_lowest_and_the_highest(k):
+def test_vectors_are_eigenvectors_of_the_lowest_and_the_highest_eigenvalues(k):
     run, data = adam_jammed()
     found = exact_spectrum(run, data, options=ExactOptions(matrices=True, vectors=k))
     matrices = {**found.matrices, "H": found.matrices["H0"] + found.matrices["Hp"]}
@@ -116,7 +116,7 @@ def test_vectors_are_eigenvectors_of_the_lowest_and_the_highest(k):
 
 @pytest.mark.parametrize("scale", [1e-12, 1e-200])
 def test_a_scaled_matrix_has_the_same_counts(scale):
-    """There is no absolute threshold: near jamming all eigenvalues are small."""
+    """Counts have no absolute threshold, because near jamming all eigenvalues are small."""
     run, data = adam_jammed()
     matrices = exact_spectrum(run, data, options=ExactOptions(matrices=True)).matrices
     for name, matrix in matrices.items():

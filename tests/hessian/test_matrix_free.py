@@ -25,14 +25,14 @@ def jammed(activation="relu", depth=2):
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_estimates_hold_the_exact_counts(activation):
-    """With as many steps as dimensions the probes are the only error; three of three intervals of 95% contain the value."""
+def test_the_intervals_of_estimates_contain_the_exact_counts(activation):
+    """With as many steps as dimensions the probes are the only error. All three 95% intervals contain the exact value."""
     run, data = jammed(activation)
-    exact, found = (
+    exact, estimate = (
         exact_spectrum(run, data).info,
         estimate_density(run, data, options=LanczosOptions(probes=30, steps=400)).info,
     )
-    of = found["estimates"]
+    of = estimate["estimates"]
     for value, (low, high) in (
         (exact["n_negative_Hp"], of["Hp"]["negative"]["interval"]),
         (exact["n_negative_H"], of["H"]["negative"]["interval"]),
@@ -41,22 +41,22 @@ def test_estimates_hold_the_exact_counts(activation):
         assert low <= value <= high
 
 
-def test_extremes_are_those_of_the_exact_spectrum():
+def test_estimated_extreme_eigenvalues_are_those_of_the_exact_spectrum():
     run, data = jammed("tanh")
     exact = exact_spectrum(run, data)
-    found = estimate_density(run, data, options=LanczosOptions(probes=2, steps=20, extremes=3)).info[
+    estimate = estimate_density(run, data, options=LanczosOptions(probes=2, steps=20, extremes=3)).info[
         "estimates"
     ]
     for part in ("H", "Hp"):
         scale = np.abs(exact[part]).max()
         for end, values in (("lowest", exact[part][:3]), ("highest", exact[part][-3:])):
-            for one, value in zip(found[part][end], values):
+            for number, value in zip(estimate[part][end], values):
                 # an eigenvalue is within the residual; the lower end of H is dense and may not converge
-                assert abs(one["value"] - value) <= one["residual"] + 1e-13 * scale
-                assert one["converged"] or (part, end) == ("H", "lowest")
+                assert abs(number["value"] - value) <= number["residual"] + 1e-13 * scale
+                assert number["converged"] or (part, end) == ("H", "lowest")
 
 
-def test_exact_names_are_not_taken_by_estimates():
+def test_an_estimate_leaves_the_fields_of_exact_counts_empty():
     run, data = jammed()
     info = estimate_density(run, data, options=LanczosOptions(probes=2, steps=20)).info
     own = set(SPECTRUM_FIELDS) - set(run.info) - {"n_cusps"}
@@ -64,27 +64,27 @@ def test_exact_names_are_not_taken_by_estimates():
     assert info["n_unsatisfied"] == run.info["n_unsatisfied"]
 
 
-def test_layers_have_blocks_of_their_own():
+def test_each_layer_gets_an_estimate_of_its_own_block():
     run, data = jammed()
-    found = estimate_density(
+    estimate = estimate_density(
         run, data, options=LanczosOptions(("H0",), probes=2, steps=20, extremes=0, layers=True)
     )
-    assert set(found.densities) == {"H0", "H0/layer1", "H0/layer2", "H0/layer3"}
-    sizes = [found.info["estimates"][f"H0/layer{j}"]["dimension"] for j in (1, 2, 3)]
+    assert set(estimate.densities) == {"H0", "H0/layer1", "H0/layer2", "H0/layer3"}
+    sizes = [estimate.info["estimates"][f"H0/layer{j}"]["dimension"] for j in (1, 2, 3)]
     assert sum(sizes) == run.info["n_parameters"]
 
 
-def test_a_density_integrates_to_what_is_not_at_zero():
+def test_a_density_integrates_to_the_number_of_eigenvalues_that_are_not_zero():
     run, data = jammed()
-    found = estimate_density(run, data, options=LanczosOptions(("H0",), probes=10, steps=400))
-    one, density = found.info["estimates"]["H0"], found.densities["H0"]
-    at_zero = one["zero"]["value"] if one["zero"]["resolved"] else 0.0
+    estimate = estimate_density(run, data, options=LanczosOptions(("H0",), probes=10, steps=400))
+    number, density = estimate.info["estimates"]["H0"], estimate.densities["H0"]
+    at_zero = number["zero"]["value"] if number["zero"]["resolved"] else 0.0
     area = np.trapezoid(density["y"], density["x"])
-    assert area == pytest.approx(one["dimension"] - at_zero, rel=1e-3)
+    assert area == pytest.approx(number["dimension"] - at_zero, rel=1e-3)
 
 
-def test_a_wrong_product_is_withheld(monkeypatch):
-    """Half of H0 has half its trace, which contradicts the exact one."""
+def test_a_product_that_contradicts_the_exact_trace_is_an_error(monkeypatch):
+    """A quarter of H0 has a quarter of its trace, which contradicts the exact one."""
     run, data = jammed()
     whole = Products.product
     monkeypatch.setattr(Products, "product", lambda self, name, V: whole(self, name, V) / 4)

@@ -29,7 +29,7 @@ CASES = [
     for d, h, L, C in [(3, 4, 1, 1), (5, 4, 2, 1), (4, 5, 3, 1), (3, 3, 5, 1), (4, 4, 2, 3), (3, 5, 1, 2)]
     for activation in ("relu", "tanh", "linear")
 ]
-#: Entries are sums over P = 40 patterns of products of up to 2L + 2 factors of order one.
+#: The round-off of entries that are sums over P = 40 patterns of products of up to 2L + 2 factors of order one.
 ROUNDING = 1e-13
 
 
@@ -48,7 +48,7 @@ def vectors(n, k):
     return torch.randn(n, k, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
-def test_products_are_those_of_the_dense_matrices(case):
+def test_products_equal_those_of_the_dense_matrices(case):
     exact, V = hessian(*case), vectors(case[1].arch.n_parameters, 11)  # more than one group of vectors
     for name in PRODUCT_NAMES:
         want = getattr(exact, name) @ V
@@ -85,10 +85,13 @@ def test_blocks_of_patterns_change_nothing_but_round_off(case, monkeypatch):
 def test_the_block_of_a_layer_is_the_diagonal_block_of_the_matrix(case):
     exact, products, start = hessian(*case), Products(*case), 0
     for layer, (out, fan_in) in enumerate(case[1].arch.shapes):
-        here = slice(start, start := start + out * (fan_in + 1))
+        layer_part = slice(start, start := start + out * (fan_in + 1))
         for name in PRODUCT_NAMES:
             operator = products.operator(name, layer)
-            got, want = operator(torch.eye(operator.n, dtype=torch.float64)), getattr(exact, name)[here, here]
+            got, want = (
+                operator(torch.eye(operator.n, dtype=torch.float64)),
+                getattr(exact, name)[layer_part, layer_part],
+            )
             assert (got - want).abs().max() <= ROUNDING * exact.H.abs().max()
     with pytest.raises(InputError, match=r"expected 0 to \d"):
         products.operator("H", len(case[1].arch.shapes))
@@ -122,7 +125,7 @@ def test_a_satisfied_network_has_vanishing_products():
 
 
 @pytest.mark.parametrize("L", [1, 3])
-def test_scale_generators_projected_out_leave_the_dense_projection_s_spectrum(L):
+def test_an_operator_without_the_scale_generators_has_the_spectrum_of_the_dense_projection(L):
     case = make(4, 5, L)
     theta, arch = case[0], case[1].arch
     generators = ScaleGenerators(theta, arch)
@@ -130,10 +133,10 @@ def test_scale_generators_projected_out_leave_the_dense_projection_s_spectrum(L)
     assert operator.dimension == arch.n_parameters - arch.n_hidden
     identity = torch.eye(arch.n_parameters, dtype=torch.float64)
     Z = generators.project(identity)
-    found = torch.linalg.eigvalsh(operator(Z))
+    eigenvalues = torch.linalg.eigvalsh(operator(Z))
     want = symmetric_eigenvalues(project_out(hessian(*case).Hp, scale_generators(theta, arch))).values
     want = torch.cat([want, want.new_zeros(arch.n_hidden)]).sort().values
-    assert (found - want).abs().max() < 1e-13 * want.abs().max()
+    assert (eigenvalues - want).abs().max() < 1e-13 * want.abs().max()
 
 
 def test_products_of_another_loss_or_another_matrix_are_refused():
@@ -148,7 +151,7 @@ def test_products_of_another_loss_or_another_matrix_are_refused():
 
 
 class Hinge(nn.Module):
-    """The loss of the paper as curvlinops takes it."""
+    """The loss of the paper in the form that curvlinops needs."""
 
     reduction = "mean"
 
@@ -171,7 +174,8 @@ def test_curvlinops_agrees_on_h_and_the_gauss_newton_matrix(activation, outputs)
         assert (got - want).abs().max() < 1e-12 * want.abs().max()
 
 
-#: Resident memory, in bytes, after a quadrature with two probes over few and over many patterns; Ñ = 30 401.
+#: A program that prints Ñ and the peak resident memory, in bytes, after a quadrature with two probes over few and over many
+#: patterns; Ñ = 30 401.
 MEMORY = """
 from pathlib import Path
 from jamtools.hessian.products import Products

@@ -18,8 +18,8 @@ from tests.support.spectra import adam_jammed
 
 def test_the_summary_of_a_jammed_run_follows_from_its_eigenvalues():
     run, data = adam_jammed(depth=3)
-    found = exact_spectrum(run, data)
-    info, H0, Hp, N = found.info, found["H0"], found["Hp"], found.info["n_effective_expected"]
+    spectrum = exact_spectrum(run, data)
+    info, H0, Hp, N = spectrum.info, spectrum["H0"], spectrum["Hp"], spectrum.info["n_effective_expected"]
     assert info["n_symmetries"] == run.info["n_hidden"]
     assert info["delta_weight_H0"] == (N - info["rank_H0"]) / N
     assert info["largest_H0"] == H0[-1]

@@ -40,13 +40,18 @@ def deep() -> tuple[Point, np.ndarray]:
 
 
 def test_one_neuron_on_a_cusp_is_certified_with_its_multiplier():
-    """λ = ½ and P ∂L/∂f = 4, by hand (tests/support/one_neuron.py)."""
-    found = certify(*minimum())
-    assert found.certified and found.kind == "jammed" and found.obstacle is None
-    assert found.cusps.tolist() == [[0, 1, 0]] and found.cusps.dtype == np.int64
-    assert found.multipliers == pytest.approx([0.5]) and found.forces == pytest.approx([4 / 7])
-    assert (found.n_unsatisfied, found.n_cusps, found.n_negative, found.n_at_bound) == (7, 1, 0, 0)
-    assert found.gradient < 1e-14 and found.loss == pytest.approx(true_loss(minimum()))
+    """By hand, λ = ½ and P ∂L/∂f = 4 (tests/support/one_neuron.py)."""
+    certificate = certify(*minimum())
+    assert certificate.certified and certificate.kind == "jammed" and certificate.obstacle is None
+    assert certificate.cusps.tolist() == [[0, 1, 0]] and certificate.cusps.dtype == np.int64
+    assert certificate.multipliers == pytest.approx([0.5]) and certificate.forces == pytest.approx([4 / 7])
+    assert (
+        certificate.n_unsatisfied,
+        certificate.n_cusps,
+        certificate.n_negative,
+        certificate.n_at_bound,
+    ) == (7, 1, 0, 0)
+    assert certificate.gradient < 1e-14 and certificate.loss == pytest.approx(true_loss(minimum()))
 
 
 @pytest.mark.parametrize("seed", [3, 10])
@@ -55,22 +60,24 @@ def test_a_planted_minimum_on_cusps_of_one_layer_is_certified_with_its_multiplie
     assert_planted(certify(*point), planted)
 
 
-def assert_planted(found: Certificate, planted: np.ndarray) -> None:
-    assert found.obstacle is None and found.certified
-    assert found.n_cusps == len(planted) and found.multipliers == pytest.approx(planted, abs=1e-9)
-    assert found.gradient < 1e-11 * found.scale, "the planted data are as exact as that"
-    assert (found.forces > 0).all() and found.smallest_force > 1
-    assert found.cusp_distance < 1e-12 < 1e-3 < found.next_distance
-    assert found.n_trials == 12 and abs(found.lowest_change) <= found.trial_error
+def assert_planted(certificate: Certificate, planted: np.ndarray) -> None:
+    assert certificate.obstacle is None and certificate.certified
+    assert certificate.n_cusps == len(planted) and certificate.multipliers == pytest.approx(planted, abs=1e-9)
+    assert certificate.gradient < 1e-11 * certificate.scale, "the planted data are as exact as that"
+    assert (certificate.forces > 0).all() and certificate.smallest_force > 1
+    assert certificate.cusp_distance < 1e-12 < 1e-3 < certificate.next_distance
+    assert certificate.n_trials == 12 and abs(certificate.lowest_change) <= certificate.trial_error
 
 
 def test_a_planted_minimum_with_cusps_of_one_pattern_in_both_layers_is_certified(deep):
     point, planted = deep
-    found = certify(*point)
-    assert_planted(found, planted)
-    patterns = {layer: set(found.cusps[found.cusps[:, 1] == layer, 0]) for layer in (1, 2)}
+    certificate = certify(*point)
+    assert_planted(certificate, planted)
+    patterns = {layer: set(certificate.cusps[certificate.cusps[:, 1] == layer, 0]) for layer in (1, 2)}
     assert len(patterns[1] & patterns[2]) == 6, "the copies of pattern 0"
-    assert found.n_zero == found.n_flat == 1, "a neuron that is always on moves against the biases above it"
+    assert certificate.n_zero == certificate.n_flat == 1, (
+        "a neuron that is always on moves against the biases above it"
+    )
 
 
 def test_a_network_that_made_the_labels_is_certified_as_satisfied():
@@ -78,9 +85,14 @@ def test_a_network_that_made_the_labels_is_certified_as_satisfied():
     x, _ = oracle.sphere(50, 4)
     f = oracle.f(arch, theta, x)
     loss = Loss("hinge", 0.9 * float(f.abs().min()), 50)
-    found = certify(theta, Problem(x, torch.sign(f), arch, loss))
-    assert (found.kind, found.certified, found.n_unsatisfied, found.loss) == ("satisfied", True, 0, 0.0)
-    assert found.n_trials is None and found.cusps.shape == (0, 3)
+    certificate = certify(theta, Problem(x, torch.sign(f), arch, loss))
+    assert (certificate.kind, certificate.certified, certificate.n_unsatisfied, certificate.loss) == (
+        "satisfied",
+        True,
+        0,
+        0.0,
+    )
+    assert certificate.n_trials is None and certificate.cusps.shape == (0, 3)
 
 
 @pytest.mark.parametrize(("part", "kind"), [(0.5, "satisfied"), (2.0, "jammed")])
@@ -88,48 +100,56 @@ def test_a_gap_is_satisfied_up_to_the_contact_tolerance(part, kind):
     """f is the bias c of the output, and Δ = ε - c."""
     arch, loss = Architecture(1, 1, 1), Loss("hinge", 0.5, 1)
     theta = column(0, 0, 0, 0.5 - part * CONTACT_TOLERANCE * 0.5)[:, 0]
-    found = certify(theta, Problem(column(1.0), column(1.0), arch, loss))
-    assert found.kind == kind and found.n_unsatisfied == 1 and found.n_contacts == int(part < 1)
+    certificate = certify(theta, Problem(column(1.0), column(1.0), arch, loss))
+    assert (
+        certificate.kind == kind
+        and certificate.n_unsatisfied == 1
+        and certificate.n_contacts == int(part < 1)
+    )
 
 
 def test_a_smooth_minimum_found_by_hand_is_certified():
-    """tanh, one neuron, f = a tanh(w x + b) + c over x = 0 with both labels: f = 0 is the least L = ε²/2, and flat."""
+    """f = a tanh(w x + b) + c at x = 0 with both labels: f = 0 gives the least L = ε²/2, along flat directions."""
     arch, loss = Architecture(1, 1, 1, "tanh"), Loss("hinge", 0.5, 2)
     problem = Problem(column(0, 0), column(1, -1), arch, loss)
-    found = certify(column(0.3, 0.0, 0.7, 0.0)[:, 0], problem)
-    assert found.certified and found.loss == pytest.approx(0.125)
-    assert (found.n_cusps, found.n_zero, found.n_flat) == (0, 3, 3)
-    found = certify(column(0.3, 0.0, 0.7, 1e-3)[:, 0], problem)
-    assert not found.certified and "the smallest subgradient is" in found.obstacle
+    certificate = certify(column(0.3, 0.0, 0.7, 0.0)[:, 0], problem)
+    assert certificate.certified and certificate.loss == pytest.approx(0.125)
+    assert (certificate.n_cusps, certificate.n_zero, certificate.n_flat) == (0, 3, 3)
+    certificate = certify(column(0.3, 0.0, 0.7, 1e-3)[:, 0], problem)
+    assert not certificate.certified and "the smallest subgradient is" in certificate.obstacle
 
 
 def test_a_gap_that_is_zero_to_round_off_adds_no_curvature():
-    """One more pattern, at x = 2 less the last digit, where f = 1 + ρ(x) = ε."""
+    """There is one more pattern, one last digit below x = 2, where f = 1 + ρ(x) = ε."""
     theta, seven = minimum()
     x, y = torch.cat([seven.x, column(2 - 4e-16)]), torch.cat([seven.y, column(1)])
-    found = certify(theta, Problem(x, y, seven.arch, replace(seven.loss, P=8)))
-    assert found.certified and (found.n_undecided, found.n_contacts, found.n_unsatisfied) == (1, 1, 8)
+    certificate = certify(theta, Problem(x, y, seven.arch, replace(seven.loss, P=8)))
+    assert certificate.certified and (
+        certificate.n_undecided,
+        certificate.n_contacts,
+        certificate.n_unsatisfied,
+    ) == (1, 1, 8)
     bare = certify(*minimum())
-    assert found.smallest_curvature == pytest.approx(bare.smallest_curvature, rel=1e-9)
+    assert certificate.smallest_curvature == pytest.approx(bare.smallest_curvature, rel=1e-9)
 
 
 # --- points that only look like minima ------------------------------------------------------------------------
 
 
 def test_a_saddle_on_a_cusp_is_not_certified_and_its_negative_directions_are_counted():
-    found = certify(*saddle())
-    assert not found.certified and found.n_negative == 1
-    assert found.obstacle.startswith("1 negative direction of the Lagrangian, -")
-    assert found.gradient < 1e-14 * found.scale
+    certificate = certify(*saddle())
+    assert not certificate.certified and certificate.n_negative == 1
+    assert certificate.obstacle.startswith("1 negative direction of the Lagrangian, -")
+    assert certificate.gradient < 1e-14 * certificate.scale
 
 
 def test_a_concave_cusp_is_not_certified():
     """At w = b = 0, a = 1 the subdifferential contains zero, and L falls with |w|."""
     arch, loss = Architecture(1, 1, 1), Loss("hinge", 0.5, 4)
     x, y = column(1, -1, 0.5, -0.5), column(1, 1, -1, -1)
-    found = certify(column(0, 0, 1, 0)[:, 0], Problem(x, y, arch, loss))
-    assert not found.certified and found.gradient < 1e-15
-    assert found.obstacle == "2 concave cusps, the largest force -1.2e-01"
+    certificate = certify(column(0, 0, 1, 0)[:, 0], Problem(x, y, arch, loss))
+    assert not certificate.certified and certificate.gradient < 1e-15
+    assert certificate.obstacle == "2 concave cusps, the largest force -1.2e-01"
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -139,18 +159,21 @@ def test_a_network_whose_parameters_all_vanish_is_not_certified(activation, dept
     arch, (x, _) = Architecture(4, 3, depth, activation), oracle.sphere(20, 4)
     y = column(*[1, -1] * 10)
     theta = torch.zeros(arch.n_parameters, dtype=torch.float64)
-    found = certify(theta, Problem(x, y, arch, Loss("hinge", 0.5, 20)))
-    assert not found.certified and found.obstacle is not None
-    assert found.gradient < 1e-15
+    certificate = certify(theta, Problem(x, y, arch, Loss("hinge", 0.5, 20)))
+    assert not certificate.certified and certificate.obstacle is not None
+    assert certificate.gradient < 1e-15
     if depth > 1 and activation != "relu":
-        assert "of no curvature to round-off, which second order does not decide" in found.obstacle
+        assert "of no curvature to round-off, which second order does not decide" in certificate.obstacle
 
 
 def test_a_saddle_of_a_linear_network_is_not_certified():
     """f = a (w x + b) + c at a = w = b = c = 0 with labels along x: a and w lower L together."""
     arch, loss = Architecture(1, 1, 1, "linear"), Loss("hinge", 0.5, 2)
-    found = certify(column(0, 0, 0, 0)[:, 0], Problem(column(1, -1), column(1, -1), arch, loss))
-    assert found.obstacle.startswith("1 negative direction of the Lagrangian") and not found.certified
+    certificate = certify(column(0, 0, 0, 0)[:, 0], Problem(column(1, -1), column(1, -1), arch, loss))
+    assert (
+        certificate.obstacle.startswith("1 negative direction of the Lagrangian")
+        and not certificate.certified
+    )
 
 
 def blind(cusps: CuspGradient, smallest: SmallestSubgradient) -> Lagrangian:
@@ -165,21 +188,21 @@ def blind(cusps: CuspGradient, smallest: SmallestSubgradient) -> Lagrangian:
 def test_descent_trials_find_a_saddle_that_second_order_overlooks(point, monkeypatch):
     assert certify(*point).n_negative == 1
     monkeypatch.setattr(jamtools.minima.certificate, "lagrangian", blind)
-    found = certify(*point)
-    assert not found.certified and found.obstacle.startswith("a trial found a loss lower by")
-    assert found.lowest_change < -found.trial_error < 0
+    certificate = certify(*point)
+    assert not certificate.certified and certificate.obstacle.startswith("a trial found a loss lower by")
+    assert certificate.lowest_change < -certificate.trial_error < 0
 
 
 def test_a_point_near_a_minimum_is_not_certified():
     theta, problem = minimum()
-    found = certify(theta + 1e-6, problem)
-    assert not found.certified and found.n_cusps == 0 and "of its terms" in found.obstacle
+    certificate = certify(theta + 1e-6, problem)
+    assert not certificate.certified and certificate.n_cusps == 0 and "of its terms" in certificate.obstacle
 
 
 def test_certify_refuses_other_losses_and_does_not_certify_what_is_not_finite_or_too_large(monkeypatch):
     theta, problem = minimum()
-    found = certify(theta * torch.nan, problem)
-    assert (found.kind, found.certified, found.obstacle) == (
+    certificate = certify(theta * torch.nan, problem)
+    assert (certificate.kind, certificate.certified, certificate.obstacle) == (
         "diverged",
         False,
         "its parameters are not finite",
@@ -189,8 +212,8 @@ def test_certify_refuses_other_losses_and_does_not_certify_what_is_not_finite_or
     with pytest.raises(InputError, match="batch normalisation"):
         certify(theta, replace(problem, arch=replace(problem.arch, batch_norm=True)))
     monkeypatch.setattr(jamtools.minima.second_order, "CURVATURE_MAX_PARAMETERS", 3)
-    found = certify(theta, problem)
-    assert not found.certified and "4 parameters, 5 matrices of" in found.obstacle
+    certificate = certify(theta, problem)
+    assert not certificate.certified and "4 parameters, 5 matrices of" in certificate.obstacle
 
 
 # --- invariance -------------------------------------------------------------------------------------------------
@@ -218,5 +241,5 @@ def test_a_certificate_does_not_depend_on_the_scale_of_the_loss(factor):
     for tensor in layers_of(theta, problem.arch)[-1]:
         tensor *= factor
     loss = replace(problem.loss, epsilon=factor * problem.loss.epsilon)
-    found = certify(theta, replace(problem, loss=loss))
-    assert found.certified and found.multipliers == pytest.approx([0.5])
+    certificate = certify(theta, replace(problem, loss=loss))
+    assert certificate.certified and certificate.multipliers == pytest.approx([0.5])

@@ -30,33 +30,33 @@ def manifold(depth: int = 2) -> tuple[CuspGradient, torch.Tensor, CuspManifold]:
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_a_displaced_point_is_brought_back_onto_the_cusps(depth):
-    cusps, _, here = manifold(depth)
+    cusps, _, M = manifold(depth)
     kick = torch.from_numpy(np.random.default_rng(0).standard_normal(len(cusps.theta)))
-    back = here.onto(cusps.theta + 1e-4 * kick)
-    z = torch.cat([layer[at] for layer, at in zip(here.forward_pass(back).z, cusps.at)])
+    back = M.onto(cusps.theta + 1e-4 * kick)
+    z = torch.cat([layer[at] for layer, at in zip(M.forward_pass(back).z, cusps.at)])
     assert z.abs().max() < 1e-13
 
 
 def test_the_projector_removes_the_normals_and_the_scale_symmetries():
-    cusps, multipliers, here = manifold()
+    cusps, multipliers, M = manifold()
     V = torch.from_numpy(np.random.default_rng(0).standard_normal((len(cusps.theta), 5)))
-    inside = here.project(V)
-    assert torch.allclose(here.project(inside), inside, atol=1e-13)
+    inside = M.project(V)
+    assert torch.allclose(M.project(inside), inside, atol=1e-13)
     assert (cusps.jacobian(multipliers) @ inside).abs().max() < 1e-12
     assert (scale_generators(cusps.theta, cusps.arch).T @ inside).abs().max() < 1e-12
 
 
 def test_the_gradient_of_the_lagrangian_is_g_at_the_multipliers():
-    cusps, multipliers, here = manifold()
-    assert torch.allclose(here.gradient(cusps.theta), cusps.gradient(multipliers), atol=1e-14)
+    cusps, multipliers, M = manifold()
+    assert torch.allclose(M.gradient(cusps.theta), cusps.gradient(multipliers), atol=1e-14)
 
 
 def test_the_curvature_by_differences_is_the_projected_matrix():
-    cusps, multipliers, here = manifold()
+    cusps, multipliers, M = manifold()
     matrix, units = in_units(cusps, multipliers)
     H = matrix / units[:, None] / units
-    P = here.project(torch.eye(len(units), dtype=torch.float64))
-    curvature = P.T @ here.curvature()(P)
+    P = M.project(torch.eye(len(units), dtype=torch.float64))
+    curvature = P.T @ M.curvature()(P)
     assert (
         curvature - P.T @ H @ P
     ).abs().max() < 1e-7 * H.abs().max()  # differences: (10⁻⁵)² and round-off / 10⁻⁵
@@ -70,8 +70,8 @@ def test_a_neuron_that_is_off_everywhere_makes_flat_directions():
         12
     ] = -100.0  # the bias of the first neuron: its 3 + 1 + 1 parameters do not matter, one is the symmetry
     cusps = cusps_of(theta, Problem(x, y, arch, Loss("hinge", 3.0, 60)))
-    here = CuspManifold(cusps, cusps.signs, torch.zeros(0, dtype=torch.bool))
-    assert here.flat(np.random.default_rng(0)) == 4
+    M = CuspManifold(cusps, cusps.signs, torch.zeros(0, dtype=torch.bool))
+    assert M.flat(np.random.default_rng(0)) == 4
 
 
 def test_where_the_rank_changes_nearby_the_flat_directions_are_not_known():
@@ -79,5 +79,5 @@ def test_where_the_rank_changes_nearby_the_flat_directions_are_not_known():
     x, y = oracle.sphere(20, 3)
     theta = torch.zeros(arch.n_parameters, dtype=torch.float64)
     cusps = cusps_of(theta, Problem(x, y, arch, Loss("hinge", 0.5, 20)))
-    here = CuspManifold(cusps, cusps.signs, torch.zeros(0, dtype=torch.bool))
-    assert here.flat(np.random.default_rng(0)) is None
+    M = CuspManifold(cusps, cusps.signs, torch.zeros(0, dtype=torch.bool))
+    assert M.flat(np.random.default_rng(0)) is None

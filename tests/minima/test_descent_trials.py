@@ -1,4 +1,4 @@
-"""Descent trials: nothing lower near a minimum, something lower near a saddle and away from stationary points."""
+"""Descent trials find no lower loss near a minimum, and a lower loss near a saddle."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def test_trials_depend_on_the_seed_alone():
     assert trials(*saddle(), seed=1) != trials(*saddle(), seed=2)
 
 
-def test_without_trials_nothing_is_found():
+def test_no_lower_loss_is_found_without_trials():
     assert trials(*saddle(), n=0) == DescentTrials(0, 0.0, 0.0)

@@ -1,4 +1,4 @@
-"""First order at a point on cusps: the balanced point, the conditions, and what is idle."""
+"""First order at a point on cusps: the balanced point, the conditions and the idle cusps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.one_neuron import column, minimum
 
 
 def first_order(multiplier: float) -> FirstOrder:
-    """The conditions at the minimum of one neuron, with another multiplier than ½."""
+    """The conditions at the minimum of one neuron, with a given multiplier; the right one is ½."""
     point = BalancedPoint.of(*minimum())
     return FirstOrder(point, point.cusps(TIGHT), torch.tensor([multiplier], dtype=torch.float64))
 
@@ -32,12 +32,12 @@ def test_a_balanced_point_has_the_loss_of_the_point_in_its_own_units():
         assert point.value == pytest.approx(factor**2 * problem.value(theta), rel=1e-12)
 
 
-def test_the_conditions_hold_with_the_multiplier_found_by_hand_and_not_with_another():
+def test_the_first_order_conditions_hold_only_with_the_multiplier_found_by_hand():
     assert first_order(0.5).obstacle is None
     assert "the smallest subgradient is" in (first_order(0.4).obstacle or "")
 
 
-def test_a_force_that_pulls_apart_is_a_concave_cusp():
+def test_a_negative_force_is_reported_as_a_concave_cusp():
     theta, problem = minimum()
     turned = replace(problem, y=torch.cat([-problem.y[:1], problem.y[1:]]))
     point = BalancedPoint.of(theta, turned)

@@ -1,4 +1,4 @@
-"""The second-order dynamics: its end points are checked by independent means."""
+"""The second-order dynamics: independent methods check its end points."""
 
 from __future__ import annotations
 

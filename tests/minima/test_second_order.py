@@ -1,4 +1,4 @@
-"""Curvature on cusps: by hand for one neuron, by differences along the manifold of the cusps, and by autograd."""
+"""Curvature on cusps against a calculation by hand, differences along the manifold of the cusps, and autograd."""
 
 from __future__ import annotations
 
@@ -49,24 +49,24 @@ def test_the_curvature_of_one_neuron_on_one_cusp_is_that_found_by_hand(y, smalle
     """∇z = b̂ takes b and the scale symmetry w - a; on (w + a)/√2 and c, in units √2, √2 and 1 of w, a and c, the
     rest is [[2 (1 + s), 1], [1, 1]] with s = ∂L/∂f at x = 1: -1 for y = 1 and 2 for y = -1.
     """
-    found = one_neuron(y, 0.5)
-    assert (found.held.dimension, found.held.n_zero) == (2, 0)
-    assert (found.held.smallest, found.held.largest) == pytest.approx((smallest, largest))
-    assert found.held.relative == pytest.approx(smallest / largest)
-    assert found.held.n_negative == int(y > 0) and found.stable is (y < 0)
-    assert found.free is found.held
-    assert (found.n_at_bound, found.n_without_force, found.n_concave) == (0, 0, 0)
+    result = one_neuron(y, 0.5)
+    assert (result.held.dimension, result.held.n_zero) == (2, 0)
+    assert (result.held.smallest, result.held.largest) == pytest.approx((smallest, largest))
+    assert result.held.relative == pytest.approx(smallest / largest)
+    assert result.held.n_negative == int(y > 0) and result.stable is (y < 0)
+    assert result.free is result.held
+    assert (result.n_at_bound, result.n_without_force, result.n_concave) == (0, 0, 0)
 
 
 def test_a_multiplier_at_its_bound_frees_its_direction():
-    """With λ = 0 only x = 1 depends on b. On (w + a)/√2, b and c: [[6, 3√2, 1], [3√2, 1, 1/√2], [1, 1/√2, 1]]."""
-    found = one_neuron(-1.0, 0.0)
+    """With λ = 0, f depends on b only at x = 1. On (w + a)/√2, b and c: [[6, 3√2, 1], [3√2, 1, 1/√2], [1, 1/√2, 1]]."""
+    result = one_neuron(-1.0, 0.0)
     root = 0.5**0.5
     free = np.linalg.eigvalsh([[6, 6 * root, 1], [6 * root, 1, root], [1, root, 1]])
-    assert found.n_at_bound == 1 and found.held.n_negative == 0
-    assert found.free.dimension == 3 and found.free.n_negative == 1
-    assert (found.free.smallest, found.free.largest) == pytest.approx((free[0], free[-1]))
-    assert found.stable is None
+    assert result.n_at_bound == 1 and result.held.n_negative == 0
+    assert result.free.dimension == 3 and result.free.n_negative == 1
+    assert (result.free.smallest, result.free.largest) == pytest.approx((free[0], free[-1]))
+    assert result.stable is None
 
 
 def true_loss(theta: Tensor, problem: Problem) -> Tensor:
@@ -76,15 +76,15 @@ def true_loss(theta: Tensor, problem: Problem) -> Tensor:
 def rises(point, directions: Tensor) -> Tensor:
     """L(theta + direction) - L(theta) for each row of `directions`."""
     theta, problem = point
-    here = true_loss(theta, problem)
-    return torch.stack([true_loss(theta + step, problem) for step in directions]) - here
+    start_loss = true_loss(theta, problem)
+    return torch.stack([true_loss(theta + step, problem) for step in directions]) - start_loss
 
 
 def test_a_minimum_on_a_cusp_is_one_by_descent_trials_as_well():
     point = minimum()
-    end, found = curvature_of(*point)
+    end, result = curvature_of(*point)
     assert end.norm < 1e-15 < 0.1 < end.gradient_norm and end.multipliers == pytest.approx([0.5])
-    assert found.stable and found.held.n_negative == 0 and found.held.relative > 0.01
+    assert result.stable and result.held.n_negative == 0 and result.held.relative > 0.01
     steps = torch.from_numpy(np.random.default_rng(0).standard_normal((300, 4)))
     for length in (1e-2, 1e-3, 1e-4):
         assert rises(point, length * steps).min() > 0
@@ -92,10 +92,10 @@ def test_a_minimum_on_a_cusp_is_one_by_descent_trials_as_well():
 
 def test_a_saddle_on_a_cusp_has_one_negative_direction_along_which_the_loss_falls():
     point = saddle()
-    end, found = curvature_of(*point)
+    end, result = curvature_of(*point)
     assert end.norm < 1e-15 and end.multipliers == pytest.approx([0.5])
-    assert found.held.n_negative == 1 and found.stable is False
-    assert (found.n_concave, found.n_at_bound) == (0, 0)
+    assert result.held.n_negative == 1 and result.stable is False
+    assert (result.n_concave, result.n_at_bound) == (0, 0)
     step = column(0, 0, 0, 0, 0, 1, 0, -1, 0)[:, 0]
     fall = rises(point, torch.stack([1e-3 * step, 1e-4 * step]))
     assert fall[1] < 0 and float(fall[0] / fall[1]) == pytest.approx(100, rel=0.01), "of second order"
@@ -129,9 +129,9 @@ def test_a_concave_cusp_is_not_stable():
     problem = Problem(x, y, arch, loss)
     cusps = count(theta, problem, TIGHT)
     assert cusps.n_with_gradient == 4 and cusps.n_convex == 2
-    end, found = curvature_of(theta, problem)
+    end, result = curvature_of(theta, problem)
     assert end.norm < 1e-15
-    assert found.n_concave == 2 and found.stable is False
+    assert result.n_concave == 2 and result.stable is False
     lower = theta + column(1e-3, 0, 0, 0)[:, 0]
     assert true_loss(lower, problem) < true_loss(theta, problem)
 
@@ -146,27 +146,27 @@ def test_a_smooth_pre_activation_near_zero_is_no_concave_cusp(z, multiplier, n_c
     x, y = column(z, 1), column(1, 1)
     cusps = cusps_of(theta, Problem(x, y, arch, loss), 1e-5)
     assert cusps.counted.n_with_gradient == 1 and cusps.counted.n_convex == 0
-    found = lagrangian(cusps, with_multiplier(multiplier))
-    assert found.n_concave == n_concave
+    result = lagrangian(cusps, with_multiplier(multiplier))
+    assert result.n_concave == n_concave
 
 
 def test_a_cusp_without_force_is_no_constraint():
     """The second layer is off at the pattern: L does not change with the first layer's pre-activation there."""
     arch, loss = Architecture(1, 1, 2), Loss("hinge", 3.0, 2)
     theta = column(1, 0, 1, -0.5, 1, 0)[:, 0]
-    _, found = curvature_of(theta, Problem(column(0, 1), column(1, 1), arch, loss))
-    assert (found.n_without_force, found.n_at_bound, found.n_concave) == (1, 0, 0)
-    assert found.held.dimension == arch.n_parameters - arch.n_hidden
+    _, result = curvature_of(theta, Problem(column(0, 1), column(1, 1), arch, loss))
+    assert (result.n_without_force, result.n_at_bound, result.n_concave) == (1, 0, 0)
+    assert result.held.dimension == arch.n_parameters - arch.n_hidden
 
 
-# --- small networks: the manifold of the cusps, walked along --------------------------------------------------
+# --- small networks: curves along the manifold of the cusps --------------------------------------------------
 
 
 CASES = [(1, 1), (2, 1), (3, 1), (2, 3)]
 
 
 def passes(arch: Architecture, theta: Tensor, x: Tensor, slopes: list[Tensor]) -> list[Tensor]:
-    """z of every layer with ρ(z) = σ z, σ given and fixed."""
+    """z of every layer with ρ(z) = σ z for given, fixed slopes σ."""
     z = []
     for j, (weight, bias) in enumerate(layers_of(theta, arch)):
         x = torch.nn.functional.linear(x, weight, bias)
@@ -256,18 +256,18 @@ def test_the_spectrum_on_the_tangent_space_equals_that_of_autograd(depth, output
     """Away from a stationary point the signs depend on the units of H0, which are compared too."""
     theta, problem = planted(depth, outputs)
     arch = problem.arch
-    end, found = curvature_of(theta, problem)
+    end, result = curvature_of(theta, problem)
     smooth = Smooth(theta, problem, np.where(end.inside, end.multipliers, end.multipliers.round()))
     H = torch.func.hessian(smooth.value)(theta).numpy()
     units = units_of(smooth, theta, problem)
     normals, generators = jacrev(smooth.cusps)(theta).numpy(), scale_generators(theta, arch).numpy().T
-    for curvature, kept in ((found.held, np.full(len(normals), True)), (found.free, end.inside)):
+    for curvature, kept in ((result.held, np.full(len(normals), True)), (result.free, end.inside)):
         Z = scipy.linalg.null_space(np.concatenate([normals[kept] * units, generators / units]))
         values = np.linalg.eigvalsh(Z.T @ (units[:, None] * H * units) @ Z)
         assert curvature.dimension == len(values) == arch.n_parameters - kept.sum() - arch.n_hidden
         assert curvature.n_negative == (values < -1e-12 * values[-1]).sum() > 0
         assert (curvature.smallest, curvature.largest) == pytest.approx((values[0], values[-1]))
-    assert found.n_at_bound == (~end.inside).sum()
+    assert result.n_at_bound == (~end.inside).sum()
 
 
 def units_of(smooth: Smooth, theta: Tensor, problem: Problem) -> np.ndarray:
@@ -297,15 +297,15 @@ def test_the_curvature_without_cusps_is_that_of_the_hessian():
     arch = Architecture(4, 5, 2, "tanh")
     x, y = oracle.sphere(40, 4)
     theta, problem = oracle.random_theta(arch), Problem(x, y, arch, Loss("hinge", 0.5, 40))
-    _, found = curvature_of(theta, problem)
+    _, result = curvature_of(theta, problem)
     values = torch.linalg.eigvalsh(hessian(theta, problem).H)
-    assert found.held.dimension == arch.n_parameters and found.free is found.held
-    assert found.held.n_negative == int((values < -1e-13 * values[-1]).sum())
+    assert result.held.dimension == arch.n_parameters and result.free is result.held
+    assert result.held.n_negative == int((values < -1e-13 * values[-1]).sum())
 
 
 def test_with_more_cusps_than_parameters_only_the_bias_of_the_output_is_free():
-    _, found = curvature_of(*planted(1), tolerance=5.0)
-    assert (found.held.dimension, found.held.smallest, found.held.relative) == (1, pytest.approx(1), 1)
+    _, result = curvature_of(*planted(1), tolerance=5.0)
+    assert (result.held.dimension, result.held.smallest, result.held.relative) == (1, pytest.approx(1), 1)
 
 
 def test_curvature_with_too_many_parameters_is_refused_with_the_memory_it_needs(monkeypatch):

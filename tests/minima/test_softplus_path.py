@@ -1,4 +1,4 @@
-"""The softplus and its derivatives, and the path on which it becomes a ReLU."""
+"""The softplus and its derivatives, and the path along which it approaches ReLU."""
 
 from __future__ import annotations
 

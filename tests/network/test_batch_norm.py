@@ -26,17 +26,17 @@ from tests.support import oracle
 
 #: (d, h, L, C)
 SHAPES = [(3, 4, 1, 1), (5, 4, 2, 1), (4, 6, 3, 1), (2, 3, 5, 1), (4, 5, 3, 3)]
-#: Sums of some hundred terms of order one, with the quotient by s_j in each layer.
+#: The round-off of sums of some hundred terms of order one, divided by s_j in each layer.
 ROUNDING = 1e-12
 
 
 def module(arch: Architecture, theta: torch.Tensor) -> nn.Sequential:
-    """Linear, BatchNorm1d, ρ of torch, with theta as its parameters in the order of torch."""
+    """A network of torch: Linear, BatchNorm1d and ρ in each layer, with theta as its parameters in the order of torch."""
     layers: list[nn.Module] = []
     for j, (out, fan_in) in enumerate(arch.shapes):
         layers.append(nn.Linear(fan_in, out, dtype=theta.dtype))
         if j < arch.depth:
-            # momentum None: running statistics are those of the one batch it has seen
+            # with momentum None the running statistics are those of the only batch so far
             layers += [
                 nn.BatchNorm1d(out, momentum=None, dtype=theta.dtype),
                 oracle.ACTIVATION_MODULES[arch.activation](),
@@ -47,7 +47,7 @@ def module(arch: Architecture, theta: torch.Tensor) -> nn.Sequential:
 
 
 def parameters(arch: Architecture, seed: int = 0) -> torch.Tensor:
-    """Initial parameters plus noise: gains differ from 1, shifts from 0."""
+    """Initial parameters plus noise, so that gains differ from 1 and shifts from 0."""
     rng = np.random.default_rng(seed)
     theta = initial_parameters(arch, "torch", seed)
     return torch.from_numpy(theta + 0.3 * rng.standard_normal(len(theta)))
@@ -70,7 +70,7 @@ def test_theta_is_ordered_as_torch_orders_parameters(case):
         assert torch.equal(shift, net[3 * j + 1].bias)
 
 
-def test_the_start_has_gain_one_and_shift_zero():
+def test_initial_parameters_have_gain_one_and_shift_zero():
     arch = Architecture(4, 5, 2, batch_norm=True)
     theta = torch.from_numpy(initial_parameters(arch, "torch", 3))
     for gain, shift in batch_norm.norms_of(theta, arch):
@@ -84,7 +84,7 @@ def test_the_start_has_gain_one_and_shift_zero():
         assert torch.equal(ours[1], theirs[1])
 
 
-def test_forward_equals_torch_s_batch_norm(case):
+def test_the_forward_pass_equals_that_of_torch_with_batch_norm(case):
     arch, theta, x, _ = case
     ours = batch_norm.forward(theta, x, arch).f
     assert torch.allclose(ours, module(arch, theta)(x), rtol=ROUNDING, atol=ROUNDING)
@@ -142,7 +142,9 @@ def test_a_batch_has_its_own_statistics():
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "linear"])
 @pytest.mark.parametrize(("d", "width", "depth"), [(4, 5, 1), (5, 6, 2), (6, 8, 3)])
-def test_n_is_the_rank_of_f_over_the_training_set_and_that_of_the_plain_network(activation, d, width, depth):
+def test_n_with_batch_normalisation_is_the_rank_of_f_and_equals_n_of_the_plain_network(
+    activation, d, width, depth
+):
     """N is the dimension in which f of the whole batch, normalised by itself, can change."""
     arch = Architecture(d, width, depth, activation, batch_norm=True)
     assert arch.n_effective == replace(arch, batch_norm=False).n_effective
@@ -157,7 +159,7 @@ def test_n_is_the_rank_of_f_over_the_training_set_and_that_of_the_plain_network(
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_gradient_descent_follows_torch_s(activation):
+def test_gradient_descent_with_batch_normalisation_agrees_with_torch(activation):
     data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2, activation, batch_norm=True)
     net = module(arch, torch.from_numpy(initial_parameters(arch, "orthogonal", 0)))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
@@ -173,7 +175,7 @@ def test_gradient_descent_follows_torch_s(activation):
     assert np.abs(run.theta - theirs).max() < 1e-11
 
 
-def test_the_record_says_what_theta_says():
+def test_the_record_of_a_run_with_batch_normalisation_agrees_with_its_theta():
     data = oracle.dataset(60, 4, test=30)
     arch = Architecture(4, 5, 2, batch_norm=True)
     run = train(
@@ -190,7 +192,7 @@ def test_the_record_says_what_theta_says():
     assert run.history["test_error"][-1] == (data.y_test * test_f[:, 0].numpy() < 0).mean()
 
 
-def test_what_needs_patterns_apart_is_refused():
+def test_batch_normalisation_is_refused_where_patterns_must_be_independent():
     data, arch = oracle.dataset(20, 4), Architecture(4, 5, 2, batch_norm=True)
     run = train(data, arch, with_options(TrainingOptions(), steps=2), seed=0)
     problem = Problem.of(run, data)

@@ -1,4 +1,4 @@
-"""rank G: its columns against torch.func, its rank against numpy's SVD of the whole, and what lowers it."""
+"""rank G: the columns of G against torch.func, the rank against numpy's SVD of all columns, and what lowers it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_columns_of_g_equal_torch_func(activation, depth, outputs):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_a_healthy_relu_network_has_one_scale_symmetry_a_neuron(depth):
+def test_a_relu_network_without_stuck_neurons_has_one_scale_symmetry_per_neuron(depth):
     arch, theta, x = healthy("relu", depth)
     rank = effective_parameters(theta, x, arch, whole=True)
     assert rank.n_effective == arch.n_parameters - arch.n_hidden
@@ -72,7 +72,7 @@ def test_the_scale_generators_are_orthogonal_to_every_column():
 
 
 @pytest.mark.parametrize(("depth", "outputs"), [(1, 1), (2, 1), (3, 1), (2, 3)])
-def test_tanh_has_no_symmetry_and_a_linear_network_only_its_affine_map(depth, outputs):
+def test_n_eff_of_tanh_is_all_parameters_and_of_a_linear_network_its_affine_map(depth, outputs):
     arch, theta, x = healthy("tanh", depth, outputs=outputs)
     assert effective_parameters(theta, x, arch).n_effective == arch.n_parameters
     arch, theta, x = healthy("linear", depth, outputs=outputs)
@@ -93,7 +93,7 @@ def test_streamed_singular_values_equal_those_of_the_whole_matrix(activation, ou
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_a_dead_neuron_takes_its_parameters_along(depth):
+def test_a_dead_neuron_lowers_the_rank_by_its_parameters(depth):
     arch, theta, x = healthy("relu", depth)
     whole = effective_parameters(theta, x, arch).n_effective
     layers_of(theta, arch)[0][1][4] = -100.0
@@ -104,8 +104,8 @@ def test_a_dead_neuron_takes_its_parameters_along(depth):
     assert stuck_neurons(theta, x, arch) == ([(1, 4)], [])
 
 
-def test_a_neuron_that_is_always_on_leaves_an_affine_map():
-    """Its d+2 parameters give the d+1 affine functions; the bias of the output gives one of these already."""
+def test_a_neuron_that_is_always_on_counts_only_as_an_affine_map():
+    """The d+2 parameters of the neuron give the d+1 affine functions; the output bias gives one of these already."""
     arch, theta, x = healthy("relu", 1)
     whole = effective_parameters(theta, x, arch).n_effective
     layers_of(theta, arch)[0][1][4] = 100.0
@@ -135,7 +135,7 @@ def test_the_rank_does_not_depend_on_the_scale_of_a_layer(activation, layer, fac
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_early_stop_agrees_with_all_columns(seed):
-    """With random biases some neurons are active at few patterns, and two blocks without rank are not enough."""
+    """With random biases some neurons are active at few patterns, and two blocks that add no rank are not enough."""
     arch = Architecture(4 + seed, 6, 1 + seed % 3, "relu", 1 + 2 * (seed % 2))
     theta, x = oracle.random_theta(arch, seed), oracle.sphere(2500, arch.d, seed)[0]
     early, whole = (effective_parameters(theta, x, arch, all_of_it) for all_of_it in (False, True))
@@ -157,7 +157,7 @@ def test_a_neuron_active_on_one_pattern_of_many_is_not_missed():
     assert rank.n_effective == dead.n_effective + arch.d + 1
 
 
-def test_few_columns_are_all_used():
+def test_all_columns_are_used_where_they_are_few():
     arch, theta, x = healthy("relu", 2)
     few = x[: 4 * arch.n_parameters // (arch.d + 1)]
     rank = effective_parameters(theta, few, arch)
@@ -165,8 +165,8 @@ def test_few_columns_are_all_used():
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_nothing_grows_with_the_patterns(outputs, monkeypatch):
-    """The triangle and one block are factored at a time, for any P: O(Ñ²) memory."""
+def test_the_matrices_of_the_rank_do_not_grow_with_the_patterns(outputs, monkeypatch):
+    """For any P only the triangle and one block are factored at one time, in O(Ñ²) memory."""
     arch = Architecture(6, 12, 2, "relu", outputs)
     theta, qr, factored = oracle.random_theta(arch, 3), torch.linalg.qr, []
 
@@ -184,7 +184,7 @@ def test_nothing_grows_with_the_patterns(outputs, monkeypatch):
     assert largest[0] == largest[1] <= arch.n_parameters + block
 
 
-def test_rank_gap_is_read_at_the_cut():
+def test_the_rank_gap_is_the_ratio_of_the_singular_values_at_the_rank():
     values = torch.tensor([10.0, 1.0, 1e-14], dtype=torch.float64)
     assert Rank(2, 1e-13, values, 0, 9, 9, False).rank_gap == pytest.approx(1e14)
     assert Rank(3, 1e-16, values, 0, 9, 9, False).rank_gap == pytest.approx(1e-14 / (10 * EPS))
@@ -208,7 +208,7 @@ def runs_file(path) -> str:
     return str(path)
 
 
-def test_the_command_writes_one_line_a_run(tmp_path):
+def test_jam_neff_writes_one_line_per_run(tmp_path):
     file = runs_file(tmp_path / "runs.safetensors")
     done = jam("neff", file, "--all", check=True)
     first, second, third = map(json.loads, done.stdout.splitlines())
@@ -222,7 +222,7 @@ def test_the_command_writes_one_line_a_run(tmp_path):
     assert "N_eff" in done.stderr and "1: 1.4" in done.stderr
 
 
-def test_jam_cusps_takes_networks_of_several_outputs(tmp_path):
+def test_jam_neff_takes_networks_of_several_outputs(tmp_path):
     arch, theta, _ = healthy("relu", 1, outputs=3)
     data = oracle.dataset(400, arch.d, outputs=3)
     sizes = {
@@ -237,7 +237,7 @@ def test_jam_cusps_takes_networks_of_several_outputs(tmp_path):
     assert line["n_columns"] == line["n_patterns"] * (arch.d + 1) * 3 and line["stopped_early"]
 
 
-def test_a_cut_through_the_continuum_is_pointed_out(tmp_path):
+def test_jam_neff_warns_of_a_tolerance_within_the_continuum(tmp_path):
     file = runs_file(tmp_path / "runs.safetensors")
     done = jam("neff", file, file, "--tolerance", "0.05", "-o", tmp_path / "out.jsonl", check=True)
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""Initial parameters: their distributions, and that they depend on the seed alone."""
+"""Initial parameters: their distributions, and their dependence on the seed alone."""
 
 from __future__ import annotations
 

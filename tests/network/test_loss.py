@@ -42,7 +42,7 @@ def test_slope_equals_autograd(name, C):
     )
 
 
-def test_a_satisfied_pattern_has_no_hinge_loss_and_a_contact_none_either():
+def test_satisfied_patterns_and_contacts_have_no_hinge_loss():
     loss, y = Loss("hinge", 0.5, 3), torch.ones(3, 1, dtype=torch.float64)
     f = torch.tensor([[0.6], [0.5], [0.4]], dtype=torch.float64)
     assert (loss.gaps(f, y) > 0)[:, 0].tolist() == [False, False, True]

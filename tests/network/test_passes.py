@@ -10,7 +10,7 @@ from jamtools.network.passes import backward, forward, gradient, gradient_rows, 
 from tests.support import oracle
 
 SHAPES = [(3, 4, 1, 1), (5, 4, 2, 1), (4, 6, 3, 1), (2, 3, 5, 1), (4, 5, 3, 3), (4, 5, 1, 2)]
-#: Sums of tens of terms of order one: a few dozen units in the last place.
+#: The round-off of sums of tens of terms of order one: a few dozen units in the last place.
 ROUNDING = 1e-13
 
 

@@ -59,7 +59,7 @@ def test_loss_gaps_and_gradient_equal_those_of_the_independent_network(outputs):
     assert evaluation.n_unsatisfied == int((evaluation.gaps > 0).sum()) > 0
 
 
-def test_every_way_to_the_loss_and_the_gradient_gives_the_same_bytes():
+def test_all_methods_for_the_loss_and_the_gradient_give_the_same_bytes():
     theta, given = problem()
     evaluation = given.evaluate(theta)
     value, gradient = given.value_and_gradient(theta)

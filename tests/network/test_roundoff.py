@@ -1,4 +1,4 @@
-"""Bounds of the round-off against twice the precision."""
+"""Bounds of the round-off against a calculation in twice the precision."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from jamtools.network.symmetry import ScaleGenerators, balanced, scale_generator
 from tests.support import oracle
 
 
-def test_the_balanced_gauge_is_the_same_function_to_the_last_bit():
+def test_a_network_in_the_balanced_gauge_is_the_same_function_to_the_last_bit():
     arch = Architecture(4, 5, 3)
     theta, (x, _) = oracle.random_theta(arch), oracle.sphere(30, 4)
     for layer, factor in enumerate((1e-7, 3.0, 1e5)):
@@ -34,7 +34,7 @@ def vectors(n, k):
     return torch.randn(n, k, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
-def test_dead_neurons_have_no_generator_and_smooth_networks_none():
+def test_dead_neurons_and_smooth_networks_have_no_scale_generators():
     arch = Architecture(4, 5, 2)
     theta = oracle.random_theta(arch)
     theta[: 4 * 5].view(5, 4)[2] = theta[20:25][2] = theta[25:50].view(5, 5)[:, 2] = 0
@@ -49,7 +49,7 @@ def test_dead_neurons_have_no_generator_and_smooth_networks_none():
 SHAPES = [(3, 4, 1, 1), (5, 4, 2, 1), (4, 6, 3, 1), (2, 3, 5, 1), (4, 5, 3, 3), (4, 5, 1, 2)]
 
 
-#: Sums of tens of terms of order one: a few dozen units in the last place.
+#: The round-off of sums of tens of terms of order one: a few dozen units in the last place.
 ROUNDING = 1e-13
 
 

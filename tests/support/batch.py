@@ -1,4 +1,4 @@
-"""What the tests of the batch engine share."""
+"""The options, and the comparisons of runs, that the tests of the batch engine share."""
 
 from __future__ import annotations
 

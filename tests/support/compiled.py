@@ -26,8 +26,8 @@ def problem(shape, activation, P, name="hinge", epsilon=0.5):
 def gradient(problem, theta, threads=1):
     """The largest Δ and ∇L [Ñ] by the kernel."""
     kernel = KernelProblem(problem, theta.numpy())
-    top = kernel.chunk_gradients(theta.numpy(), threads)
-    return top, kernel.gradient()
+    largest_gap = kernel.chunk_gradients(theta.numpy(), threads)
+    return largest_gap, kernel.gradient()
 
 
 def satisfied_side_engine(P=400, threads=1, **options):

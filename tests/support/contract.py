@@ -25,8 +25,8 @@ COMMANDS = (
     "jam-cusps", "jam-gaps", "jam-nstar", "jam-nstar search", "jam-nstar fit", "jam-nstar plan", "jam-plot", "jam-show",
 )  # fmt: skip
 
-#: The whole road, small: a file -> the command line that makes it from files above it.
-ROAD = {
+#: A small example of every artefact: each file with the command line that makes it from files above it.
+PIPELINE = {
     "data.safetensors": "jam-data random -P 60 -d 3 --test 20 --seed 1",
     "runs.safetensors": "jam-train data.safetensors --width 4,3 --depth 2 --patterns 60,40 --seeds 1,0 "
     "--steps 400 --lr 1e-2",
@@ -39,8 +39,8 @@ ROAD = {
     "figure.png": "jam-plot runs.safetensors",
     "shown.jsonl": "jam-show runs.safetensors",
 }
-#: Files that can be made side by side.
-STAGES = (list(ROAD)[:1], list(ROAD)[1:3], list(ROAD)[3:])
+#: Groups of files; the files of a group can be made at the same time.
+STAGES = (list(PIPELINE)[:1], list(PIPELINE)[1:3], list(PIPELINE)[3:])
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -38,5 +38,5 @@ def network(depth: int = 2, activation: str = "relu", outputs: int = 1, P: int =
     x, y = oracle.sphere(P, 4, depth, outputs)
     theta = oracle.random_theta(arch, depth)
     for _, bias in layers_of(theta, arch):
-        bias *= 0.2  # or some patterns turn a whole layer off
+        bias *= 0.2  # with larger biases some patterns turn a whole layer off
     return arch, theta, x, y, Loss("hinge", 0.5, P, outputs)

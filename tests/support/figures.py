@@ -1,4 +1,4 @@
-"""What a figure shows: its points, outlines and texts."""
+"""The points, outlines and texts that a figure shows."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def problem_of(data, arch):
 
 @functools.cache
 def jammed():
-    """A certified run in the jammed phase, its patterns."""
+    """A certified run in the jammed phase, and its patterns."""
     for seed in range(6):
         data = random_sphere(170, 4, seed)
         run = train(data, ARCH, newton(), seed)

@@ -1,4 +1,4 @@
-"""Jobs from options that are still open."""
+"""Jobs made from options that are not resolved yet."""
 
 from __future__ import annotations
 

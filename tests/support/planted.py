@@ -31,7 +31,7 @@ CUSP_COPIES = 6
 #: The margin ε: large, so that all patterns are unsatisfied.
 MARGIN = 3.0
 
-#: theta [Ñ] and the problem that it is a stationary point of.
+#: theta [Ñ] and the problem of which theta is a stationary point.
 Point = tuple[Tensor, Problem]
 
 

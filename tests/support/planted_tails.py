@@ -13,7 +13,7 @@ def rng(seed: int) -> np.random.Generator:
 
 
 def binomial_limits(trials: int, p: float) -> tuple[float, float]:
-    """The counts of successes with probability p that chance leaves once in a thousand on either side."""
+    """The range of the number of successes with probability p; chance exceeds each side once in a thousand cases."""
     return stats.binom.ppf(1e-3, trials, p), stats.binom.ppf(1 - 1e-3, trials, p)
 
 

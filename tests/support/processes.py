@@ -1,4 +1,4 @@
-"""The processor time of another process, from which a test knows how far it is."""
+"""The processor time of another process, by which a test knows how far that process is."""
 
 from __future__ import annotations
 

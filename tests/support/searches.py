@@ -1,4 +1,4 @@
-"""Data, settings and trials of searches for N* that take a second or none."""
+"""Data, options and trials for searches for N* that take at most a second."""
 
 from __future__ import annotations
 

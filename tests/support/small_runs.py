@@ -14,7 +14,7 @@ NETWORK = ("--width", 4, "--depth", 1)
 #: Numbers of patterns far on either side of the transition of that network: N_Δ = 0, and N_Δ > 0.
 P_SATISFIED, P_JAMMED = 25, 100
 
-#: What each task of a plan is given.
+#: The options of each task of a plan.
 TASK_OPTIONS = ("--steps", "3k", "--lr", "1e-2", "--max-width", "60", "--trials", "14")
 
 
