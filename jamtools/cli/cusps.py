@@ -193,10 +193,12 @@ def _lagrangian(
     from jamtools.minima import second_order
 
     n = member.run.info["n_parameters"]
-    most = second_order.CURVATURE_AUTOMATIC_PARAMETERS
-    if curvature is None and n > most:
-        session.note(f"{member.name}: {n} parameters, and above {most} the curvature needs --curvature")
-    if not (n <= most if curvature is None else curvature):
+    max_parameters = second_order.CURVATURE_AUTOMATIC_PARAMETERS
+    if curvature is None and n > max_parameters:
+        session.note(
+            f"{member.name}: {n} parameters, and above {max_parameters} the curvature needs --curvature"
+        )
+    if not (n <= max_parameters if curvature is None else curvature):
         return None
     try:
         curvatures = second_order.lagrangian(cusps, end)

@@ -241,13 +241,13 @@ def _print_bounds(session: Session, bounds: dict[str, Any] | None) -> None:
     """Notes on the inequalities between γ and θ: what contradicts stability, and what is compatible with marginality."""
     for name, formula in (("extended", "1/(2+θ)"), ("local", "(1-θ)/2")):
         if bounds and not bounds[name]["kept"]:
-            least = bounds[name]["gamma_at_least"]
+            minimum = bounds[name]["gamma_at_least"]
             session.note(
-                f"γ lies below {formula} = {least:.3f}; no packing that is stable against {name} excitations has such a γ"
+                f"γ lies below {formula} = {minimum:.3f}; no packing that is stable against {name} excitations has such a γ"
             )
     if bounds and bounds["extended"]["saturated"]:
-        least = bounds["extended"]["gamma_at_least"]
-        session.note(f"γ = 1/(2+θ) = {least:.3f}, the value of mean field, is not excluded")
+        minimum = bounds["extended"]["gamma_at_least"]
+        session.note(f"γ = 1/(2+θ) = {minimum:.3f}, the value of mean field, is not excluded")
 
 
 def _interval(fit: dict[str, Any]) -> str:

@@ -133,7 +133,7 @@ def _kinds(opened: Artefact | list[dict[str, Any]]) -> set[str]:
 
 
 def _kind_of_line(record: Mapping[str, Any]) -> str:
-    """The kind that a JSON line names; if it names none, the kind that alone has one of its fields."""
+    """The kind that a JSON line names; if it names none, the only kind that has one of its fields."""
     inferred = (kind for field, kind in KIND_OF_FIELD.items() if field in record)
     return str(record.get("kind") or next(inferred, "JSON lines of another kind"))
 

@@ -101,8 +101,10 @@ def records(sources: Iterable[str]) -> Iterator[dict[str, Any]]:
             yield _dataset_record(opened)
         else:
             for info in opened.infos:
-                own = {"kind": opened.kind, "run": f"r{count:04d}"}
-                yield own | info | own  # both stand first in the line, and replace fields of the same names
+                identity = {"kind": opened.kind, "run": f"r{count:04d}"}
+                yield (
+                    identity | info | identity
+                )  # both stand first in the line, and replace fields of the same names
                 count += 1
 
 

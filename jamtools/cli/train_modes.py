@@ -1,4 +1,4 @@
-"""Which options may stand together on a command line of jam-train: with --finish and --verify only some have a meaning."""
+"""Which options of jam-train may stand together: --finish and --verify allow only some of them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import typer
 
 from jamtools.cli.common.conflicts import given_options, refuse
 
-#: Parameters that may stand beside --finish and beside --verify.
+#: Parameters that are allowed with --finish and with --verify.
 ALWAYS_ALLOWED = {"output", "quiet", "debug", "version", "require", "threads"}
 
 #: Parameters that keep unfinished runs.
 CHECKPOINT_PARAMETERS = {"checkpoint", "checkpoint_every", "resume", "time_limit"}
 
-#: Parameters that may stand beside each of these modes.
+#: Parameters that are allowed with each of these modes.
 ALLOWED_BESIDE = {
     "finish": ALWAYS_ALLOWED | CHECKPOINT_PARAMETERS | {"finish", "steps", "measurements", "device", "dtype"},
     "verify": ALWAYS_ALLOWED | {"verify"},
@@ -20,7 +20,7 @@ ALLOWED_BESIDE = {
 
 
 def check_mode(context: typer.Context, require: str | None) -> None:
-    """Raises a usage error for options that have no meaning beside --finish or --verify."""
+    """Raises a usage error for options that have no meaning with --finish or --verify."""
     given = given_options(context)
     for mode, allowed in ALLOWED_BESIDE.items():
         if mode in given:

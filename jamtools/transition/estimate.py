@@ -1,4 +1,4 @@
-"""N* or P* of a search with its interval, at the end of the trainings and at earlier times, from the trials alone.
+"""N* or P* of a search with its interval, at the end of the trainings and at earlier times, from nothing but its trials.
 
     vary width:      m = log of the median N;       N* = N(h*),  h* = the smallest width with N ≥ e^m
     vary patterns:   m = log of the median P;       P* = the largest number of patterns ≤ e^m, at fixed N

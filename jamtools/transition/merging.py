@@ -1,6 +1,6 @@
 """Merges searches for one P that differ only in their seeds, such as the results of a job array.
 
-The estimates of a search follow from its trials alone (estimate.py). So the trials of all seeds together give the record
+The estimates of a search follow only from its trials (estimate.py). So the trials of all seeds together give the record
 that one search over all seeds gives. A fresh seed that a search draws for its seed s equals s modulo FRESH_SEEDS,
 which assigns each trial to a seed.
 

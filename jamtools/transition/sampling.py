@@ -131,8 +131,10 @@ class TrialCache:
 
     def n_sampled(self, seeds: Iterable[int]) -> int:
         """The number of trials whose fresh seed was drawn for one of these seeds."""
-        own = set(seeds)
-        return sum(seed >= FRESH_SEEDS and seed % FRESH_SEEDS in own for _, seed in self.by_size_and_seed)
+        search_seeds = set(seeds)
+        return sum(
+            seed >= FRESH_SEEDS and seed % FRESH_SEEDS in search_seeds for _, seed in self.by_size_and_seed
+        )
 
 
 def bisect(first: int, axis: SizeAxis) -> Bracketing:

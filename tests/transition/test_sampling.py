@@ -231,7 +231,7 @@ def test_samples_reach_both_ends_of_the_range_in_which_undecided_trials_leave_th
     ("method", "vary"), [("bisect", "width"), ("bisect", "patterns"), ("descend", "width")]
 )
 def test_a_search_of_successes_and_undecided_trials_continues_to_a_failure(method: str, vary: str) -> None:
-    """Trials are undecided at sizes from 5 to 11, so that a bracket of them is no transition yet."""
+    """Trials are undecided at sizes from 5 to 11, so that a bracket of undecided sizes shows no transition yet."""
     axis = widths() if vary == "width" else patterns(64)
     order = ("unsatisfied", "undecided", "success")[:: 1 if vary == "width" else -1]
     cache = simulated(axis, lambda size, seed: order[(size >= 5) + (size >= 12)])

@@ -47,7 +47,7 @@ def test_the_interval_of_the_slope_covers_at_its_level():
 
 @pytest.mark.statistical
 def test_the_slope_and_the_test_of_depth_keep_their_level_where_points_scatter_more_than_their_errors():
-    """The scatter is three times the errors, five P a depth: 5% of 300 is 15 ± 3.8, and 95% is 285."""
+    """The scatter is three times the errors, with five P for each depth: 5% of 300 is 15 ± 3.8, and 95% is 285."""
     rng = np.random.default_rng(5)
     hits = differ = 0
     for _ in range(300):

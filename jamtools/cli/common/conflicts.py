@@ -1,4 +1,4 @@
-"""Options that may not stand together on a command line."""
+"""Finds options that may not stand together on a command line."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ def refuse(context: typer.Context, names: Iterable[str], beside: str) -> None:
 
 
 def check_optimizer(context: typer.Context, optimizer: str | None) -> None:
-    """Refuses the options of a first-order step beside newton."""
+    """Refuses the options of first-order steps together with newton."""
     if optimizer == "newton":
         refuse(context, FIRST_ORDER_ONLY, "--optimizer newton, which takes no first-order steps")

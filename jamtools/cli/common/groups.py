@@ -51,8 +51,8 @@ def grouped(command: Callable[..., Result]) -> Callable[..., Result]:
         bound.apply_defaults()
         values = bound.arguments
         collected = {name: from_values(group, values) for name, group in groups.items()}
-        own = {name: values[name] for name in signature.parameters if name not in groups}
-        return command(**own, **collected)
+        ungrouped = {name: values[name] for name in signature.parameters if name not in groups}
+        return command(**ungrouped, **collected)
 
     flat.__name__, flat.__doc__, flat.__module__ = command.__name__, command.__doc__, command.__module__
     # typer reads __signature__ and __annotations__. Not functools.wraps: typer would follow its __wrapped__ to the groups
@@ -79,7 +79,7 @@ def _parameters(group: Any) -> list[inspect.Parameter]:
 
 @dataclass(frozen=True)
 class Streams:
-    """Where the result goes, and what the user sees beside it."""
+    """Where the result is written, and what is printed on stderr."""
 
     output: Annotated[
         str, file_option("--output", "-o", help="Write to this file, in one step; - is standard output.")

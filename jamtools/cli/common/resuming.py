@@ -77,10 +77,10 @@ class ResumableTraining:
         self.command, self.path, self.resume, self.limit = command, path, resume, limit
         self.interval = every or CHECKPOINT_SECONDS
         given = {"--checkpoint-every": every, "--resume": resume, "--time-limit": limit}
-        alone = [name for name, value in given.items() if value]
-        if path is None and alone:
+        without_checkpoint = [name for name, value in given.items() if value]
+        if path is None and without_checkpoint:
             raise typer.BadParameter(
-                f"got {alone[0]} without a checkpoint, expected --checkpoint FILE with it"
+                f"got {without_checkpoint[0]} without a checkpoint, expected --checkpoint FILE with it"
             )
         if path == STDIN:
             raise typer.BadParameter("got --checkpoint -, expected a file: --resume reads it again")

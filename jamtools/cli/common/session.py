@@ -153,8 +153,13 @@ class Session:
         for chain in inputs:
             steps += [step for step in chain if step not in steps]
         argv = recorded_argv(sys.argv[1:])
-        own = {"command": self.command, "argv": argv, "jamtools": __version__, "torch": version("torch")}
-        return [*steps, {**own, "device": self.device, "dtype": self.dtype}]
+        this_step = {
+            "command": self.command,
+            "argv": argv,
+            "jamtools": __version__,
+            "torch": version("torch"),
+        }
+        return [*steps, {**this_step, "device": self.device, "dtype": self.dtype}]
 
     def write(self, data: bytes) -> None:
         """Writes the whole result, to the file or to standard output. Raises OutputError when that fails."""

@@ -1,6 +1,6 @@
 """The columns of the table of each kind of record, and how a table is laid out.
 
-A column is a label and a function from a record to a value. Each column stands once here: the command that makes the
+A column is a label and a function from a record to a value. Each column is defined once here: the command that makes the
 records prints some of them on stderr (`IN_COMMAND`), and `jam-show --table` prints some of them on stdout (`IN_SHOW`).
 """
 
