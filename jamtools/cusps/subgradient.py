@@ -66,6 +66,7 @@ class SmallestSubgradient:
 
     @property
     def n_inside(self) -> int:
+        """The number of multipliers strictly between 0 and 1."""
         return int(self.inside.sum())
 
 

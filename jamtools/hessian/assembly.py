@@ -53,6 +53,7 @@ class Hessian:
 
     @property
     def H(self) -> Tensor:
+        """H0 + Hp [Ñ, Ñ]."""
         return self.H0 + self.Hp
 
 

@@ -97,7 +97,7 @@ class Bfgs:
         self.inverse.addmm_(torch.stack([u, step], 1), torch.stack([step, u]))
 
     def state(self) -> dict[str, np.ndarray]:
-        """A copy of everything except theta that the next step depends on."""
+        """A copy of everything except theta that the next step depends on: V [Ñ, Ñ], ∇L [Ñ] and L [1]."""
         return {
             "inverse": self.inverse.cpu().numpy().copy(),
             "gradient": self.gradient.cpu().numpy().copy(),

@@ -95,7 +95,7 @@ class LevenbergStage:
         return len(self.values) <= LEVENBERG_STALL_STEPS or not slow
 
     def state(self) -> dict[str, np.ndarray]:
-        """The damping, and the last values of the loss."""
+        """The damping µ, ν [2], and the last values of the loss [values]."""
         numbers = [self.levenberg.mu, self.levenberg.nu]
         return {"damping": np.array(numbers), "values": np.array(self.values)}
 

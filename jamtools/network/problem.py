@@ -43,6 +43,7 @@ class Evaluation:
 
     @property
     def n_misclassified(self) -> int:
+        """The number of misclassified patterns."""
         return int(self.misclassified.sum())
 
 

@@ -140,6 +140,7 @@ class ScaleGenerators:
 
     @property
     def rank(self) -> int:
+        """The dimension of the span."""
         return self._inverse.shape[1]
 
     def project(self, V: Tensor) -> Tensor:

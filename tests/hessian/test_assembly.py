@@ -98,7 +98,7 @@ def test_the_peak_memory_of_the_hessian_is_three_matrices_and_a_block(shape):
         | {
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
-            "MALLOC_MMAP_THRESHOLD_": "1000000",  # each array gets pages of its own: gaps in the heap differ from run to run
+            "MALLOC_MMAP_THRESHOLD_": "1000000",  # own pages for each array, since gaps in the heap vary between runs
         }
     )
     line = [sys.executable, "-c", PEAK, *map(str, shape)]

@@ -21,18 +21,18 @@ from tests.support.spectra import adam_jammed
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_the_spectrum_of_a_jammed_run_and_its_counts(activation):
     run, data = adam_jammed(activation)
-    found = exact_spectrum(run, data, options=ExactOptions(matrices=True))
+    spectrum = exact_spectrum(run, data, options=ExactOptions(matrices=True))
     arch, y = Architecture.of(run.info), torch.from_numpy(data.y)[:, None]
     exact = torch.func.hessian(lambda t: oracle.hinge(oracle.f(arch, t, torch.from_numpy(data.x)), y))(
         torch.from_numpy(run.theta)
     )
     values = np.linalg.eigvalsh(exact.numpy())
-    assert np.abs(found["H"] - values).max() < 1e-9 * np.abs(values).max()
-    info = found.info
-    assert info["rank_H0"] == np.linalg.matrix_rank(found.matrices["H0"], hermitian=True)
+    assert np.abs(spectrum["H"] - values).max() < 1e-9 * np.abs(values).max()
+    info = spectrum.info
+    assert info["rank_H0"] == np.linalg.matrix_rank(spectrum.matrices["H0"], hermitian=True)
     assert info["rank_H0"] + info["n_zero_H0"] == arch.n_parameters
     assert info["n_zero_H0"] >= (arch.n_hidden if activation == "relu" else 0)
-    assert info["gap_H0"] == found["H0"][info["n_zero_H0"]]
+    assert info["gap_H0"] == spectrum["H0"][info["n_zero_H0"]]
     assert info["c0"] == info["n_negative_Hp"] / arch.n_effective
     assert max(info["trace_error"], info["frobenius_error"]) < arch.n_parameters**2 * 1e-15
 
@@ -40,17 +40,17 @@ def test_the_spectrum_of_a_jammed_run_and_its_counts(activation):
 def test_negative_modes_are_counted_without_the_scale_generators():
     """The reference is the signs of Zᵀ Hp Z, with Z an orthonormal basis of the complement from an SVD."""
     run, data = adam_jammed(depth=3, width=4)
-    found = exact_spectrum(run, data, options=ExactOptions(matrices=True))
+    spectrum = exact_spectrum(run, data, options=ExactOptions(matrices=True))
     arch = Architecture.of(run.info)
     generators = scale_generators(torch.from_numpy(run.theta), arch).numpy()
     u, _, _ = np.linalg.svd(generators, full_matrices=True)
     Z = u[:, arch.n_hidden :]
-    Hp = found.matrices["Hp"]
-    tolerance = arch.n_parameters * np.finfo(float).eps * np.abs(found["Hp"]).max()
-    assert found.info["n_negative_Hp"] == (np.linalg.eigvalsh(Z.T @ Hp @ Z) < -tolerance).sum()
-    H = Hp + found.matrices["H0"]
-    tolerance = arch.n_parameters * np.finfo(float).eps * np.abs(found["H"]).max()
-    assert found.info["n_negative_H"] == (np.linalg.eigvalsh(Z.T @ H @ Z) < -tolerance).sum()
+    Hp = spectrum.matrices["Hp"]
+    tolerance = arch.n_parameters * np.finfo(float).eps * np.abs(spectrum["Hp"]).max()
+    assert spectrum.info["n_negative_Hp"] == (np.linalg.eigvalsh(Z.T @ Hp @ Z) < -tolerance).sum()
+    H = Hp + spectrum.matrices["H0"]
+    tolerance = arch.n_parameters * np.finfo(float).eps * np.abs(spectrum["H"]).max()
+    assert spectrum.info["n_negative_H"] == (np.linalg.eigvalsh(Z.T @ H @ Z) < -tolerance).sum()
 
 
 def test_a_diverged_run_is_refused():
@@ -102,10 +102,10 @@ def test_a_part_alone_has_the_eigenvalues_that_it_has_among_all_parts(parts):
 @pytest.mark.parametrize("k", [1, 3, 1000])
 def test_vectors_are_eigenvectors_of_the_lowest_and_the_highest_eigenvalues(k):
     run, data = adam_jammed()
-    found = exact_spectrum(run, data, options=ExactOptions(matrices=True, vectors=k))
-    matrices = {**found.matrices, "H": found.matrices["H0"] + found.matrices["Hp"]}
-    for name, rows in found.vectors.items():
-        values = found[name]
+    spectrum = exact_spectrum(run, data, options=ExactOptions(matrices=True, vectors=k))
+    matrices = {**spectrum.matrices, "H": spectrum.matrices["H0"] + spectrum.matrices["Hp"]}
+    for name, rows in spectrum.vectors.items():
+        values = spectrum[name]
         n = len(values)
         ends = values if 2 * k >= n else np.concatenate([values[:k], values[n - k :]])
         assert rows.shape == (min(n, 2 * k), n)
@@ -124,7 +124,7 @@ def test_a_scaled_matrix_has_the_same_counts(scale):
             symmetric_eigenvalues(torch.from_numpy(matrix * factor), name) for factor in (scale, 1.0)
         )
         assert (small.n_zero, small.n_negative) == (large.n_zero, large.n_negative)
-        moments = [summary._of_Hp(found, {"final_loss": 0.0}) for found in (small, large)]
+        moments = [summary._of_Hp(spectrum, {"final_loss": 0.0}) for spectrum in (small, large)]
         for field in ("asymmetry_Hp", "odd_moment_3_Hp", "odd_moment_5_Hp"):
             assert moments[0][field] == pytest.approx(moments[1][field])
 

@@ -1,4 +1,4 @@
-"""Estimated spectra of runs beside the exact ones."""
+"""Estimated spectra of runs compared with the exact spectra."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def test_bfgs_minimises_a_quadratic_to_round_off_and_finds_its_inverse_hessian()
         if bfgs.gradient.norm() < 1e-13:
             break
     exact = torch.linalg.solve(A, b)
-    # an error of 1e-13 in the gradient is one of 1e-13/λ_min = 1e-13 in w; the round-off of `exact` is κ·eps
+    # an error of 1e-13 in the gradient gives one of 1e-13/λ_min = 1e-13 in w; the round-off of `exact` is κ·eps
     assert (w - exact).norm() < 1e-11 * exact.norm()
     assert torch.allclose(bfgs.inverse, bfgs.inverse.T, atol=1e-12)
 
@@ -47,7 +47,7 @@ def test_bfgs_minimises_the_non_smooth_rosenbrock_function_at_its_cusp():
             break
     assert bfgs.value < 1e-8
     assert (x - 1).abs().max() < 1e-4  # (1 - x₁)² ≤ 1e-8
-    assert bfgs.gradient.norm() > 1  # it does not vanish at the minimum
+    assert bfgs.gradient.norm() > 1  # the gradient does not vanish at the minimum
 
 
 def test_bfgs_minimises_a_convex_function_whose_minimum_is_on_all_kinks():
@@ -87,16 +87,16 @@ def test_bfgs_continues_from_a_copy_of_its_state_to_the_same_bytes():
     A = torch.diag(torch.linspace(1, 9, 5, dtype=torch.float64))
     function = quadratic(A, torch.ones(5, dtype=torch.float64))
     w = torch.zeros(5, dtype=torch.float64) + 0.3
-    one = Bfgs(w, function)
+    uninterrupted = Bfgs(w, function)
     for _ in range(4):
-        one.iterate()
+        uninterrupted.iterate()
     v = w.clone()
-    two = Bfgs(v, function)
-    two.restore(one.state())
+    resumed = Bfgs(v, function)
+    resumed.restore(uninterrupted.state())
     for _ in range(3):
-        one.iterate()
-        two.iterate()
-    assert torch.equal(w, v) and torch.equal(one.inverse, two.inverse)
+        uninterrupted.iterate()
+        resumed.iterate()
+    assert torch.equal(w, v) and torch.equal(uninterrupted.inverse, resumed.inverse)
 
 
 @pytest.mark.parametrize("start", [0.0, 2.0])

@@ -177,7 +177,7 @@ def test_a_saddle_of_a_linear_network_is_not_certified():
 
 
 def blind(cusps: CuspGradient, smallest: SmallestSubgradient) -> Lagrangian:
-    """A Lagrangian whose curvature is positive, whatever the point is."""
+    """A Lagrangian with positive curvature, which does not depend on the point."""
     space = Curvature(1, 0, 0, 1.0, 1.0)
     return Lagrangian(space, space, 0, 0, 0)
 

@@ -59,7 +59,7 @@ def test_the_curvature_by_differences_is_the_projected_matrix():
     curvature = P.T @ M.curvature()(P)
     assert (
         curvature - P.T @ H @ P
-    ).abs().max() < 1e-7 * H.abs().max()  # differences: (10⁻⁵)² and round-off / 10⁻⁵
+    ).abs().max() < 1e-7 * H.abs().max()  # the error of the differences: (10⁻⁵)² and round-off / 10⁻⁵
 
 
 def test_a_neuron_that_is_off_everywhere_makes_flat_directions():
@@ -68,7 +68,9 @@ def test_a_neuron_that_is_off_everywhere_makes_flat_directions():
     theta = oracle.random_theta(arch)
     theta[
         12
-    ] = -100.0  # the bias of the first neuron: its 3 + 1 + 1 parameters do not matter, one is the symmetry
+    ] = (
+        -100.0
+    )  # bias of the first neuron: none of its 3 + 1 + 1 parameters changes f; one of them is the symmetry
     cusps = cusps_of(theta, Problem(x, y, arch, Loss("hinge", 3.0, 60)))
     M = CuspManifold(cusps, cusps.signs, torch.zeros(0, dtype=torch.bool))
     assert M.flat(np.random.default_rng(0)) == 4

@@ -27,7 +27,7 @@ def test_polish_returns_to_the_minimum_from_a_displaced_theta(size):
 
 
 def test_polish_gives_the_downward_direction_of_a_smooth_saddle():
-    """At W = 0 one tanh neuron is a constant; labels of mean zero are fitted better with weights: a saddle."""
+    """At W = 0 one tanh neuron is constant. This is a saddle: weights fit labels of mean zero better."""
     arch = Architecture(1, 1, 1, "tanh")
     x = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
     y = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)

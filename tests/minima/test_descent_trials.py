@@ -13,7 +13,7 @@ from tests.support.one_neuron import minimum, saddle
 
 
 def trials(theta: torch.Tensor, problem: Problem, n: int = 12, seed: int = 0) -> DescentTrials:
-    """n trials from theta on its cusp with the multiplier ½, with round-off as the only slack."""
+    """n trials from theta, whose cusp has the multiplier ½; round-off is the only slack."""
     cusps = cusps_of(theta, problem)
     half = torch.full_like(cusps.signs, 0.5)
     manifold = CuspManifold(cusps, half, torch.ones(len(half), dtype=torch.bool))

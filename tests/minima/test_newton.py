@@ -34,13 +34,13 @@ def test_no_random_point_near_a_certified_minimum_has_a_lower_loss():
     """After displacements of all sizes L is at least that of the minimum, up to its round-off, P eps max Δ²."""
     run, data = jammed()
     problem, theta = problem_of(data, ARCH), torch.from_numpy(run.theta)
-    here = problem.value_and_gradient(theta)[0]
+    lowest = problem.value_and_gradient(theta)[0]
     rng = np.random.default_rng(5)
     for size in (1e-7, 1e-6, 1e-5, 1e-4, 1e-3):
         for _ in range(100):
             kick = torch.from_numpy(rng.standard_normal(len(theta)))
-            there = problem.value_and_gradient(theta + size * kick)[0]
-            assert there >= here * (1 - 1e-12)
+            value = problem.value_and_gradient(theta + size * kick)[0]
+            assert value >= lowest * (1 - 1e-12)
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "linear"])
@@ -70,7 +70,7 @@ def test_newton_on_a_linear_network_finds_the_minimum_of_the_convex_problem():
 
 
 def test_the_newton_engine_removes_contacts_by_scaling_the_output_layer():
-    """theta has a largest Δ slightly above zero, as round-off leaves it."""
+    """The largest Δ at theta is slightly above zero, as round-off can leave it."""
     data = random_sphere(30, 4, 3)
     solved = train(data, ARCH, newton(), 3)
     problem = problem_of(data, ARCH)
@@ -93,12 +93,12 @@ def test_a_run_with_contacts_is_finished_in_one_step():
     solved = train(data, ARCH, newton(), 3)
     theta = solved.theta.copy()
     theta[-5:] *= 0.5 * (1 - 1e-14) / (0.5 - solved.gaps).min()
-    here = problem_of(data, ARCH).evaluate(torch.from_numpy(theta))
-    assert here.n_unsatisfied > 0, "the planted state"
+    evaluation = problem_of(data, ARCH).evaluate(torch.from_numpy(theta))
+    assert evaluation.n_unsatisfied > 0, "the planted state"
     history = {name: column.copy() for name, column in solved.history.items()}
-    history["n_unsatisfied"][-1] = here.n_unsatisfied
-    info = {**solved.info, "status": "budget", "n_unsatisfied": here.n_unsatisfied}
-    left = replace(solved, theta=theta, gaps=here.gaps[:, 0].numpy(), history=history, info=info)
+    history["n_unsatisfied"][-1] = evaluation.n_unsatisfied
+    info = {**solved.info, "status": "budget", "n_unsatisfied": evaluation.n_unsatisfied}
+    left = replace(solved, theta=theta, gaps=evaluation.gaps[:, 0].numpy(), history=history, info=info)
     run = train_many([make_job(data, ARCH, 3, newton(), start=left)])[0]
     assert run.info["status"] == "satisfied" and (run.gaps <= 0).all()
     assert run.info["finish"]["steps"] == 1 and run.info["finish"]["relative_change"] < 1e-12
@@ -166,9 +166,9 @@ def test_newton_refuses_batches_other_losses_float32_and_batch_normalisation():
         train(data, Architecture(4, 4, 2, batch_norm=True), newton(), 0)
     with pytest.raises(InputError, match="compiled engine with newton"):
         train(data, ARCH, newton(), 0, Compute(engine="compiled"))
-    run, its = jammed()
+    run, run_data = jammed()
     with pytest.raises(InputError, match="expected the optimiser newton"):
-        train_many([make_job(its, ARCH, 0, TrainingOptions(), start=run)])
+        train_many([make_job(run_data, ARCH, 0, TrainingOptions(), start=run)])
 
 
 def test_newton_satisfies_patterns_of_several_classes():

@@ -46,7 +46,7 @@ def with_multiplier(multiplier: float) -> SmallestSubgradient:
     [(1.0, (1 - 5**0.5) / 2, (1 + 5**0.5) / 2), (-1.0, (7 - 29**0.5) / 2, (7 + 29**0.5) / 2)],
 )
 def test_the_curvature_of_one_neuron_on_one_cusp_is_that_found_by_hand(y, smallest, largest):
-    """∇z = b̂ takes b and the scale symmetry w - a; on (w + a)/√2 and c, in units √2, √2 and 1 of w, a and c, the
+    """∇z = b̂ removes b, and the scale symmetry removes w - a. On (w + a)/√2 and c, in units √2, √2 and 1 of w, a and c, the
     rest is [[2 (1 + s), 1], [1, 1]] with s = ∂L/∂f at x = 1: -1 for y = 1 and 2 for y = -1.
     """
     result = one_neuron(y, 0.5)
@@ -103,7 +103,7 @@ def test_a_saddle_on_a_cusp_has_one_negative_direction_along_which_the_loss_fall
 
 @pytest.mark.parametrize("make", [minimum, saddle])
 def test_signs_of_the_curvature_do_not_depend_on_the_scale_of_the_loss(make):
-    """(ε, last layer) × 10⁻¹² takes L to 10⁻²⁴ L, and a minimum stays a minimum."""
+    """A factor of 10⁻¹² in ε and in the last layer takes L to 10⁻²⁴ L, and a minimum is still a minimum."""
     theta, problem = make()
     end, before = curvature_of(theta, problem)
     for tensor in layers_of(theta, problem.arch)[-1]:

@@ -30,7 +30,7 @@ def stored(point: Point, **fields) -> tuple[Run, Dataset]:
     """A certified run of a planted point, as a minimiser would record it."""
     theta, problem = point
     x, y, arch, loss = problem.x, problem.y, problem.arch, problem.loss
-    found = certify(theta, problem)
+    certificate = certify(theta, problem)
     data = Dataset(x.numpy(), y[:, 0].numpy(), info={"source": "arrays"})
     gaps = (loss.epsilon - y * oracle.f(arch, theta, x))[:, 0].numpy()
     sizes = {
@@ -40,10 +40,10 @@ def stored(point: Point, **fields) -> tuple[Run, Dataset]:
     info = {
         **sizes, "n_effective_expected": arch.n_effective, "P": len(x), "epsilon": loss.epsilon, "certified": True,
         "final_loss": true_loss(point), "n_unsatisfied": int((gaps > 0).sum()), "n_contacts": 0,
-        "status": "stationary", "certificate": found.fields(),
+        "status": "stationary", "certificate": certificate.fields(),
     }  # fmt: skip
     run = artefacts.run(**(info | fields))
-    return replace(run, theta=theta.numpy(), gaps=gaps, certificate=found.arrays()), data
+    return replace(run, theta=theta.numpy(), gaps=gaps, certificate=certificate.arrays()), data
 
 
 @pytest.fixture(scope="module")
@@ -52,23 +52,28 @@ def kept(deep) -> tuple[Run, Dataset]:
 
 
 def refused(run: Run, data: Dataset, *words: str) -> Verification:
-    found = verify(run, data)
-    assert not found.holds and found.claims
+    verification = verify(run, data)
+    assert not verification.holds and verification.claims
     for word in words:
-        assert any(word in line for line in found.findings), found.findings
-    return found
+        assert any(word in line for line in verification.findings), verification.findings
+    return verification
 
 
 def test_verify_finds_nothing_in_an_untouched_certified_run(kept):
-    found = verify(*kept)
-    assert found.holds and found.findings == () and found.claims and found.certificate.certified
+    verification = verify(*kept)
+    assert (
+        verification.holds
+        and verification.findings == ()
+        and verification.claims
+        and verification.certificate.certified
+    )
 
 
 def test_verify_reports_a_run_without_a_certificate(kept):
     run, data = kept
-    found = verify(replace(run, info=run.info | {"certified": None}), data)
-    assert not found.holds and not found.claims
-    assert found.findings == ("claims nothing: certified is null, one holds",)
+    verification = verify(replace(run, info=run.info | {"certified": None}), data)
+    assert not verification.holds and not verification.claims
+    assert verification.findings == ("claims nothing: certified is null, one holds",)
 
 
 def test_verify_finds_a_gap_moved_across_zero(kept):

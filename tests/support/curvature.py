@@ -21,14 +21,17 @@ def cusps_of(theta: Tensor, problem: Problem, tolerance: float = TIGHT) -> CuspG
 
 
 def curvature_of(theta, problem, tolerance=TIGHT) -> tuple[SmallestSubgradient, Lagrangian]:
+    """The smallest subgradient at theta [Ñ], and the curvature with its multipliers."""
     cusps = cusps_of(theta, problem, tolerance)
     end = smallest_subgradient(cusps)
     return end, lagrangian(cusps, end)
 
 
 def planted(depth: int, outputs: int = 1, together: bool = True) -> tuple[Tensor, Problem]:
-    """A random network with two cusps in the first layer at pattern 1, one in each layer at a pattern of its own, and
-    `together` one in each at pattern 0.
+    """theta [Ñ] and the problem of a random network with planted cusps.
+
+    Two cusps are in the first layer at pattern 1. Each layer has one cusp at a pattern of its own. With `together` each
+    layer also has a cusp at pattern 0.
     """
     arch = Architecture(4, 5, depth, "relu", outputs)
     x, y = oracle.sphere(40, 4, depth, outputs)

@@ -132,7 +132,7 @@ def _fitted(
     return x
 
 
-#: Pattern 0 has a cusp in either layer.
+#: Pattern 0 has a cusp in each layer.
 BOTH = [(1, 0, 0), (2, 0, 0), (1, 1, 1), (2, 2, 2)]
 
 
