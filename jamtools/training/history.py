@@ -67,7 +67,10 @@ class History:
         return int(self.rows[-1]["n_unsatisfied"])
 
     def columns(self) -> dict[str, np.ndarray]:
-        """The columns [T] of the T rows: step and counts in int64, the others in float64; perhaps theta [T, Ñ]."""
+        """The columns [T] of the T rows, by name. If snapshots are kept, theta [T, Ñ] is one of them.
+
+        The step and the counts are int64, all others float64.
+        """
         return {
             name: np.array(
                 [row[name] for row in self.rows], dtype=np.int64 if name in INTEGER_COLUMNS else np.float64

@@ -149,7 +149,7 @@ class RunInProgress:
         return next(event for event in self.events if event > self.step)
 
     def resume_from(self, reached: int, outcome: str) -> bool:
-        """Notes that the engine stopped at step `reached`, for the reason `outcome` or "". True if the run continues."""
+        """Continues from step `reached`, where the engine stopped for the reason `outcome` or "". False if the run ends."""
         self.step = reached
         if outcome == "":
             return True

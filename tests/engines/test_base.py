@@ -12,7 +12,7 @@ from jamtools.engines.constants import UNKNOWN_GAP
 
 @pytest.mark.parametrize("stop", [False, True])
 @pytest.mark.parametrize("top", [math.nan, math.inf, -math.inf])
-def test_a_largest_gap_that_is_not_finite_is_a_divergence(top, stop):
+def test_a_run_whose_largest_gap_is_not_finite_has_diverged(top, stop):
     assert stop_reason(top, stop) == "diverged"
 
 
@@ -22,11 +22,11 @@ def test_a_run_without_unsatisfied_patterns_ends_only_if_it_is_asked_to(top):
     assert stop_reason(top, False) == ""
 
 
-def test_an_unsatisfied_pattern_ends_no_run():
+def test_a_run_with_an_unsatisfied_pattern_does_not_end():
     assert stop_reason(5e-324, True) == ""
 
 
-def test_an_unknown_gap_ends_no_run():
+def test_an_unknown_largest_gap_does_not_end_a_run():
     assert stop_reason(UNKNOWN_GAP, True) == ""
 
 

@@ -37,7 +37,7 @@ def test_the_bytes_of_a_run_depend_neither_on_other_runs_nor_on_threads(threads,
     assert together.info == alone.info
 
 
-def test_a_single_run_shared_by_threads_has_the_same_bytes(always_threaded):
+def test_a_single_run_has_the_same_bytes_with_any_number_of_threads(always_threaded):
     data, arch = oracle.dataset(3000, 5), Architecture(5, 6, 2)
     options = with_options(TrainingOptions(), steps=60, lr=1e-3)
     runs = [train(data, arch, options, 1, Compute(threads=threads)) for threads in (1, 3)]
@@ -47,7 +47,7 @@ def test_a_single_run_shared_by_threads_has_the_same_bytes(always_threaded):
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("options", [{}, {"neighbour_list": True}, {"loss": "cross-entropy"}], ids=str)
 def test_steps_in_one_loop_and_steps_shared_by_threads_give_the_same_bytes(options, activation, monkeypatch):
-    """Both are parts of one compiled function. With the last limit a run changes between the two ways."""
+    """Both ways are parts of one compiled function. With the last limit the run changes from one way to the other."""
     data, arch = oracle.dataset(1100, 5), Architecture(5, 7, 2, activation)
     options = with_options(TrainingOptions(), steps=600, lr=3e-3, stop=False, **options)
     loop = train(data, arch, options, seed=1)
@@ -81,7 +81,7 @@ def test_the_compiled_and_the_torch_engine_take_the_same_steps(optimizer):
 @pytest.mark.parametrize(
     ("options", "compute"), [({"batch": 10}, Compute()), ({}, Compute(dtype=torch.float32))]
 )
-def test_mini_batches_and_float32_are_left_to_the_torch_engine(options, compute):
+def test_the_torch_engine_takes_mini_batches_and_float32(options, compute):
     data, arch = oracle.dataset(100, 5), Architecture(5, 6, 2)
     run = train(data, arch, with_options(TrainingOptions(), steps=5, **options), 0, compute)
     assert run.info["engine"] == "torch"

@@ -124,7 +124,7 @@ def test_fire_does_not_move_without_a_gradient():
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd", "fire"])
-def test_the_next_step_depends_on_t_and_state_alone(name):
+def test_the_next_step_of_an_optimiser_depends_only_on_t_and_state(name):
     curvatures = torch.from_numpy(CURVATURES)
     theta = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
     first = make_optimizer(name, theta, 0.9 if name == "sgd" else 0.0)

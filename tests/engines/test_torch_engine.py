@@ -28,14 +28,14 @@ def engine(epsilon=0.5, **options):
 
 
 @pytest.mark.parametrize("batch", [0, 8])
-def test_it_stops_before_a_step_where_all_patterns_are_satisfied(batch):
+def test_the_torch_engine_stops_before_a_step_where_all_patterns_are_satisfied(batch):
     satisfied = engine(epsilon=-100.0, batch=batch)
     before = satisfied.theta.clone()
     assert satisfied.advance(0, 10, stop=True) == (0, "satisfied")
     assert torch.equal(satisfied.theta, before)
 
 
-def test_it_continues_where_the_run_does_not_stop():
+def test_the_torch_engine_continues_past_satisfied_patterns_if_the_run_may_not_stop():
     assert engine(epsilon=-100.0, batch=0).advance(0, 10, stop=False) == (10, "")
 
 

@@ -89,12 +89,12 @@ def test_bytes_after_the_last_tensor_are_refused():
 
 @settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda tail: struct.pack("<Q", len(tail)) + tail))
-def test_random_bytes_are_refused(data):
+def test_random_bytes_in_place_of_an_artefact_are_refused(data):
     with pytest.raises(InputError):
         opened(data)
 
 
-def test_json_in_place_of_an_artefact_is_called_json():
+def test_the_message_for_json_in_place_of_an_artefact_names_json():
     with pytest.raises(InputError, match="got JSON, expected an artefact in safetensors"):
         opened(b'{"run": "r0000"}\n')
 
@@ -123,18 +123,18 @@ def test_an_array_of_a_dtype_that_numpy_does_not_have_is_refused():
 # --- sources ------------------------------------------------------------------------------------------
 
 
-def test_a_missing_file_is_refused():
+def test_an_artefact_that_does_not_exist_is_refused():
     with pytest.raises(InputError, match="nowhere: no such file or directory; check the path"):
         read_dataset("nowhere")
 
 
-def test_a_folder_is_refused(tmp_path):
+def test_a_folder_in_place_of_an_artefact_is_refused(tmp_path):
     with pytest.raises(InputError, match="is a directory; check the path"):
         read_dataset(str(tmp_path))
 
 
 @pytest.mark.parametrize("read", [read_dataset, open_any])
-def test_an_empty_file_is_refused_with_advice_to_check_what_wrote_it(tmp_path, read):
+def test_an_empty_artefact_is_refused_with_advice_to_check_the_command_that_wrote_it(tmp_path, read):
     (tmp_path / "empty").touch()
     with pytest.raises(InputError, match="empty input, expected an artefact") as caught:
         read(str(tmp_path / "empty"))

@@ -142,7 +142,7 @@ def test_a_call_that_is_stopped_many_times_ends_with_the_same_runs(tmp_path):
     assert path.read_bytes() == before  # all runs have ended: the checkpoint does not change
 
 
-def test_an_interrupt_leaves_a_checkpoint(tmp_path):
+def test_an_interrupted_call_writes_a_checkpoint(tmp_path):
     jobs, path = four_jobs(10**6), tmp_path / "c"
 
     def interrupt():
@@ -155,7 +155,7 @@ def test_an_interrupt_leaves_a_checkpoint(tmp_path):
     assert threading.active_count() == 1
 
 
-def test_a_full_disk_ends_no_run(tmp_path, monkeypatch):
+def test_a_full_disk_does_not_end_a_run(tmp_path, monkeypatch):
     def full(path, data):
         raise OutputError(f"{path}: no space left on device; nothing was written")
 
@@ -217,7 +217,7 @@ def test_a_checkpoint_asks_for_snapshots_after_its_interval_and_writes_them_once
     assert read(str(path), request_of([job]))[0].step > 0
 
 
-def test_a_checkpoint_waits_only_so_long_for_a_slow_run(tmp_path, monkeypatch):
+def test_a_checkpoint_is_written_without_a_slow_run_after_a_limited_wait(tmp_path, monkeypatch):
     clock, path, job = Clock(monkeypatch), tmp_path / "c", make_job(oracle.dataset(40, 5), ARCH)
     kept = Checkpoint(str(path), request_of([job]), 1, interval=60.0)
     kept.load(0)
@@ -234,7 +234,7 @@ def test_a_checkpoint_that_was_asked_to_stop_ends_the_call(tmp_path):
         kept.poll()
 
 
-def test_a_checkpoint_does_not_replace_a_file_that_is_none(tmp_path):
+def test_a_checkpoint_does_not_replace_a_file_that_is_no_checkpoint(tmp_path):
     path = tmp_path / "c"
     path.write_text("the only copy of something")
     with pytest.raises(InputError, match="expected a checkpoint; remove it"):

@@ -40,7 +40,7 @@ def test_a_resumed_journal_holds_the_trials_that_were_added(path: str) -> None:
 
 
 @pytest.mark.parametrize("key", [(100, 6, 0), (200, 3, 0), (100, 3, 1)])
-def test_a_trial_that_was_not_added_is_not_there(path: str, key: tuple[int, int, int]) -> None:
+def test_a_journal_has_no_trial_that_was_not_added(path: str, key: tuple[int, int, int]) -> None:
     assert Journal(path, REQUEST, resume=True).get(TrialKey(*key)) is None
 
 
@@ -82,7 +82,7 @@ def test_a_file_that_is_no_journal_is_refused_and_not_changed(tmp_path: Path, da
 
 
 def test_the_user_is_not_advised_to_remove_a_file_that_is_no_journal(tmp_path: Path) -> None:
-    """It may be the data."""
+    """Such a file may hold the user's data."""
     (tmp_path / "j").write_bytes(b"precious\n")
     with pytest.raises(InputError, match="no JSON") as raised:
         Journal(str(tmp_path / "j"), REQUEST)
@@ -118,12 +118,12 @@ def test_two_journals_in_one_file_are_refused(path: str) -> None:
         Journal(path, REQUEST, resume=True)
 
 
-def test_a_path_in_no_folder_is_refused(tmp_path: Path) -> None:
+def test_a_journal_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="folder"):
         Journal(str(tmp_path / "nowhere" / "j"), REQUEST)
 
 
-def test_a_folder_is_refused(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_journal_is_refused(tmp_path: Path) -> None:
     with pytest.raises((InputError, OutputError), match="folder|regular"):
         Journal(str(tmp_path), REQUEST)
 

@@ -94,7 +94,7 @@ def test_damaged_runs_are_refused_with_the_name_of_their_file(change, message):
         read_runs(opened(data, "a.safetensors"))
 
 
-def test_a_damaged_record_keeps_its_remedy_behind_the_name_of_its_file():
+def test_the_message_for_a_damaged_record_has_the_name_of_its_file_and_its_remedy():
     data = refit(runs_bytes(runs(run()), PROVENANCE), without("r0000/history/loss"))
     with pytest.raises(InputError) as caught:
         read_runs(opened(data, "a.safetensors"))
@@ -121,7 +121,7 @@ def test_a_source_that_holds_no_plain_numbers_is_refused(tmp_path, data):
         read_numbers(str(tmp_path / "a"))
 
 
-def test_complex_numbers_are_refused(tmp_path):
+def test_complex_numbers_in_place_of_plain_numbers_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.ones(2, dtype=complex))
     with pytest.raises(InputError, match="complex numbers"):
         read_numbers(str(tmp_path / "a.npy"))

@@ -24,7 +24,7 @@ from tests.support.jobs import make_job
 
 
 def reference(data, arch, steps, make, init="orthogonal", loss=oracle.hinge):
-    """torch's own optimiser, autograd and layers from the same start: theta after `steps`."""
+    """theta [Ñ] after `steps` steps of torch's own optimiser, autograd and layers from the same start."""
     net = oracle.module(arch, torch.from_numpy(initial_parameters(arch, init, 0)))
     optimizer = make(net.parameters())
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y).view(len(data.x), -1)
@@ -37,15 +37,15 @@ def reference(data, arch, steps, make, init="orthogonal", loss=oracle.hinge):
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_adam_follows_torch_s_adam(activation, outputs):
-    """At rate 1e-4 round-off grows to about 3e-16 over 1000 steps; 200 leave it near one unit."""
+def test_training_by_adam_follows_adam_of_torch(activation, outputs):
+    """At rate 1e-4 round-off grows to about 3e-16 in 1000 steps; after 200 steps it is about one unit in the last place."""
     data, arch = oracle.dataset(60, 5, outputs=outputs), Architecture(5, 6, 2, activation, outputs)
     run = train(data, arch, with_options(TrainingOptions(), steps=200), seed=0)
     theirs = reference(data, arch, 200, lambda p: torch.optim.Adam(p, lr=1e-4))
     assert np.abs(run.theta - theirs).max() < 1e-13
 
 
-def test_full_batch_gradient_descent_follows_torch_s_sgd():
+def test_training_by_full_batches_follows_sgd_of_torch():
     data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2, "tanh")
     run = train(
         data, arch, with_options(TrainingOptions(), steps=100, optimizer="sgd", batch=0, lr=0.05), seed=0
@@ -114,7 +114,7 @@ def test_a_run_stops_at_the_first_step_without_unsatisfied_patterns():
     assert (before.gaps > 0).any()
 
 
-def test_a_run_that_may_not_stop_spends_its_whole_budget():
+def test_a_run_that_may_not_stop_takes_all_steps_of_its_budget():
     run = train(
         oracle.dataset(10, 8),
         Architecture(8, 8, 2),
@@ -133,7 +133,7 @@ def test_a_run_depends_on_its_first_P_patterns_alone():
     )
 
 
-def test_a_run_that_diverges_is_never_called_satisfied():
+def test_a_run_that_diverges_does_not_have_the_status_satisfied():
     """NaN is not above zero: a count of Δ > 0 would call this run satisfied."""
     options = with_options(TrainingOptions(), steps=2000, optimizer="sgd", batch=0, lr=1e6)
     run = train(oracle.dataset(40, 4), Architecture(4, 5, 3), options, seed=0)
@@ -142,7 +142,7 @@ def test_a_run_that_diverges_is_never_called_satisfied():
 
 
 def test_fewer_runs_at_once_give_the_same_bytes(monkeypatch):
-    """The memory is enough for three runs at once of eight."""
+    """The memory is enough for three of the eight runs at once."""
     jobs = [
         make_job(
             oracle.dataset(300, 5),

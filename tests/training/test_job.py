@@ -39,7 +39,7 @@ def test_a_job_gets_the_fastest_engine_that_can_take_its_steps(options, compute,
     assert job(options, compute).engine == engine
 
 
-def test_batch_normalisation_is_left_to_the_torch_engine():
+def test_the_torch_engine_takes_the_steps_with_batch_normalisation():
     assert job(arch=Architecture(5, 6, 2, batch_norm=True)).engine == "torch"
 
 
@@ -50,7 +50,7 @@ def test_an_engine_that_cannot_take_mini_batches_is_refused(engine):
     assert refused.value.remedy is Remedy.TORCH_ENGINE
 
 
-def test_an_engine_of_its_own_is_refused_for_newton():
+def test_newton_is_refused_with_another_engine_than_its_own():
     with pytest.raises(InputError, match="the torch engine with newton, expected auto"):
         _ = job(NEWTON, Compute(engine="torch")).engine
 
@@ -61,7 +61,7 @@ def test_a_neighbour_list_is_refused_outside_the_compiled_engine():
     assert refused.value.remedy is Remedy.NO_NEIGHBOUR_LIST
 
 
-def test_a_run_is_finished_by_newton_alone():
+def test_an_optimiser_other_than_newton_is_refused_for_a_run_to_finish():
     run = train(oracle.dataset(40, 5), ARCH, with_options(PLAIN, steps=2), 0)
     assert job(NEWTON, start=run).engine == "newton"
     with pytest.raises(InputError, match="expected the optimiser newton"):

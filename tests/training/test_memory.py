@@ -24,7 +24,7 @@ from tests.support.jobs import PLAIN, make_job
 ARCH = Architecture(5, 6, 2)
 
 
-#: Prints by how many bytes a run increases the peak, and the estimate. A small run before it loads and compiles all code.
+#: Prints by how many bytes a run increases the peak of memory, and the estimate. A small run first loads and compiles all.
 PEAK = """
 import sys
 from pathlib import Path
@@ -36,7 +36,7 @@ from jamtools.training.job import Compute
 from jamtools.training.memory import bytes_needed
 from tests.support import oracle
 from tests.support.jobs import make_job
-def peak():  # VmHWM, since ru_maxrss begins at the peak of the parent process
+def peak():  # VmHWM, because ru_maxrss starts at the peak of the parent process
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 options, arch = with_options(TrainingOptions(), steps=2, measurements=2, lr=1e-3), Architecture(20, 40, 3)
@@ -74,7 +74,7 @@ def needed(engine, dtype=torch.float64, device="cpu", options=PLAIN):
 
 
 def test_the_memory_of_a_batch_is_linear_in_its_slots():
-    """64 slots on a card against 4 on the CPU. In float32 the same slots need half the memory."""
+    """A GPU has 64 slots, the CPU 4. In float32 the same slots need half the memory."""
     need, card, alone = needed("batch"), needed("batch", device="cuda"), needed("torch")
     assert needed("batch", torch.float32) == need / 2
     assert 64 / 4 * 0.9 < (card - alone) / (need - alone) < 64 / 4 * 1.1
@@ -102,7 +102,7 @@ def test_a_run_that_does_not_fit_is_refused_before_it_begins(engine, remedy, mon
 
 @pytest.mark.gpu
 def test_a_batch_on_a_card_needs_no_more_than_the_estimate():
-    """64 MiB are for the workspace of cuBLAS, which torch holds once."""
+    """The 64 MiB are the workspace of cuBLAS, which torch allocates once."""
     options, arch = with_options(TrainingOptions(), steps=20, measurements=2), Architecture(30, 30, 3)
     data, compute = oracle.dataset(8000, 30), Compute(device="cuda")
     train_many([make_job(oracle.dataset(300, 30), arch, 0, options, compute)])

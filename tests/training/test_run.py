@@ -35,7 +35,7 @@ def test_a_run_has_no_loss_before_its_first_measurement():
     assert (progress.step, progress.n_unsatisfied) == (0, 0) and math.isnan(progress.loss)
 
 
-def test_a_run_is_measured_at_its_events_and_nowhere_else():
+def test_a_run_is_measured_only_at_its_events():
     run = to_the_end(run_of(measurements=5, stop=False, measure_at=(13,)))
     assert [row["step"] for row in run.history.rows] == run.events
     assert 13 in run.events and run.events[-1] == 40
@@ -56,14 +56,14 @@ def test_a_run_that_its_engine_stops_is_measured_there():
     assert (run.status, run.step, run.history.last_step) == ("diverged", 17, 17)
 
 
-def test_a_run_that_is_satisfied_but_for_round_off_takes_steps_to_the_next_multiple():
+def test_a_run_that_is_satisfied_up_to_round_off_takes_steps_to_the_next_multiple():
     run = run_of(steps=10 * RECHECK_STEPS, measurements=2)
     run.next_event()
     assert run.resume_from(2, "satisfied")  # the measurement counts unsatisfied patterns
     assert (run.step, run.status) == (RECHECK_STEPS, "")
 
 
-def test_a_snapshot_is_a_copy_that_further_steps_leave_alone():
+def test_a_snapshot_is_a_copy_that_further_steps_do_not_change():
     run = run_of(lr=1e-2, stop=False)
     run.advance()
     snapshot = run.snapshot()

@@ -27,7 +27,7 @@ class ScheduledRun(Protocol):
         """Makes the measurement due at the present step; returns the step of the next event, None if the run has ended."""
 
     def resume_from(self, reached: int, outcome: str) -> bool:
-        """Notes that the engine stopped at step `reached`, for the reason `outcome` or "". False if the run ends there."""
+        """Continues from step `reached`, where the engine stopped for the reason `outcome` or "". False if the run ends."""
 
 
 R = TypeVar("R", bound=ScheduledRun)

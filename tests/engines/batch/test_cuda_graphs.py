@@ -1,4 +1,4 @@
-"""What a captured step must not do, and that its replay gives the same bytes."""
+"""A step that is recorded as a CUDA graph: it transfers nothing, and its replay gives the same bytes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Operations(TorchDispatchMode):
 @pytest.mark.parametrize("loss", ["hinge", "cross-entropy"])
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_a_step_transfers_nothing_between_host_and_device(options, loss, outputs):
-    """A capture forbids it. The test runs on the CPU; torch.where with a plain number would make a tensor on the host."""
+    """A CUDA graph cannot hold transfers. On the CPU, where this test runs, they show as operations on plain numbers."""
     data, arch = oracle.dataset(60, 5, outputs=outputs), Architecture(5, 6, 2, "relu", outputs)
     engine = batch_engine(
         make_job(data, arch, 0, with_options(TrainingOptions(), loss=loss, **options), BATCH)

@@ -129,7 +129,9 @@ def test_a_stopped_slot_keeps_every_bit():
     [(Architecture(5, 6, 2, batch_norm=True), {}), (ARCH, {"batch": 7})],
     ids=["batch norm", "mini-batches"],
 )
-def test_batch_normalisation_and_mini_batches_are_refused_and_left_to_torch_by_default(arch, options):
+def test_the_batch_engine_refuses_batch_normalisation_and_mini_batches_which_torch_takes_by_default(
+    arch, options
+):
     data, options = oracle.dataset(40, 5), with_options(TrainingOptions(), **options)
     with pytest.raises(InputError, match="the batch engine takes full batches.* use the torch engine"):
         train_many([make_job(data, arch, 0, options, BATCH)])

@@ -1,4 +1,4 @@
-"""A batch's optimisers against those of a single run."""
+"""The optimisers of a batch, compared with those of a single run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_fire_changes_its_pace_at_the_steps_of_the_torch_engine():
 
 @pytest.mark.parametrize(("name", "momentum"), [("adam", 0.0), ("sgd", 0.0), ("sgd", 0.9), ("fire", 0.0)])
 def test_each_row_takes_the_steps_of_a_single_run(name, momentum):
-    """Three runs at rates of their own. Each operation rounds once in both, so that few of them differ in the last bits."""
+    """Three runs have different rates. In both cases each operation rounds once, so few numbers differ in the last bits."""
     R, n, generator = 3, 7, torch.Generator().manual_seed(0)
     start = torch.randn(R, n, dtype=torch.float64, generator=generator)
     lr = torch.tensor([0.01, 0.1, 0.3], dtype=torch.float64)

@@ -27,7 +27,7 @@ def test_runs_of_several_shapes_come_back_in_order():
 
 
 def test_a_run_that_the_measurement_finds_unsatisfied_continues():
-    """The measurement decides. Where it finds an unsatisfied pattern that the engine does not, more steps are taken."""
+    """The measurement decides: if it finds an unsatisfied pattern that the engine does not find, the run continues."""
     options = with_options(TrainingOptions(), lr=1e-3, steps=5000)
     training = RunInProgress(make_job(oracle.dataset(10, 8), Architecture(8, 8, 2), 0, options, BATCH))
     while training.advance() or training.status != "satisfied":

@@ -1,4 +1,4 @@
-"""The cache of the compiled kernel: a change of any source compiles again, no change loads what is stored."""
+"""The cache of the compiled kernel: it compiles again after a change of any source, and else loads the stored version."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jamtools.engines import constants
 from jamtools.engines.kernel import compilation, neighbours, records, step, tiles
 from tests.support.commands import ROOT
 
-#: A kernel of two files, built as step.py is: `part` is compiled into the entry point but is not watched by numba.
+#: A kernel of two files, with the structure of step.py: `part` is compiled into the entry point but is not watched by numba.
 PART = """
 from jamtools.engines.kernel.compilation import inlined
 
@@ -58,7 +58,7 @@ def call_in_a_new_process(code, path, cache):
     return done.stdout.split()
 
 
-def test_a_changed_part_is_compiled_again_and_an_unchanged_one_is_loaded(tmp_path):
+def test_a_changed_source_is_compiled_again_and_an_unchanged_source_is_loaded(tmp_path):
     (tmp_path / "outer.py").write_text(OUTER)
     part = tmp_path / "part_of_kernel.py"
     part.write_text(PART)
@@ -91,7 +91,7 @@ def test_every_source_of_the_kernel_is_a_part_of_the_cache_key():
     assert {function.__module__ for function in functions} <= names
 
 
-def test_the_hash_changes_with_any_of_its_files(tmp_path, monkeypatch):
+def test_the_source_hash_changes_with_any_of_its_files(tmp_path, monkeypatch):
     before = compilation.source_hash(tiles, neighbours)
     changed = tmp_path / "neighbours.py"
     changed.write_bytes(Path(neighbours.__file__).read_bytes() + b"\n")
@@ -102,7 +102,7 @@ def test_the_hash_changes_with_any_of_its_files(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_kernel_is_compiled_again_after_a_change_of_its_tiles_alone(tmp_path):
-    """Copies the package, so that the file that changes is not the one of other tests."""
+    """The test changes a copy of the package, because other tests use the original."""
     for name in ("jamtools", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
 

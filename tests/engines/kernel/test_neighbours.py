@@ -118,7 +118,7 @@ def test_a_list_holds_every_pattern_once_with_the_unsatisfied_ones_first(P):
     assert np.abs(listed_gaps - delta).max() < 1e-13 * max(1, np.abs(delta).max())
 
 
-def test_tiles_sleep_without_any_change_of_the_steps():
+def test_tiles_that_sleep_do_not_change_the_steps():
     engine = satisfied_side_engine()
     problem, theta = engine.problem, engine.theta.clone()
     engine.advance(0, 1500)
@@ -126,7 +126,7 @@ def test_tiles_sleep_without_any_change_of_the_steps():
     assert engine.statistics.n_missed == 0
     reference = TorchEngine(problem, theta, Adam(theta), engine.settings, np.random.default_rng(0))
     reference.advance(0, 1500)
-    # at this rate round-off grows to some 10⁻¹¹ in 1000 steps; one neglected pattern would move theta by 10⁻⁶
+    # at this rate round-off grows to some 10⁻¹¹ in 1000 steps; one pattern left out would move theta by 10⁻⁶
     assert (engine.theta - theta).abs().max() < 1e-8
 
 
@@ -202,7 +202,7 @@ def test_an_estimated_list_counts_the_crossings_that_it_missed():
     assert missed_by_a_list_that_trusts_too_much(estimated=True) > 0
 
 
-def test_a_missed_crossing_is_an_error_for_an_exact_list():
+def test_a_crossing_that_an_exact_list_missed_is_an_error():
     with pytest.raises(CheckError, match="beyond the bound"):
         missed_by_a_list_that_trusts_too_much(estimated=False)
 
@@ -224,7 +224,7 @@ def test_a_run_is_satisfied_only_after_all_patterns_were_evaluated():
         ({}, Compute(engine="torch")),
     ],
 )
-def test_an_estimated_list_is_refused_by_engines_that_have_none(options, place):
+def test_an_estimated_list_is_refused_by_engines_without_a_list(options, place):
     data, arch = oracle.dataset(100, 5), Architecture(5, 6, 2)
     settings = with_options(TrainingOptions(), steps=10, neighbour_list=True, **options)
     with pytest.raises(InputError, match="neighbour list"):

@@ -1,4 +1,4 @@
-"""The gradient of the compiled kernel against the one of torch."""
+"""The gradient of the compiled kernel, compared with the gradient of torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jamtools.engines.kernel.problem import KernelProblem
 from tests.support.compiled import gradient, problem
 
 EPS = np.finfo(float).eps
-#: (d, h, L, C): widths that fill the blocks of four, that leave a rest, and that are smaller than a block.
+#: (d, h, L, C): widths that are multiples of the block of four, that leave a remainder, and that are smaller than a block.
 SHAPES = [(4, 8, 2, 1), (5, 7, 3, 1), (2, 3, 1, 1), (3, 6, 5, 1), (9, 4, 2, 3), (1, 1, 1, 2)]
 
 
@@ -24,22 +24,22 @@ def assert_same_gradient(patterns, theta):
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "linear"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_gradient_equals_the_one_of_torch(shape, activation):
+def test_the_gradient_of_the_kernel_equals_the_gradient_of_torch(shape, activation):
     assert_same_gradient(*problem(shape, activation, 150))
 
 
 @pytest.mark.parametrize("P", [1, 63, 64, 65, 1024, 1025, 3000])
-def test_the_gradient_is_exact_for_any_number_of_patterns(P):
+def test_the_gradient_of_the_kernel_is_exact_for_any_number_of_patterns(P):
     assert_same_gradient(*problem((5, 7, 2, 1), "relu", P))
 
 
 @pytest.mark.parametrize("epsilon", [-1.0, -0.3, 0.0, 0.3, 5.0])
-def test_the_gradient_is_exact_for_few_and_for_many_unsatisfied_patterns(epsilon):
-    """With few unsatisfied patterns they are gathered from several tiles; with many a tile goes backward as a whole."""
+def test_the_gradient_of_the_kernel_is_exact_for_few_and_for_many_unsatisfied_patterns(epsilon):
+    """Few unsatisfied patterns are gathered from several tiles. With many, the whole tile takes the backward pass."""
     assert_same_gradient(*problem((5, 7, 3, 1), "relu", 2000, epsilon=epsilon))
 
 
-def test_the_gradient_of_the_cross_entropy_equals_the_one_of_torch():
+def test_the_gradient_of_the_cross_entropy_equals_the_gradient_of_torch():
     assert_same_gradient(*problem((5, 7, 2, 1), "tanh", 300, name="cross-entropy"))
 
 

@@ -13,7 +13,7 @@ from tests.support.compiled import problem
 EPS = np.finfo(float).eps
 
 
-def test_adam_equals_the_adam_of_the_torch_engine():
+def test_adam_of_the_kernel_takes_the_step_of_the_torch_engine():
     patterns, start = problem((5, 7, 3, 1), "relu", 50)
     kernel, optimizer = KernelProblem(patterns, start.numpy()), Adam(start)
     ours, m, v = start.numpy().copy(), np.zeros(len(start)), np.zeros(len(start))
