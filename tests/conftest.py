@@ -37,11 +37,11 @@ def _skip_gpu(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def artefact_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with every artefact of `contract.PIPELINE`, made once per session by the command lines there."""
     from tests.support.contract import PIPELINE, STAGES, side_by_side
 
-    folder = tmp_path_factory.mktemp("road")
+    folder = tmp_path_factory.mktemp("artefacts")
     for names in STAGES:
         lines = [f"{PIPELINE[name]} --quiet > {name}" for name in names]
         for line, done in zip(lines, side_by_side(lines, folder)):

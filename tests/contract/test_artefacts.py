@@ -52,13 +52,13 @@ def output(theta: np.ndarray, x: np.ndarray, width: int) -> np.ndarray:
 # --- dataset -----------------------------------------------------------------------------------------
 
 
-def test_a_dataset_has_its_arrays_and_its_metadata(road):
-    found = tensors(road / "data.safetensors")
+def test_a_dataset_has_its_arrays_and_its_metadata(artefact_folder):
+    found = tensors(artefact_folder / "data.safetensors")
     assert shapes(found) == {"x": (60, D), "y": (60,), "x_test": (20, D), "y_test": (20,)}
     assert {array.dtype for array in found.values()} == {np.dtype("float64")}
     assert set(np.unique(found["y"])) == {-1.0, 1.0}
     np.testing.assert_allclose((found["x"] ** 2).sum(axis=1), D, rtol=1e-14)
-    metadata = header((road / "data.safetensors").read_bytes())
+    metadata = header((artefact_folder / "data.safetensors").read_bytes())
     assert set(metadata) == {"kind", "version", "provenance", "dataset"}
     assert (metadata["kind"], metadata["version"]) == ("dataset", 1)
     info = metadata["dataset"]
@@ -69,8 +69,8 @@ def test_a_dataset_has_its_arrays_and_its_metadata(road):
 # --- runs --------------------------------------------------------------------------------------------
 
 
-def test_a_file_of_runs_holds_the_training_set_once_and_the_arrays_of_each_run(road):
-    found, data = tensors(road / "runs.safetensors"), tensors(road / "data.safetensors")
+def test_a_file_of_runs_holds_the_training_set_once_and_the_arrays_of_each_run(artefact_folder):
+    found, data = tensors(artefact_folder / "runs.safetensors"), tensors(artefact_folder / "data.safetensors")
     for name, array in data.items():
         assert np.array_equal(found.pop(name), array)
     for prefix, (width, P, _) in zip(NAMES, CELLS):
@@ -82,20 +82,20 @@ def test_a_file_of_runs_holds_the_training_set_once_and_the_arrays_of_each_run(r
     assert not found
 
 
-def test_arrays_of_runs_are_float64_and_counts_are_int64(road):
-    for name, array in tensors(road / "runs.safetensors").items():
+def test_arrays_of_runs_are_float64_and_counts_are_int64(artefact_folder):
+    for name, array in tensors(artefact_folder / "runs.safetensors").items():
         counts = name.rpartition("/")[2] in ("step", "n_unsatisfied", "n_misclassified")
         assert array.dtype == (np.int64 if counts else np.float64), name
 
 
-def test_runs_are_ordered_by_width_then_patterns_then_seed(road):
-    metadata = header((road / "runs.safetensors").read_bytes())
+def test_runs_are_ordered_by_width_then_patterns_then_seed(artefact_folder):
+    metadata = header((artefact_folder / "runs.safetensors").read_bytes())
     assert (metadata["kind"], metadata["version"]) == ("runs", 1)
     assert [(run["width"], run["P"], run["seed"]) for run in metadata["runs"]] == CELLS
 
 
-def test_every_run_has_the_fields_of_the_contract(road):
-    for run in header((road / "runs.safetensors").read_bytes())["runs"]:
+def test_every_run_has_the_fields_of_the_contract(artefact_folder):
+    for run in header((artefact_folder / "runs.safetensors").read_bytes())["runs"]:
         assert set(run) >= RUN_FIELDS
         width = run["width"]
         assert (run["n_parameters"], run["n_hidden"]) == (n_parameters(width), DEPTH * width)
@@ -108,10 +108,10 @@ def test_every_run_has_the_fields_of_the_contract(road):
 
 
 @pytest.mark.parametrize("i", range(len(CELLS)))
-def test_gaps_loss_and_counts_follow_from_theta_in_its_documented_order(i, road):
+def test_gaps_loss_and_counts_follow_from_theta_in_its_documented_order(i, artefact_folder):
     """The network is written out here, and evaluated on the first P patterns."""
-    found, (width, P, _) = tensors(road / "runs.safetensors"), CELLS[i]
-    run = header((road / "runs.safetensors").read_bytes())["runs"][i]
+    found, (width, P, _) = tensors(artefact_folder / "runs.safetensors"), CELLS[i]
+    run = header((artefact_folder / "runs.safetensors").read_bytes())["runs"][i]
     x, y = found["x"][:P], found["y"][:P]
     f = output(found[f"r{i:04d}/theta"], x, width)
     gaps = EPSILON - y * f
@@ -136,8 +136,8 @@ def test_gaps_loss_and_counts_follow_from_theta_in_its_documented_order(i, road)
 # --- spectra -----------------------------------------------------------------------------------------
 
 
-def test_a_file_of_spectra_holds_three_spectra_and_two_matrices_for_each_run(road):
-    found = tensors(road / "spectra.safetensors")
+def test_a_file_of_spectra_holds_three_spectra_and_two_matrices_for_each_run(artefact_folder):
+    found = tensors(artefact_folder / "spectra.safetensors")
     assert {array.dtype for array in found.values()} == {np.dtype("float64")}
     for prefix, (width, _, _) in zip(NAMES, CELLS):
         n = n_parameters(width)
@@ -150,10 +150,10 @@ def test_a_file_of_spectra_holds_three_spectra_and_two_matrices_for_each_run(roa
     assert not found
 
 
-def test_every_spectrum_has_the_fields_of_its_run_and_of_the_contract(road):
-    metadata = header((road / "spectra.safetensors").read_bytes())
+def test_every_spectrum_has_the_fields_of_its_run_and_of_the_contract(artefact_folder):
+    metadata = header((artefact_folder / "spectra.safetensors").read_bytes())
     assert (metadata["kind"], metadata["version"]) == ("spectra", 1)
-    runs = header((road / "runs.safetensors").read_bytes())["runs"]
+    runs = header((artefact_folder / "runs.safetensors").read_bytes())["runs"]
     assert len(metadata["spectra"]) == len(runs)
     for spectrum, run in zip(metadata["spectra"], runs):
         assert set(spectrum) >= RUN_FIELDS | SPECTRUM_FIELDS
@@ -175,10 +175,14 @@ STEPS = {
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_each_command_adds_one_step_to_the_provenance(name, road):
-    steps = header((road / name).read_bytes())["provenance"]
+def test_each_command_adds_one_step_to_the_provenance(name, artefact_folder):
+    steps = header((artefact_folder / name).read_bytes())["provenance"]
     assert [step["command"] for step in steps] == STEPS[name]
-    before = header((road / list(STEPS)[len(steps) - 2]).read_bytes())["provenance"] if len(steps) > 1 else []
+    before = (
+        header((artefact_folder / list(STEPS)[len(steps) - 2]).read_bytes())["provenance"]
+        if len(steps) > 1
+        else []
+    )
     assert steps[:-1] == before
     for step in steps:
         assert set(step) == {"command", "argv", "jamtools", "torch", "device", "dtype"}
@@ -186,10 +190,12 @@ def test_each_command_adds_one_step_to_the_provenance(name, road):
         assert step["dtype"] == "float64" and re.match(r"\d+\.\d+", step["torch"])
 
 
-def test_a_recorded_command_line_has_no_outputs_no_flags_of_reporting_and_no_folders(road, tmp_path):
+def test_a_recorded_command_line_has_no_outputs_no_flags_of_reporting_and_no_folders(
+    artefact_folder, tmp_path
+):
     folder = tmp_path / "lr=0.1"  # an equals sign in the name of a folder does not make it an option
     folder.mkdir()
-    (folder / "mine.safetensors").write_bytes((road / "data.safetensors").read_bytes())
+    (folder / "mine.safetensors").write_bytes((artefact_folder / "data.safetensors").read_bytes())
     ends = [
         "-o out",
         "--output=out",
@@ -209,9 +215,9 @@ def test_a_recorded_command_line_has_no_outputs_no_flags_of_reporting_and_no_fol
 
 
 @pytest.mark.parametrize("name", PIPELINE)
-def test_no_file_contains_a_folder_a_host_name_or_a_time(name, road):
-    data = (road / name).read_bytes()
-    assert str(road).encode() not in data and road.name.encode() not in data
+def test_no_file_contains_a_folder_a_host_name_or_a_time(name, artefact_folder):
+    data = (artefact_folder / name).read_bytes()
+    assert str(artefact_folder).encode() not in data and artefact_folder.name.encode() not in data
     host = socket.gethostname()
     assert len(host) < 6 or host.encode() not in data, (
         "the bytes of a picture may contain a shorter name by chance"
@@ -223,8 +229,8 @@ def test_no_file_contains_a_folder_a_host_name_or_a_time(name, road):
 # --- JSON lines --------------------------------------------------------------------------------------
 
 
-def test_jam_neff_prints_a_line_for_each_run(road):
-    records = objects((road / "neff.jsonl").read_bytes())
+def test_jam_neff_prints_a_line_for_each_run(artefact_folder):
+    records = objects((artefact_folder / "neff.jsonl").read_bytes())
     assert [record["run"] for record in records] == NAMES
     for record, (width, _, _) in zip(records, CELLS):
         assert set(record) >= {"run", "n_parameters", "n_hidden", "n_effective", "rank_gap"}
@@ -232,8 +238,8 @@ def test_jam_neff_prints_a_line_for_each_run(road):
         assert 0 < record["n_effective"] <= record["n_parameters"] - record["n_hidden"]
 
 
-def test_jam_cusps_prints_a_line_for_each_run(road):
-    records = objects((road / "cusps.jsonl").read_bytes())
+def test_jam_cusps_prints_a_line_for_each_run(artefact_folder):
+    records = objects((artefact_folder / "cusps.jsonl").read_bytes())
     assert [record["run"] for record in records] == NAMES
     for record in records:
         assert set(record) >= {"run", "n_cusps", "n_cusps_per_parameter", "layers", "clarke_norm"}
@@ -249,8 +255,8 @@ def exponent_of(fit):
     return fit["exponent"]
 
 
-def test_jam_gaps_prints_one_object_with_both_exponents(road):
-    (record,) = objects((road / "gaps.jsonl").read_bytes())
+def test_jam_gaps_prints_one_object_with_both_exponents(artefact_folder):
+    (record,) = objects((artefact_folder / "gaps.jsonl").read_bytes())
     assert set(record) >= {"overlaps", "gaps"}
     exponent_of(record["overlaps"])
     exponent_of(record["gaps"])
@@ -272,8 +278,8 @@ def test_jam_gaps_gives_the_exponent_t_of_plain_numbers(tmp_path):
     assert exponent_of(record) == pytest.approx(-0.4, abs=0.05)
 
 
-def test_jam_nstar_search_prints_an_object_for_each_number_of_patterns(road):
-    records = objects((road / "nstar.jsonl").read_bytes())
+def test_jam_nstar_search_prints_an_object_for_each_number_of_patterns(artefact_folder):
+    records = objects((artefact_folder / "nstar.jsonl").read_bytes())
     assert [record["P"] for record in records] == [10, 20]
     for record in records:
         assert set(record) >= {"P", "n_star", "interval", "success", "width", "trials"}
@@ -289,37 +295,38 @@ def test_jam_nstar_search_prints_an_object_for_each_number_of_patterns(road):
         )
 
 
-def test_jam_nstar_fit_prints_one_object(road):
-    (record,) = objects((road / "fit.jsonl").read_bytes())
-    searches = objects((road / "nstar.jsonl").read_bytes())
+def test_jam_nstar_fit_prints_one_object(artefact_folder):
+    (record,) = objects((artefact_folder / "fit.jsonl").read_bytes())
+    searches = objects((artefact_folder / "nstar.jsonl").read_bytes())
     ratio = searches[1]["median"] / searches[0]["median"]
     assert record["slope"] == pytest.approx(np.log(ratio) / np.log(2))
     assert record["n_points"] == 2
 
 
-def test_jam_show_prints_the_metadata_of_each_run(road):
-    records = objects((road / "shown.jsonl").read_bytes())
-    runs = header((road / "runs.safetensors").read_bytes())["runs"]
+def test_jam_show_prints_the_metadata_of_each_run(artefact_folder):
+    records = objects((artefact_folder / "shown.jsonl").read_bytes())
+    runs = header((artefact_folder / "runs.safetensors").read_bytes())["runs"]
     assert records == [{"kind": "runs", "run": name, **run} for name, run in zip(NAMES, runs)]
 
 
-def test_several_files_are_read_as_one_ensemble_with_runs_numbered_through(road):
+def test_several_files_are_read_as_one_ensemble_with_runs_numbered_through(artefact_folder):
     first, second = "runs.safetensors", "../road-second.safetensors"
-    (road / second).write_bytes((road / first).read_bytes())
+    (artefact_folder / second).write_bytes((artefact_folder / first).read_bytes())
     for line, many in (
         (f"jam-show {first} {second}", 16),
         (f"jam-neff {second} - {first} -q < {second}", 24),
     ):
-        records = objects(typed(line, road).stdout)
+        records = objects(typed(line, artefact_folder).stdout)
         assert [record["run"] for record in records] == [f"r{i:04d}" for i in range(many)]
         assert [(record["width"], record["P"], record["seed"]) for record in records] == CELLS * (many // 8)
-    (road / second).unlink()
+    (artefact_folder / second).unlink()
 
 
-def test_json_lines_contain_no_nan(road):
+def test_json_lines_contain_no_nan(artefact_folder):
     """JSON has no NaN; null stands for it."""
     for name in PIPELINE:
         if name.endswith(".jsonl"):
             json.loads(
-                "[" + ",".join((road / name).read_text().splitlines()) + "]", parse_constant=pytest.fail
+                "[" + ",".join((artefact_folder / name).read_text().splitlines()) + "]",
+                parse_constant=pytest.fail,
             )

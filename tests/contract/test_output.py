@@ -25,7 +25,7 @@ needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /
 
 
 @pytest.fixture(scope="module")
-def again(road, tmp_path_factory):
+def again(artefact_folder, tmp_path_factory):
     """Runs all lines of PIPELINE again, in another folder, with absolute names of inputs and outputs, and with messages."""
     folder, elsewhere = tmp_path_factory.mktemp("again"), tmp_path_factory.mktemp("elsewhere")
     outcome = {}
@@ -43,11 +43,11 @@ def moved(line: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("name", PIPELINE)
-def test_a_command_run_again_writes_to_a_file_the_bytes_of_its_standard_output(name, road, again):
+def test_a_command_run_again_writes_to_a_file_the_bytes_of_its_standard_output(name, artefact_folder, again):
     folder, outcome = again
     done = outcome[name]
     assert (done.returncode, done.stdout) == (0, b""), done.stderr
-    assert (folder / name).read_bytes() == (road / name).read_bytes()
+    assert (folder / name).read_bytes() == (artefact_folder / name).read_bytes()
 
 
 def test_no_temporary_file_is_left_beside_the_outputs(again):
@@ -69,33 +69,33 @@ def test_a_table_for_people_goes_to_stderr(name, again):
 # --- where it goes -----------------------------------------------------------------------------------
 
 
-def test_a_minus_stands_for_standard_input_and_standard_output(road, tmp_path):
-    done = typed("jam-show - -o - < data.safetensors | jam-show -", road)
+def test_a_minus_stands_for_standard_input_and_standard_output(artefact_folder, tmp_path):
+    done = typed("jam-show - -o - < data.safetensors | jam-show -", artefact_folder)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == typed("jam-show data.safetensors", road).stdout
-    assert not (road / "-").exists()
+    assert done.stdout == typed("jam-show data.safetensors", artefact_folder).stdout
+    assert not (artefact_folder / "-").exists()
 
 
-def test_output_to_dev_null_leaves_it_a_device(road):
-    done = typed("jam-show runs.safetensors -o /dev/null", road)
+def test_output_to_dev_null_leaves_it_a_device(artefact_folder):
+    done = typed("jam-show runs.safetensors -o /dev/null", artefact_folder)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", "")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
-def test_a_fifo_is_written_to_and_read_from(road, tmp_path):
+def test_a_fifo_is_written_to_and_read_from(artefact_folder, tmp_path):
     line = "mkfifo fifo; jam-show runs.safetensors -o fifo & jam-show fifo"
-    done = typed(line.replace("runs", f"{road}/runs"), tmp_path)
+    done = typed(line.replace("runs", f"{artefact_folder}/runs"), tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == (road / "shown.jsonl").read_bytes()
+    assert done.stdout == (artefact_folder / "shown.jsonl").read_bytes()
     assert (tmp_path / "fifo").is_fifo()
 
 
-def test_output_to_a_symbolic_link_replaces_its_target(road, tmp_path):
+def test_output_to_a_symbolic_link_replaces_its_target(artefact_folder, tmp_path):
     (tmp_path / "target").write_bytes(b"old")
     (tmp_path / "link").symlink_to("target")
-    assert typed(f"jam-show {road}/runs.safetensors -o link", tmp_path).returncode == 0
+    assert typed(f"jam-show {artefact_folder}/runs.safetensors -o link", tmp_path).returncode == 0
     assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "target").read_bytes() == (road / "shown.jsonl").read_bytes()
+    assert (tmp_path / "target").read_bytes() == (artefact_folder / "shown.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize("command", ["jam-data random -P 5 -d 2", "jam-train", "jam-hessian", "jam-plot"])
@@ -111,19 +111,19 @@ def test_a_terminal_is_refused_as_output_of_arrays_before_any_work(command, tmp_
     )
 
 
-def test_text_is_printed_on_a_terminal(road):
+def test_text_is_printed_on_a_terminal(artefact_folder):
     master, slave = pty.openpty()
-    done = typed(f"jam-show data.safetensors > {os.ttyname(slave)}", road, timeout=60)
+    done = typed(f"jam-show data.safetensors > {os.ttyname(slave)}", artefact_folder, timeout=60)
     os.close(slave)
     assert (done.returncode, done.stderr) == (0, "")
     assert os.read(master, 20).startswith(b'{"kind": "dataset"')
     os.close(master)
 
 
-def test_a_terminal_on_stderr_shows_progress_and_every_digit_of_the_table(road, tmp_path):
+def test_a_terminal_on_stderr_shows_progress_and_every_digit_of_the_table(artefact_folder, tmp_path):
     """A terminal of unknown size counts as 80 columns, which are fewer than this table has."""
     master, slave = pty.openpty()
-    line = f"{BIN}/jam-hessian {road}/runs.safetensors -o {tmp_path}/out"
+    line = f"{BIN}/jam-hessian {artefact_folder}/runs.safetensors -o {tmp_path}/out"
     process = subprocess.Popen(line.split(), env=environment(TERM="xterm"), stderr=slave)
     os.close(slave)
     seen = b""
@@ -187,13 +187,13 @@ FULL = {
 
 
 @pytest.fixture(scope="module")
-def full(road, tmp_path_factory):
+def full(artefact_folder, tmp_path_factory):
     """What each line does with its output on a full disk: as a file, as standard output."""
-    temporary, before = tmp_path_factory.mktemp("temporary"), contents(road)
+    temporary, before = tmp_path_factory.mktemp("temporary"), contents(artefact_folder)
     tails = {"file": ["-o /dev/full"], "stdout": ["> /dev/full"], "both": ["-o /dev/full", "> /dev/full"]}
     lines = [f"{line} {tail}" for line, where in FULL.items() for tail in tails[where]]
-    done = side_by_side(lines, road, env={"TMPDIR": str(temporary)})
-    assert contents(road) == before
+    done = side_by_side(lines, artefact_folder, env={"TMPDIR": str(temporary)})
+    assert contents(artefact_folder) == before
     assert list(temporary.iterdir()) == []
     return dict(zip(lines, done))
 

@@ -35,26 +35,31 @@ def test_the_pipe_of_the_readme_gives_the_eigenvalues_of_torch_func(tmp_path):
     np.testing.assert_allclose(spectra["r0000/H"], exact, rtol=0, atol=1e-9 * abs(exact).max())
 
 
-def test_every_matrix_of_an_ensemble_equals_that_of_torch_func(road):
-    runs, spectra = tensors(road / "runs.safetensors"), tensors(road / "spectra.safetensors")
-    for i, info in enumerate(header((road / "runs.safetensors").read_bytes())["runs"]):
+def test_every_matrix_of_an_ensemble_equals_that_of_torch_func(artefact_folder):
+    runs, spectra = (
+        tensors(artefact_folder / "runs.safetensors"),
+        tensors(artefact_folder / "spectra.safetensors"),
+    )
+    for i, info in enumerate(header((artefact_folder / "runs.safetensors").read_bytes())["runs"]):
         x, y = runs["x"][: info["P"]], runs["y"][: info["P"]]
         exact = hessian_of_the_hinge(runs[f"r{i:04d}/theta"], x, y, info["width"], info["depth"])
         found = spectra[f"r{i:04d}/matrix/H0"] + spectra[f"r{i:04d}/matrix/Hp"]
         np.testing.assert_allclose(found, exact, rtol=0, atol=1e-9 * abs(exact).max())
 
 
-def test_jam_gaps_fits_an_exponent_to_a_glob_of_files(road, tmp_path):
+def test_jam_gaps_fits_an_exponent_to_a_glob_of_files(artefact_folder, tmp_path):
     (tmp_path / "runs").mkdir()
     for i in range(2):
-        (tmp_path / "runs" / f"{i}.safetensors").write_bytes((road / "runs.safetensors").read_bytes())
+        (tmp_path / "runs" / f"{i}.safetensors").write_bytes(
+            (artefact_folder / "runs.safetensors").read_bytes()
+        )
     done = typed("jam-gaps --quiet runs/*.safetensors", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert isinstance(json.loads(done.stdout)["overlaps"]["exponent"], float)
 
 
-def test_jam_plot_draws_a_search_with_its_fit(road):
-    done = typed("cat nstar.jsonl fit.jsonl | jam-plot --quiet --format pdf", road)
+def test_jam_plot_draws_a_search_with_its_fit(artefact_folder):
+    done = typed("cat nstar.jsonl fit.jsonl | jam-plot --quiet --format pdf", artefact_folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(b"%PDF")
 
@@ -107,10 +112,10 @@ TRAININGS = {
 
 
 @pytest.fixture(scope="module")
-def trainings(road):
+def trainings(artefact_folder):
     """Exit code and metadata of the one run of each line; nothing is printed on stderr."""
     outcome = {}
-    for name, done in zip(TRAININGS, side_by_side(TRAININGS.values(), road)):
+    for name, done in zip(TRAININGS, side_by_side(TRAININGS.values(), artefact_folder)):
         assert done.stderr == ""
         outcome[name] = (done.returncode, *header(done.stdout)["runs"])
     return outcome

@@ -18,8 +18,8 @@ ENDLESS = {
 
 
 @pytest.fixture
-def folder(road, tmp_path):
-    (tmp_path / "data.safetensors").symlink_to(road / "data.safetensors")
+def folder(artefact_folder, tmp_path):
+    (tmp_path / "data.safetensors").symlink_to(artefact_folder / "data.safetensors")
     (tmp_path / "kept").write_bytes(b"precious")
     (tmp_path / "temporary").mkdir()
     return tmp_path
@@ -77,9 +77,9 @@ PIPES = {
 
 
 @pytest.mark.parametrize("line", PIPES)
-def test_a_closed_pipe_ends_a_command_by_sigpipe_without_a_message(line, road, tmp_path):
+def test_a_closed_pipe_ends_a_command_by_sigpipe_without_a_message(line, artefact_folder, tmp_path):
     for name in ("runs", "data"):
-        (tmp_path / f"{name}.safetensors").symlink_to(road / f"{name}.safetensors")
+        (tmp_path / f"{name}.safetensors").symlink_to(artefact_folder / f"{name}.safetensors")
     if "large" in line:
         assert typed("jam-data random -P 10k -d 10 -o large.safetensors", tmp_path).returncode == 0
     before = contents(tmp_path)
