@@ -2,7 +2,7 @@
 
     checkpoint = (request;  per run: None | Snapshot | Run)
 
-The steps of a run depend on its own snapshot alone, however they are divided into bursts. So a copy of each run
+The steps of a run depend only on its own snapshot, not on how they are divided into bursts. So a copy of each run
 between two bursts is enough, and the copies need not be taken at the same moment. The file is replaced in one step. Its
 `request` identifies the runs that it belongs to, and a SHA-256 of the content reveals damage.
 

@@ -22,9 +22,9 @@ def download_mnist(
 ) -> list[str]:
     """Fetches the files of MNIST that are missing in `folder`, which it creates if needed. Returns the names of these files.
 
-    The mirrors are tried in turn; a file with another SHA-256 is deleted. Files that exist already, under any of their
-    usual names, are not changed. Raises InputError when no mirror has a file, OutputError when the folder cannot be
-    created or written to.
+    The mirrors are tried one after the other; a file with another SHA-256 is deleted. Files that exist already, under any
+    of their usual names, are not changed. Raises InputError when no mirror has a file, OutputError when the folder cannot
+    be created or written to.
     """
     missing = [name for name in checksums if find_idx(folder, name) is None]
     if missing:

@@ -1,4 +1,4 @@
-"""Training, from seeds to records: one run, or many at once on the cores of a machine.
+"""Training, from the seeds to the records: one run, or many runs at once.
 
     record = F(data, architecture, settings, seed; device, dtype, engine)
 
@@ -97,7 +97,7 @@ def _runs_at_once(jobs: Sequence[Job], threads: int) -> int:
 
 
 class _Ensemble:
-    """The runs of one call of `train_many`. Each run has a thread of its own, or all runs of a batch have one.
+    """The runs of one call of `train_many`. Each run has its own thread, or all runs of a batch share one.
 
     threads: the number of threads of each run; progress: the progress of every run; stop: an event that ends the call
     after the present bursts.

@@ -24,7 +24,7 @@ from jamtools.records import Dataset, Run
 
 EngineName = Literal["compiled", "batch", "torch", "newton"]
 
-#: What each first-order engine requires, as a part of an error message.
+#: The requirements of each first-order engine, as a part of an error message.
 ENGINE_REQUIREMENTS = {
     "compiled": "full batches in float64 on the CPU, without batch normalisation",
     "batch": "full batches, without batch normalisation",

@@ -11,15 +11,15 @@ from jamtools.engines.constants import UNKNOWN_GAP
 
 
 @pytest.mark.parametrize("stop", [False, True])
-@pytest.mark.parametrize("top", [math.nan, math.inf, -math.inf])
-def test_a_run_whose_largest_gap_is_not_finite_has_diverged(top, stop):
-    assert stop_reason(top, stop) == "diverged"
+@pytest.mark.parametrize("max_gap", [math.nan, math.inf, -math.inf])
+def test_a_run_whose_largest_gap_is_not_finite_has_diverged(max_gap, stop):
+    assert stop_reason(max_gap, stop) == "diverged"
 
 
-@pytest.mark.parametrize("top", [0.0, -0.5])
-def test_a_run_without_unsatisfied_patterns_ends_only_if_it_is_asked_to(top):
-    assert stop_reason(top, True) == "satisfied"
-    assert stop_reason(top, False) == ""
+@pytest.mark.parametrize("max_gap", [0.0, -0.5])
+def test_a_run_without_unsatisfied_patterns_ends_only_if_it_is_asked_to(max_gap):
+    assert stop_reason(max_gap, True) == "satisfied"
+    assert stop_reason(max_gap, False) == ""
 
 
 def test_a_run_with_an_unsatisfied_pattern_does_not_end():

@@ -110,8 +110,8 @@ def test_fire_takes_the_same_steps_for_any_scale_of_the_loss(scale):
     start = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
     plain, scaled = start.clone(), start.clone()
     expected = descend(FIRE(plain), plain, curvatures, 0.1, 200)
-    got = descend(FIRE(scaled), scaled, scale * curvatures, 0.1 / math.sqrt(scale), 200)
-    assert torch.allclose(got, expected, rtol=0, atol=1e-10)
+    path = descend(FIRE(scaled), scaled, scale * curvatures, 0.1 / math.sqrt(scale), 200)
+    assert torch.allclose(path, expected, rtol=0, atol=1e-10)
 
 
 def test_fire_does_not_move_without_a_gradient():

@@ -54,9 +54,9 @@ def test_mini_batches_evaluate_all_patterns_once_per_pass(monkeypatch):
 
 
 def test_a_step_of_a_mini_batch_moves_against_the_gradient_of_its_patterns():
-    one = engine(batch=8)
-    before = one.theta.clone()
+    mini_batch_engine = engine(batch=8)
+    before = mini_batch_engine.theta.clone()
     chosen = np.random.default_rng(0).choice(P, 8, replace=False, shuffle=False)
-    expected = before - 1e-3 * one.problem.batch_gradient(before, torch.from_numpy(chosen))
-    one.advance(0, 1)
-    assert torch.allclose(one.theta, expected, rtol=0, atol=1e-15)
+    expected = before - 1e-3 * mini_batch_engine.problem.batch_gradient(before, torch.from_numpy(chosen))
+    mini_batch_engine.advance(0, 1)
+    assert torch.allclose(mini_batch_engine.theta, expected, rtol=0, atol=1e-15)

@@ -184,7 +184,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
 
 
 class Clock:
-    """A clock that stands still between calls of `wait`."""
+    """A clock that moves only by calls of `wait`."""
 
     def __init__(self, monkeypatch):
         self.now = 0.0
@@ -202,36 +202,36 @@ def snapshot_of(job):
 
 def test_a_checkpoint_asks_for_snapshots_after_its_interval_and_writes_them_once(tmp_path, monkeypatch):
     clock, path, job = Clock(monkeypatch), tmp_path / "c", make_job(oracle.dataset(40, 5), ARCH)
-    kept = Checkpoint(str(path), request_of([job]), 1, interval=60.0)
-    assert kept.load(0) is None
+    saver = Checkpoint(str(path), request_of([job]), 1, interval=60.0)
+    assert saver.load(0) is None
     clock.wait(59)
-    kept.poll()
-    assert not kept.is_due(0)
+    saver.poll()
+    assert not saver.is_due(0)
     clock.wait(1)
-    kept.poll()
-    assert kept.is_due(0) and not path.exists()
+    saver.poll()
+    assert saver.is_due(0) and not path.exists()
     clock.wait(1)
-    kept.save(0, snapshot_of(job))
-    assert not kept.is_due(0)
-    kept.poll()
+    saver.save(0, snapshot_of(job))
+    assert not saver.is_due(0)
+    saver.poll()
     assert read(str(path), request_of([job]))[0].step > 0
 
 
 def test_a_checkpoint_is_written_without_a_slow_run_after_a_limited_wait(tmp_path, monkeypatch):
     clock, path, job = Clock(monkeypatch), tmp_path / "c", make_job(oracle.dataset(40, 5), ARCH)
-    kept = Checkpoint(str(path), request_of([job]), 1, interval=60.0)
-    kept.load(0)
+    saver = Checkpoint(str(path), request_of([job]), 1, interval=60.0)
+    saver.load(0)
     clock.wait(60)
-    kept.poll()
+    saver.poll()
     clock.wait(checkpoint.SNAPSHOT_WAIT_SECONDS + 1)
-    kept.poll()
+    saver.poll()
     assert read(str(path), request_of([job])) == [None]
 
 
 def test_a_checkpoint_that_was_asked_to_stop_ends_the_call(tmp_path):
-    kept = Checkpoint(str(tmp_path / "c"), {}, 1, stop=lambda: True)
+    saver = Checkpoint(str(tmp_path / "c"), {}, 1, stop=lambda: True)
     with pytest.raises(StopRequested):
-        kept.poll()
+        saver.poll()
 
 
 def test_a_checkpoint_does_not_replace_a_file_that_is_no_checkpoint(tmp_path):

@@ -72,11 +72,11 @@ def test_the_second_mirror_is_used_when_the_first_does_not_answer(
 def test_a_file_that_exists_already_is_not_replaced(
     tmp_path: Path, mirrored: Path, serve: Callable[[Path], str]
 ) -> None:
-    own = tmp_path / "train-labels.idx1-ubyte"
-    own.write_bytes(b"mine")
+    existing = tmp_path / "train-labels.idx1-ubyte"
+    existing.write_bytes(b"mine")
     fetched = download_mnist(str(tmp_path), [serve(mirrored)], checksums(mirrored))
     assert "train-labels-idx1-ubyte.gz" not in fetched and len(fetched) == 3
-    assert own.read_bytes() == b"mine"
+    assert existing.read_bytes() == b"mine"
     assert not (tmp_path / "train-labels-idx1-ubyte.gz").exists()
 
 

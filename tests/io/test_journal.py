@@ -28,15 +28,15 @@ TRIALS = [
 def path(tmp_path: Path) -> str:
     """A journal of three trials."""
     journal = Journal(str(tmp_path / "j"), REQUEST)
-    for one in TRIALS:
-        journal.add(one)
+    for added in TRIALS:
+        journal.add(added)
     return journal.path
 
 
 def test_a_resumed_journal_holds_the_trials_that_were_added(path: str) -> None:
     resumed = Journal(path, REQUEST, resume=True)
     assert len(resumed) == 3
-    assert [resumed.get(one.key) for one in TRIALS] == TRIALS
+    assert [resumed.get(added.key) for added in TRIALS] == TRIALS
 
 
 @pytest.mark.parametrize("key", [(100, 6, 0), (200, 3, 0), (100, 3, 1)])
@@ -47,7 +47,7 @@ def test_a_journal_has_no_trial_that_was_not_added(path: str, key: tuple[int, in
 def test_the_lines_of_a_journal_are_its_request_and_the_objects_of_its_trials(path: str) -> None:
     head, *lines = [json.loads(line) for line in Path(path).read_bytes().splitlines()]
     assert head == {"kind": "nstar-journal", "request": REQUEST}
-    assert lines == [one.as_dict() for one in TRIALS]
+    assert lines == [added.as_dict() for added in TRIALS]
 
 
 def test_a_journal_cut_off_at_any_byte_holds_its_complete_lines(path: str) -> None:
@@ -58,8 +58,8 @@ def test_a_journal_cut_off_at_any_byte_holds_its_complete_lines(path: str) -> No
         journal = Journal(path, REQUEST, resume=True)
         n_lines = sum(end <= size for end in ends)
         assert len(journal) == max(0, n_lines - 1)
-        for one in TRIALS[len(journal) :]:
-            journal.add(one)
+        for added in TRIALS[len(journal) :]:
+            journal.add(added)
         assert Path(path).read_bytes() == data
 
 

@@ -162,7 +162,7 @@ def test_a_writable_output_is_accepted_and_not_created(tmp_path):
 
 
 def read_stdin(redirection: str) -> str:
-    """What `read_bytes("-")` returns or raises, printed, with standard input redirected by the shell."""
+    """Prints what `read_bytes("-")` returns or raises, in a process whose standard input the shell redirects."""
     program = "from jamtools.io.streams import read_bytes\ntry: print(read_bytes('-'))\nexcept Exception as e: print(e)"
     command = f'"{sys.executable}" -c "{program}" {redirection}'
     return subprocess.run(

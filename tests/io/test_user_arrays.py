@@ -68,7 +68,7 @@ class Trap:
 
 
 def save(path: Path, **arrays: np.ndarray) -> None:
-    """Writes an .npz archive, or the last array alone under any other name."""
+    """Writes an .npz archive; for a name with another suffix, writes only the last array."""
     with open(path, "wb") as file:
         if path.suffix == ".npz":
             np.savez(file, allow_pickle=True, **arrays)

@@ -102,9 +102,15 @@ def test_spectra_that_are_written_and_read_are_the_same(written):
 
 
 def test_equal_records_give_equal_bytes_whatever_the_order_of_their_fields():
-    one = run()
-    reordered = Run(one.theta, one.theta0, one.gaps, one.history, dict(reversed(one.info.items())))
-    assert runs_bytes(runs(one), PROVENANCE) == runs_bytes(runs(reordered), PROVENANCE)
+    original = run()
+    reordered = Run(
+        original.theta,
+        original.theta0,
+        original.gaps,
+        original.history,
+        dict(reversed(original.info.items())),
+    )
+    assert runs_bytes(runs(original), PROVENANCE) == runs_bytes(runs(reordered), PROVENANCE)
 
 
 def test_metadata_is_one_key_with_kind_version_and_provenance():

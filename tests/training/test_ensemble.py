@@ -1,4 +1,4 @@
-"""train and train_many against torch.optim, closed forms, and runs alone."""
+"""train and train_many, compared with torch.optim, with closed forms and with single runs."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_run_that_may_not_stop_takes_all_steps_of_its_budget():
     assert (run.info["steps"], run.info["status"]) == (3000, "satisfied")
 
 
-def test_a_run_depends_on_its_first_P_patterns_alone():
+def test_a_run_depends_only_on_its_first_P_patterns():
     data = oracle.dataset(80, 4)
     options = with_options(TrainingOptions(), steps=50)
     alone = train(data.first(50), Architecture(4, 5, 2), options, seed=0)
@@ -165,8 +165,8 @@ def test_fewer_runs_at_once_give_the_same_bytes(monkeypatch):
 def test_a_run_on_a_gpu_follows_the_run_on_the_cpu():
     data, arch = oracle.dataset(60, 5), Architecture(5, 6, 2, "tanh")
     options = with_options(TrainingOptions(), steps=200)
-    here, there = train(data, arch, options, 0), train(data, arch, options, 0, Compute(device="cuda"))
-    assert np.abs(here.theta - there.theta).max() < 1e-12
+    on_cpu, on_gpu = train(data, arch, options, 0), train(data, arch, options, 0, Compute(device="cuda"))
+    assert np.abs(on_cpu.theta - on_gpu.theta).max() < 1e-12
 
 
 def test_training_no_jobs_gives_no_runs():

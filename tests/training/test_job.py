@@ -77,5 +77,5 @@ def test_the_engine_of_a_job_is_chosen_once(monkeypatch):
 
 @pytest.mark.parametrize(("loss", "epsilon"), [("hinge", 0.5), ("cross-entropy", 0.0)])
 def test_the_loss_of_a_job_is_the_mean_over_its_patterns(loss, epsilon):
-    found = job(with_options(TrainingOptions(), loss=loss)).loss
-    assert (found.name, found.epsilon, found.P) == (loss, epsilon, 40)
+    resolved_loss = job(with_options(TrainingOptions(), loss=loss)).loss
+    assert (resolved_loss.name, resolved_loss.epsilon, resolved_loss.P) == (loss, epsilon, 40)

@@ -55,7 +55,7 @@ print(bytes_needed(large))
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/status is Linux's")
 @pytest.mark.parametrize("engine", ["torch", "compiled", "batch"])
 def test_the_estimate_is_between_once_and_twice_the_measured_peak(engine):
-    # arrays get pages of their own: the unused gaps between arrays on the heap differ from run to run
+    # each array gets its own pages, because the unused gaps between arrays on the heap differ from run to run
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",

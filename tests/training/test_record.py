@@ -45,10 +45,10 @@ def test_a_record_holds_what_a_network_of_torch_computes_at_its_theta():
 def test_measuring_a_run_on_its_test_set_gives_the_last_row_of_its_history(batch_norm):
     data, arch = oracle.dataset(80, 4, test=30), Architecture(4, 5, 2, batch_norm=batch_norm)
     run = train(data, arch, with_options(TrainingOptions(), lr=1e-3, steps=100), seed=1)
-    found = measure(run, data, Dataset(data.x_test, data.y_test))
-    assert found["error"] == run.history["test_error"][-1]
-    assert found["loss"] == pytest.approx(run.history["test_loss"][-1], rel=1e-14)
-    assert found["P"] == 30
+    measurement = measure(run, data, Dataset(data.x_test, data.y_test))
+    assert measurement["error"] == run.history["test_error"][-1]
+    assert measurement["loss"] == pytest.approx(run.history["test_loss"][-1], rel=1e-14)
+    assert measurement["P"] == 30
     with pytest.raises(InputError, match="expected d=4"):
         measure(run, data, oracle.dataset(10, 5))
 

@@ -8,7 +8,7 @@ the host has nothing to do between two steps: many steps can be recorded as one 
 the backward pass takes all patterns; the signal of satisfied patterns is zero.
 
 The bytes of a run do not depend on the other runs. The number of slots follows from the run's shape (layout.py), each
-slot computes with its own numbers alone, and on the CPU one thread takes the steps: two threads could divide a product
+slot computes only with its own numbers, and on the CPU one thread takes the steps: two threads could divide a product
 of many slots between them in another way. TorchEngine takes mini-batches and batch normalisation, because a
 mini-batch that the host draws at every step cannot be a part of a graph.
 
@@ -296,11 +296,11 @@ class Slot(Stateless):
 def _one_thread(device: torch.device) -> Iterator[None]:
     """Lets torch use one thread on the CPU, and restores its number of threads."""
     threads = torch.get_num_threads()
-    alone = device.type == "cpu" and threads > 1
-    if alone:
+    limits_threads = device.type == "cpu" and threads > 1
+    if limits_threads:
         torch.set_num_threads(1)
     try:
         yield
     finally:
-        if alone:
+        if limits_threads:
             torch.set_num_threads(threads)

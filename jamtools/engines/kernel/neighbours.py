@@ -31,7 +31,7 @@ SORT_COST = 0.5
 #: Largest patience (Counter.PATIENCE), in units of the cost of making the list.
 MAX_PATIENCE = 64.0
 
-#: An estimated list assumes this many times the largest drift that it observed, but at least half of what it assumed before.
+#: An estimated list assumes this many times the largest drift that it observed, but at least half of the previous value.
 DRIFT_SAFETY = 2.0
 
 #: The least drift that an estimated list assumes, in units of the bound.

@@ -68,7 +68,7 @@ TASK_STEPS = 0
 #: the sums of the chunks thread, thread + threads, …; update the list; take the step of Adam with the sum of all chunks.
 TASK_FIND_AWAKE, TASK_CHUNKS, TASK_UPDATE_LIST, TASK_UPDATE_THETA = 1, 2, 3, 4
 
-#: A tile with more unsatisfied patterns than this goes backward as a whole: to gather them would cost more than it saves.
+#: A tile with more unsatisfied patterns than this takes the backward pass as a whole, because gathering would cost more.
 GATHER_MAX_PATTERNS = 40
 
 

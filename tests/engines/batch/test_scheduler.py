@@ -69,11 +69,11 @@ def test_a_call_that_is_stopped_several_times_ends_with_the_same_bytes(tmp_path,
 def test_a_resumed_command_writes_the_same_bytes(tmp_path):
     line = ["data", "--width", "6", "--seeds", "0:5", "--steps", "1k", "--no-stop", "--engine", "batch"]
     line += ["--device", "cpu", "--measurements", "20"]
-    kept = ["--checkpoint", "c", "--resume", "-o", "out"]
+    options_of_files = ["--checkpoint", "c", "--resume", "-o", "out"]
     jam("data", "random", "-P", 200, "-d", 6, "-o", tmp_path / "data", check=True)
     jam("train", *line, "-o", "whole", cwd=tmp_path, check=True)
-    codes = [jam("train", *line, *kept, "--time-limit", "0.1s", cwd=tmp_path).returncode]
-    codes += [jam("train", *line, *kept, cwd=tmp_path).returncode]
+    codes = [jam("train", *line, *options_of_files, "--time-limit", "0.1s", cwd=tmp_path).returncode]
+    codes += [jam("train", *line, *options_of_files, cwd=tmp_path).returncode]
     assert codes == [75, 0]
     assert (tmp_path / "out").read_bytes() == (tmp_path / "whole").read_bytes()
 

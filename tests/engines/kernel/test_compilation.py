@@ -1,4 +1,4 @@
-"""The cache of the compiled kernel: it compiles again after a change of any source, and else loads the stored version."""
+"""The cache of the compiled kernel: it compiles again after a change of any source, otherwise it loads the stored one."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_the_source_hash_changes_with_any_of_its_files(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_kernel_is_compiled_again_after_a_change_of_its_tiles_alone(tmp_path):
+def test_the_kernel_is_compiled_again_after_a_change_of_its_tiles_only(tmp_path):
     """The test changes a copy of the package, because other tests use the original."""
     for name in ("jamtools", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))

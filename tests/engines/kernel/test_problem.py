@@ -14,10 +14,10 @@ SHAPES = [(4, 8, 2, 1), (5, 7, 3, 1), (2, 3, 1, 1), (3, 6, 5, 1), (9, 4, 2, 3), 
 
 
 def assert_same_gradient(patterns, theta):
-    expected_top, expected = patterns.largest_gap_and_gradient(theta)
-    top, g = gradient(patterns, theta)
-    assert top == pytest.approx(expected_top, rel=1e-13, abs=1e-14)
-    # P terms of depth L + 1, each a product of a few factors: P·eps of the largest sum is generous
+    expected_max_gap, expected = patterns.largest_gap_and_gradient(theta)
+    max_gap, g = gradient(patterns, theta)
+    assert max_gap == pytest.approx(expected_max_gap, rel=1e-13, abs=1e-14)
+    # P terms of depth L + 1, each a product of a few factors, so P·eps of the largest sum is a safe bound
     tolerance = max(10, len(patterns.x)) * EPS * max(1e-3, expected.abs().max().item())
     assert np.abs(g - expected.numpy()).max() <= tolerance
 
@@ -54,8 +54,8 @@ def test_a_nan_in_any_parameter_makes_the_largest_gap_nan(activation, where):
 @pytest.mark.parametrize("threads", [2, 3, 7])
 def test_the_bytes_of_the_gradient_do_not_depend_on_the_number_of_threads(threads):
     case = problem((5, 7, 3, 1), "relu", 5000)
-    (top, g), (other_top, other) = gradient(*case), gradient(*case, threads)
-    assert (top, g.tobytes()) == (other_top, other.tobytes())
+    (max_gap, g), (other_max_gap, other) = gradient(*case), gradient(*case, threads)
+    assert (max_gap, g.tobytes()) == (other_max_gap, other.tobytes())
 
 
 def test_value_and_gradient_equal_those_of_torch():

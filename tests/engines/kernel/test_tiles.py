@@ -18,7 +18,7 @@ def kernel_tanh(z):
 
 
 def test_tanh_is_exact_to_four_units_in_the_last_place():
-    """At most ε/2 in each of some eight roundings on the way from e^{2z} - 1 to the quotient."""
+    """The path from e^{2z} - 1 to the quotient has about eight roundings, each of at most ε/2."""
     z = np.concatenate(
         [np.linspace(-25, 25, 4001), np.geomspace(1e-300, 30, 4001), -np.geomspace(1e-18, 1e-3, 190)]
     )
