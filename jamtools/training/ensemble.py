@@ -49,7 +49,7 @@ def train_many(
 ) -> list[Run]:
     """Trains every job, several at once, and returns the records in the order of the jobs.
 
-    The compiled engine trains up to as many runs at once as the `compute` of the jobs has threads, the batch engine as
+    The compiled engine trains at most as many runs at once as the `compute` of the jobs has threads, the batch engine as
     many as a batch has slots. The torch engine trains one run after the other; the batch engine trains runs of equal
     architecture and P together. The bytes of a record depend on its job only. They do not depend on the other jobs, on
     where the run continued from a snapshot, or, with the compiled engine, on the number of threads. Raises InputError

@@ -217,9 +217,10 @@ class KernelProblem:
         )  # fmt: skip
 
     def adam_steps(self, theta: Array, adam: AdamMoments, limits: StepLimits) -> tuple[int, float]:
-        """Takes steps of Adam on theta [Ñ], in place, within the limits. Returns their number and the latest largest Δ.
+        """Takes steps of Adam on theta [Ñ], in place, within the limits. Returns their number and a largest Δ.
 
-        The largest Δ is constants.UNKNOWN_GAP if more than limits.max_awake tiles were awake.
+        This is the largest Δ at the last theta that was evaluated, or constants.UNKNOWN_GAP if more than limits.max_awake
+        tiles were awake.
         """
         return self._run(step.TASK_STEPS, theta, adam, limits)
 
