@@ -48,7 +48,7 @@ class CompiledEngine:
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
         """Takes steps from `step` towards `until`; see Engine. Raises CheckError if an exact list missed a crossing."""
-        stop = bool(self.settings.stop) if stop is None else stop
+        stop = self.settings.stop if stop is None else stop
         reason = ""
         while step < until and not reason:
             change = min(until, self.settings.schedule.constant_until(step))

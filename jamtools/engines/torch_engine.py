@@ -40,7 +40,7 @@ class TorchEngine(Stateless):
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
         """Takes steps from `step` towards `until`; see Engine."""
-        stop = bool(self.settings.stop) if stop is None else stop
+        stop = self.settings.stop if stop is None else stop
         for t in range(step, until):
             max_gap, g = self._largest_gap_and_gradient(t)
             reason = stop_reason(max_gap, stop)

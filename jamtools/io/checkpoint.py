@@ -193,10 +193,8 @@ def _open(path: str) -> Artefact:
     try:
         artefact = Artefact(path)
     except InputError as error:
-        raise InputError(
-            f"{error.text.rpartition('; ')[0] or error.text}, expected a checkpoint",
-            Remedy.ANOTHER_CHECKPOINT,
-        ) from error
+        fault = error.text.rpartition("; ")[0] or error.text  # without advice that is for other artefacts
+        raise InputError(f"{fault}, expected a checkpoint", Remedy.ANOTHER_CHECKPOINT) from error
     if artefact.kind != CHECKPOINT_KIND:
         raise InputError(
             f"{path}: got {artefact.kind}, expected a checkpoint", Remedy.ANOTHER_PLACE_FOR_CHECKPOINT
