@@ -39,11 +39,11 @@ ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
     ast.Div: operator.truediv,
     ast.Pow: lambda a, b: float(a) ** float(b),  # a power of large integers would take very long
 }
-SIGNS: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
+UNARY_OPERATORS: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
 NAMED_CONSTANTS = {"true": True, "false": False, "null": None}
 SYNTAX = (
-    *COMPARISONS, *ARITHMETIC, *SIGNS, ast.In, ast.NotIn, ast.Compare, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not,
-    ast.BinOp, ast.Name, ast.Attribute, ast.Load, ast.List, ast.Tuple,
+    *COMPARISONS, *ARITHMETIC, *UNARY_OPERATORS, ast.In, ast.NotIn, ast.Compare, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp,
+    ast.Not, ast.BinOp, ast.Name, ast.Attribute, ast.Load, ast.List, ast.Tuple,
 )  # fmt: skip
 CONDITION_EXAMPLE = "expected one like \"final_loss < 1e-3 and status == 'stationary'\""
 
@@ -113,9 +113,9 @@ def _value(node: ast.expr, record: Record) -> Any:
     if isinstance(node, ast.BinOp):
         a, b = _operand(node.left, record), _operand(node.right, record)
         return None if a is None or b is None else _combine(node.op, a, b)
-    if isinstance(node, ast.UnaryOp) and type(node.op) in SIGNS:
+    if isinstance(node, ast.UnaryOp) and type(node.op) in UNARY_OPERATORS:
         a = _operand(node.operand, record)
-        return None if a is None else SIGNS[type(node.op)](a)
+        return None if a is None else UNARY_OPERATORS[type(node.op)](a)
     if isinstance(node, ast.Name | ast.Attribute):
         return _field(ast.unparse(node), record)
     return _truth(node, record)

@@ -18,7 +18,7 @@ from jamtools.cli.common.values import Integers, naturals, positives
 if TYPE_CHECKING:
     from jamtools.transition.options import TrialSpec
 
-DEFAULT_SEEDS = Integers((0, 1))
+SEARCH_SEEDS = Integers((0, 1))
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class SearchGroup:
     seeds: Annotated[
         Integers,
         list_option("--seeds", "--seed", parser=naturals, help="Seeds; there is a bracket for each."),
-    ] = DEFAULT_SEEDS
+    ] = SEARCH_SEEDS
     vary: Annotated[
         Literal["width", "patterns"],
         typer.Option(

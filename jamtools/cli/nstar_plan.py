@@ -19,7 +19,7 @@ from jamtools.cli.nstar_options import SearchGroup, TrialGroup, check_search, sp
 from jamtools.errors import InputError
 from jamtools.io.streams import read_bytes
 
-DEFAULT_SEEDS, DEFAULT_DEPTHS = Integers(range(5)), Integers((3,))
+PLAN_SEEDS, PLAN_DEPTHS = Integers(range(5)), Integers((3,))
 
 #: How every line of a plan begins.
 SEARCH_COMMAND = ["jam-nstar", "search"]
@@ -54,10 +54,10 @@ def plan_array(
     patterns: Annotated[Integers, list_option("--patterns", "-P", parser=positives, help="Values of P.")],
     depths: Annotated[
         Integers, list_option("--depths", "-L", parser=positives, help="Numbers of hidden layers.")
-    ] = DEFAULT_DEPTHS,
+    ] = PLAN_DEPTHS,
     seeds: Annotated[
         Integers, list_option("--seeds", parser=naturals, help="Seeds; there is a task for each.")
-    ] = DEFAULT_SEEDS,
+    ] = PLAN_SEEDS,
     out: Annotated[
         str, typer.Option("--out", metavar="FOLDER", help="Where the tasks write journals and results.")
     ] = ".",

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jamtools.data.labels import SIGNS, dataset_info, encode_labels
+from jamtools.data.labels import SIGN_LABELS, dataset_info, encode_labels
 from jamtools.errors import InputError, Remedy
 from jamtools.records import Array, Dataset
 
 
-def array_dataset(arrays: Mapping[str, NDArray[Any]], labels: str = SIGNS) -> Dataset:
+def array_dataset(arrays: Mapping[str, NDArray[Any]], labels: str = SIGN_LABELS) -> Dataset:
     """A dataset from arrays named x [P, d] and y [P], [P, 1] or [P, C], and perhaps x_test and y_test.
 
-    Integers, booleans and other floats become float64. labels: `SIGNS` if y already is ±1, otherwise a rule of
+    Integers, booleans and other floats become float64. labels: `SIGN_LABELS` if y already is ±1, otherwise a rule of
     `encode_labels`. Raises InputError for arrays that do not hold real numbers, for shapes that do not fit together, for
     NaN, and for labels that do not fit the rule.
     """
@@ -44,7 +44,7 @@ def _as_float64(array: NDArray[Any], name: str) -> Array:
 
 def _encoded(y: Mapping[str, Array], labels: str) -> dict[str, Array]:
     """Training and test labels [P] or [P, C], encoded by one rule with the classes of both together."""
-    if labels == SIGNS:
+    if labels == SIGN_LABELS:
         for name, values in y.items():
             other = values[np.abs(values) != 1]
             if other.size:

@@ -21,7 +21,7 @@ from jamtools.records import Array
 Indices = NDArray[np.intp]
 
 #: The rule for labels that are ±1 already.
-SIGNS = "signs"
+SIGN_LABELS = "signs"
 
 
 class LabelRule(NamedTuple):

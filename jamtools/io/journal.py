@@ -32,13 +32,13 @@ JOURNAL_KIND = "nstar-journal"
 JOURNAL_START = b'{"kind": "nstar-journal"'
 
 #: Fields of TrialSpec that decide which trials are made, but not the outcome of a trial.
-EXTENT_FIELDS = ("seeds", "max_width")
+JOURNAL_EXTENT_FIELDS = ("seeds", "max_width")
 
 
 def request_of(data: Dataset, spec: TrialSpec, place: Mapping[str, str]) -> dict[str, Any]:
     """Everything that decides the outcome of a trial, except its P, width and seed. place: the names of device and dtype."""
     fields = asdict(spec)
-    for name in EXTENT_FIELDS:
+    for name in JOURNAL_EXTENT_FIELDS:
         del fields[name]
     settings = fields.pop("settings")
     settings |= settings.pop("schedule")

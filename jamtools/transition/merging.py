@@ -23,7 +23,7 @@ from jamtools.transition.trial import Trial
 NEEDED_FIELDS = {"depth", "vary", "activation", "batch_norm", "d", "precision", "level"}
 
 #: Fields that say how many trials were made. All others but the estimates identify what was searched for.
-EXTENT_FIELDS = ("seeds", "trials", "max_width", "max_P", "precision")
+SEARCH_EXTENT_FIELDS = ("seeds", "trials", "max_width", "max_P", "precision")
 
 
 def merge(records: Sequence[SearchRecord]) -> tuple[list[SearchRecord], list[SearchCell]]:
@@ -81,7 +81,7 @@ def _trials_of(record: SearchRecord) -> list[Trial]:
 
 def _identity(record: SearchRecord) -> str:
     """A text that is equal for searches of the same quantity: the record without its extent and its estimates."""
-    excluded = (*ESTIMATE_FIELDS, *EXTENT_FIELDS, "width" if record["vary"] == "width" else "P")
+    excluded = (*ESTIMATE_FIELDS, *SEARCH_EXTENT_FIELDS, "width" if record["vary"] == "width" else "P")
     return json.dumps({name: value for name, value in record.items() if name not in excluded}, sort_keys=True)
 
 
