@@ -22,7 +22,7 @@ from jamtools.errors import InputError
 SuccessName = Literal["satisfied", "classified"]
 
 LossName = Literal["hinge", "cross-entropy"]
-InitName = Literal["orthogonal", "torch"]
+InitName = Literal["orthogonal", "torch", "normal"]
 OptimizerName = Literal["adam", "sgd", "fire", "newton"]
 
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
@@ -83,7 +83,7 @@ class Settings:
 class TrainingOptions:
     """The options that a user asks for. `resolve` makes the `Settings` of a run once its number of patterns is known.
 
-    loss: hinge or cross-entropy; epsilon: the margin ε of the hinge; init: orthogonal or torch; momentum: the
+    loss: hinge or cross-entropy; epsilon: the margin ε of the hinge; init: orthogonal, torch or normal; momentum: the
     momentum μ of sgd; batch: patterns per step, 0 for all of them; steps: the budget; stop: whether the run ends when
     N_Δ = 0; measurements: the largest number of rows of the history; measure_at: further steps to measure at;
     snapshots: whether each row keeps theta; neighbour_list: whether the drift of the patterns is estimated instead of

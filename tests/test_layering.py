@@ -74,3 +74,14 @@ def test_commands_import_nothing_slow_before_their_work(path):
     """--help must be back in 0.3 s: torch, numpy, scipy and rich are imported inside the work."""
     names = {name.split(".")[0] for name in imported(iter(ast.parse(path.read_text()).body))}
     assert not names & SLOW
+
+
+def test_no_test_module_imports_another():
+    tests = sorted((ROOT / "tests").rglob("test_*.py"))
+    pairs = [
+        (path.name, name)
+        for path in tests
+        for name in imported(ast.walk(ast.parse(path.read_text())))
+        if name.startswith("tests.") and any(part.startswith("test_") for part in name.split("."))
+    ]
+    assert pairs == []

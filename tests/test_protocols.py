@@ -13,12 +13,14 @@ from jamtools.cli.common.groups import TrainingGroup
 from jamtools.errors import InputError
 from jamtools.io.read import read_runs
 from jamtools.network.architecture import Architecture
+from jamtools.network.initialisation import INITIALISATIONS
 from jamtools.protocols import (
     BATCH_NORM_PROTOCOLS,
     FIRE_DEFAULT_LR,
     NEWTON_DEFAULT_STEPS,
     OPTIMIZERS,
     PROTOCOLS,
+    InitName,
     Schedule,
     Settings,
     TrainingOptions,
@@ -34,6 +36,11 @@ from tests.support import oracle
 from tests.support.commands import jam, refusal
 
 ENTROPY = PROTOCOLS["paper-cross-entropy"]
+
+
+def test_the_type_of_an_initialisation_lists_what_can_be_initialised():
+    assert get_args(InitName) == INITIALISATIONS
+    assert set(get_args(get_args(get_type_hints(TrainingGroup)["init"])[0])) == set(INITIALISATIONS)
 
 
 def test_a_rate_is_divided_down_to_its_floor():

@@ -160,7 +160,7 @@ def _artefacts(sources: Iterable[str]) -> Iterator[Artefact]:
 
 
 def find_array(sources: list[str], name: str) -> NDArray[Any]:
-    """The array of that name in one file; with several files, that of the run counted through all of them.
+    """The array of that name, of any shape, in one file; with several files, that of the run counted through all of them.
 
     Raises InputError where there is no such array.
     """

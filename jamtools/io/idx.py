@@ -98,7 +98,7 @@ def _read_existing(folder: str, name: str, n_dims: int) -> NDArray[np.uint8]:
 
 
 def read_idx(path: Path, n_dims: int) -> NDArray[np.uint8]:
-    """The array, with n_dims dimensions, in an IDX file of unsigned bytes, gzipped or not. InputError for other files."""
+    """The array (any shape with n_dims axes) in an IDX file of unsigned bytes, gzipped or not. InputError for others."""
     data = _unzipped(path)
     start = 4 + 4 * n_dims
     magic = int.from_bytes(data[:4])

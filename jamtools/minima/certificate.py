@@ -117,7 +117,7 @@ class Certificate:
         return {name: getattr(self, name) for name in names if name not in CERTIFICATE_ARRAYS}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays of CERTIFICATE_ARRAYS, by name."""
+        """The arrays of CERTIFICATE_ARRAYS by name: cusps [n, 3], multipliers [n], forces [n]."""
         return {name: getattr(self, name) for name in CERTIFICATE_ARRAYS}
 
 

@@ -145,7 +145,7 @@ class _ColumnFactors:
         )  # in patterns
 
     def blocks(self) -> Iterator[Tensor]:
-        """The indices of the patterns of each block, in a fixed random order, since data may be sorted by class."""
+        """The indices [n] of the patterns of each block, in a fixed random order, since data may be sorted by class."""
         order = torch.from_numpy(np.random.default_rng(0).permutation(len(self.x)))
         return iter(order.to(self.x.device).split(self.block))
 

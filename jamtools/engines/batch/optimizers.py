@@ -67,7 +67,7 @@ class AdamRows:
         self._root_correction2 = torch.tensor(root_correction2, dtype=torch.float64, device=device)
 
     def step(self, rows: Tensor, scalars: Tensor, g: Tensor, lr: Tensor, step: Tensor) -> None:
-        """One step of Adam for every run; shapes as in RowOptimizer."""
+        """One step of Adam for every run, as in RowOptimizer: g [R, stride], lr [R], step [R]."""
         theta, m, v = rows
         index = step.clamp(max=ADAM_SATURATED_STEPS - 1)
         m.lerp_(g, ADAM_GAIN1)
@@ -87,7 +87,7 @@ class SGDRows:
         self.names: tuple[str, ...] = ("b",) if momentum else ()
 
     def step(self, rows: Tensor, scalars: Tensor, g: Tensor, lr: Tensor, step: Tensor) -> None:
-        """One step of gradient descent for every run; shapes as in RowOptimizer."""
+        """One step of gradient descent for every run, as in RowOptimizer: g [R, stride], lr [R], step [R]."""
         if self.momentum:
             g = rows[1].mul_(self.momentum).add_(g)
         rows[0].sub_(g * _column(lr, g))
@@ -100,7 +100,7 @@ class FIRERows:
     scalars: Mapping[str, float] = {"pace": 1.0, "alpha": FIRE_ALPHA, "downhill": 0.0}
 
     def step(self, rows: Tensor, scalars: Tensor, g: Tensor, lr: Tensor, step: Tensor) -> None:
-        """One step of FIRE for every run; shapes as in RowOptimizer."""
+        """One step of FIRE for every run, as in RowOptimizer: g [R, stride], lr [R], step [R]."""
         theta, v = rows
         down = -(g * v).sum(1) > 0
         up = ~down & (step > 0)  # at the first step v = 0, and the power has no sign

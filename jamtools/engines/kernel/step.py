@@ -148,7 +148,7 @@ def chunk_gradient(
 def update_list_and_tiles(
     theta: Array, network: Network, patterns: Patterns, sums: ChunkSums, neighbours: ListState, scratch: StepScratch
 ) -> None:  # fmt: skip
-    """Updates the list after a step's gradient. If the step made the list, also fills the tiles in the new order."""
+    """Updates the list after the gradient at theta [Ñ]. If the step made the list, also fills the tiles in its order."""
     sorts = neighbours.counters[Counter.SORTS_NOW] > 0.0
     update_list(network.sizes, theta, sums.tallies, neighbours, scratch)
     if sorts:
