@@ -96,7 +96,7 @@ print(
     f"\n{len(random) + len(mnist)} runs at N = {random[0]['n_effective_expected']}: small, short, and not at a minimum yet."
 )
 print(
-    f"The gradient of the {len(clarke)} jammed runs on random patterns, before and after the cusps take their share: "
+    f"Norm of the gradient -> of the smallest subgradient, first {min(3, len(clarke))} of {len(clarke)} unsatisfied runs: "
     + ", ".join(f"{r['gradient_norm']:.1e} -> {r['clarke_norm']:.1e}" for r in clarke[:3])
 )
 print(f"Artefacts and pictures are in {folder}/: jump.png, spectra.png, gaps.png, nstar.png")
