@@ -1,4 +1,4 @@
-"""Shapes and sources in the docstrings, and the sizes of files and functions."""
+"""Shapes and sources in the docstrings, the sizes of files and functions, and the names of constants."""
 
 from __future__ import annotations
 
@@ -76,3 +76,25 @@ def test_files_and_functions_stay_short(path):
     functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
     lengths = {function.name: (function.end_lineno or 0) - function.lineno + 1 for function in functions}
     assert {name: length for name, length in lengths.items() if length > limit} == {}
+
+
+def test_a_constant_has_one_name_in_one_module():
+    """Except those that belong to a file: the name and the help of a command, and the owners of lazy names."""
+    modules: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            names = [
+                name.id
+                for target in targets
+                if target
+                for name in ast.walk(target)
+                if isinstance(name, ast.Name)
+            ]
+            for name in {name for name in names if name.isupper()}:
+                modules.setdefault(name, []).append(own(path))
+    assert {name: where for name, where in modules.items() if len(where) > 1}.keys() <= {
+        "NAME",
+        "HELP",
+        "_OWNERS",
+    }

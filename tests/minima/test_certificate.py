@@ -243,3 +243,19 @@ def test_a_certificate_does_not_depend_on_the_scale_of_the_loss(factor):
     loss = replace(problem.loss, epsilon=factor * problem.loss.epsilon)
     certificate = certify(theta, replace(problem, loss=loss))
     assert certificate.certified and certificate.multipliers == pytest.approx([0.5])
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_certificate_places_its_cusps_once(seed, monkeypatch):
+    """The cusps with their gradients are the expensive part of a point; every condition shares them."""
+    made = []
+    original = CuspGradient.__init__
+
+    def counted(self, *args, **options):
+        made.append(args)
+        original(self, *args, **options)
+
+    monkeypatch.setattr(CuspGradient, "__init__", counted)
+    theta, problem = minimum()
+    assert certify(theta, problem, seed).certified
+    assert len(made) == 1

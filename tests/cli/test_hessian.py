@@ -1,0 +1,67 @@
+"""jam-hessian, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from jamtools.io.write import runs_bytes
+from jamtools.records import Runs
+from tests.support import artefacts, oracle
+from tests.support.commands import jam, refusal
+from tests.support.networks import healthy
+
+
+@pytest.fixture
+def runs_file(tmp_path):
+    """Two runs with random parameters, and a third that diverged."""
+    arch, theta, _ = healthy("relu", 1, width=3)
+    fields = {
+        "d": arch.d, "width": arch.width, "depth": 1, "P": 60, "n_parameters": arch.n_parameters,
+        "n_hidden": arch.n_hidden, "n_effective_expected": arch.n_effective,
+    }  # fmt: skip
+    ends = ("budget", "budget", "diverged")
+    members = [
+        replace(artefacts.run(**fields, seed=seed, status=status), theta=theta.numpy())
+        for seed, status in enumerate(ends)
+    ]
+    path = tmp_path / "runs.safetensors"
+    path.write_bytes(runs_bytes(Runs(oracle.dataset(60, arch.d), tuple(members)), []))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--inertia", "--vectors", "1"], "got --inertia with --vectors"),
+        (["--inertia", "--dtype", "float32"], "got --inertia with --dtype float32"),
+        (["--method", "lanczos", "--inertia"], "got --method lanczos with --inertia"),
+        (["--method", "lanczos", "--matrices"], "got --method lanczos with --matrices"),
+        (["--probes", "3"], "with --method exact, expected --method lanczos"),
+        (["--only", "H1"], "H1"),
+    ],
+)
+def test_jam_hessian_refuses_options_that_contradict_each_other(options, complaint, runs_file):
+    assert complaint in refusal(jam("hessian", runs_file, *options), code=2)
+
+
+def test_jam_hessian_leaves_diverged_runs_out_and_notes_it(runs_file, tmp_path):
+    done = jam("hessian", runs_file, "-o", tmp_path / "out", check=True)
+    assert "1 diverged run(s) left out" in done.stderr
+    assert [json.loads(line)["seed"] for line in jam("show", tmp_path / "out").stdout.splitlines()] == [0, 1]
+
+
+def test_jam_hessian_refuses_work_beyond_the_memory_that_it_may_use(runs_file):
+    complaint = refusal(jam("hessian", runs_file, "--max-memory", "1k", "--quiet"))
+    assert "allowed" in complaint and "--method lanczos" in complaint and "--max-memory" in complaint
+
+
+def test_the_signs_alone_are_those_of_the_eigenvalues(runs_file, tmp_path):
+    for name, options in (("all", []), ("signs", ["--inertia"])):
+        jam("hessian", runs_file, *options, "-q", "-o", tmp_path / name, check=True)
+    lines = [jam("show", tmp_path / name, check=True).stdout.splitlines() for name in ("all", "signs")]
+    fields = ("n_negative_H", "n_negative_Hp", "c0", "n_unsatisfied")
+    of_all, of_signs = ([{f: json.loads(line)[f] for f in fields} for line in some] for some in lines)
+    assert of_all == of_signs
