@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 # The networks of the tests are small: on a busy machine, two threads that wait for each other are slower than one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,12 +16,29 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+#: Files whose few tests take longest. They run first, or one process would wait for them at the end.
+SLOWEST_FILES = {"test_slurm.py", "test_readme.py", "test_resuming.py", "test_compilation.py"}
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Runs the tests of one file in one process, since they share fixtures, and so all tests of tests/contract.
+
+    Marks of the kind xdist_group cannot do it: pytest-xdist 3.8 writes them into node ids, which pytest 9.2 does not read.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class FolderScheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.split("::", 1)[0]
+            return "tests/contract" if path.startswith("tests/contract/") else path
+
+    return FolderScheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Runs the tests of one file in one process, since they share fixtures, and so all tests of tests/contract."""
-    for item in items:
-        folder, path = item.path.parent.name, str(item.path)
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "contract" else path))
+    """Puts the slowest files first, and skips the tests of a GPU where there is none."""
+    items.sort(key=lambda item: item.path.name not in SLOWEST_FILES)
     _skip_gpu(items)
 
 

@@ -25,7 +25,7 @@ DAEMONS = ["munged", "slurmctld", "slurmd"]
 SEARCH = ["data.safetensors", "--lr", "1e-2", "--max-width", "64", "--trials", "12"]
 WAIT_SECONDS = 150  # the longest wait for a condition; the machine may be busy
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm"), pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 class Cluster:
