@@ -50,8 +50,9 @@ def run(app: typer.Typer, name: str) -> NoReturn:
     """Runs a command as a process, and ends the process with the exit code."""
     # OpenMP threads that spin while they wait slow a busy machine down many times. torch reads this when it is imported
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _exit_on_sigterm)
     reporting = Reporting()
+    signal.signal(signal.SIGTERM, _exit_on_sigterm)
+    _remember_interrupts(reporting)
     _replace_closed_streams()
     _shorten_warnings(name, reporting)
     try:
@@ -103,10 +104,16 @@ def _exit_code(app: typer.Typer, name: str, reporting: Reporting) -> int:
             raise ending.__context__ from None
         raise
     except (KeyboardInterrupt, typer.Abort):
-        _print_error(name, "interrupted")
-        return INTERRUPTED_CODE
+        return _interrupted_code(name)
     except Exception as error:
+        if reporting.is_interrupted and not isinstance(error, JamError):
+            return _interrupted_code(name)
         return _failure_code(name, error, reporting)
+
+
+def _interrupted_code(name: str) -> int:
+    _print_error(name, "interrupted")
+    return INTERRUPTED_CODE
 
 
 def _failure_code(name: str, error: Exception, reporting: Reporting) -> int:
@@ -147,6 +154,21 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _print_error(name: str, text: object) -> None:
     print(f"{name}: {' '.join(str(text).split())}", file=sys.stderr)
+
+
+def _remember_interrupts(reporting: Reporting) -> None:
+    """Records that Ctrl-C came. A process that ignores Ctrl-C, as a shell's background jobs do, goes on ignoring it.
+
+    A compiled module that is interrupted while Python imports it replaces the KeyboardInterrupt by an ImportError.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        reporting.is_interrupted = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
 
 
 def _exit_on_sigterm(signum: int, frame: FrameType | None) -> None:

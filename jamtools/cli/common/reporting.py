@@ -9,10 +9,14 @@ import typer
 
 @dataclass
 class Reporting:
-    """The flags of one process; `run` makes it, and the parser of options sets it."""
+    """The flags of one process; `run` makes it, and the parser of options sets it.
+
+    is_interrupted: whether Ctrl-C came; the signal handler sets it.
+    """
 
     quiet: bool = False
     debug: bool = False
+    is_interrupted: bool = False
 
 
 def set_reporting(context: typer.Context, option: typer.CallbackParam, value: bool) -> bool:
