@@ -17,7 +17,7 @@ from jamtools.cli.common.session import Session
 from jamtools.cli.common.values import Integers, naturals, positives
 from jamtools.cli.nstar_options import SearchGroup, TrialGroup, check_search, spec_of
 from jamtools.errors import InputError
-from jamtools.io.streams import read_bytes
+from jamtools.io.streams import make_folder, read_bytes
 
 PLAN_SEEDS, PLAN_DEPTHS = Integers(range(5)), Integers((3,))
 
@@ -59,7 +59,12 @@ def plan_array(
         Integers, list_option("--seeds", parser=naturals, help="Seeds; there is a task for each.")
     ] = PLAN_SEEDS,
     out: Annotated[
-        str, typer.Option("--out", metavar="FOLDER", help="Where the tasks write journals and results.")
+        str,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Where the tasks write journals and results; it is made if it does not exist.",
+        ),
     ] = ".",
     streams: Streams,
 ) -> None:
@@ -76,13 +81,12 @@ def plan_array(
     --cold finds. Each task samples until its own interval is short enough. The interval of k seeds together is about √k
     times shorter, so give the tasks a --precision √k times larger than the one you want.
     """
-    session = Session("jam-nstar", streams)
     refuse_plan_options(context.args)
     planned = plan_lines(dataset, patterns, depths, seeds, out, list(context.args))
     check_line(shlex.split(planned[0])[2:], context)
+    make_folder(out)  # before the session, whose output may be in it
+    session = Session("jam-nstar", streams)
     session.write("".join(f"{line}\n" for line in planned).encode())
-    if not os.path.isdir(out):
-        session.note(f"{out}: there is no such folder yet; make it before the tasks run")
 
 
 def plan_lines(

@@ -110,6 +110,17 @@ def check_writable(target: str) -> None:
         raise OutputError(f"{target}: permission denied; write somewhere else")
 
 
+def make_folder(path: str) -> None:
+    """Makes a folder, with those that it stands in. One that exists stays as it is. Raises OutputError on failure."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        reason = (
+            "is a file, expected a folder" if os.path.isfile(path) else (error.strerror or str(error)).lower()
+        )
+        raise OutputError(f"{path}: {reason}; give another folder") from error
+
+
 def write_file(target: str, data: bytes) -> None:
     """Writes `data` to `target`. After a failure the old file is unchanged.
 

@@ -56,9 +56,24 @@ def test_a_task_with_the_flag_quiet_prints_nothing_on_stderr(array: Path) -> Non
     assert done.stderr == ""
 
 
-def test_a_plan_notes_that_its_folder_does_not_exist(array: Path) -> None:
-    done = jam("nstar", "plan", "--patterns", 9, "--out", "nowhere", "data.st", cwd=array, check=True)
-    assert "nowhere: there is no such folder yet" in done.stderr
+def test_a_plan_makes_the_folder_of_its_tasks_and_may_stand_in_it(tmp_path: Path) -> None:
+    options = ("--patterns", 9, "--seeds", 0, "--out", "new/sweep")
+    for _ in range(2):  # once the folder is new, once it is there
+        done = jam("nstar", "plan", *options, "-o", "new/sweep/plan", "data.st", cwd=tmp_path, check=True)
+        assert done.stderr == ""
+    assert "-o new/sweep/nstar-L3-P9-s0.jsonl" in (tmp_path / "new" / "sweep" / "plan").read_text()
+
+
+def test_a_plan_that_is_refused_makes_no_folder(tmp_path: Path) -> None:
+    done = jam("nstar", "plan", "--patterns", 9, "--out", "sweep", "data.st", "--steps", "0", cwd=tmp_path)
+    assert "at least 1" in refusal(done, 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_whose_folder_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "sweep").touch()
+    done = jam("nstar", "plan", "--patterns", 9, "--out", "sweep", "data.st", cwd=tmp_path)
+    assert refusal(done) == "jam-nstar: sweep: is a file, expected a folder; give another folder"
 
 
 def test_a_plan_refuses_searches_that_vary_the_patterns(array: Path) -> None:

@@ -15,7 +15,7 @@ HELP_TIME = 0.3  # seconds
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_an_example_and_takes_less_than_0_3_s(command, tmp_path):
+def test_help_has_an_example_and_a_short_option_and_takes_less_than_0_3_s(command, tmp_path):
     times = []
     for _ in range(3):  # the best of three in processor time, since other processes may use the cores
         start = processor_time_of_children()
@@ -25,6 +25,7 @@ def test_help_has_an_example_and_takes_less_than_0_3_s(command, tmp_path):
         if times[-1] < HELP_TIME:
             break
     text = done.stdout.decode()
+    assert typed(f"{command} -h", tmp_path).stdout.decode() == text
     assert min(times) < HELP_TIME, f"{command} --help took {min(times):.2f} s"
     _, _, examples = text.partition("Example")
     assert f"{command} " in examples

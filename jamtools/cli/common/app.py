@@ -22,6 +22,9 @@ from jamtools.cli.common.remedies import in_shell_words
 from jamtools.cli.common.reporting import Reporting
 from jamtools.errors import JamError
 
+#: The options that print the help of a command and of its subcommands.
+HELP_OPTIONS = ["-h", "--help"]
+
 INTERRUPTED_CODE = 130
 
 TERMINATED_CODE = 128 + signal.SIGTERM
@@ -94,6 +97,9 @@ def _shorten_warnings(name: str, reporting: Reporting) -> None:
 def _exit_code(app: typer.Typer, name: str, reporting: Reporting) -> int:
     """Runs the command; turns what it raises into an exit code and one line on stderr."""
     command = get_command(app)
+    command.context_settings = {
+        "help_option_names": HELP_OPTIONS
+    } | command.context_settings  # subcommands inherit it
     try:
         result = command.main(args=sys.argv[1:], prog_name=name, standalone_mode=False, obj=reporting)
         return result if isinstance(result, int) else 0

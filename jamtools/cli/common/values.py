@@ -1,14 +1,19 @@
-"""How the values of options are written: 10k, 10,12, 0:8, 90s, 8G. Each parser raises a usage error (exit code 2).
+"""How the values of options are written: 10k, 1e4, 10,12, 0:8, 90s, 8G. Each parser raises a usage error (exit code 2).
 
 A parser also accepts the value that it returns, since typer passes defaults through it as well.
 """
 
 from __future__ import annotations
 
+import re
+
 import typer
 
 #: Factors of the suffixes of an integer.
 INTEGER_SUFFIXES = {"k": 10**3, "M": 10**6, "G": 10**9}
+
+#: A whole number as users type it: digits, decimals, a power of ten of at most two digits, a suffix.
+INTEGER = re.compile(r"([+-]?(?=\.?\d)\d*)(?:\.(\d*))?(?:[eE]\+?(\d{1,2}))?([kMG]?)")
 
 #: Seconds in each unit of a duration.
 DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -25,17 +30,16 @@ class Integers(tuple[int, ...]):
 
 
 def integer(text: str | int) -> int:
-    """An integer, with k, M or G for 10³, 10⁶, 10⁹: '10k' -> 10000, '1.5M' -> 1500000."""
-    text = str(text)
-    scale = INTEGER_SUFFIXES.get(text[-1:], 1)
-    digits = text[:-1] if text[-1:] in INTEGER_SUFFIXES else text
-    try:
-        value = float(digits) * scale if "." in digits and scale > 1 else int(digits) * scale
-    except ValueError:
-        raise typer.BadParameter(f"got {text!r}, expected an integer such as 800, 10k or 2M") from None
-    if value != int(value):
+    """An integer, exactly, with k, M or G for 10³, 10⁶, 10⁹, or a power of ten: '10k', '1e4' -> 10000."""
+    match = INTEGER.fullmatch(str(text).strip())
+    if match is None:
+        raise typer.BadParameter(f"got {text!r}, expected an integer such as 800, 10k or 2M")
+    digits, decimals, exponent, suffix = match.groups(default="")
+    scaled = int(digits + decimals) * 10 ** int(exponent or 0) * INTEGER_SUFFIXES.get(suffix, 1)
+    value, remainder = divmod(scaled, 10 ** len(decimals))
+    if remainder:
         raise typer.BadParameter(f"got {text!r}, expected a whole number")
-    return int(value)
+    return value
 
 
 def positive(text: str | int) -> int:

@@ -12,21 +12,48 @@ from jamtools.cli.common import values
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("12", 12), ("-3", -3), ("10k", 10_000), ("1.5M", 1_500_000), ("2G", 2_000_000_000), (7, 7)],
+    [
+        ("12", 12),
+        ("-3", -3),
+        ("10k", 10_000),
+        ("1.5M", 1_500_000),
+        (".5M", 500_000),
+        ("2G", 2_000_000_000),
+        (7, 7),
+        (" 12", 12),
+        ("18446744073709551617", 2**64 + 1),
+        ("2.0", 2),
+    ],
 )
 def test_an_integer_may_have_a_decimal_suffix(text, value):
     assert values.integer(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "k", "x", "1.5", "1e3", "10K"])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e4", 10_000), ("2e6", 2_000_000), ("1.5e3", 1_500), ("1E3", 1_000), ("1e+3", 1_000), ("-2e1", -20)],
+)
+def test_an_integer_may_be_written_with_a_power_of_ten(text, value):
+    assert values.integer(text) == value
+
+
+@given(st.integers(-(10**20), 10**20), st.integers(0, 30))
+def test_a_power_of_ten_is_exact(mantissa, exponent):
+    assert values.integer(f"{mantissa}e{exponent}") == mantissa * 10**exponent
+
+
+@pytest.mark.parametrize(
+    "text", ["", "k", "x", ".", "e3", "1e", "1e-3", "1e1000000000", "10K", "1_0", "nan", "inf"]
+)
 def test_a_text_that_is_no_integer_is_refused(text):
     with pytest.raises(typer.BadParameter, match="expected an integer such as 800, 10k or 2M"):
         values.integer(text)
 
 
-def test_a_fraction_of_an_integer_is_refused():
-    with pytest.raises(typer.BadParameter, match=r"got '1.2345k', expected a whole number"):
-        values.integer("1.2345k")
+@pytest.mark.parametrize("text", ["1.5", "1.2345k", "1.25e1"])
+def test_a_fraction_of_an_integer_is_refused(text):
+    with pytest.raises(typer.BadParameter, match=f"got '{text}', expected a whole number"):
+        values.integer(text)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +78,7 @@ def test_a_text_that_is_no_number_of_bytes_is_refused(text):
         ("100:1000:300", (100, 400, 700)),
         ("3,1:4,2", (3, 1, 2)),
         ("1k,0:2", (1000, 0, 1)),
+        ("1e3,2e3:1e4:4e3", (1000, 2000, 6000)),
     ],
 )
 def test_a_list_holds_integers_and_half_open_ranges_each_value_once(text, expected):
@@ -109,7 +137,7 @@ def test_a_real_number_has_its_range(parser, accepted, refused):
 
 
 def test_a_schedule_is_a_number_of_steps_and_a_factor():
-    assert values.schedule("250k:10") == (250_000, 10.0)
+    assert values.schedule("250k:10") == values.schedule("2.5e5:1e1") == (250_000, 10.0)
     with pytest.raises(typer.BadParameter, match="expected STEPS:FACTOR"):
         values.schedule("250k")
 
