@@ -16,6 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 import typer
+from typer.completion import completion_init
 from typer.main import get_command
 
 from jamtools.cli.common.remedies import in_shell_words
@@ -42,10 +43,17 @@ UsageError = _ancestor(typer.BadParameter, "UsageError")
 ClickException = _ancestor(typer.BadParameter, "ClickException")
 
 
-def new_app(help: str | None = None) -> typer.Typer:
-    """A typer application that leaves errors to `run`. Typer's rich help would take 0.2 s, so it is off."""
+def new_app(help: str | None = None, completion: bool = True) -> typer.Typer:
+    """A typer application that leaves errors to `run`. Typer's rich help would take 0.2 s, so it is off.
+
+    completion: whether it has typer's options that install the completion of this command alone.
+    """
     return typer.Typer(
-        help=help, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=False
+        help=help,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=False,
+        add_completion=completion,
     )
 
 
@@ -96,6 +104,7 @@ def _shorten_warnings(name: str, reporting: Reporting) -> None:
 
 def _exit_code(app: typer.Typer, name: str, reporting: Reporting) -> int:
     """Runs the command; turns what it raises into an exit code and one line on stderr."""
+    completion_init()  # typer does this only for commands that have its options of completion
     command = get_command(app)
     command.context_settings = {
         "help_option_names": HELP_OPTIONS
