@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from jamtools.errors import InputError, OutputError, Remedy
+from jamtools.io.formats import HEAD_BYTES, is_safetensors, is_text, recognised
 from jamtools.io.streams import STDIN, describe, parse_json_lines, read_bytes, unreadable, write_all
 
 #: The version of the format that this program writes, and the only one that it reads.
@@ -33,9 +34,6 @@ KIND_REMEDIES = {
     "spectra": Remedy.COMPUTE_SPECTRA_FIRST,
     "searches": Remedy.SEARCH_FIRST,
 }
-
-#: Bytes at the beginning of a file that distinguish JSON from safetensors.
-HEAD_BYTES = 64
 
 #: The largest number of array names that a message lists.
 MAX_NAMES_LISTED = 12
@@ -149,12 +147,11 @@ def _names_to_choose(names: Iterable[str]) -> str:
 def open_any(source: str, text: bool = False) -> Artefact | list[dict[str, Any]]:
     """Opens the output of a command of jamtools. Returns an open artefact, or the objects of JSON lines.
 
-    text: treat input that is neither JSON nor binary as damaged JSON lines, not as a damaged artefact. Raises InputError
-    for input of another format.
+    text: treat empty input as damaged JSON lines, not as a damaged artefact. Raises InputError for input of another format.
     """
     data = None if _is_regular(source) else read_bytes(source)
     head = _head(source) if data is None else data[:HEAD_BYTES]
-    if _is_json(head) or (text and b"\0" not in head):
+    if is_text(head) or (text and not head):
         return parse_json_lines(read_bytes(source) if data is None else data, source)
     return Artefact(source, data)
 
@@ -198,18 +195,19 @@ def _open(path: str, source: str) -> Any:
             )
         return safe_open(path, framework="numpy")
     except SafetensorError as error:
-        if _is_json(_head(path)):
-            fault = "got JSON, expected an artefact in safetensors"
-        else:
-            fault = f"not a whole safetensors file ({error}); it was cut short or is something else, make it again"
-        raise InputError(f"{describe(source)}{fault}") from error
+        raise InputError(f"{describe(source)}{_fault(_head(path), error)}") from error
     except OSError as error:
         raise unreadable(source, error) from error
 
 
-def _is_json(head: bytes) -> bool:
-    """True for the beginning of a JSON text. A safetensors file begins with a length, whose high bytes are zero."""
-    return head.lstrip()[:1] in (b"{", b"[") and b"\0" not in head
+def _fault(head: bytes, error: SafetensorError) -> str:
+    """Why a file that begins with `head` is no artefact."""
+    if is_safetensors(head):
+        return f"not a whole safetensors file ({error}); it was cut short or damaged, make it again"
+    found = recognised(head)
+    if found is None:
+        return "neither JSON lines nor safetensors, expected an artefact; name a file that jamtools wrote"
+    return f"got {found}, expected an artefact in safetensors; name a file that jamtools wrote"
 
 
 def _metadata(header: Mapping[str, str] | None, source: str) -> dict[str, Any]:

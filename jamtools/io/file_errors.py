@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Iterator
 
 from jamtools.errors import InputError
+from jamtools.io.formats import HEAD_BYTES, recognised
+from jamtools.io.streams import describe
 
 
 @contextlib.contextmanager
@@ -17,7 +19,28 @@ def input_errors(path: str) -> Iterator[None]:
     try:
         yield
     except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
-        raise InputError(f"{path}: damaged or of another format ({error}); make the file again") from error
+        raise InputError(
+            f"{path}: damaged or of another format{_appearance(path)} ({error}); make the file again"
+        ) from error
     except OSError as error:
         reason = error.strerror.lower() if error.strerror else str(error)
         raise InputError(f"{path}: cannot be read ({reason}); check the path") from error
+
+
+def _appearance(path: str) -> str:
+    """`, it begins like a PNG image`, where the first bytes of a file tell what it is."""
+    try:
+        with open(path, "rb") as file:
+            found = recognised(file.read(HEAD_BYTES))
+    except OSError:
+        return ""
+    return f", it begins like {found}" if found else ""
+
+
+@contextlib.contextmanager
+def naming(source: str) -> Iterator[None]:
+    """Puts the name of the file ('-' has none) before the messages of the block, which works on what the file holds."""
+    try:
+        yield
+    except InputError as error:
+        raise error.with_prefix(describe(source)) from error

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from jamtools.errors import InputError
 from jamtools.io.artefact import Artefact, Provenance
+from jamtools.io.file_errors import naming
+from jamtools.io.formats import recognised
 from jamtools.io.streams import STDIN, describe, read_bytes
 from jamtools.records import (
     DENSITY_ARRAYS,
@@ -105,13 +107,9 @@ def _opened(source: str | Artefact) -> Artefact:
     return source if isinstance(source, Artefact) else Artefact(source)
 
 
-@contextmanager
-def _errors_with_name_of(artefact: Artefact) -> Iterator[None]:
+def _errors_with_name_of(artefact: Artefact) -> AbstractContextManager[None]:
     """Puts the name of the file before the messages of the checks that a record makes."""
-    try:
-        yield
-    except InputError as error:
-        raise error.with_prefix(describe(artefact.source)) from error
+    return naming(artefact.source)
 
 
 def _dataset(artefact: Artefact) -> Dataset:
@@ -161,11 +159,42 @@ def read_numbers(source: str) -> NDArray[np.float64]:
             numbers = np.load(io.BytesIO(data), allow_pickle=False).ravel()
             if np.iscomplexobj(numbers):
                 raise ValueError("complex numbers")
-        else:
-            lines = (line.partition("#")[0] for line in data.decode().splitlines())
-            numbers = np.array([number for line in lines for number in line.split()], dtype=np.float64)
-        return numbers.astype(np.float64)
-    except (ValueError, UnicodeDecodeError) as error:
-        text = str(error)
-        quoted = text if len(text) < MAX_QUOTED_ERROR else f"{text[: MAX_QUOTED_ERROR - 20]}…"
-        raise InputError(f"{describe(source)}{quoted}, expected numbers as text or .npy") from error
+            return numbers.astype(np.float64)
+        words = _words_of_lines(data.decode("utf-8-sig"))
+        return np.array([word for line in words for word in line], dtype=np.float64)
+    except ValueError as error:
+        raise InputError(
+            f"{describe(source)}{_number_fault(data, error)}, expected numbers as text or .npy"
+        ) from error
+
+
+def _words_of_lines(text: str) -> list[list[str]]:
+    """The words of each line, without comments."""
+    return [line.partition("#")[0].split() for line in text.splitlines()]
+
+
+def _number_fault(data: bytes, error: ValueError) -> str:
+    """Why a content holds no plain numbers: the first word that is none, what else it is, or the error of numpy."""
+    found = recognised(data)
+    if isinstance(error, UnicodeDecodeError):
+        return (
+            "got text that is not UTF-8" if found == "text" else f"got {found or 'bytes of no known format'}"
+        )
+    if found in ("text", "JSON"):
+        for number, words in enumerate(_words_of_lines(data.decode("utf-8-sig")), 1):
+            for word in words:
+                if not _is_number(word):
+                    return f"line {number}: {_short(word)!r} is no number"
+    return _short(str(error))
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _short(text: str) -> str:
+    return text if len(text) < MAX_QUOTED_ERROR else f"{text[: MAX_QUOTED_ERROR - 20]}…"

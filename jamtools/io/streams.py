@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jamtools.errors import InputError, OutputError, Remedy
+from jamtools.io.formats import recognised
 
 #: The name of standard input in place of a file.
 STDIN = "-"
@@ -52,27 +53,50 @@ def read_json_lines(source: str) -> list[dict[str, Any]]:
 
 
 def parse_json_lines(data: bytes, source: str) -> list[dict[str, Any]]:
-    """The objects of JSON lines `data`, which came from `source`. Raises InputError for other content."""
+    """The objects of JSON lines `data`, which came from `source`. Raises InputError, with the line, for other content."""
+    objects: list[dict[str, Any]] = []
     try:
-        objects = list(_json_stream(data.decode()))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise InputError(f"{describe(source)}not JSON lines ({error})", Remedy.JSON_OF_JAMTOOLS) from error
+        for record, line in _json_stream(data.decode("utf-8-sig")):
+            if not isinstance(record, dict):
+                raise InputError(
+                    f"{describe(source)}got JSON that is no object in line {line}", Remedy.JSON_OF_JAMTOOLS
+                )
+            objects.append(record)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{describe(source)}not JSON lines: {_json_fault(data, error)}", Remedy.JSON_OF_JAMTOOLS
+        ) from error
     if not objects:
         raise InputError(f"{describe(source)}empty input, expected JSON lines", Remedy.CHECK_WHAT_WROTE_IT)
-    if not all(isinstance(record, dict) for record in objects):
-        raise InputError(f"{describe(source)}got JSON that is no object", Remedy.JSON_OF_JAMTOOLS)
     return objects
 
 
-def _json_stream(text: str) -> Iterator[Any]:
-    """The JSON values of a text, with any white space between them."""
-    decoder, position, text = json.JSONDecoder(), 0, text.rstrip()
+def _json_stream(text: str) -> Iterator[tuple[Any, int]]:
+    """The JSON values of a text, with any white space between them, and the line where each begins."""
+    decoder, position, line, text = json.JSONDecoder(), 0, 1, text.rstrip()
     while position < len(text):
         if text[position].isspace():
+            line += text[position] == "\n"
             position += 1
             continue
-        record, position = decoder.raw_decode(text, position)
-        yield record
+        record, end = decoder.raw_decode(text, position)
+        yield record, line
+        line += text.count("\n", position, end)
+        position = end
+
+
+def _json_fault(data: bytes, error: ValueError | RecursionError) -> str:
+    """Why a content is no JSON: the line, or what else it is."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno} of the text is no JSON ({error.msg.lower()}, column {error.colno})"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    found = recognised(data)
+    return (
+        "text that is not UTF-8"
+        if found in ("text", "JSON")
+        else f"got {found or 'bytes of no known format'}"
+    )
 
 
 def json_line(record: Mapping[str, Any]) -> bytes:

@@ -1,5 +1,6 @@
 """Bad input: exit code 1, one line that says what came and what to do, no output and no temporary file."""
 
+import gzip
 import os
 import pty
 import struct
@@ -54,6 +55,12 @@ FILES = {
     "json": b'{"kind": "neff", "n_effective": 3}\n',
     "words": b"Once upon a time there was a file of another kind.\n",
     "numbers": b"1 2 3\n4 five 6\n",
+    "bad-line": b'{"n_star": 9, "P": 20}\n{"n_star": 8, "P" 10}\n',
+    "figure": b"\x89PNG\r\n\x1a\n" + bytes(40),
+    "zipped": gzip.compress(b'{"kind": "neff"}'),
+    "noise": bytes(range(16, 256)),
+    "latin": "Zwölf Läufe".encode("latin-1"),
+    "figure.npy": b"\x89PNG\r\n\x1a\n" + bytes(40),
     "empty": b"",
     "truncated": RUNS[:-100],
     "truncated-header": RUNS[:100],
@@ -109,10 +116,22 @@ LINES = {
     "jam-plot runs --figure nstar": "got runs, expected nstar for --figure nstar",
     "jam-show --array x json": "got JSON lines, which hold neither arrays nor provenance",
     "jam-neff json": "got JSON, expected an artefact in safetensors",
-    "jam-neff words": "not a whole safetensors file",
-    "jam-nstar fit words": "not JSON lines",
-    "jam-gaps --values words": "expected numbers as text or .npy",
-    "jam-gaps --values numbers": "'five', expected numbers as text or .npy",
+    "jam-nstar fit words": "words: not JSON lines: line 1 of the text is no JSON (expecting value, column 1)",
+    "jam-gaps --values words": "words: line 1: 'Once' is no number, expected numbers as text or .npy",
+    "jam-gaps --values numbers": "numbers: line 2: 'five' is no number, expected numbers as text or .npy",
+    # a text that is no JSON, a figure, a compressed file, and bytes that tell nothing
+    "jam-neff words": "words: got text, expected an artefact in safetensors; name a file that jamtools wrote",
+    **{f"{command} words": "words: not JSON lines: line 1 of the text is no JSON" for command in
+       ("jam-plot", "jam-show", "jam-show --table")},
+    **{f"{command} bad-line": "bad-line: not JSON lines: line 2 of the text is no JSON (expecting ':' delimiter, column 19)"
+       for command in ("jam-plot", "jam-show", "jam-nstar fit")},
+    **{f"{command} figure": "figure: got a PNG image, expected an artefact in safetensors" for command in
+       ("jam-plot", "jam-show", "jam-gaps", "jam-train", "jam-nstar fit")},
+    "jam-plot zipped": "zipped: got a gzip file, expected an artefact in safetensors",
+    "jam-show noise": "noise: neither JSON lines nor safetensors, expected an artefact",
+    "jam-plot latin": "latin: not JSON lines: text that is not UTF-8",
+    "jam-gaps --values figure": "figure: got a PNG image, expected numbers as text or .npy",
+    "jam-data arrays figure.npy figure.npy": "figure.npy: damaged or of another format, it begins like a PNG image",
     # an empty or truncated file
     **{f"{command} < empty": "empty input, expected an artefact; did the command before it fail?" for command in
        ("jam-train", "jam-neff", "jam-cusps", "jam-gaps", "jam-plot", "jam-show")},
