@@ -22,6 +22,7 @@ class Remedy(Enum):
     EXACT_SPECTRUM = "compute the exact spectrum of all parts, not their signs alone"
     LANCZOS_OR_MORE_MEMORY = "estimate the density by Lanczos, or allow more memory"
     CONVERT_ARRAYS = "convert it to float64"
+    SHOW_FIELDS = "look at the fields of a record"
     # data
     KEEP_OFF_SPHERE = "pass sphere=False"
     FEWER_COMPONENTS = "ask for fewer components"

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 #: Packages none of whose modules may load torch, and single modules of the others.
 PACKAGES = ("data", "exponents", "figures")
 MODULES = (
-    "records", "protocols", "conditions", "machine", "network.architecture",
+    "records", "protocols", "conditions", "formulas", "machine", "network.architecture",
     "io.artefact", "io.read", "io.write", "io.streams",
     "transition.trial", "transition.options", "transition.sampling", "transition.logistic", "transition.estimate",
     "transition.merging", "transition.points", "transition.scaling", "transition.depth", "transition.bound",

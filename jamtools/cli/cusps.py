@@ -8,8 +8,9 @@ import typer
 
 from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.groups import Arithmetic, Streams, grouped
-from jamtools.cli.common.options import Seed, Sources, integer_option, real_option
+from jamtools.cli.common.options import Seed, Sources, Where, integer_option, real_option
 from jamtools.cli.common.remedies import in_shell_words
+from jamtools.cli.common.selecting import read_members
 from jamtools.cli.common.session import Session
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ Curvature = Annotated[
 def cusps(
     files: Sources = None,
     *,
+    where: Where = None,
     tolerance: Tolerance = None,
     fresh: Fresh = None,
     seed: Seed = 0,
@@ -94,18 +96,17 @@ def cusps(
     Otherwise it is null. Eigenvalues are in units of the mean diagonal of H0, layer by layer.
     """
     session = Session(NAME, streams)
-    from jamtools.io.read import read_ensemble
 
-    members, _ = read_ensemble(files)
+    members, _ = read_members(session, files, where)
     power = 0 if curvature is False else 2
     sizes = ((m.data.P * m.run.info["width"], m.run.info["n_parameters"] ** power) for m in members)
     largest = max(map(max, sizes), default=0)
-    where = session.torch_setup(arithmetic, array_size=largest)
+    place = session.torch_setup(arithmetic, array_size=largest)
     records = []
     with session.progress(NAME, len(members)) as update:
         for i, member in enumerate(members):
             update(i, member.name)
-            records.append(_record(member, tolerance, fresh, seed, curvature, where, session))
+            records.append(_record(member, tolerance, fresh, seed, curvature, place, session))
     session.write_json(records)
     session.records_table("cusps", records)
 
@@ -116,7 +117,7 @@ def _record(
     fresh: int | None,
     seed: int,
     curvature: bool | None,
-    where: tuple[torch.device, torch.dtype],
+    place: tuple[torch.device, torch.dtype],
     session: Session,
 ) -> dict[str, Any]:
     """The JSON line of a run."""
@@ -124,7 +125,7 @@ def _record(
     from jamtools.cusps.preactivations import fresh_patterns, profile
     from jamtools.network.problem import Problem
 
-    problem = Problem.of(member.run, member.data, *where)
+    problem = Problem.of(member.run, member.data, *place)
     arch, theta = problem.arch, problem.tensor(member.run.theta)
     if not theta.isfinite().all():
         session.note(

@@ -9,8 +9,9 @@ import typer
 
 from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.groups import Streams, grouped
-from jamtools.cli.common.options import Seed, Sources, file_option, integer_option, real_option
+from jamtools.cli.common.options import Seed, Sources, Where, file_option, integer_option, real_option
 from jamtools.cli.common.remedies import in_shell_words
+from jamtools.cli.common.selecting import read_members
 from jamtools.cli.common.session import Session
 from jamtools.cli.common.values import confidence, fraction, natural, not_negative
 
@@ -24,14 +25,6 @@ app = new_app()
 #: The exponent of each distribution.
 SYMBOLS = {"overlaps": "θ", "gaps": "γ"}
 
-Where = Annotated[
-    str | None,
-    typer.Option(
-        "--where",
-        metavar="CONDITION",
-        help="Use only runs whose fields fulfil this condition: \"final_loss < 1e-3 and status == 'certified'\".",
-    ),
-]
 PerRun = Annotated[
     bool,
     typer.Option("--per-run", help="Print a line for each run, instead of one line for all runs together."),
@@ -147,9 +140,8 @@ def _fit_runs(
 ) -> None:
     """The exponents of the runs that fulfil a condition: of each run, or of all together."""
     from jamtools.exponents.distributions import fit_distributions, fit_each_run
-    from jamtools.io.read import read_ensemble
 
-    members = _fulfilling(where, read_ensemble(files)[0], session)
+    members, _ = read_members(session, files, where)
     runs = [member.run for member in members]
     if per_run:
         names = [member.name for member in members]
@@ -175,28 +167,6 @@ def _references(kind: str | None) -> list[Reference]:
     if kind == "gamma":
         return [Reference(f"-γ, {known.name}", -known.value) for known in GAMMA_REFERENCES]
     return list(THETA_REFERENCES)
-
-
-def _fulfilling(where: str | None, members: list[Any], session: Session) -> list[Any]:
-    """The members whose runs fulfil a condition. Raises InputError where none does."""
-    from jamtools.conditions import condition
-    from jamtools.errors import InputError
-
-    if where is None:
-        return members
-    holds = condition(where)
-    fields = dict.fromkeys(
-        name for member in members for name in member.run.info
-    )  # a field that only some runs have is None for the others
-    chosen = [
-        member
-        for member in members
-        if holds({**fields, **member.run.info, "N": member.run.info["n_effective_expected"]})
-    ]
-    if not chosen:
-        raise InputError(f"none of {len(members)} runs fulfils {where!r}; jam-show prints what they hold")
-    session.note(f"{len(chosen)} of {len(members)} runs fulfil the condition")
-    return chosen
 
 
 def _print_fits(session: Session, fits: dict[str, dict[str, Any]]) -> None:

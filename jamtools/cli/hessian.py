@@ -10,7 +10,8 @@ import typer
 
 from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.groups import Arithmetic, Streams, grouped
-from jamtools.cli.common.options import Sources, integer_option
+from jamtools.cli.common.options import Sources, Where, integer_option
+from jamtools.cli.common.selecting import read_members
 from jamtools.cli.common.session import Session
 from jamtools.cli.common.tables import SPECTRA_IN_WORDS, cells
 from jamtools.cli.common.values import byte_count, natural
@@ -125,6 +126,7 @@ class Work:
 def hessian(
     files: Sources = None,
     *,
+    where: Where = None,
     method: Method = "exact",
     only: Only = None,
     vectors: Vectors = 0,
@@ -149,19 +151,18 @@ def hessian(
     """
     _check(method, vectors, exact, lanczos, arithmetic)
     session = Session(NAME, streams, binary=True)
-    from jamtools.io.read import read_ensemble
     from jamtools.io.write import spectra_bytes
 
-    all_members, provenance = read_ensemble(files)
+    all_members, provenance = read_members(session, files, where)
     members = [member for member in all_members if member.run.info["status"] != "diverged"]
     if len(members) < len(all_members):
         session.note(f"{len(all_members) - len(members)} diverged run(s) left out: they have no spectrum")
-    where = session.torch_setup(arithmetic)
+    place = session.torch_setup(arithmetic)
     if method == "exact":
-        work = _exact_work(only, vectors, exact, where)
+        work = _exact_work(only, vectors, exact, place)
     else:
-        work = _lanczos_work(only, vectors, lanczos, where)
-    _check_memory(session, members, work.bytes_needed, where[0], max_memory)
+        work = _lanczos_work(only, vectors, lanczos, place)
+    _check_memory(session, members, work.bytes_needed, place[0], max_memory)
     spectra = []
     with session.progress(NAME, total=len(members)) as update:
         for i, member in enumerate(members):
@@ -190,7 +191,7 @@ def _check(
 
 
 def _exact_work(
-    only: tuple[str, ...] | None, vectors: int, options: ExactGroup, where: tuple[torch.device, torch.dtype]
+    only: tuple[str, ...] | None, vectors: int, options: ExactGroup, place: tuple[torch.device, torch.dtype]
 ) -> Work:
     """All eigenvalues, or all signs, from the matrices."""
     from jamtools.hessian import exact
@@ -198,13 +199,13 @@ def _exact_work(
 
     wanted = exact.ExactOptions(only or HESSIAN_PARTS, options.matrices, vectors, options.inertia)
     return Work(
-        lambda member: exact.exact_spectrum(member.run, member.data, *where, options=wanted),
+        lambda member: exact.exact_spectrum(member.run, member.data, *place, options=wanted),
         lambda info: exact.bytes_needed(info, wanted),
     )
 
 
 def _lanczos_work(
-    only: tuple[str, ...] | None, vectors: int, options: LanczosGroup, where: tuple[torch.device, torch.dtype]
+    only: tuple[str, ...] | None, vectors: int, options: LanczosGroup, place: tuple[torch.device, torch.dtype]
 ) -> Work:
     """Densities, from products with vectors."""
     from jamtools.hessian import matrix_free
@@ -220,7 +221,7 @@ def _lanczos_work(
         vectors > 0,
     )
     return Work(
-        lambda member: matrix_free.estimate_density(member.run, member.data, *where, options=sampling),
+        lambda member: matrix_free.estimate_density(member.run, member.data, *place, options=sampling),
         matrix_free.bytes_needed,
     )
 

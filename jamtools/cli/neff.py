@@ -8,7 +8,8 @@ import typer
 
 from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.groups import Arithmetic, Streams, grouped
-from jamtools.cli.common.options import Sources, real_option
+from jamtools.cli.common.options import Sources, Where, real_option
+from jamtools.cli.common.selecting import read_members
 from jamtools.cli.common.session import Session
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ Tolerance = Annotated[
 def neff(
     files: Sources = None,
     *,
+    where: Where = None,
     whole: All = False,
     tolerance: Tolerance = None,
     arithmetic: Arithmetic,
@@ -63,12 +65,11 @@ def neff(
       jam-neff runs/*.safetensors | jq .n_effective
     """
     session = Session(NAME, streams)
-    from jamtools.io.read import read_ensemble
 
-    members, _ = read_ensemble(files)
+    members, _ = read_members(session, files, where)
     largest = max((member.run.info["n_parameters"] ** 2 for member in members), default=0)
-    where = session.torch_setup(arithmetic, array_size=largest)
-    records = [_record(member, whole, tolerance, where, session) for member in members]
+    place = session.torch_setup(arithmetic, array_size=largest)
+    records = [_record(member, whole, tolerance, place, session) for member in members]
     session.write_json(records)
     session.records_table("neff", records)
 
@@ -77,14 +78,14 @@ def _record(
     member: Member,
     whole: bool,
     tolerance: float | None,
-    where: tuple[torch.device, torch.dtype],
+    place: tuple[torch.device, torch.dtype],
     session: Session,
 ) -> dict[str, Any]:
     """The JSON line of a run."""
     from jamtools.network import effective
     from jamtools.network.problem import Problem
 
-    problem = Problem.of(member.run, member.data, *where)
+    problem = Problem.of(member.run, member.data, *place)
     theta, x, arch = problem.tensor(member.run.theta), problem.x, problem.arch
     head = _run_fields(member, arch.n_effective)
     if not theta.isfinite().all():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from jamtools.cli.common.groups import Streams, grouped
-from jamtools.cli.common.options import Sources, file_option, integer_option, real_option
+from jamtools.cli.common.options import Sources, Where, file_option, integer_option, real_option
+from jamtools.cli.common.selecting import select
 from jamtools.cli.common.session import Session
 from jamtools.cli.common.values import confidence
 from jamtools.cli.nstar_messages import print_fit, print_jumps
@@ -15,6 +16,7 @@ from jamtools.cli.nstar_plan import plan_cells
 from jamtools.errors import InputError
 
 if TYPE_CHECKING:
+    from jamtools.io.artefact import Artefact
     from jamtools.transition.search_record import SearchRecord
 
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 def fit(
     files: Sources = None,
     *,
+    where: Where = None,
     level: Annotated[float, real_option("--level", parser=confidence, help="Confidence level.")] = 0.95,
     plan: Annotated[
         str | None,
@@ -41,7 +44,7 @@ def fit(
     Example:
       jam-nstar fit nstar-*.jsonl | jq .slope
       jam-nstar fit nstar-*.jsonl spectra.safetensors | jq .against
-      jam-nstar fit runs-*.safetensors | jq '.jump[].P_over_N'
+      jam-nstar fit runs-*.safetensors --where "depth == 3" | jq '.jump[].P_over_N'
 
     Spectra of jammed runs, given with the searches, add the measured bound P/N* = C0 - N_c/N. Runs of a sweep, with
     or without searches, add the jump of N_Δ/N and the P/N at which it happens.
@@ -49,7 +52,7 @@ def fit(
     session = Session("jam-nstar", streams)
     from jamtools.transition import jump, scaling
 
-    inputs = _read(files or ["-"])
+    inputs = _read(session, files or ["-"], where)
     if inputs.runs and not inputs.searches and (plan or time):
         raise InputError(f"got runs alone with --{'plan' if plan else 'time'}, expected searches beside them")
     planned = plan_cells(plan) if plan else None
@@ -75,28 +78,36 @@ class Inputs:
     spectra: list[dict[str, Any]] = field(default_factory=list)
 
 
-def _read(sources: Iterable[str]) -> Inputs:
-    """Reads all sources. Raises InputError for an artefact of another kind, or without the fields of its kind."""
+def _read(session: Session, sources: Sequence[str], where: str | None) -> Inputs:
+    """The records of all sources that fulfil a condition.
+
+    Raises InputError for an artefact of another kind, or without the fields of its kind.
+    """
     from jamtools.io.artefact import open_any
+
+    opened = [open_any(source, text=True) for source in sources]
+    for source, artefact in zip(sources, opened):
+        if not isinstance(artefact, list):
+            _check_artefact(artefact, source)
+    inputs = Inputs()
+    for records, chosen in zip(opened, select(session, where, opened, sources)):
+        if isinstance(records, list):
+            inputs.searches.extend(cast("SearchRecord", records[number]) for number in chosen)
+        else:
+            kept = inputs.runs if records.kind == "runs" else inputs.spectra
+            infos = records.infos
+            kept.extend(infos[number] for number in chosen)
+    return inputs
+
+
+def _check_artefact(artefact: Artefact, source: str) -> None:
+    """Raises InputError unless an artefact has runs or spectra with all fields."""
     from jamtools.io.streams import describe
     from jamtools.records import RUN_FIELDS, SPECTRUM_FIELDS, check_fields
 
-    inputs = Inputs()
-    for source in sources:
-        opened = open_any(source, text=True)
-        if isinstance(opened, list):
-            inputs.searches.extend(cast("list[SearchRecord]", opened))
-        elif opened.kind == "runs":
-            for info in opened.infos:
-                check_fields(info, RUN_FIELDS, "run")
-            inputs.runs.extend(opened.infos)
-        elif opened.kind == "spectra":
-            for info in opened.infos:
-                check_fields(info, SPECTRUM_FIELDS, "spectrum")
-            inputs.spectra.extend(opened.infos)
-        else:
-            kind = f"a {opened.kind}" if opened.kind == "dataset" else opened.kind
-            raise InputError(
-                f"{describe(source)}got {kind}, expected searches; make them with jam-nstar search"
-            )
-    return inputs
+    fields = {"runs": (RUN_FIELDS, "run"), "spectra": (SPECTRUM_FIELDS, "spectrum")}.get(artefact.kind)
+    if fields is None:
+        kind = f"a {artefact.kind}" if artefact.kind == "dataset" else artefact.kind
+        raise InputError(f"{describe(source)}got {kind}, expected searches; make them with jam-nstar search")
+    for info in artefact.infos:
+        check_fields(info, *fields)

@@ -13,7 +13,8 @@ import typer
 
 from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.groups import Streams, grouped
-from jamtools.cli.common.options import Sources
+from jamtools.cli.common.options import Sources, Where
+from jamtools.cli.common.selecting import select
 from jamtools.cli.common.session import Session
 from jamtools.errors import InputError
 
@@ -64,7 +65,14 @@ FIELDS_DRAWN = {
 
 @app.command()
 @grouped
-def plot(files: Sources = None, *, figure: FigureName = None, form: Format = None, streams: Streams) -> None:
+def plot(
+    files: Sources = None,
+    *,
+    where: Where = None,
+    figure: FigureName = None,
+    form: Format = None,
+    streams: Streams,
+) -> None:
     """Draw a figure of the input.
 
     \b
@@ -77,14 +85,17 @@ def plot(files: Sources = None, *, figure: FigureName = None, form: Format = Non
     \b
     Examples:
       jam-plot spectra.safetensors -o spectra.pdf
-      jam-plot --figure jump runs/*.safetensors -o jump.png
+      jam-plot --figure jump runs/*.safetensors --where "depth == 3" -o jump.png
       jam-gaps runs/*.safetensors | jam-plot > gaps.png
     """
     chosen = form or format_of(streams.output)
     session = Session(NAME, streams, binary=True)
     from jamtools.io.artefact import open_any
 
-    kind, records, provenance = _gather([open_any(source) for source in files or ["-"]])
+    opened = [open_any(source) for source in files or ["-"]]
+    kind = _kind(opened)
+    chosen_records = select(session, where, opened, files)
+    records, provenance = _gather(opened, chosen_records, kind)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it would print notes on its cache of fonts
     from jamtools import figures
 
@@ -105,23 +116,27 @@ def format_of(output: str) -> str:
     )
 
 
-def _gather(
-    inputs: Sequence[Artefact | list[dict[str, Any]]],
-) -> tuple[str, list[Any], list[dict[str, Any]]]:
-    """The one kind of all inputs, their records, and the commands that made them."""
-    from jamtools.io.artefact import Artefact
-
+def _kind(inputs: Sequence[Artefact | list[dict[str, Any]]]) -> str:
+    """The one kind of all inputs. Raises InputError where they have several."""
     kinds = {kind for opened in inputs for kind in _kinds(opened)}
     if len(kinds) > 1:
         raise InputError(
             f"got {' and '.join(sorted(kinds))}, expected inputs of one kind; plot them one by one"
         )
+    return kinds.pop()
+
+
+def _gather(
+    inputs: Sequence[Artefact | list[dict[str, Any]]], chosen: Sequence[Sequence[int]], kind: str
+) -> tuple[list[Any], list[dict[str, Any]]]:
+    """The chosen records of all inputs, and the commands that made the inputs."""
+    from jamtools.io.artefact import Artefact
+
     provenance = [step for opened in inputs if isinstance(opened, Artefact) for step in opened.provenance]
-    records = [record for opened in inputs for record in _records(opened)]
-    kind = kinds.pop()
+    records = [record for opened, numbers in zip(inputs, chosen) for record in _records(opened, numbers)]
     if not records and kind in ("runs", "spectra"):
         raise InputError(f"got a file without any {kind}, expected at least one")
-    return kind, records, provenance
+    return records, provenance
 
 
 def _kinds(opened: Artefact | list[dict[str, Any]]) -> set[str]:
@@ -152,18 +167,22 @@ def _check_line(record: Mapping[str, Any]) -> None:
             )
 
 
-def _records(opened: Artefact | list[dict[str, Any]]) -> list[Any]:
-    """The JSON lines, runs or spectra of an input. Raises InputError where one lacks a field that its figure draws."""
+def _records(opened: Artefact | list[dict[str, Any]], numbers: Sequence[int]) -> list[Any]:
+    """The JSON lines, runs or spectra of an input that have these numbers.
+
+    Raises InputError where one lacks a field that its figure draws.
+    """
     from jamtools.io.read import read_runs, read_spectra
 
     if isinstance(opened, list):
-        for record in opened:
+        lines = [opened[number] for number in numbers]
+        for record in lines:
             _check_line(record)
-        return opened
+        return lines
     if opened.kind == "runs":
-        return list(read_runs(opened)[0].runs)
+        return list(read_runs(opened, numbers)[0].runs)
     if opened.kind == "spectra":
-        return read_spectra(opened)[0]
+        return read_spectra(opened, numbers)[0]
     return []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,8 @@ import typer
 
 from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.groups import Streams, grouped
-from jamtools.cli.common.options import Sources
+from jamtools.cli.common.options import Sources, Where
+from jamtools.cli.common.selecting import select
 from jamtools.cli.common.session import Session
 from jamtools.cli.common.tables import aligned_text, cells, flattened, show_columns, shown
 from jamtools.errors import InputError
@@ -49,6 +50,7 @@ Provenance = Annotated[
 def show(
     files: Sources = None,
     *,
+    where: Where = None,
     table: Table = False,
     array: ArrayName = None,
     arrays: Arrays = False,
@@ -64,7 +66,7 @@ def show(
     \b
     Examples:
       jam-show runs.safetensors | jq .final_loss
-      jam-show --table runs/*.safetensors
+      jam-show --table runs/*.safetensors --where "depth == 3 and jammed"
       jam-show --array r0000/H spectra.safetensors | awk '$1 < 0'
     """
     session = Session(NAME, streams)
@@ -72,40 +74,47 @@ def show(
         raise typer.BadParameter(
             "got more than one of --table, --array, --arrays and --provenance, expected one"
         )
+    if where and (array is not None or arrays or provenance):
+        raise typer.BadParameter(
+            "got --where with --array, --arrays or --provenance, expected it without them"
+        )
     sources = files or ["-"]
     if array is not None:
         session.write(array_text(find_array(sources, array)))
     elif table:
-        session.write(table_text(records(sources)))
+        session.write(table_text(records(session, sources, where)))
     elif arrays:
         session.write_json(inventory(sources))
     elif provenance:
         session.write_json(steps(sources))
     else:
-        session.write_json(records(sources))
+        session.write_json(records(session, sources, where))
 
 
 # --- JSON lines ---------------------------------------------------------------------------------------
 
 
-def records(sources: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """An object for each run, numbered through all sources; one for a dataset; JSON lines unchanged."""
+def records(session: Session, sources: Sequence[str], where: str | None) -> Iterator[dict[str, Any]]:
+    """An object for each run, numbered through all sources; one for a dataset; JSON lines unchanged.
+
+    With a condition, only those that fulfil it, under the numbers that they have among all.
+    """
     from jamtools.io.artefact import open_any
 
+    inputs = [open_any(source) for source in sources]
     count = 0
-    for source in sources:
-        opened = open_any(source)
+    for opened, chosen in zip(inputs, select(session, where, inputs, sources)):
         if isinstance(opened, list):
-            yield from opened
+            yield from (opened[number] for number in chosen)
         elif opened.kind == "dataset":
-            yield _dataset_record(opened)
+            yield from (_dataset_record(opened) for _ in chosen)
         else:
-            for info in opened.infos:
-                identity = {"kind": opened.kind, "run": f"r{count:04d}"}
-                yield (
-                    identity | info | identity
-                )  # both stand first in the line, and replace fields of the same names
-                count += 1
+            infos = opened.infos
+            for number in chosen:
+                identity = {"kind": opened.kind, "run": f"r{count + number:04d}"}
+                # both stand first in the line, and replace fields of the same names
+                yield identity | infos[number] | identity
+            count += len(infos)
 
 
 def _dataset_record(artefact: Artefact) -> dict[str, Any]:

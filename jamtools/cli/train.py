@@ -13,7 +13,7 @@ import typer
 from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.conflicts import check_optimizer
 from jamtools.cli.common.groups import Arithmetic, CheckpointGroup, Streams, TrainingGroup, grouped
-from jamtools.cli.common.options import Source, file_option, integer_option, list_option, real_option
+from jamtools.cli.common.options import Source, Where, file_option, integer_option, list_option, real_option
 from jamtools.cli.common.resuming import ResumableTraining
 from jamtools.cli.common.session import Session
 from jamtools.cli.common.values import Integers, naturals, positives, schedule
@@ -150,6 +150,7 @@ def train(
     evaluate: Evaluate = None,
     finish: Finish = None,
     verify: Verify = None,
+    where: Where = None,
     require: Require = None,
     engine: Engine = "auto",
     kept: CheckpointGroup,
@@ -163,7 +164,7 @@ def train(
       jam-data random -P 1000 -d 10 | jam-train --width 10,12 --seeds 0:4 -o runs.safetensors
       jam-train data.safetensors --protocol paper-cross-entropy --steps 10k -o runs.safetensors
       jam-train fresh.safetensors --evaluate runs.safetensors | jq .error
-      jam-train --finish runs.safetensors --require certified -o minima.safetensors
+      jam-train --finish runs.safetensors --where "near(0.2)" --require certified -o minima.safetensors
       jam-train --verify minima.safetensors | jq .findings
 
     A protocol sets loss, initialisation, batch normalisation, optimiser, batches, rates and steps. If a protocol
@@ -186,15 +187,15 @@ def train(
     check_mode(context, require)
     check_optimizer(context, training.optimizer)
     if evaluate is not None:
-        return evaluate_runs(Session(NAME, streams), dataset, evaluate)
+        return evaluate_runs(Session(NAME, streams), dataset, evaluate, where)
     if verify is not None:
-        return verify_runs(Session(NAME, streams), verify, arithmetic.threads, require)
+        return verify_runs(Session(NAME, streams), verify, where, arithmetic.threads, require)
     resumable = ResumableTraining(NAME, kept.checkpoint, kept.checkpoint_every, kept.resume, kept.time_limit)
     session = Session(NAME, streams, binary=True)
     resumable.catch_signals(streams.output)
     if finish is not None:
         given = {"steps": training.steps, "measurements": history.measurements}
-        return finish_runs(session, resumable, finish, arithmetic, given, require)
+        return finish_runs(session, resumable, finish, where, arithmetic, given, require)
     options = _options(training, dynamics, history)
     trained = _train_new_runs(session, resumable, dataset, ensemble, training, options, arithmetic, engine)
     _print_runs(session, trained)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jamtools.cli.common.groups import Arithmetic
 from jamtools.cli.common.resuming import ResumableTraining
+from jamtools.cli.common.selecting import select
 from jamtools.cli.common.session import Session
 from jamtools.cli.train_ends import exit_code, print_obstacles, run_in_words
 from jamtools.errors import InputError
@@ -21,6 +22,7 @@ def finish_runs(
     session: Session,
     resumable: ResumableTraining,
     source: str,
+    where: str | None,
     arithmetic: Arithmetic,
     options: dict[str, Any],
     require: str | None,
@@ -29,11 +31,14 @@ def finish_runs(
 
     options: settings by name that replace those of newton where they are not None.
     """
+    from jamtools.io.artefact import Artefact
     from jamtools.io.read import read_runs
     from jamtools.io.write import runs_bytes
     from jamtools.records import Runs
 
-    runs, provenance = read_runs(source)
+    artefact = Artefact(source).expect("runs")
+    (chosen,) = select(session, where, [artefact], [source])
+    runs, provenance = read_runs(artefact, chosen)
     array_size = max((run.info["P"] * run.info["n_parameters"] for run in runs.runs), default=0)
     compute = session.compute(arithmetic, array_size)
     finished = _finished(session, resumable, runs, compute, options)

@@ -14,8 +14,10 @@ CHECKPOINT_PARAMETERS = {"checkpoint", "checkpoint_every", "resume", "time_limit
 
 #: Parameters that are allowed with each of these modes.
 ALLOWED_BESIDE = {
-    "finish": ALWAYS_ALLOWED | CHECKPOINT_PARAMETERS | {"finish", "steps", "measurements", "device", "dtype"},
-    "verify": ALWAYS_ALLOWED | {"verify"},
+    "finish": ALWAYS_ALLOWED
+    | CHECKPOINT_PARAMETERS
+    | {"finish", "where", "steps", "measurements", "device", "dtype"},
+    "verify": ALWAYS_ALLOWED | {"verify", "where"},
 }
 
 
@@ -26,5 +28,9 @@ def check_mode(context: typer.Context, require: str | None) -> None:
         if mode in given:
             beside = f"--{mode}, which takes its networks and patterns from the runs"
             refuse(context, sorted(set(given) - allowed), beside)
+    if "where" in given and not {"finish", "verify", "evaluate"} & given.keys():
+        raise typer.BadParameter(
+            "got --where, which selects runs; expected --finish, --verify or --evaluate with it"
+        )
     if "verify" in given and require not in (None, "certified"):
         raise typer.BadParameter(f"got --require {require} with --verify, expected --require certified")

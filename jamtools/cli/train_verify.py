@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from jamtools.cli.common.groups import Arithmetic
+from jamtools.cli.common.selecting import read_members
 from jamtools.cli.common.session import Session
 from jamtools.cli.train_ends import UNMET_CODE
 from jamtools.errors import InputError
@@ -14,14 +15,12 @@ if TYPE_CHECKING:
     from jamtools.io.read import Member
 
 
-def verify_runs(session: Session, source: str, threads: int, require: str | None) -> int:
+def verify_runs(session: Session, source: str, where: str | None, threads: int, require: str | None) -> int:
     """Recomputes each certificate of a file from theta and the data alone, and writes JSON lines.
 
     Returns the exit code: UNMET_CODE when certificates are required and one of them does not hold.
     """
-    from jamtools.io.read import read_ensemble
-
-    members, _ = read_ensemble([source])
+    members, _ = read_members(session, [source], where)
     array_size = max((m.data.P * m.run.info["n_parameters"] for m in members), default=0)
     session.torch_setup(Arithmetic("cpu", "float64", threads), array_size)
     records = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -74,33 +74,56 @@ def read_dataset(source: str | Artefact) -> DatasetFile:
     return DatasetFile(_dataset(artefact), artefact.provenance)
 
 
-def read_runs(source: str | Artefact) -> RunsFile:
-    """The runs of a file ('-' is standard input) and their training set. Raises InputError for a file of another kind."""
+def read_runs(source: str | Artefact, chosen: Sequence[int] | None = None) -> RunsFile:
+    """The runs of a file ('-' is standard input) and their training set. Raises InputError for a file of another kind.
+
+    chosen: the numbers of the runs that are wanted; the arrays of the others are not read.
+    """
     artefact = _opened(source).expect("runs")
     dataset = _dataset(artefact)
-    runs = tuple(_run(artefact, f"r{i:04d}", info) for i, info in enumerate(artefact.infos))
+    runs = tuple(iterate_runs(artefact, chosen))
     with _errors_with_name_of(artefact):
         return RunsFile(Runs(dataset, runs), artefact.provenance)
 
 
-def read_ensemble(sources: Iterable[str | Artefact] | None) -> Ensemble:
-    """The runs of several files, in the order of the files; None means standard input. Raises InputError for other files."""
+def iterate_runs(artefact: Artefact, chosen: Sequence[int] | None = None) -> Iterator[Run]:
+    """The runs of an open file, read one by one: all, or those whose numbers are chosen."""
+    infos = artefact.infos
+    for i in range(len(infos)) if chosen is None else chosen:
+        yield _run(artefact, f"r{i:04d}", infos[i])
+
+
+def read_ensemble(
+    sources: Iterable[str | Artefact] | None, chosen: Sequence[Sequence[int]] | None = None
+) -> Ensemble:
+    """The runs of several files, in the order of the files; None means standard input. Raises InputError for other files.
+
+    chosen: for each file the numbers of the runs that are wanted. Runs keep the names that they have among all runs.
+    """
     members: list[Member] = []
     steps: Provenance = []
-    for source in sources or [STDIN]:
-        runs, provenance = read_runs(source)
+    first = 0
+    for j, source in enumerate(sources or [STDIN]):
+        artefact = _opened(source).expect("runs")
+        numbers = range(len(artefact.infos)) if chosen is None else chosen[j]
+        runs, provenance = read_runs(artefact, numbers)
         members += [
-            Member(f"r{len(members) + i:04d}", run, runs.patterns(run)) for i, run in enumerate(runs.runs)
+            Member(f"r{first + i:04d}", run, runs.patterns(run)) for i, run in zip(numbers, runs.runs)
         ]
         steps += [step for step in provenance if step not in steps]
+        first += len(artefact.infos)
     return Ensemble(members, steps)
 
 
-def read_spectra(source: str | Artefact) -> SpectraFile:
-    """The spectra of a file ('-' is standard input), without the matrices. Raises InputError for a file of another kind."""
+def read_spectra(source: str | Artefact, chosen: Sequence[int] | None = None) -> SpectraFile:
+    """The spectra of a file ('-' is standard input), without the matrices. Raises InputError for a file of another kind.
+
+    chosen: the numbers of the spectra that are wanted.
+    """
     artefact = _opened(source).expect("spectra")
-    spectra = [_spectrum(artefact, f"r{i:04d}", info) for i, info in enumerate(artefact.infos)]
-    return SpectraFile(spectra, artefact.provenance)
+    infos = artefact.infos
+    numbers = range(len(infos)) if chosen is None else chosen
+    return SpectraFile([_spectrum(artefact, f"r{i:04d}", infos[i]) for i in numbers], artefact.provenance)
 
 
 def _opened(source: str | Artefact) -> Artefact:

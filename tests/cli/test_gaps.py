@@ -67,7 +67,7 @@ def test_a_condition_chooses_runs_across_files(files: Path) -> None:
     done = jam("gaps", "a.safetensors", "b.safetensors", "--where", where, cwd=files, check=True)
     found = json.loads(done.stdout)
     assert found["n_runs"] == 8 and found["fits"]["depth"] == [1]
-    assert "8 of 12 runs fulfil the condition" in done.stderr
+    assert "8 of 12 runs kept by" in done.stderr
     assert found == record("a.safetensors", "-q", cwd=files)
 
 
@@ -138,7 +138,7 @@ def test_runs_of_several_sizes_have_a_table_of_sizes(files: Path) -> None:
     ("args", "code", "message"),
     [
         (["--where", "depth > 7"], 1, "none of 8 runs fulfils 'depth > 7'"),
-        (["--where", "dept > 7"], 1, "no field 'dept'; there are"),
+        (["--where", "dept > 7"], 1, "a.safetensors: no field 'dept'; did you mean depth?"),
         (["--where", "open('x')"], 1, "neither field, number, word nor comparison"),
         (["--order", "4"], 1, "order is 4"),
         (["--order", "x"], 2, "expected an integer"),

@@ -61,3 +61,13 @@ Sources = Annotated[
     list[str] | None,
     typer.Argument(metavar="FILES...", help="Files, read as one ensemble; - is standard input."),
 ]
+
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="CONDITION",
+        help='Use only what fulfils this condition on its fields: "depth == 3 and final_loss < 1e-3", jammed, satisfied, '
+        "dead, near(0.05) for P/N within 5 % of the transition.",
+    ),
+]

@@ -14,6 +14,7 @@ SHELL_WORDS = {
     Remedy.EXACT_SPECTRUM: "run jam-hessian with --method exact and without --only and --inertia",
     Remedy.LANCZOS_OR_MORE_MEMORY: "use --method lanczos, or give more --max-memory",
     Remedy.CONVERT_ARRAYS: "convert it with jam-data arrays",
+    Remedy.SHOW_FIELDS: "jam-show prints all fields",
     # data
     Remedy.KEEP_OFF_SPHERE: "use --no-sphere",
     Remedy.FEWER_COMPONENTS: "lower --pca",

@@ -1,0 +1,210 @@
+"""--where: which runs, spectra or JSON lines of the inputs a command uses.
+
+A command opens its inputs and calls `select` once. Runs and spectra are selected by their metadata; no array is read for it.
+Records of different kinds, for example searches and runs, are selected kind by kind. A kind that has none of the fields of
+the condition is kept whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jamtools.cli.common.session import Session
+from jamtools.conditions import Condition
+from jamtools.errors import InputError
+from jamtools.io.streams import STDIN
+
+if TYPE_CHECKING:
+    from jamtools.io.artefact import Artefact
+    from jamtools.io.read import Ensemble
+
+Record = Mapping[str, Any]
+
+#: The words for the records of a kind; those of another kind are "records".
+KIND_WORDS = {"runs": "runs", "spectra": "spectra", "nstar": "searches", "dataset": "datasets"}
+
+#: The largest number of files that a message names.
+MAX_FILES_NAMED = 3
+
+#: Runs that agree in these fields, in their data and in the steps that they were given have one transition.
+SWEEP_FIELDS = ("d", "depth", "activation", "batch_norm", "loss", "optimizer", "protocol")
+
+#: Parts of the preprocessing that do not distinguish one kind of data from another.
+SIZES_OF_DATA = ("P_test", "images")
+
+
+class Item(NamedTuple):
+    """A record, its kind, and where it stands: the number of its input and its number in it."""
+
+    kind: str
+    record: Record
+    source: int
+    number: int
+
+
+def read_members(session: Session, files: Sequence[str] | None, where: str | None) -> Ensemble:
+    """The runs of some files (None: standard input) that fulfil a condition. Raises InputError where none does."""
+    from jamtools.io.artefact import Artefact
+    from jamtools.io.read import read_ensemble
+
+    opened = [Artefact(source).expect("runs") for source in files or [STDIN]]
+    return read_ensemble(opened, select(session, where, opened, files))
+
+
+def select(
+    session: Session,
+    where: str | None,
+    opened: Sequence[Artefact | list[dict[str, Any]]],
+    files: Sequence[str] | None,
+) -> list[list[int]]:
+    """For each input the numbers of its records that fulfil a condition; all of them where `where` is None.
+
+    files: the names of the inputs, for messages; None means standard input. Prints how many records were kept. Raises
+    InputError where none fulfils the condition, and for a condition that these records cannot fulfil.
+    """
+    items = [
+        Item(kind, record, i, number)
+        for i, inputs in enumerate(opened)
+        for number, (kind, record) in enumerate(_records(inputs))
+    ]
+    kept = items if where is None or not items else _fulfilling(session, Condition(where), items, files)
+    numbers: list[list[int]] = [[] for _ in opened]
+    for item in kept:
+        numbers[item.source].append(item.number)
+    return numbers
+
+
+def _records(opened: Artefact | list[dict[str, Any]]) -> Iterator[tuple[str, Record]]:
+    """The kind and the fields of each record of an input; a run has those of its data as `dataset`."""
+    if isinstance(opened, list):
+        for line in opened:
+            yield str(line.get("kind") or ("nstar" if "n_star" in line else "JSON lines")), line
+        return
+    data = opened.metadata.get("dataset")
+    for info in opened.infos:
+        yield opened.kind, {"dataset": data, **info} if opened.kind == "runs" else info
+
+
+def _fulfilling(
+    session: Session, condition: Condition, items: list[Item], files: Sequence[str] | None
+) -> list[Item]:
+    """The items that fulfil a condition, in their order."""
+    by_kind = {kind: list(group) for kind, group in groupby(sorted(items, key=_kind), _kind)}
+    lacking = {kind for kind, group in by_kind.items() if not _has_fields(condition, group)}
+    kept = []
+    try:
+        if len(lacking) == len(by_kind):
+            condition.check([item.record for item in items])
+            raise InputError(f"got {condition.text!r} for {_words(*by_kind)}, expected runs or spectra")
+        for kind, group in by_kind.items():
+            if kind in lacking:
+                session.note(
+                    f"{condition.text!r} says nothing about {_words(kind)}: all {len(group)} are kept"
+                )
+                kept += group
+            else:
+                kept += _fulfilling_of_kind(session, condition, group)
+    except InputError as error:
+        raise error.with_prefix(_named(files or [STDIN])) from error
+    return sorted(kept, key=lambda item: (item.source, item.number))
+
+
+def _fulfilling_of_kind(session: Session, condition: Condition, group: Sequence[Item]) -> list[Item]:
+    """Those items of one kind that fulfil a condition. Raises InputError where none does."""
+    where, words, records = condition.text, _words(group[0].kind), [item.record for item in group]
+    transitions = _Transitions(session)
+    flags = condition.among(records, transitions)
+    if not any(flags):
+        values = condition.values_in_words(records, lambda _: transitions.found)
+        raise InputError(f"none of {len(group)} {words} fulfils {where!r}; {values}")
+    session.note(f"{sum(flags)} of {len(group)} {words} kept by {where!r}")
+    return [item for item, is_kept in zip(group, flags) if is_kept]
+
+
+def _words(*kinds: str) -> str:
+    return " and ".join(KIND_WORDS.get(kind, "records") for kind in kinds)
+
+
+def _kind(item: Item) -> str:
+    return item.kind
+
+
+def _has_fields(condition: Condition, group: Sequence[Item]) -> bool:
+    """Whether the records of a kind have the fields that a condition asks for."""
+    return condition.unknown([item.record for item in group]) is None and (
+        not condition.needs_distance or group[0].kind in ("runs", "spectra")
+    )
+
+
+def _named(files: Sequence[str]) -> str:
+    """The prefix of a message with the names of some files; empty for standard input."""
+    if list(files) == [STDIN]:
+        return ""
+    more = len(files) - MAX_FILES_NAMED
+    return f"{', '.join(files[:MAX_FILES_NAMED])}{f' and {more} more' if more > 0 else ''}: "
+
+
+class _Transitions:
+    """The meaning of near(…): how far each run is from the transition that its sweep shows.
+
+    found: the distances after the call. The call raises InputError where no sweep shows a transition.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.found: list[float | None] = []
+
+    def __call__(self, records: Sequence[Record]) -> list[float | None]:
+        from jamtools.records import RUN_FIELDS, check_fields
+
+        for record in records:
+            check_fields(record, RUN_FIELDS, "run")
+        sweeps: dict[str, list[int]] = {}
+        for i, record in enumerate(records):
+            sweeps.setdefault(str(_sweep(record)), []).append(i)
+        self.found = [None] * len(records)
+        reasons = []
+        for members in sweeps.values():
+            runs = [records[i] for i in members]
+            place, reason = _transition(runs)
+            name = f"depth {runs[0]['depth']}, {runs[0]['activation']}, {runs[0]['optimizer']}"
+            if place is None:
+                reasons.append(f"{name}: {reason}")
+                continue
+            self.session.note(f"the transition of {len(runs)} runs ({name}) lies at P/N = {place:.4g}")
+            for i, run in zip(members, runs):
+                self.found[i] = run["P"] / run["n_effective_expected"] / place - 1
+        if len(reasons) == len(sweeps):
+            raise InputError(f"near(…) found no transition in these runs ({'; '.join(reasons)})")
+        for reason in reasons:
+            self.session.note(f"no transition among the runs of {reason}; none of them is near it")
+        return self.found
+
+
+def _sweep(run: Record) -> tuple[Any, ...]:
+    """What runs of one transition share: kind of data, network, loss and dynamics."""
+    data = run.get("dataset") or {}
+    preprocessing = data.get("preprocessing")
+    if isinstance(preprocessing, Mapping):
+        preprocessing = {name: preprocessing[name] for name in preprocessing if name not in SIZES_OF_DATA}
+    steps = (run.get("settings") or {}).get("steps")
+    return (data.get("source"), preprocessing, *(run.get(name) for name in SWEEP_FIELDS), steps)
+
+
+def _transition(runs: Sequence[Record]) -> tuple[float | None, str]:
+    """P/N at the transition of the runs of one sweep, or None and the reason why there is none."""
+    from jamtools.transition.jump import jumps
+
+    try:
+        places = [jump.P_over_N for jump in jumps(runs)]
+    except InputError as error:
+        return None, error.text
+    place = next((place for place in places if place is not None), None)
+    ratios = [run["P"] / run["n_effective_expected"] for run in runs]
+    states = sorted({str(run["status"]) for run in runs})
+    reason = (
+        f"{len(runs)} runs at P/N = {min(ratios):.3g} to {max(ratios):.3g}, status {' and '.join(states)}"
+    )
+    return place, reason
