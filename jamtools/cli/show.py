@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from jamtools.io.artefact import Artefact
+
+#: From the inputs to the numbers of the records that are shown of each.
+Keep = Callable[[Sequence[Any]], Sequence[Sequence[int]]]
 
 NAME = "jam-show"
 app = new_app()
@@ -79,31 +82,36 @@ def show(
             "got --where with --array, --arrays or --provenance, expected it without them"
         )
     sources = files or ["-"]
+
+    def lines() -> Iterator[dict[str, Any]]:
+        return records(sources, lambda inputs: select(session, where, inputs, files))
+
     if array is not None:
         session.write(array_text(find_array(sources, array)))
     elif table:
-        session.write(table_text(records(session, sources, where)))
+        session.write(table_text(lines()))
     elif arrays:
         session.write_json(inventory(sources))
     elif provenance:
         session.write_json(steps(sources))
     else:
-        session.write_json(records(session, sources, where))
+        session.write_json(lines())
 
 
 # --- JSON lines ---------------------------------------------------------------------------------------
 
 
-def records(session: Session, sources: Sequence[str], where: str | None) -> Iterator[dict[str, Any]]:
+def records(sources: Iterable[str], keep: Keep | None = None) -> Iterator[dict[str, Any]]:
     """An object for each run, numbered through all sources; one for a dataset; JSON lines unchanged.
 
-    With a condition, only those that fulfil it, under the numbers that they have among all.
+    keep: from all inputs to the numbers of those records of each that are wanted, which keep their names.
     """
     from jamtools.io.artefact import open_any
 
     inputs = [open_any(source) for source in sources]
+    kept = keep(inputs) if keep else [range(_n_records(opened)) for opened in inputs]
     count = 0
-    for opened, chosen in zip(inputs, select(session, where, inputs, sources)):
+    for opened, chosen in zip(inputs, kept):
         if isinstance(opened, list):
             yield from (opened[number] for number in chosen)
         elif opened.kind == "dataset":
@@ -115,6 +123,10 @@ def records(session: Session, sources: Sequence[str], where: str | None) -> Iter
                 # both stand first in the line, and replace fields of the same names
                 yield identity | infos[number] | identity
             count += len(infos)
+
+
+def _n_records(opened: Artefact | list[dict[str, Any]]) -> int:
+    return len(opened if isinstance(opened, list) else opened.infos)
 
 
 def _dataset_record(artefact: Artefact) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jamtools.cli.common.session import Session
-from jamtools.conditions import Condition
 from jamtools.errors import InputError
 from jamtools.io.streams import STDIN
 
 if TYPE_CHECKING:
+    from jamtools.conditions import Condition
     from jamtools.io.artefact import Artefact
     from jamtools.io.read import Ensemble
 
@@ -29,7 +29,7 @@ KIND_WORDS = {"runs": "runs", "spectra": "spectra", "nstar": "searches", "datase
 MAX_FILES_NAMED = 3
 
 #: Runs that agree in these fields, in their data and in the steps that they were given have one transition.
-SWEEP_FIELDS = ("d", "depth", "activation", "batch_norm", "loss", "optimizer", "protocol")
+FIELDS_OF_ONE_TRANSITION = ("d", "depth", "activation", "batch_norm", "loss", "optimizer", "protocol")
 
 #: Parts of the preprocessing that do not distinguish one kind of data from another.
 SIZES_OF_DATA = ("P_test", "images")
@@ -69,9 +69,12 @@ def select(
         for i, inputs in enumerate(opened)
         for number, (kind, record) in enumerate(_records(inputs))
     ]
-    kept = items if where is None or not items else _fulfilling(session, Condition(where), items, files)
+    if where is not None and items:
+        from jamtools.conditions import Condition
+
+        items = _fulfilling(session, Condition(where), items, files)
     numbers: list[list[int]] = [[] for _ in opened]
-    for item in kept:
+    for item in items:
         numbers[item.source].append(item.number)
     return numbers
 
@@ -190,7 +193,7 @@ def _sweep(run: Record) -> tuple[Any, ...]:
     if isinstance(preprocessing, Mapping):
         preprocessing = {name: preprocessing[name] for name in preprocessing if name not in SIZES_OF_DATA}
     steps = (run.get("settings") or {}).get("steps")
-    return (data.get("source"), preprocessing, *(run.get(name) for name in SWEEP_FIELDS), steps)
+    return (data.get("source"), preprocessing, *(run.get(name) for name in FIELDS_OF_ONE_TRANSITION), steps)
 
 
 def _transition(runs: Sequence[Record]) -> tuple[float | None, str]:
