@@ -184,6 +184,24 @@ def with_options(base: TrainingOptions, **options: Any) -> TrainingOptions:
     return replace(base, schedule=replace(base.schedule, **schedule), **given)
 
 
+def changed_settings(options: TrainingOptions) -> dict[str, Any]:
+    """Those settings of the dynamics that differ from the usual ones of the same protocol, loss, optimizer and steps.
+
+    They are epsilon (of the hinge), init, momentum and batch, and of the schedule lr, every, factor and floor.
+    """
+    base = PROTOCOLS.get(options.protocol, TrainingOptions())
+    usual = with_options(base, loss=options.loss, optimizer=options.optimizer, steps=options.steps)
+    own, others = _dynamics(options), _dynamics(usual)
+    return {name: value for name, value in own.items() if value != others[name]}
+
+
+def _dynamics(options: TrainingOptions) -> dict[str, Any]:
+    names = (
+        ("epsilon", "init", "momentum", "batch") if options.loss == "hinge" else ("init", "momentum", "batch")
+    )
+    return {name: getattr(options, name) for name in names} | vars(options.schedule)
+
+
 def measured_steps(steps: int, measurements: int, measure_at: Sequence[int] = ()) -> list[int]:
     """The steps at which a run is measured, in order: 0, `steps`, and log-spaced steps between them.
 

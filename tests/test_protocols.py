@@ -24,6 +24,7 @@ from jamtools.protocols import (
     Schedule,
     Settings,
     TrainingOptions,
+    changed_settings,
     default_success,
     measured_steps,
     uses_batch_norm,
@@ -228,3 +229,32 @@ def test_fire_and_newton_have_defaults_of_their_own():
     assert with_options(TrainingOptions(), optimizer="fire").schedule.lr == FIRE_DEFAULT_LR
     assert with_options(TrainingOptions(), optimizer="fire", lr=0.5).schedule.lr == 0.5
     assert with_options(TrainingOptions(), optimizer="newton").steps == NEWTON_DEFAULT_STEPS
+
+
+@pytest.mark.parametrize(
+    ("base", "options", "changed"),
+    [
+        (TrainingOptions(), {}, {}),
+        (TrainingOptions(), {"steps": 10, "optimizer": "fire"}, {}),
+        (TrainingOptions(), {"optimizer": "newton"}, {}),
+        (ENTROPY, {"steps": 10}, {}),
+        (TrainingOptions(), {"epsilon": 0.3, "floor": 1e-5}, {"epsilon": 0.3, "floor": 1e-5}),
+        (TrainingOptions(), {"every": 5, "factor": 2.0, "lr": 1e-2}, {"every": 5, "factor": 2.0, "lr": 1e-2}),
+        (TrainingOptions(), {"loss": "cross-entropy", "epsilon": 0.3}, {}),
+        (ENTROPY, {"batch": 7, "momentum": 0.5, "init": "normal"}, {"batch": 7, "momentum": 0.5, "init": "normal"}),
+    ],
+)  # fmt: skip
+def test_changed_settings_are_those_that_the_protocol_loss_and_optimizer_do_not_imply(base, options, changed):
+    assert changed_settings(with_options(base, **options)) == changed
+
+
+def test_what_decides_a_trajectory_is_either_named_by_a_search_or_among_the_changed_settings():
+    """The first row are fields of the record of a search; the second row decides no outcome of a trial of it."""
+    elsewhere = {"loss", "optimizer", "steps", "protocol"} | {
+        "stop", "measurements", "measure_at", "snapshots", "neighbour_list",
+    }  # fmt: skip
+    other = TrainingOptions(
+        epsilon=0.1, init="torch", optimizer="sgd", momentum=0.5, batch=3, schedule=Schedule(1.0, 2, 3.0, 4.0)
+    )
+    names = {item.name for item in fields(TrainingOptions)} - elsewhere - {"schedule"}
+    assert set(changed_settings(other)) == names | {item.name for item in fields(Schedule)}

@@ -10,7 +10,7 @@ import typer
 from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.conflicts import given_options
 from jamtools.cli.common.groups import Arithmetic, Streams, grouped
-from jamtools.cli.common.options import Source, Version, file_option, integer_option
+from jamtools.cli.common.options import Engine, Source, Version, file_option, integer_option
 from jamtools.cli.common.resuming import stopped_by_signals
 from jamtools.cli.common.session import Session
 from jamtools.cli.nstar_fit import fit
@@ -53,6 +53,7 @@ def search(
     kept: JournalGroup,
     plan: Plan = None,
     task: Task = None,
+    engine: Engine = "auto",
     arithmetic: Arithmetic,
     streams: Streams,
 ) -> None:
@@ -87,7 +88,7 @@ def search(
         )
     session = Session(NAME, streams)
     with stopped_by_signals(NAME, kept.journal):
-        records = _records(session, dataset, search, training, kept, arithmetic)
+        records = _records(session, dataset, search, training, kept, arithmetic, engine)
         session.write_json(records)
     print_search(session, records)
 
@@ -99,6 +100,7 @@ def _records(
     training: TrialGroup,
     kept: JournalGroup,
     arithmetic: Arithmetic,
+    engine: str,
 ) -> list[dict[str, Any]]:
     """The records of the search that the options ask for, one for each P (or width)."""
     from jamtools.io.read import read_dataset
@@ -110,7 +112,7 @@ def _records(
     spec = spec_of(options, training)
     sizes = tuple(sorted(options.patterns or (data.P,)))
     data.first(sizes[-1])
-    compute = session.compute(arithmetic, array_size=int(sizes[-1] ** 1.5))
+    compute = session.compute(arithmetic, int(sizes[-1] ** 1.5), engine)
     store = _journal(kept, session.output, data, spec, compute)
     how = SearchOptions(options.method, options.precision, options.trials, options.at_once, cold=options.cold)
     with session.progress(NAME, total=None) as update:
@@ -148,6 +150,8 @@ def _journal(
     if output != "-" and os.path.realpath(output) == os.path.realpath(kept.journal):
         raise typer.BadParameter(f"got {output} for the output and the journal, expected two files")
     where = {"device": str(compute.device), "dtype": str(compute.dtype).removeprefix("torch.")}
+    if compute.engine != "auto":  # journals of searches without --engine do not name it
+        where["engine"] = compute.engine
     return Journal(kept.journal, request_of(data, spec, where), kept.resume)
 
 

@@ -119,6 +119,7 @@ def check_search(context: typer.Context, search: SearchGroup, training: TrialGro
     if training.optimizer == "newton":
         refuse(context, ["certify"], "--optimizer newton, which certifies the minima that it reaches")
         refuse(context, ["times"], "--optimizer newton, whose steps are not a time")
+        refuse(context, ["engine"], "--optimizer newton, which has an engine of its own")
     if search.vary == "width":
         refuse(context, ["width"], "--vary width, which finds the width")
     else:

@@ -6,17 +6,17 @@ With --evaluate, --finish or --verify it takes existing runs: see train_evaluate
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.conflicts import check_optimizer
 from jamtools.cli.common.groups import Arithmetic, CheckpointGroup, Streams, TrainingGroup, grouped
-from jamtools.cli.common.options import Source, Where, file_option, integer_option, list_option, real_option
+from jamtools.cli.common.options import Engine, Source, Where, file_option, integer_option, list_option
 from jamtools.cli.common.resuming import ResumableTraining
 from jamtools.cli.common.session import Session
-from jamtools.cli.common.values import Integers, naturals, positives, schedule
+from jamtools.cli.common.values import Integers, naturals, positives
 from jamtools.cli.train_ends import exit_code, print_obstacles
 from jamtools.cli.train_evaluate import evaluate_runs
 from jamtools.cli.train_finish import finish_runs
@@ -55,23 +55,8 @@ class EnsembleGroup:
 
 @dataclass(frozen=True)
 class DynamicsGroup:
-    """The dynamics of a run and its end: the options that searches do not have."""
+    """How steps are skipped, and when a run ends: the options that searches do not have."""
 
-    epsilon: Annotated[
-        float | None, real_option("--epsilon", help="Margin ε of the hinge loss [default: 0.5].")
-    ] = None
-    lr_schedule: Annotated[
-        Any,
-        typer.Option(
-            "--lr-schedule",
-            parser=schedule,
-            metavar="STEPS:FACTOR",
-            help="Divide the rate by FACTOR every STEPS [default: 250k:10].",
-        ),
-    ] = None
-    lr_floor: Annotated[
-        float | None, real_option("--lr-floor", help="The rate never falls below X [default: 1e-7].")
-    ] = None
     neighbour_list: Annotated[
         bool,
         typer.Option(
@@ -126,14 +111,6 @@ Verify = Annotated[
 Require = Annotated[
     Literal["satisfied", "stationary", "certified"] | None,
     typer.Option("--require", help="Exit with code 3 unless every run meets this."),
-]
-Engine = Annotated[
-    Literal["auto", "compiled", "batch", "torch"],
-    typer.Option(
-        "--engine",
-        help="compiled: full batches on the CPU in float64; batch: runs of equal shape together along a "
-        "leading axis, full batches; auto: compiled, or batch on CUDA, where it applies, else torch.",
-    ),
 ]
 
 
@@ -239,11 +216,7 @@ def _train_new_runs(
 
 def _options(training: TrainingGroup, dynamics: DynamicsGroup, history: HistoryGroup) -> TrainingOptions:
     """The training that the options describe."""
-    every, factor = dynamics.lr_schedule or (None, None)
-    return training.options(
-        epsilon=dynamics.epsilon, every=every, factor=factor, floor=dynamics.lr_floor, stop=dynamics.stop,
-        neighbour_list=dynamics.neighbour_list, **vars(history),
-    )  # fmt: skip
+    return training.options(**vars(dynamics), **vars(history))
 
 
 def _shapes(

@@ -19,6 +19,7 @@ import numpy as np
 
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
+from jamtools.protocols import changed_settings
 from jamtools.records import Dataset
 from jamtools.training.job import Compute
 from jamtools.transition.estimate import estimate_fields, size_axis
@@ -171,6 +172,8 @@ def _search_fields(trainer: TrialTrainer, options: SearchOptions) -> SearchRecor
     }
     if spec.times:
         fields["times"] = list(spec.times)
+    if settings := changed_settings(spec.settings):
+        fields["settings"] = settings
     return fields
 
 

@@ -40,6 +40,7 @@ class EstimatesAtTime(Estimates, total=False):
 class SearchRecord(Estimates, total=False):
     """One search: the networks and trainings, how it was searched, its trials (`Trial.as_dict`) and what follows from them.
 
+    settings: those of the trainings that are not the usual ones of the protocol, the loss and the optimizer;
     vary: "width" (P and max_width are given) or "patterns" (width, N and max_P are given); data: a digest of the patterns;
     total_steps: gradient steps of all trials.
     """
@@ -55,6 +56,7 @@ class SearchRecord(Estimates, total=False):
     optimizer: str
     certify: bool
     steps: int
+    settings: dict[str, Any]
     success: str
     vary: str
     method: str

@@ -84,8 +84,10 @@ class TrialTrainer:
         newton = with_options(
             TrainingOptions(), optimizer="newton", epsilon=self.spec.settings.epsilon, measurements=2
         )
+        compute = replace(self.compute, engine="auto")  # newton has its own
         continued = [
-            replace(jobs[i], settings=newton.resolve(jobs[i].data.P), start=runs[i]) for i in unfinished
+            replace(jobs[i], settings=newton.resolve(jobs[i].data.P), start=runs[i], compute=compute)
+            for i in unfinished
         ]
         finished = dict(zip(unfinished, self._train_many(continued, lambda run: True)))
         return [finished.get(i, run) for i, run in enumerate(runs)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jamtools.protocols import TrainingOptions, with_options
+from jamtools.training.job import Compute
 from jamtools.transition.options import TrialSpec
 from jamtools.transition.trainer import TrialTrainer
 from jamtools.transition.trial import TrialKey
@@ -46,3 +47,12 @@ def test_a_trial_with_cross_entropy_succeeds_by_its_classes_and_records_both_cri
     spec = TrialSpec(1, "relu", settings, (0,), success="classified")
     (trained,) = TrialTrainer(separable(20), spec).train([TrialKey(20, 4, 0)])
     assert trained.outcome == "success" and trained.classified and trained.satisfied is trained.classified
+
+
+def test_a_certified_trial_may_be_trained_by_any_engine():
+    """newton, which continues it to its minimum, has an engine of its own."""
+    spec = TrialSpec(1, "relu", with_options(QUICK, steps=5), (0,), certify=True)
+    key = TrialKey(20, 2, 0)
+    for engine in ("auto", "torch", "batch"):
+        (trained,) = TrialTrainer(oracle.dataset(20, 3), spec, Compute(engine=engine)).train([key])
+        assert trained.certified

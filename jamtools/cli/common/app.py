@@ -106,9 +106,7 @@ def _exit_code(app: typer.Typer, name: str, reporting: Reporting) -> int:
     """Runs the command; turns what it raises into an exit code and one line on stderr."""
     completion_init()  # typer does this only for commands that have its options of completion
     command = get_command(app)
-    command.context_settings = {
-        "help_option_names": HELP_OPTIONS
-    } | command.context_settings  # subcommands inherit it
+    command.context_settings.setdefault("help_option_names", HELP_OPTIONS)  # subcommands inherit it
     try:
         result = command.main(args=sys.argv[1:], prog_name=name, standalone_mode=False, obj=reporting)
         return result if isinstance(result, int) else 0

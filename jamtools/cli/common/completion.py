@@ -22,7 +22,7 @@ FIRST_LINE = re.compile(r'"""(jam(?:-[a-z]+)?): (.+?)\.?(?:"""|\n)')
 def commands() -> dict[str, str]:
     """What each command does, by its name: the first line of its module in the package `cli`."""
     lines = (FIRST_LINE.match(path.read_text("utf-8")) for path in Path(__file__).parents[1].glob("*.py"))
-    return dict(sorted(line.groups() for line in lines if line))
+    return dict(sorted((line[1], line[2]) for line in lines if line))
 
 
 def scripts(shell: Shell) -> str:

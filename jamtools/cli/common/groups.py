@@ -23,7 +23,7 @@ from jamtools.cli.common.options import (
     real_option,
     reporting_flag,
 )
-from jamtools.cli.common.values import batch_size, below_one, device_name, duration, natural
+from jamtools.cli.common.values import batch_size, below_one, device_name, duration, natural, schedule
 
 if TYPE_CHECKING:
     from jamtools.protocols import TrainingOptions
@@ -161,6 +161,9 @@ class TrainingGroup:
         Literal["hinge", "cross-entropy"] | None,
         typer.Option("--loss", help="Loss function [default: hinge, or the protocol's]."),
     ] = None
+    epsilon: Annotated[
+        float | None, real_option("--epsilon", help="Margin ε of the hinge loss [default: 0.5].")
+    ] = None
     init: Annotated[
         Literal["orthogonal", "torch", "normal"] | None,
         typer.Option("--init", help="Initialisation [default: orthogonal, or the protocol's]."),
@@ -194,6 +197,18 @@ class TrainingGroup:
             help="Learning rate; for fire, the first time step [default: 1e-4, or the protocol's; for fire 0.1].",
         ),
     ] = None
+    lr_schedule: Annotated[
+        Any,
+        typer.Option(
+            "--lr-schedule",
+            parser=schedule,
+            metavar="STEPS:FACTOR",
+            help="Divide the rate by FACTOR every STEPS [default: 250k:10, or the protocol's].",
+        ),
+    ] = None
+    lr_floor: Annotated[
+        float | None, real_option("--lr-floor", help="The rate never falls below X [default: 1e-7].")
+    ] = None
     batch: Annotated[
         int | None,
         integer_option(
@@ -215,8 +230,10 @@ class TrainingGroup:
         """
         from jamtools import protocols
 
-        names = ("loss", "init", "optimizer", "momentum", "lr", "batch", "steps")
-        own = {name: getattr(self, name) for name in names}
+        names = ("loss", "epsilon", "init", "optimizer", "momentum", "lr", "batch", "steps")
+        every, factor = self.lr_schedule or (None, None)
+        rate = {"every": every, "factor": factor, "floor": self.lr_floor}
+        own = {name: getattr(self, name) for name in names} | rate
         base = protocols.PROTOCOLS[self.protocol] if self.protocol else protocols.TrainingOptions()
         return protocols.with_options(base, **own | more)
 

@@ -6,7 +6,7 @@ Options that go together are in `groups`; how their values are written is in `va
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -54,6 +54,15 @@ Version = Annotated[
 ]
 
 Seed = Annotated[int, integer_option("--seed", parser=natural, help="Seed of the random numbers.")]
+
+Engine = Annotated[
+    Literal["auto", "compiled", "batch", "torch"],
+    typer.Option(
+        "--engine",
+        help="compiled: full batches on the CPU in float64; batch: runs of equal shape together along a "
+        "leading axis, full batches; auto: compiled, or batch on CUDA, where it applies, else torch.",
+    ),
+]
 
 Source = Annotated[str, typer.Argument(metavar="FILE", help="A file, or - for standard input.")]
 

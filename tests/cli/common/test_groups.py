@@ -103,3 +103,10 @@ def test_an_option_takes_precedence_over_the_protocol_and_a_value_by_name_over_b
     assert (options.loss, options.momentum, options.measurements) == (protocol.loss, 0.9, 7)
     assert TrainingGroup(steps=10).options(steps=20).steps == 20
     assert training.normalises
+
+
+def test_the_margin_and_the_schedule_are_options_of_every_training():
+    training = TrainingGroup(epsilon=0.3, lr_schedule=(500, 2.0), lr_floor=1e-3)
+    options = training.options()
+    assert options.epsilon == 0.3
+    assert (options.schedule.every, options.schedule.factor, options.schedule.floor) == (500, 2.0, 1e-3)
