@@ -60,6 +60,9 @@ class Remedy(Enum):
     SEARCH_TIMES = "search with times=({time},)"
     # io
     ANOTHER_CHECKPOINT = "remove it or give another file for the checkpoint"
+    ALL_RUNS_OF_CHECKPOINT = (
+        "ask for all runs of the checkpoint, or remove it, or give another file for the checkpoint"
+    )
     ANOTHER_JOURNAL = "remove it or give another file for the journal"
     ANOTHER_PLACE_FOR_CHECKPOINT = "give another file for the checkpoint"
     ANOTHER_PLACE_FOR_JOURNAL = "give another file for the journal"

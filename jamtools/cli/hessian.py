@@ -166,7 +166,8 @@ def hessian(
     spectra = []
     with session.progress(NAME, total=len(members)) as update:
         for i, member in enumerate(members):
-            update(i, f"{member.name} Ñ={member.run.info['n_parameters']}")
+            n_parameters = member.run.info["n_parameters"]
+            update(i, f"{i} of {len(members)} runs finished, {member.name} is next (Ñ = {n_parameters})")
             spectra.append(work.spectrum_of(member))
     session.write(spectra_bytes(spectra, session.provenance(provenance)))
     _print_spectra(session, spectra)

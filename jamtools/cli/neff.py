@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -69,7 +70,14 @@ def neff(
     members, _ = read_members(session, files, where)
     largest = max((member.run.info["n_parameters"] ** 2 for member in members), default=0)
     place = session.torch_setup(arithmetic, array_size=largest)
-    records = [_record(member, whole, tolerance, place, session) for member in members]
+    records = []
+    with session.progress(NAME, len(members)) as update:
+        for i, member in enumerate(members):
+
+            def watch(columns: int, share: float, i: int = i, name: str = member.name) -> None:
+                update(i + share, f"{i} of {len(members)} runs finished, {columns} columns of G of {name}")
+
+            records.append(_record(member, whole, tolerance, place, session, watch))
     session.write_json(records)
     session.records_table("neff", records)
 
@@ -80,8 +88,9 @@ def _record(
     tolerance: float | None,
     place: tuple[torch.device, torch.dtype],
     session: Session,
+    watch: Callable[[int, float], None],
 ) -> dict[str, Any]:
-    """The JSON line of a run."""
+    """The JSON line of a run; watch: called with the number of columns of G so far, and the share of all."""
     from jamtools.network import effective
     from jamtools.network.problem import Problem
 
@@ -92,10 +101,9 @@ def _record(
         session.note(f"{member.name}: the run diverged: its parameters are not finite, and G has no rank")
         return {**head, **dict.fromkeys(RANK_FIELDS), "dead": [], "always_on": []}
     total = len(x) * (arch.d + 1) * arch.outputs
-    with session.progress(f"rank of G, {member.name}", total) as update:
-        rank = effective.effective_parameters(
-            theta, x, arch, whole, tolerance, lambda done: update(done, f"{done} columns")
-        )
+    rank = effective.effective_parameters(
+        theta, x, arch, whole, tolerance, lambda done: watch(done, done / total)
+    )
     if rank.rank_gap < effective.CLEAR_RANK_GAP:
         session.note(
             f"{member.name}: rank_gap {rank.rank_gap:.2g}, expected above 1000: the rank is not well defined; "

@@ -17,12 +17,14 @@ from jamtools.cli.nstar_fit import fit
 from jamtools.cli.nstar_messages import print_search
 from jamtools.cli.nstar_options import JournalGroup, SearchGroup, TrialGroup, check_search, spec_of
 from jamtools.cli.nstar_plan import plan_array, plan_line, replace_process
+from jamtools.cli.nstar_progress import WatchedTrials
 
 if TYPE_CHECKING:
     from jamtools.io.journal import Journal
     from jamtools.records import Dataset
     from jamtools.training.job import Compute
     from jamtools.transition.options import TrialSpec
+    from jamtools.transition.trial import TrialKey
 
 NAME = "jam-nstar"
 HELP = """Find where the transition lies, N*(P), and how it scales with P.
@@ -75,7 +77,7 @@ def search(
     minima by itself. Its dynamics differ from Adam's and so does its N*; jam-nstar fit refuses a mixture of both.
 
     With --journal FILE the search may be killed at any moment: run it again with --resume, and no finished trial is
-    repeated. SIGUSR1 and SIGTERM end it with exit code 75, "run me again".
+    repeated. SIGUSR1 and SIGTERM end it with exit code 75, "run me again". Without a journal, Ctrl-C loses all trials.
     """
     if plan is not None or task is not None:
         _run_task(context, plan, task)
@@ -87,8 +89,9 @@ def search(
             f"got --journal {kept.journal}, expected a file of its own: it is read again with --resume"
         )
     session = Session(NAME, streams)
-    with stopped_by_signals(NAME, kept.journal):
-        records = _records(session, dataset, search, training, kept, arithmetic, engine)
+    trials = WatchedTrials(search.vary)
+    with stopped_by_signals(NAME, kept.journal, lambda: trials.n_ended):
+        records = _records(session, dataset, search, training, kept, arithmetic, engine, trials)
         session.write_json(records)
     print_search(session, records)
 
@@ -101,27 +104,27 @@ def _records(
     kept: JournalGroup,
     arithmetic: Arithmetic,
     engine: str,
+    trials: WatchedTrials,
 ) -> list[dict[str, Any]]:
-    """The records of the search that the options ask for, one for each P (or width)."""
+    """The records of the search that the options ask for, one for each P (or width); `trials` counts its trials."""
     from jamtools.io.read import read_dataset
     from jamtools.transition.options import SearchOptions
     from jamtools.transition.search import search_transition
-    from jamtools.transition.trial import TrialKey
 
     data, _ = read_dataset(dataset)
     spec = spec_of(options, training)
     sizes = tuple(sorted(options.patterns or (data.P,)))
     data.first(sizes[-1])
     compute = session.compute(arithmetic, int(sizes[-1] ** 1.5), engine)
-    store = _journal(kept, session.output, data, spec, compute)
+    trials.store = _journal(kept, session.output, data, spec, compute)
     how = SearchOptions(options.method, options.precision, options.trials, options.at_once, cold=options.cold)
     with session.progress(NAME, total=None) as update:
 
         def watch(key: TrialKey) -> None:
-            update(0, f"P {key.P} width {key.width} seed {key.seed}")
+            trials.tell(key, update)
 
         fixed = sizes if options.vary == "width" else options.width or ()
-        records = search_transition(data, spec, fixed, options.vary, how, compute, store, watch)
+        records = search_transition(data, spec, fixed, options.vary, how, compute, trials, watch)
     return [dict(record) for record in records]
 
 

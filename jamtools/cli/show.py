@@ -229,7 +229,7 @@ def table_text(rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 def _table(kind: str | None, records: list[Mapping[str, Any]]) -> str:
     """The table of one kind: its columns, or all fields that fit a cell if the kind has no columns of its own."""
-    labels = show_columns(kind or "")
+    labels = show_columns(kind or "", records)
     if labels:
         rows = (row for record in records for row in _rows(kind, record))
         return aligned_text([list(labels), *([*map(shown, cells(str(kind), labels, row))] for row in rows)])

@@ -16,9 +16,10 @@ from jamtools.cli.common.groups import Arithmetic, CheckpointGroup, Streams, Tra
 from jamtools.cli.common.options import Engine, Source, Where, file_option, integer_option, list_option
 from jamtools.cli.common.resuming import ResumableTraining
 from jamtools.cli.common.session import Session
+from jamtools.cli.common.tables import has_values
 from jamtools.cli.common.values import Integers, naturals, positives
 from jamtools.cli.train_ends import exit_code, print_obstacles
-from jamtools.cli.train_evaluate import evaluate_runs
+from jamtools.cli.train_evaluate import EvaluateOn, evaluate_runs
 from jamtools.cli.train_finish import finish_runs
 from jamtools.cli.train_modes import check_mode
 from jamtools.cli.train_verify import verify_runs
@@ -89,7 +90,7 @@ Evaluate = Annotated[
     file_option(
         "--evaluate",
         metavar="RUNS",
-        help="Train nothing: measure these runs on the dataset and print JSON lines.",
+        help="Train nothing: measure these runs on the dataset, on its test set if it has one, and print JSON lines.",
     ),
 ]
 Finish = Annotated[
@@ -125,6 +126,7 @@ def train(
     dynamics: DynamicsGroup,
     history: HistoryGroup,
     evaluate: Evaluate = None,
+    evaluate_on: EvaluateOn = None,
     finish: Finish = None,
     verify: Verify = None,
     where: Where = None,
@@ -159,12 +161,16 @@ def train(
     Δ = 0 since its last evaluation: the steps are exact. --neighbour-list uses an estimate of that drift instead.
 
     With --checkpoint FILE the command may be killed at any moment: run it again with --resume, and it continues to
-    the same bytes. SIGTERM, SIGUSR1 and --time-limit then end it with exit code 75, "run me again", and no output.
+    the same bytes. With more --seeds, --width or --patterns it keeps the runs of the checkpoint and trains the new
+    ones. SIGTERM, SIGUSR1 and --time-limit then end it with exit code 75, "run me again", and no output. Without a
+    checkpoint, Ctrl-C loses all runs.
+
+    If the dataset has a test set, each run records test_error and test_loss.
     """
     check_mode(context, require)
     check_optimizer(context, training.optimizer)
     if evaluate is not None:
-        return evaluate_runs(Session(NAME, streams), dataset, evaluate, where)
+        return evaluate_runs(Session(NAME, streams), dataset, evaluate, where, evaluate_on)
     if verify is not None:
         return verify_runs(Session(NAME, streams), verify, where, arithmetic.threads, require)
     resumable = ResumableTraining(NAME, kept.checkpoint, kept.checkpoint_every, kept.resume, kept.time_limit)
@@ -256,8 +262,8 @@ def _print_runs(session: Session, trained: list[Run]) -> None:
         session.note(
             f"the neighbour lists missed {missed} crossing(s) of Δ = 0; without --neighbour-list none is missed"
         )
-    certifying = any(info["certified"] is not None for info in infos)
-    session.records_table("runs", infos, more=("certified",) if certifying else ())
+    more = [label for label in ("certified", "test error") if has_values("runs", label, infos)]
+    session.records_table("runs", infos, more)
     print_obstacles(session, trained)
 
 

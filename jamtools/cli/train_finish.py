@@ -9,6 +9,7 @@ from jamtools.cli.common.groups import Arithmetic
 from jamtools.cli.common.resuming import ResumableTraining
 from jamtools.cli.common.selecting import select
 from jamtools.cli.common.session import Session
+from jamtools.cli.common.tables import has_values
 from jamtools.cli.train_ends import exit_code, print_obstacles, run_in_words
 from jamtools.errors import InputError
 
@@ -103,5 +104,7 @@ def _loss_fields(runs: Sequence[Run]) -> dict[str, Any]:
 
 def _print_finished(session: Session, runs: Sequence[Run]) -> None:
     """A table of each run before and after, and notes on runs that are not certified."""
-    session.records_table("finished runs", [{**run.info, "run": f"r{i:04d}"} for i, run in enumerate(runs)])
+    records = [{**run.info, "run": f"r{i:04d}"} for i, run in enumerate(runs)]
+    more = ["test error"] if has_values("finished runs", "test error", records) else []
+    session.records_table("finished runs", records, more)
     print_obstacles(session, runs)

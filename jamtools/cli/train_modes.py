@@ -24,6 +24,8 @@ ALLOWED_BESIDE = {
 def check_mode(context: typer.Context, require: str | None) -> None:
     """Raises a usage error for options that have no meaning with --finish or --verify."""
     given = given_options(context)
+    if "evaluate_on" in given and "evaluate" not in given:
+        raise typer.BadParameter("got --evaluate-on without runs, expected --evaluate RUNS with it")
     for mode, allowed in ALLOWED_BESIDE.items():
         if mode in given:
             beside = f"--{mode}, which takes its networks and patterns from the runs"

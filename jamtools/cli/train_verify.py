@@ -26,7 +26,7 @@ def verify_runs(session: Session, source: str, where: str | None, threads: int, 
     records = []
     with session.progress(session.command, len(members)) as update:
         for i, member in enumerate(members):
-            update(i, member.name)
+            update(i, f"{i} of {len(members)} runs finished, {member.name} is next")
             records.append(_verification(member))
     session.write_json(records)
     _print_verifications(session, records)

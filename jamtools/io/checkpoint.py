@@ -4,7 +4,8 @@
 
 The steps of a run depend only on its own snapshot, not on how they are divided into bursts. So a copy of each run
 between two bursts is enough, and the copies need not be taken at the same moment. The file is replaced in one step. Its
-`request` identifies the runs that it belongs to, and a SHA-256 of the content reveals damage.
+`request` identifies each of its runs, so that a request for the same runs and for more continues from it. A SHA-256 of
+the content reveals damage.
 
 Source: none, own format.
 """
@@ -26,7 +27,7 @@ from safetensors.numpy import save
 
 from jamtools.errors import InputError, OutputError, Remedy
 from jamtools.io.artefact import ARTEFACT_VERSION, Artefact
-from jamtools.io.request import check_same
+from jamtools.io.request import Row, compressed, expanded, places
 from jamtools.io.streams import write_file
 from jamtools.records import Run, sha256
 from jamtools.training.ensemble import Watch, train_many
@@ -52,16 +53,15 @@ class StopRequested(Exception):
 class Checkpoint:
     """The states of all runs of a call, and the file that holds them. This is the Checkpointer of `train_many`.
 
-    interval: seconds between two writes; resume: whether to continue from the file if it exists; stop: a function that
-    returns True when the call should end. Raises InputError for a file that is damaged, that belongs to another request,
-    or that is no checkpoint.
+    request: a row for each run; interval: seconds between two writes; resume: whether to continue from the file if it
+    exists; stop: a function that returns True when the call should end. Raises InputError for a file that is damaged, that
+    has runs other than those of the request, or that is no checkpoint.
     """
 
     def __init__(
         self,
         path: str,
-        request: Mapping[str, Any],
-        runs: int,
+        request: Sequence[Row],
         interval: float = 60.0,
         resume: bool = False,
         stop: Callable[[], bool] = lambda: False,
@@ -69,11 +69,11 @@ class Checkpoint:
         self.path, self.request, self.interval = path, request, interval
         check_may_replace(path, resume)
         resumes = resume and os.path.exists(path)
-        self._states: list[RunState] = read(path, request) if resumes else [None] * runs
+        self._states: list[RunState] = read(path, request) if resumes else [None] * len(request)
         self._stop = stop
         self._requested_at = -math.inf  # when snapshots were last asked for
         self._written_at = monotonic()
-        self._saved_at = [-math.inf] * runs
+        self._saved_at = [-math.inf] * len(request)
         self._in_progress: set[int] = set()
 
     def load(self, i: int) -> RunState:
@@ -126,11 +126,12 @@ class Checkpoint:
 def train_with_checkpoint(jobs: Sequence[Job], watch: Watch | None, checkpoint: Checkpoint) -> list[Run]:
     """`train_many` with a checkpoint, which is also written when the call ends early.
 
-    Raises what `train_many` raises, StopRequested, and OutputError when the checkpoint of a stopped call cannot be written.
+    Raises what `train_many` raises, StopRequested, and OutputError when the checkpoint of a call that was stopped or
+    interrupted cannot be written.
     """
     try:
         trained = train_many(jobs, watch, checkpoint)
-    except StopRequested:
+    except (StopRequested, KeyboardInterrupt):
         checkpoint.write()
         raise
     except BaseException:
@@ -152,8 +153,8 @@ def check_may_replace(path: str, resume: bool = False) -> None:
         _open(path)
 
 
-def pack(request: Mapping[str, Any], states: Sequence[RunState]) -> bytes:
-    """The bytes of a checkpoint of these runs."""
+def pack(request: Sequence[Row], states: Sequence[RunState]) -> bytes:
+    """The bytes of a checkpoint of these runs, which has a row of the request for each."""
     tensors: Arrays = {}
     entries = []
     for i, state in enumerate(states):
@@ -164,15 +165,18 @@ def pack(request: Mapping[str, Any], states: Sequence[RunState]) -> bytes:
         "kind": CHECKPOINT_KIND,
         "version": ARTEFACT_VERSION,
         "provenance": [],
-        "request": request,
+        "request": compressed(request),
         CHECKPOINT_KIND: entries,
     }
     metadata["sha256"] = _digest(metadata, tensors)
     return save(tensors, metadata={"jamtools": _json(metadata)})
 
 
-def read(path: str, request: Mapping[str, Any]) -> list[RunState]:
-    """The states of the runs in a checkpoint. Raises InputError when it is damaged or belongs to another request."""
+def read(path: str, request: Sequence[Row]) -> list[RunState]:
+    """The state of each run of the request: that in the checkpoint, or None for a run that the checkpoint does not have.
+
+    Raises InputError when the checkpoint is damaged, or has a run that is not one of the request.
+    """
     artefact = _open(path)
     try:
         tensors = {name: artefact.any_tensor(name) for name in sorted(artefact.names)}
@@ -183,9 +187,11 @@ def read(path: str, request: Mapping[str, Any]) -> list[RunState]:
         raise InputError(
             f"{path}: a damaged checkpoint, its SHA-256 is not that of its content", Remedy.ANOTHER_CHECKPOINT
         )
-    wanted = {name: json.loads(_json(value)) for name, value in request.items()}  # in the order of request
-    check_same(path, artefact.metadata["request"], wanted, "checkpoint", Remedy.ANOTHER_CHECKPOINT)
-    return [_unpack_run(entry, _under(tensors, f"r{i:04d}/")) for i, entry in enumerate(artefact.infos)]
+    states: list[RunState] = [None] * len(request)
+    saved = expanded(artefact.metadata["request"], len(artefact.infos))
+    for i, place in enumerate(places(path, saved, request)):
+        states[place] = _unpack_run(artefact.infos[i], _under(tensors, f"r{i:04d}/"))
+    return states
 
 
 def _open(path: str) -> Artefact:

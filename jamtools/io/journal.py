@@ -46,7 +46,7 @@ def request_of(data: Dataset, spec: TrialSpec, place: Mapping[str, str]) -> dict
         **fields,
         **settings,
         **place,
-        **data_digests([data]),
+        **data_digests(data),
         "jamtools": __version__,
         "torch": torch.__version__,
     }

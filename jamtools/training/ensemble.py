@@ -157,7 +157,8 @@ class _Ensemble:
         """Run i at its first step or at its last snapshot; if it has ended already, its record."""
         saved = self.checkpointer.load(i) if self.checkpointer else None
         if isinstance(saved, Run):
-            self.progress[i] = Progress(saved.info["steps"])
+            info = saved.info
+            self.progress[i] = Progress(info["steps"], info["final_loss"], info["n_unsatisfied"], True)
             return saved
         run = RunInProgress(self.jobs[i], self.threads, batch)
         if saved:

@@ -22,6 +22,9 @@ from jamtools.training.run import RunInProgress, as_array
 #: The fields of a record that describe its first dynamics. When newton finishes the run, it does not overwrite them.
 FIELDS_OF_START = ("optimizer", "protocol", "settings", "engine", "n_missed_crossings")
 
+#: The fields of a record that are measured on the test set, if there is one: columns of the history at its last step.
+TEST_FIELDS = ("test_error", "test_loss")
+
 
 def record_of(run: RunInProgress) -> Run:
     """The record of a run in its present state: theta [Ñ], theta0 [Ñ], Δ [P] or [P, C], and the history."""
@@ -35,6 +38,7 @@ def record_of(run: RunInProgress) -> Run:
 def _info(run: RunInProgress, evaluation: Evaluation, gaps: Tensor) -> dict[str, Any]:
     """The fields of the record; gaps [P] or [P, C]."""
     loss = run.job.loss
+    last = run.history.rows[-1] if run.history.last_step == run.step else {}
     return {
         **_architecture_fields(run.job.arch),
         "P": loss.P,
@@ -54,6 +58,7 @@ def _info(run: RunInProgress, evaluation: Evaluation, gaps: Tensor) -> dict[str,
         "settings": asdict(run.settings),
         "engine": run.job.engine,
         "n_missed_crossings": run.engine.n_missed,
+        **{name: last[name] for name in TEST_FIELDS if name in last},
     }
 
 

@@ -37,11 +37,15 @@ RECHECK_STEPS = 256
 
 
 class Progress(NamedTuple):
-    """The progress of a run: its step, and the loss and N_Δ of its last measurement (NaN and 0 before the first)."""
+    """The progress of a run: its step, and the loss and N_Δ of its last measurement (NaN and 0 before the first).
+
+    has_ended: whether it takes no further step.
+    """
 
     step: int
     loss: float = math.nan
     n_unsatisfied: int = 0
+    has_ended: bool = False
 
 
 class RunInProgress:
@@ -103,10 +107,11 @@ class RunInProgress:
 
     @property
     def progress(self) -> Progress:
-        """The present step, and the loss and N_Δ of the last measurement."""
+        """The present step, the loss and N_Δ of the last measurement, and whether the run has ended."""
         if not self.history.rows:
             return Progress(self.step)
-        return Progress(self.step, self.history.rows[-1]["loss"], self.history.last_n_unsatisfied)
+        last_loss = self.history.rows[-1]["loss"]
+        return Progress(self.step, last_loss, self.history.last_n_unsatisfied, bool(self.status))
 
     def snapshot(self) -> Snapshot:
         """A copy of everything that the next step depends on."""

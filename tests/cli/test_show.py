@@ -18,7 +18,7 @@ from jamtools.cli.common.tables import show_columns
 from jamtools.errors import InputError
 from jamtools.io.artefact import Artefact
 from jamtools.io.write import dataset_bytes, runs_bytes, spectra_bytes
-from jamtools.records import Dataset
+from jamtools.records import RUN_FIELDS, Dataset
 from tests.support.artefacts import PROVENANCE, dataset, refit, run, run_info, runs, spectrum
 from tests.support.commands import ROOT, jam, refusal
 
@@ -190,6 +190,15 @@ def test_each_kind_has_a_table_of_its_own(folder):
     assert [table.split()[0] for table in tables] == ["source", "run", "run"]
     assert tables[0].splitlines()[1].split()[-2:] == ["4", "-1:3,1:3"]
     assert "rank_H0" in tables[2]
+
+
+def test_the_table_of_runs_has_the_test_error_if_one_of_them_has_it():
+    record = {**dict.fromkeys(RUN_FIELDS, 1), "kind": "runs", "run": "r0000"}
+    without = show.table_text([record]).decode().splitlines()
+    one_has = show.table_text([record, {**record, "test_error": 0.25}]).decode().splitlines()
+    assert "test error" not in without[0]
+    assert one_has[0].endswith("test error")
+    assert [line.split()[-1] for line in one_has[1:]] == ["-", "0.25"]
 
 
 def test_the_table_of_gaps_has_a_row_for_each_distribution():

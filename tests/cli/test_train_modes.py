@@ -19,6 +19,7 @@ from tests.support.commands import jam, refusal
         ("--finish adam --evaluate adam", "got --evaluate with --finish"),
         ("--verify adam --steps 9", "got --steps with --verify"),
         ("--verify adam --require satisfied", "expected --require certified"),
+        ("data --evaluate-on test", "got --evaluate-on without runs"),
         ("data --optimizer newton --lr 1e-3", "got --lr with --optimizer newton"),
         ("data --optimizer newton --lr-schedule 1k:10", "got --lr-schedule with --optimizer newton"),
         ("data --optimizer newton --lr-floor 1e-9", "got --lr-floor with --optimizer newton"),

@@ -142,13 +142,40 @@ def test_a_call_that_is_stopped_many_times_ends_with_the_same_runs(tmp_path):
     assert path.read_bytes() == before  # all runs have ended: the checkpoint does not change
 
 
+def test_a_larger_call_continues_from_a_checkpoint_to_the_same_runs(tmp_path):
+    """The checkpoint has a run that has ended, two under way and one that waits; the larger call has other P and widths."""
+    data, path = oracle.dataset(130, 5), tmp_path / "c"
+    options = with_options(TrainingOptions(), steps=20_000, lr=1e-4, stop=False, measurements=20)
+
+    def jobs(sizes, widths, seeds):
+        part = {P: data.first(P) for P in sizes}
+        return [
+            make_job(part[P], Architecture(5, h, 2), seed, options, Compute(threads=2))
+            for h in widths
+            for P in sizes
+            for seed in seeds
+        ]
+
+    few, many = jobs((100,), (6,), (1, 2, 3, 4)), jobs((90, 100, 130), (5, 6), (0, 1, 2, 3, 4))
+    runs = train_many(few[:1])
+    under_way = [RunInProgress(job) for job in few[1:3]]
+    for run in under_way:
+        run.advance()
+    path.write_bytes(pack(request_of(few), [*runs, *(run.snapshot() for run in under_way), None]))
+    began = read(str(path), request_of(many))
+    assert [type(state).__name__ for state in began if state] == ["Run", "Snapshot", "Snapshot"]
+    extended = call_with_checkpoint(path, many, limit=10**9)
+    assert file_bytes(data, extended) == file_bytes(data, train_many(many))
+    assert all(isinstance(state, Run) for state in read(str(path), request_of(many)))
+
+
 def test_an_interrupted_call_writes_a_checkpoint(tmp_path):
     jobs, path = four_jobs(10**6), tmp_path / "c"
 
     def interrupt():
         raise KeyboardInterrupt
 
-    unfinished = Checkpoint(str(path), request_of(jobs), len(jobs), 60.0, stop=interrupt)
+    unfinished = Checkpoint(str(path), request_of(jobs), 60.0, stop=interrupt)
     with pytest.raises(KeyboardInterrupt):
         train_with_checkpoint(jobs, None, unfinished)
     assert read(str(path), request_of(jobs))[0].step > 0
@@ -202,7 +229,7 @@ def snapshot_of(job):
 
 def test_a_checkpoint_asks_for_snapshots_after_its_interval_and_writes_them_once(tmp_path, monkeypatch):
     clock, path, job = Clock(monkeypatch), tmp_path / "c", make_job(oracle.dataset(40, 5), ARCH)
-    saver = Checkpoint(str(path), request_of([job]), 1, interval=60.0)
+    saver = Checkpoint(str(path), request_of([job]), interval=60.0)
     assert saver.load(0) is None
     clock.wait(59)
     saver.poll()
@@ -219,7 +246,7 @@ def test_a_checkpoint_asks_for_snapshots_after_its_interval_and_writes_them_once
 
 def test_a_checkpoint_is_written_without_a_slow_run_after_a_limited_wait(tmp_path, monkeypatch):
     clock, path, job = Clock(monkeypatch), tmp_path / "c", make_job(oracle.dataset(40, 5), ARCH)
-    saver = Checkpoint(str(path), request_of([job]), 1, interval=60.0)
+    saver = Checkpoint(str(path), request_of([job]), interval=60.0)
     saver.load(0)
     clock.wait(60)
     saver.poll()
@@ -229,7 +256,7 @@ def test_a_checkpoint_is_written_without_a_slow_run_after_a_limited_wait(tmp_pat
 
 
 def test_a_checkpoint_that_was_asked_to_stop_ends_the_call(tmp_path):
-    saver = Checkpoint(str(tmp_path / "c"), {}, 1, stop=lambda: True)
+    saver = Checkpoint(str(tmp_path / "c"), [{}], stop=lambda: True)
     with pytest.raises(StopRequested):
         saver.poll()
 
@@ -238,7 +265,7 @@ def test_a_checkpoint_does_not_replace_a_file_that_is_no_checkpoint(tmp_path):
     path = tmp_path / "c"
     path.write_text("the only copy of something")
     with pytest.raises(InputError, match="expected a checkpoint; remove it"):
-        Checkpoint(str(path), {}, 1)
+        Checkpoint(str(path), [{}])
     with pytest.raises(InputError, match="is no regular file"):
-        Checkpoint(str(tmp_path), {}, 1)
+        Checkpoint(str(tmp_path), [{}])
     assert path.read_text() == "the only copy of something"

@@ -10,8 +10,9 @@ from jamtools.training.run import RunInProgress
 
 def through_file(path, state, request=None):
     """A state of a run, written to a checkpoint at `path` and read again."""
-    path.write_bytes(pack(request or {}, [None, state]))
-    return read(str(path), request or {})[1]
+    rows = request or [{"seeds": 0}, {"seeds": 1}]
+    path.write_bytes(pack(rows, [None, state]))
+    return read(str(path), rows)[1]
 
 
 def interrupted(job, every, path):
@@ -30,7 +31,5 @@ def interrupted(job, every, path):
 def call_with_checkpoint(path, jobs, limit, resume=True):
     """A call of `train_many` with a checkpoint that stops when it polls for the `limit`-th time."""
     polls = iter(range(limit))
-    checkpoint = Checkpoint(
-        str(path), request_of(jobs), len(jobs), 0.01, resume, stop=lambda: next(polls, None) is None
-    )
+    checkpoint = Checkpoint(str(path), request_of(jobs), 0.01, resume, stop=lambda: next(polls, None) is None)
     return train_with_checkpoint(jobs, None, checkpoint)

@@ -14,9 +14,10 @@ from jamtools.network.initialisation import initial_parameters
 from jamtools.network.problem import measure
 from jamtools.protocols import TrainingOptions, with_options
 from jamtools.records import Dataset
-from jamtools.training.ensemble import train
+from jamtools.training.ensemble import train, train_many
 from jamtools.training.record import balanced_norm, finish_fields
 from tests.support import oracle
+from tests.support.jobs import make_job
 
 
 def test_a_record_holds_what_a_network_of_torch_computes_at_its_theta():
@@ -33,6 +34,9 @@ def test_a_record_holds_what_a_network_of_torch_computes_at_its_theta():
     assert run.history["test_error"][-1] == (data.y_test * test_f < 0).mean()
     held = np.maximum(0.5 - data.y_test * test_f, 0) ** 2 / 2
     assert run.history["test_loss"][-1] == pytest.approx(held.mean(), rel=1e-13)
+    assert list(run.info)[-2:] == ["test_error", "test_loss"]
+    assert run.info["test_error"] == (data.y_test * test_f < 0).mean()
+    assert run.info["test_loss"] == pytest.approx(held.mean(), rel=1e-13)
     assert run.history["distance"][-1] == pytest.approx(np.linalg.norm(run.theta - run.theta0), rel=1e-13)
     assert run.history["distance"][0] == 0
     exact = torch.func.grad(
@@ -51,6 +55,21 @@ def test_measuring_a_run_on_its_test_set_gives_the_last_row_of_its_history(batch
     assert measurement["P"] == 30
     with pytest.raises(InputError, match="expected d=4"):
         measure(run, data, oracle.dataset(10, 5))
+
+
+def test_a_run_without_a_test_set_has_no_test_error():
+    run = train(oracle.dataset(20, 4), Architecture(4, 3, 1), with_options(TrainingOptions(), steps=2), 0)
+    assert not {"test_error", "test_loss"} & set(run.info)
+
+
+def test_a_finished_run_has_the_test_error_of_its_own_theta():
+    data, arch = oracle.dataset(40, 4, test=500), Architecture(4, 3, 1)
+    start = train(data, arch, with_options(TrainingOptions(), lr=1e-2, steps=20), 0)
+    newton = with_options(TrainingOptions(), optimizer="newton")
+    (end,) = train_many([make_job(data, arch, 0, newton, start=start)])
+    measured = measure(end, data, Dataset(data.x_test, data.y_test))
+    assert end.info["test_error"] == measured["error"] != start.info["test_error"]
+    assert end.info["test_loss"] == pytest.approx(measured["loss"], rel=1e-12)
 
 
 def test_a_finish_is_described_by_its_steps_and_the_relative_change_of_theta():

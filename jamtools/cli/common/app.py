@@ -20,7 +20,7 @@ from typer.completion import completion_init
 from typer.main import get_command
 
 from jamtools.cli.common.remedies import in_shell_words
-from jamtools.cli.common.reporting import Reporting
+from jamtools.cli.common.reporting import Interrupted, Reporting
 from jamtools.errors import JamError
 
 #: The options that print the help of a command and of its subcommands.
@@ -109,9 +109,13 @@ def _exit_code(app: typer.Typer, name: str, reporting: Reporting) -> int:
     command.context_settings.setdefault("help_option_names", HELP_OPTIONS)  # subcommands inherit it
     try:
         result = command.main(args=sys.argv[1:], prog_name=name, standalone_mode=False, obj=reporting)
+        if result == INTERRUPTED_CODE:  # typer's answer to a KeyboardInterrupt
+            return _interrupted_code(name)
         return result if isinstance(result, int) else 0
     except BrokenPipeError:
         raise
+    except Interrupted as interruption:
+        return _interrupted_code(name, str(interruption))
     except SystemExit as ending:
         if isinstance(ending.__context__, BrokenPipeError):  # click turns a closed pipe into exit code 1
             raise ending.__context__ from None
@@ -124,8 +128,8 @@ def _exit_code(app: typer.Typer, name: str, reporting: Reporting) -> int:
         return _failure_code(name, error, reporting)
 
 
-def _interrupted_code(name: str) -> int:
-    _print_error(name, "interrupted")
+def _interrupted_code(name: str, text: str = "interrupted") -> int:
+    _print_error(name, text)
     return INTERRUPTED_CODE
 
 

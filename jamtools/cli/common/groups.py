@@ -129,7 +129,11 @@ class CheckpointGroup:
         ),
     ] = None
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the checkpoint; without one, start from step 0.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue from the checkpoint, also with more runs; without one, start from step 0.",
+        ),
     ] = False
     time_limit: Annotated[
         float | None,

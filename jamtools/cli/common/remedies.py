@@ -51,6 +51,7 @@ SHELL_WORDS = {
     Remedy.SEARCH_TIMES: "search with --times {time}",
     # io
     Remedy.ANOTHER_CHECKPOINT: "remove it or give another --checkpoint",
+    Remedy.ALL_RUNS_OF_CHECKPOINT: "ask for all its runs, and more if you like, or remove it, or give another --checkpoint",
     Remedy.ANOTHER_JOURNAL: "remove it or give another --journal",
     Remedy.ANOTHER_PLACE_FOR_CHECKPOINT: "give another --checkpoint",
     Remedy.ANOTHER_PLACE_FOR_JOURNAL: "give another --journal",

@@ -24,3 +24,7 @@ def set_reporting(context: typer.Context, option: typer.CallbackParam, value: bo
     if value and isinstance(context.obj, Reporting):  # it is None while `jam-nstar plan` checks a line
         setattr(context.obj, str(option.name), True)
     return value
+
+
+class Interrupted(BaseException):
+    """Ctrl-C, with what the command says about it. As with KeyboardInterrupt, no `except Exception` catches it."""

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from types import FrameType
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from jamtools.cli.common.reporting import Interrupted
+from jamtools.cli.common.training_progress import TrainingProgress
 from jamtools.io.streams import STDIN, check_writable
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from jamtools.records import Run
     from jamtools.training.ensemble import Watch
     from jamtools.training.job import Job
-    from jamtools.training.run import Progress
 
 #: Exit code of a command that is to be run again: EX_TEMPFAIL of sysexits.h, "temporary failure".
 STOPPED = 75
@@ -35,29 +36,27 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 @contextmanager
-def stopped_by_signals(command: str, journal: str | None) -> Iterator[None]:
-    """SIGTERM and SIGUSR1 end the block with exit code 75. Without a journal they keep their usual effect."""
-    if journal is None:
-        yield
-        return
+def stopped_by_signals(command: str, journal: str | None, n_finished: Callable[[], int]) -> Iterator[None]:
+    """SIGTERM and SIGUSR1 end the block with exit code 75. Without a journal they keep their usual effect.
 
-    def report(reason: str) -> None:
-        print(
-            f"{command}: {reason}; the finished trials are in {journal}, run the same command with --resume to continue",
-            file=sys.stderr,
-        )
-        sys.stderr.flush()
+    n_finished: the number of trials that have ended so far. Ctrl-C raises Interrupted, with what is kept or lost.
+    """
+    kept = f"the finished trials are in {journal}, run the same command with --resume to continue"
 
     def stop(number: int, frame: FrameType | None) -> None:
-        report(f"stopped by {signal.Signals(number).name}")
+        print(f"{command}: stopped by {signal.Signals(number).name}; {kept}", file=sys.stderr)
+        sys.stderr.flush()
         os._exit(STOPPED)  # all finished trials are on the disk, and the current trial may take long
 
-    former = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
+    former = {number: signal.signal(number, stop) for number in STOP_SIGNALS} if journal else {}
     try:
         yield
-    except KeyboardInterrupt:
-        report("interrupted")
-        raise
+    except KeyboardInterrupt as error:
+        n = n_finished()
+        lost = f"{n} finished {'trial is' if n == 1 else 'trials are'} lost" if n else "no trial had finished"
+        raise Interrupted(
+            f"interrupted; {kept if journal else f'{lost}; with --journal FILE finished trials are kept'}"
+        ) from error
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
@@ -104,25 +103,13 @@ class ResumableTraining:
                 signal.signal(number, handler)
 
     def train(self, session: Session, jobs: Sequence[Job]) -> list[Run]:
-        """`train_many` with a progress bar over the steps of all runs, and with a checkpoint if one was asked for."""
-        steps = sum(job.settings.steps for job in jobs)
-        with self._stoppable(), session.progress(self.command, total=steps) as update:
-
-            def watch(progress: Sequence[Progress]) -> None:
-                before = sum(job.start.info["steps"] for job in jobs if job.start)
-                measured = [
-                    (now.loss, now.n_unsatisfied / job.arch.n_effective)
-                    for job, now in zip(jobs, progress)
-                    if not math.isnan(now.loss)
-                ]
-                if measured:
-                    lowest, highest = min(measured)[0], max(measured)[0]
-                    update(
-                        sum(now.step for now in progress) - before,
-                        f"L {lowest:.1e} to {highest:.1e}  N_Δ/N {measured[-1][1]:.3f}",
-                    )
-
-            return self._train(jobs, watch)
+        """`train_many`, which tells its progress, and with a checkpoint if one was asked for."""
+        progress = TrainingProgress(jobs)
+        with (
+            self._stoppable(progress),
+            session.progress(self.command, progress.total, progress.unit, progress.has_forecast) as update,
+        ):
+            return self._train(jobs, lambda now: progress.tell(now, update))
 
     def _train(self, jobs: Sequence[Job], watch: Watch) -> list[Run]:
         if self.path is None:
@@ -132,13 +119,11 @@ class ResumableTraining:
         from jamtools.io.checkpoint import Checkpoint, train_with_checkpoint
         from jamtools.io.request import request_of
 
-        checkpoint = Checkpoint(
-            self.path, request_of(jobs), len(jobs), self.interval, self.resume, self._should_stop
-        )
+        checkpoint = Checkpoint(self.path, request_of(jobs), self.interval, self.resume, self._should_stop)
         return train_with_checkpoint(jobs, watch, checkpoint)
 
     @contextmanager
-    def _stoppable(self) -> Iterator[None]:
+    def _stoppable(self, progress: TrainingProgress) -> Iterator[None]:
         """Surrounds a training that polls `_should_stop`. Outside of this block a signal ends the command at once."""
         from jamtools.io.checkpoint import StopRequested
 
@@ -147,10 +132,9 @@ class ResumableTraining:
             yield
         except StopRequested:
             self._exit(f"the runs are kept in {self.path}")
-        except KeyboardInterrupt:
-            if self.path is not None:
-                self._report("interrupted", f"the runs are kept in {self.path}")
-            raise
+        except KeyboardInterrupt as error:
+            kept = f"the runs are kept in {self.path}, run the same command with --resume to continue"
+            raise Interrupted(f"interrupted; {kept if self.path else progress.lost}") from error
         finally:
             self._is_polled = False
 
@@ -166,15 +150,11 @@ class ResumableTraining:
         if is_first and not self._is_polled:
             self._exit("no run was under way")
 
-    def _report(self, reason: str, state: str) -> None:
-        """One line on stderr: why the command ends, what is saved, and how to continue."""
+    def _exit(self, state: str) -> NoReturn:
         print(
-            f"{self.command}: {reason}; {state}, run the same command with --resume to continue",
+            f"{self.command}: stopped by {self._stop_reason}; {state}, run the same command with --resume to continue",
             file=sys.stderr,
         )
-
-    def _exit(self, state: str) -> NoReturn:
-        self._report(f"stopped by {self._stop_reason}", state)
         if (
             threading.active_count() > 1
         ):  # a thread is in a step of many seconds, for which sys.exit would wait

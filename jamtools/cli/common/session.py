@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from jamtools.cli.common import progress
+from jamtools.cli.common.progress import Update
 from jamtools.cli.common.tables import cells, command_columns, make_table, print_table
 from jamtools.errors import InputError, OutputError
 from jamtools.io.streams import STDIN, check_writable, json_line, write_all, write_file
@@ -78,23 +80,22 @@ class Session:
         self.table([(headings or {}).get(label, label) for label in labels], rows, title)
 
     @contextmanager
-    def progress(self, label: str, total: float | None) -> Iterator[Callable[[float, str], None]]:
-        """Gives a function `update(done, text)`, which moves a bar. Without a terminal on stderr it does nothing."""
-        if self.quiet or not sys.stderr.isatty():
-            yield lambda done, text: None
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    def progress(
+        self, label: str, total: float | None, unit: str = "", has_forecast: bool = True
+    ) -> Iterator[Update]:
+        """Gives a function `update(done, text)`: it moves a bar, or without a terminal it feeds a line a minute.
 
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[text]}"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(label, total=total, text="")
-            yield lambda done, text: bar.update(task, completed=done, text=text)
+        total: the amount of work, None if unknown; unit: what it counts, for the share that is done in each line;
+        has_forecast: whether the bar tells the time that remains. With --quiet nothing is printed.
+        """
+        if self.quiet:
+            yield lambda done, text, total=None: None
+        elif sys.stderr.isatty():
+            with progress.bar(label, total, has_forecast) as update:
+                yield update
+        else:
+            with progress.Lines(self.command, total, unit).printed() as update:
+                yield update
 
     # --- torch --------------------------------------------------------------------------------------
 

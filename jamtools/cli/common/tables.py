@@ -6,7 +6,7 @@ records prints some of them on stderr (`IN_COMMAND`), and `jam-show --table` pri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 Record = Mapping[str, Any]
@@ -98,6 +98,7 @@ COLUMNS: dict[str, dict[str, Value]] = {
         "N_Δ/N": _quotient("n_unsatisfied", "n_effective_expected"),
         "wrong": _field("n_misclassified"),
         "|∇L|": _field("grad_norm"),
+        "test error": _field("test_error"),
     },
     "finished runs": {
         **NETWORK,
@@ -106,6 +107,7 @@ COLUMNS: dict[str, dict[str, Value]] = {
         "‖ΔW‖/‖W‖": _field("finish.relative_change"),
         "steps": _field("finish.steps"),
         **_fields("status", "certified"),
+        "test error": _field("test_error"),
     },
     "verification": {
         **_fields("run", "width", "depth", "P", "seed", "status", "claimed", "certified", "holds"),
@@ -214,6 +216,9 @@ IN_SHOW: dict[str, tuple[str, ...]] = {
     "nstar": ("P", "d", "depth", "loss", "success", "N*", "interval", "width", "P/N*", "trials"),
 }  # fmt: skip
 
+#: Columns that a table leaves out if none of its records has a value there.
+OPTIONAL_COLUMNS = ("test error",)
+
 #: Kinds whose records `jam-show --table` shows field by field.
 NOT_IN_SHOW = ("cusps", "finished runs")
 
@@ -252,9 +257,17 @@ def command_columns(kind: str) -> tuple[str, ...]:
     return IN_COMMAND.get(kind, tuple(COLUMNS[kind]))
 
 
-def show_columns(kind: str) -> tuple[str, ...]:
-    """Labels of the columns that jam-show prints; none for a kind without a table of its own."""
-    return () if kind in NOT_IN_SHOW else IN_SHOW.get(kind, tuple(COLUMNS.get(kind, ())))
+def show_columns(kind: str, records: Sequence[Record] = ()) -> tuple[str, ...]:
+    """Labels of the columns that jam-show prints for these records; none for a kind without a table of its own."""
+    labels = () if kind in NOT_IN_SHOW else IN_SHOW.get(kind, tuple(COLUMNS.get(kind, ())))
+    return tuple(
+        label for label in labels if label not in OPTIONAL_COLUMNS or has_values(kind, label, records)
+    )
+
+
+def has_values(kind: str, label: str, records: Iterable[Record]) -> bool:
+    """Whether one of the records has a value in this column."""
+    return any(COLUMNS[kind][label](record) is not None for record in records)
 
 
 def cells(kind: str, labels: Iterable[str], record: Record) -> list[object]:

@@ -34,3 +34,14 @@ def test_an_error_that_hides_an_interrupt_counts_as_the_interrupt(signal, code, 
     ended = subprocess.run(line, capture_output=True, text=True, timeout=60)
     assert ended.returncode == code
     assert ended.stderr.startswith(message) and len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [("KeyboardInterrupt", "jam-test: interrupted"), ("Interrupted('a reason')", "jam-test: a reason")],
+)
+def test_an_interrupt_is_one_line_with_what_the_command_says(error, message):
+    body = COMMAND.format(signal="").replace('ImportError("initialization failed")', error)
+    line = [sys.executable, "-c", f"from jamtools.cli.common.reporting import Interrupted\n{body}"]
+    ended = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", f"{message}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -193,10 +194,60 @@ def test_an_interrupt_ends_with_130_and_keeps_the_runs(whole, tmp_path):
     command.send_signal(signal.SIGINT)
     stdout, stderr = command.communicate()
     assert (command.returncode, stdout) == (130, "")
-    assert stderr.startswith(
-        f"jam-train: interrupted; the runs are kept in {path}, run the same command with --resume"
+    assert stderr == (
+        f"jam-train: interrupted; the runs are kept in {path}, run the same command with --resume to continue\n"
     )
     assert finish(whole, path, "-").stdout == (whole / "whole").read_bytes()
+
+
+#: jam-train, with a line of progress ten times a second.
+IMPATIENT = """
+from jamtools.cli.common import progress
+progress.LINE_SECONDS = 0.1
+from jamtools.cli.train import main
+main()
+"""
+
+
+def test_an_interrupt_without_a_checkpoint_says_what_is_lost_and_writes_nothing(whole, tmp_path):
+    """One run is satisfied soon, the other never ends."""
+    line = ["--width", "8", "--depth", "1", "--patterns", "10,600", "--steps", "1G", "--threads", "2"]
+    line += ["--lr", "1e-2", "--seeds", "1", "-o", str(tmp_path / "out")]
+    with subprocess.Popen(
+        [sys.executable, "-c", IMPATIENT, str(whole / "data"), *line],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
+    ) as command:  # fmt: skip
+        for told in command.stderr:
+            if "1 of 2 runs finished" in told:
+                break
+        command.send_signal(signal.SIGINT)
+        message = command.communicate(timeout=60)[1].splitlines()[-1]
+    assert command.returncode == 130
+    assert re.fullmatch(
+        r"jam-train: 1 of 2 runs finished, L \S+ to \S+, \d+% of the steps, \d+ s", told.strip()
+    )
+    assert message == (
+        "jam-train: interrupted; 1 finished run of 2 is lost; with --checkpoint FILE it is kept"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_stopped_continues_as_a_larger_one_to_the_same_bytes(whole, tmp_path):
+    path, output = tmp_path / "c", tmp_path / "out"
+    line = ["--width", "6", "--seeds", "1", *LINE[4:]]
+    command = start(whole, "--checkpoint", path, "--checkpoint-every", "0.2", "-o", output, line=line)
+    wait_for(path)
+    command.terminate()
+    assert command.wait(30) == 75
+    command.communicate()
+    assert 0 < steps_kept(path) < 30_000
+    assert finish(whole, path, output).returncode == 0
+    assert output.read_bytes() == (whole / "whole").read_bytes()
+    assert refusal(finish(whole, path, output, line=line)) == (
+        f"jam-train: {path}: the checkpoint is of width 6,7, the request is for 6; "
+        "ask for all its runs, and more if you like, or remove it, or give another --checkpoint"
+    )
 
 
 @pytest.mark.slow
