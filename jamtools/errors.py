@@ -23,6 +23,8 @@ class Remedy(Enum):
     LANCZOS_OR_MORE_MEMORY = "estimate the density by Lanczos, or allow more memory"
     CONVERT_ARRAYS = "convert it to float64"
     SHOW_FIELDS = "look at the fields of a record"
+    RUNS_OF_ONE_DATASET = "merge only runs of one dataset"
+    NO_TEST_SET = "leave the test sets out"
     # data
     KEEP_OFF_SPHERE = "pass sphere=False"
     FEWER_COMPONENTS = "ask for fewer components"

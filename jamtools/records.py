@@ -197,11 +197,7 @@ class Runs:
 
     def __post_init__(self) -> None:
         for run in self.runs:
-            if run.info["d"] != self.dataset.d or run.P > self.dataset.P:
-                raise InputError(
-                    f"a run of P={run.P}, d={run.info['d']} on a dataset of "
-                    f"P={self.dataset.P}, d={self.dataset.d}; the file is inconsistent"
-                )
+            check_data_of_run(run, self.dataset)
 
     def patterns(self, run: Run) -> Dataset:
         """The patterns that this run was trained on: the first P of the dataset."""
@@ -246,6 +242,15 @@ def sha256(arrays: Iterable[NDArray[Any]], text: str = "") -> str:
         digest.update(f"{array.dtype} {array.shape} ".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def check_data_of_run(run: Run, dataset: Dataset) -> None:
+    """Raises InputError for a run that has another d than the dataset, or more patterns."""
+    if run.info["d"] != dataset.d or run.P > dataset.P:
+        raise InputError(
+            f"a run of P={run.P}, d={run.info['d']} on a dataset of "
+            f"P={dataset.P}, d={dataset.d}; the file is inconsistent"
+        )
 
 
 def check_finite(run: Run) -> None:

@@ -25,6 +25,7 @@ from jamtools.records import (
     Runs,
     Spectrum,
     check_counts,
+    check_data_of_run,
 )
 
 #: The length, in characters, up to which a message quotes the whole error of another library.
@@ -71,7 +72,7 @@ class Ensemble(NamedTuple):
 def read_dataset(source: str | Artefact) -> DatasetFile:
     """The dataset of a file ('-' is standard input). Raises InputError for a file of another kind."""
     artefact = _opened(source).expect("dataset")
-    return DatasetFile(_dataset(artefact), artefact.provenance)
+    return DatasetFile(dataset_of(artefact), artefact.provenance)
 
 
 def read_runs(source: str | Artefact, chosen: Sequence[int] | None = None) -> RunsFile:
@@ -80,17 +81,21 @@ def read_runs(source: str | Artefact, chosen: Sequence[int] | None = None) -> Ru
     chosen: the numbers of the runs that are wanted; the arrays of the others are not read.
     """
     artefact = _opened(source).expect("runs")
-    dataset = _dataset(artefact)
-    runs = tuple(iterate_runs(artefact, chosen))
-    with _errors_with_name_of(artefact):
-        return RunsFile(Runs(dataset, runs), artefact.provenance)
+    dataset = dataset_of(artefact)
+    return RunsFile(Runs(dataset, tuple(iterate_runs(artefact, dataset, chosen))), artefact.provenance)
 
 
-def iterate_runs(artefact: Artefact, chosen: Sequence[int] | None = None) -> Iterator[Run]:
-    """The runs of an open file, read one by one: all, or those whose numbers are chosen."""
+def iterate_runs(artefact: Artefact, dataset: Dataset, chosen: Sequence[int] | None = None) -> Iterator[Run]:
+    """The runs of an open file, read one by one: all, or those whose numbers are chosen.
+
+    dataset: the training set of the file. Raises InputError for a run that does not fit it.
+    """
     infos = artefact.infos
     for i in range(len(infos)) if chosen is None else chosen:
-        yield _run(artefact, f"r{i:04d}", infos[i])
+        run = _run(artefact, f"r{i:04d}", infos[i])
+        with _errors_with_name_of(artefact):
+            check_data_of_run(run, dataset)
+        yield run
 
 
 def read_ensemble(
@@ -135,7 +140,8 @@ def _errors_with_name_of(artefact: Artefact) -> AbstractContextManager[None]:
     return naming(artefact.source)
 
 
-def _dataset(artefact: Artefact) -> Dataset:
+def dataset_of(artefact: Artefact) -> Dataset:
+    """The dataset of an open file, or the training set and test set of its runs. Raises InputError for damaged arrays."""
     x, y = artefact.tensor("x"), artefact.tensor("y")
     test = [artefact.tensor(name) if name in artefact.names else None for name in ("x_test", "y_test")]
     info = artefact.metadata.get("dataset", {})

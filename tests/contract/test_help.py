@@ -114,6 +114,8 @@ USAGE = {
     "jam-nstar fit --level 2": "at most 1",
     "jam-plot -o figure.jpeg": "ends in .png, .pdf or .svg",
     "jam-plot --figure moon -o figure.png": "'moon' is not one of",
+    "jam-runs --drop theta": "cannot leave out 'theta', every run has it",
+    "jam-runs --split depth -o all": "expected a name with {depth} in it",
     "jam-show --table --array x": "expected one",
 }
 

@@ -105,6 +105,7 @@ LINES = {
     "jam-neff < data": "jam-neff: got a dataset, expected runs; pipe it through jam-train first",
     "jam-cusps < data": "jam-cusps: got a dataset, expected runs; pipe it through jam-train first",
     "jam-gaps < data": "jam-gaps: got a dataset, expected runs; pipe it through jam-train first",
+    "jam-runs < spectra": "jam-runs: got spectra, expected runs; pipe it through jam-train first",
     "jam-gaps < spectra": "jam-gaps: got spectra, expected runs; pipe it through jam-train first",
     "jam-nstar fit < data": "jam-nstar: got a dataset, expected searches; make them with jam-nstar search",
     "jam-nstar fit json runs": "jam-nstar: got neff, expected searches; make them with jam-nstar search",
@@ -134,12 +135,12 @@ LINES = {
     "jam-data arrays figure.npy figure.npy": "figure.npy: damaged or of another format, it begins like a PNG image",
     # an empty or truncated file
     **{f"{command} < empty": "empty input, expected an artefact; did the command before it fail?" for command in
-       ("jam-train", "jam-neff", "jam-cusps", "jam-gaps", "jam-plot", "jam-show")},
+       ("jam-train", "jam-neff", "jam-cusps", "jam-gaps", "jam-plot", "jam-runs", "jam-show")},
     "jam-nstar fit < empty": "empty input, expected JSON lines; did the command before it fail?",
     "jam-gaps --values empty": "no values, expected at least",
     "jam-neff -": "empty input",
     **{f"{command} truncated": "truncated: not a whole safetensors file" for command in
-       ("jam-hessian", "jam-neff", "jam-cusps", "jam-gaps", "jam-plot", "jam-show")},
+       ("jam-hessian", "jam-neff", "jam-cusps", "jam-gaps", "jam-plot", "jam-runs", "jam-show")},
     "jam-neff < truncated": "neff: not a whole safetensors file",
     "jam-neff truncated-header": "not a whole safetensors file",
     "jam-nstar fit truncated-json": "truncated-json: not JSON lines",
@@ -170,6 +171,7 @@ LINES = {
     "jam-neff no-history": "a run without history/loss",
     "jam-neff no-list": "a runs file without its metadata",
     "jam-neff no-epsilon": "a run without the field epsilon",
+    "jam-runs short-theta": "theta has shape (10,), expected 11 parameters as in the metadata",
     "jam-neff more-patterns": "expected 7 patterns as in the metadata",
     "jam-neff half-a-neuron": "a run of width 2.5, expected an integer of at least 1",
     "jam-plot no-H0": "spectra file without r0000/H0",

@@ -149,7 +149,7 @@ UNWRITABLE = {
     "''": "got an empty name for the output; give -o a file",
 }
 EMPTY = ("jam-data random -P 5 -d 2", "jam-train", "jam-hessian", "jam-neff", "jam-cusps", "jam-gaps",
-         "jam-nstar search", "jam-nstar fit", "jam-plot --format png", "jam-show")  # fmt: skip
+         "jam-nstar search", "jam-nstar fit", "jam-plot --format png", "jam-runs", "jam-show")  # fmt: skip
 
 
 @pytest.mark.parametrize("target", UNWRITABLE)
@@ -179,6 +179,7 @@ FULL = {
     "jam-gaps runs.safetensors": "file",
     "jam-nstar fit nstar.jsonl": "both",
     "jam-plot runs.safetensors": "stdout",
+    "jam-runs runs.safetensors": "both",
     "jam-show runs.safetensors": "both",
     "jam-show --array x data.safetensors": "stdout",
     "jam-cusps --help": "stdout",

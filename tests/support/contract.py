@@ -22,7 +22,8 @@ BIN = Path(sys.executable).parent
 #: Every command, as it is typed.
 COMMANDS = (
     "jam", "jam-data", "jam-data random", "jam-data images", "jam-data arrays", "jam-train", "jam-hessian", "jam-neff",
-    "jam-cusps", "jam-gaps", "jam-nstar", "jam-nstar search", "jam-nstar fit", "jam-nstar plan", "jam-plot", "jam-show",
+    "jam-cusps", "jam-gaps", "jam-nstar", "jam-nstar search", "jam-nstar fit", "jam-nstar plan", "jam-plot", "jam-runs",
+    "jam-show",
 )  # fmt: skip
 
 #: A small example of every artefact: each file with the command line that makes it from files above it.
@@ -37,6 +38,7 @@ PIPELINE = {
     "gaps.jsonl": "jam-gaps runs.safetensors",
     "fit.jsonl": "jam-nstar fit nstar.jsonl",
     "figure.png": "jam-plot runs.safetensors",
+    "sorted.safetensors": "jam-runs runs.safetensors --sort final_loss",
     "shown.jsonl": "jam-show runs.safetensors",
 }
 #: Groups of files; the files of a group can be made at the same time.

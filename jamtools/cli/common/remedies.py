@@ -15,6 +15,8 @@ SHELL_WORDS = {
     Remedy.LANCZOS_OR_MORE_MEMORY: "use --method lanczos, or give more --max-memory",
     Remedy.CONVERT_ARRAYS: "convert it with jam-data arrays",
     Remedy.SHOW_FIELDS: "jam-show prints all fields",
+    Remedy.RUNS_OF_ONE_DATASET: "choose runs of one dataset with --where, or write a file for each",
+    Remedy.NO_TEST_SET: "leave them out with --drop test",
     # data
     Remedy.KEEP_OFF_SPHERE: "use --no-sphere",
     Remedy.FEWER_COMPONENTS: "lower --pca",
