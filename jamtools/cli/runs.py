@@ -191,12 +191,13 @@ def _write(
     def content(runs: Sequence[Run]) -> bytes:
         return runs_bytes(Runs(data, tuple(runs)), steps)
 
-    if not fields:
+    if fields:
+        _write_split(session, _split(kept, fields, session.output), content)
+    else:
         data_bytes = content(kept)
         session.write(data_bytes)
         session.note(f"{len(kept)} runs, {_size(len(data_bytes))}")
-        return
-    _write_split(session, _split(kept, fields, session.output), content)
+    session.records_table("runs", [member.info for member in kept], more=("depth",))
 
 
 def _split(kept: list[Run], fields: Sequence[str], pattern: str) -> dict[str, list[Run]]:
