@@ -7,6 +7,8 @@ exception is a bug.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from enum import Enum
 from typing import Self
 
@@ -79,6 +81,13 @@ class Remedy(Enum):
     NAME_A_FILE = "name a file"
     PUT_OR_DOWNLOAD_IMAGES = "put {files} into {folder}, or fetch MNIST with download_mnist"
     ONE_TEST_SET = "leave the files of the test set out"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean width?` with the known name that looks most like `name`; empty where none does."""
+    by_lower = {other.lower(): other for other in sorted(known)}
+    close = get_close_matches(name.lower(), by_lower, n=1)
+    return f"; did you mean {by_lower[close[0]]}?" if close else ""
 
 
 class JamError(Exception):

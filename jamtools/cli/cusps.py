@@ -106,7 +106,8 @@ def cusps(
     with session.progress(NAME, len(members)) as update:
         for i, member in enumerate(members):
             update(i, f"{i} of {len(members)} runs finished, {member.name} is next")
-            records.append(_record(member, tolerance, fresh, seed, curvature, place, session))
+            with member.naming():
+                records.append(_record(member, tolerance, fresh, seed, curvature, place, session))
     session.write_json(records)
     session.records_table("cusps", records)
 

@@ -126,9 +126,11 @@ def _fit_values(session: Session, source: str, kind: str | None, options: FitOpt
     from jamtools.exponents.exponent import fit_exponent
     from jamtools.exponents.samples import Sample
     from jamtools.io.read import read_numbers
+    from jamtools.io.streams import naming
 
     sample = Sample(read_numbers(source), None)
-    fitted = fit_exponent(sample, options, references=_references(kind))
+    with naming(source):
+        fitted = fit_exponent(sample, options, references=_references(kind))
     record = {"kind": "exponent", **fitted.as_dict()}
     session.write_json([record])
     _print_fits(session, {"x^t": record})
@@ -140,16 +142,20 @@ def _fit_runs(
 ) -> None:
     """The exponents of the runs that fulfil a condition: of each run, or of all together."""
     from jamtools.exponents.distributions import fit_distributions, fit_each_run
+    from jamtools.io.streams import naming
 
-    members, _ = read_members(session, files, where)
+    sources = files or ["-"]
+    members, _ = read_members(session, sources, where)
     runs = [member.run for member in members]
     if per_run:
         names = [member.name for member in members]
-        records = [fits.as_dict(in_shell_words) for fits in fit_each_run(runs, options, names)]
+        with naming(*sources):
+            records = [fits.as_dict(in_shell_words) for fits in fit_each_run(runs, options, names)]
         session.write_json(records)
         _print_fits(session, {f"{SYMBOLS[name]} {r['run']}": r[name] for r in records for name in SYMBOLS})
         return
-    record = fit_distributions(runs, options).as_dict(in_shell_words)
+    with naming(*sources):
+        record = fit_distributions(runs, options).as_dict(in_shell_words)
     session.write_json([record])
     if record["n_repeated"]:
         session.note(f"{record['n_repeated']} of the runs were given more than once and count once")

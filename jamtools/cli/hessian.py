@@ -168,7 +168,8 @@ def hessian(
         for i, member in enumerate(members):
             n_parameters = member.run.info["n_parameters"]
             update(i, f"{i} of {len(members)} runs finished, {member.name} is next (Ñ = {n_parameters})")
-            spectra.append(work.spectrum_of(member))
+            with member.naming():
+                spectra.append(work.spectrum_of(member))
     session.write(spectra_bytes(spectra, session.provenance(provenance)))
     _print_spectra(session, spectra)
 

@@ -77,7 +77,8 @@ def neff(
             def watch(columns: int, share: float, i: int = i, name: str = member.name) -> None:
                 update(i + share, f"{i} of {len(members)} runs finished, {columns} columns of G of {name}")
 
-            records.append(_record(member, whole, tolerance, place, session, watch))
+            with member.naming():
+                records.append(_record(member, whole, tolerance, place, session, watch))
     session.write_json(records)
     session.records_table("neff", records)
 

@@ -108,13 +108,15 @@ def _records(
 ) -> list[dict[str, Any]]:
     """The records of the search that the options ask for, one for each P (or width); `trials` counts its trials."""
     from jamtools.io.read import read_dataset
+    from jamtools.io.streams import naming
     from jamtools.transition.options import SearchOptions
     from jamtools.transition.search import search_transition
 
     data, _ = read_dataset(dataset)
     spec = spec_of(options, training)
     sizes = tuple(sorted(options.patterns or (data.P,)))
-    data.first(sizes[-1])
+    with naming(dataset):
+        data.first(sizes[-1])
     compute = session.compute(arithmetic, int(sizes[-1] ** 1.5), engine)
     trials.store = _journal(kept, session.output, data, spec, compute)
     how = SearchOptions(options.method, options.precision, options.trials, options.at_once, cold=options.cold)

@@ -14,6 +14,7 @@ from jamtools.cli.common.values import confidence
 from jamtools.cli.nstar_messages import print_fit, print_jumps
 from jamtools.cli.nstar_plan import plan_cells
 from jamtools.errors import InputError
+from jamtools.io.streams import described, naming
 
 if TYPE_CHECKING:
     from jamtools.io.artefact import Artefact
@@ -52,17 +53,24 @@ def fit(
     session = Session("jam-nstar", streams)
     from jamtools.transition import jump, scaling
 
-    inputs = _read(session, files or ["-"], where)
+    sources = files or ["-"]
+    inputs = _read(session, sources, where)
     if inputs.runs and not inputs.searches and (plan or time):
-        raise InputError(f"got runs alone with --{'plan' if plan else 'time'}, expected searches beside them")
+        raise InputError(
+            f"{described(sources)}got runs alone with --{'plan' if plan else 'time'}, expected searches beside them"
+        )
     planned = plan_cells(plan) if plan else None
     if inputs.spectra and not inputs.searches:
-        raise InputError("got spectra alone, expected searches beside them; add what jam-nstar search prints")
+        raise InputError(
+            f"{described(sources)}got spectra alone, expected searches beside them; add what jam-nstar search prints"
+        )
     result: dict[str, Any] = {"kind": "nstar-jump"}
     if inputs.searches or not inputs.runs:
-        result = scaling.fit_scaling(inputs.searches, level, planned, inputs.spectra, time)
+        with naming(*sources):
+            result = scaling.fit_scaling(inputs.searches, level, planned, inputs.spectra, time)
     if inputs.runs:
-        result["jump"] = [sweep.as_dict() for sweep in jump.jumps(inputs.runs, level)]
+        with naming(*sources):
+            result["jump"] = [sweep.as_dict() for sweep in jump.jumps(inputs.runs, level)]
     session.write_json([result])
     if "slope" in result:
         print_fit(session, result)
@@ -84,15 +92,19 @@ def _read(session: Session, sources: Sequence[str], where: str | None) -> Inputs
     Raises InputError for an artefact of another kind, or without the fields of its kind.
     """
     from jamtools.io.artefact import open_any
+    from jamtools.transition.points import check_searches
 
     opened = [open_any(source, text=True) for source in sources]
     for source, artefact in zip(sources, opened):
         if not isinstance(artefact, list):
             _check_artefact(artefact, source)
     inputs = Inputs()
-    for records, chosen in zip(opened, select(session, where, opened, sources)):
+    for source, records, chosen in zip(sources, opened, select(session, where, opened, sources)):
         if isinstance(records, list):
-            inputs.searches.extend(cast("SearchRecord", records[number]) for number in chosen)
+            searches = [cast("SearchRecord", records[number]) for number in chosen]
+            with naming(source):
+                check_searches(searches)
+            inputs.searches.extend(searches)
         else:
             kept = inputs.runs if records.kind == "runs" else inputs.spectra
             infos = records.infos
@@ -109,5 +121,6 @@ def _check_artefact(artefact: Artefact, source: str) -> None:
     if fields is None:
         kind = f"a {artefact.kind}" if artefact.kind == "dataset" else artefact.kind
         raise InputError(f"{describe(source)}got {kind}, expected searches; make them with jam-nstar search")
-    for info in artefact.infos:
-        check_fields(info, *fields)
+    with naming(source):
+        for info in artefact.infos:
+            check_fields(info, *fields)

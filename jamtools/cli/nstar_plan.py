@@ -113,7 +113,8 @@ def plan_line(plan: str, task: int) -> list[str]:
     """The arguments of line `task` of a plan, counted from 1 as sed does. Raises InputError where there is none."""
     lines = _lines(plan)
     if not 1 <= task <= len(lines):
-        raise InputError(f"{plan}: asked for task {task}, it has lines 1 to {len(lines)}")
+        holds = f"it has lines 1 to {len(lines)}" if lines else "it has no lines; make it with jam-nstar plan"
+        raise InputError(f"{plan}: asked for task {task}, {holds}")
     return _arguments(plan, task, lines[task - 1])
 
 

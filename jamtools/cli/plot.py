@@ -91,17 +91,23 @@ def plot(
     chosen = form or format_of(streams.output)
     session = Session(NAME, streams, binary=True)
     from jamtools.io.artefact import open_any
+    from jamtools.io.streams import naming
 
-    opened = [open_any(source) for source in files or ["-"]]
-    kind = _kind(opened)
-    chosen_records = select(session, where, opened, files)
-    records, provenance = _gather(opened, chosen_records, kind)
+    sources = files or ["-"]
+    opened = [open_any(source) for source in sources]
+    kind = _kind(opened, sources)
+    chosen_records = select(session, where, opened, sources)
+    records, provenance = _gather(opened, chosen_records, sources)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it would print notes on its cache of fonts
     from jamtools import figures
 
-    draw = _figure_of(figures.FIGURES, figure, kind)
+    with naming(*sources):
+        if not records and kind in ("runs", "spectra"):
+            raise InputError(f"got a file without any {kind}, expected at least one")
+        draw = _figure_of(figures.FIGURES, figure, kind)
+        drawn = draw(records)
     steps = json.dumps(session.provenance(provenance), sort_keys=True)
-    session.write(figures.render(draw(records), chosen, steps))
+    session.write(figures.render(drawn, chosen, steps))
 
 
 def format_of(output: str) -> str:
@@ -116,26 +122,29 @@ def format_of(output: str) -> str:
     )
 
 
-def _kind(inputs: Sequence[Artefact | list[dict[str, Any]]]) -> str:
-    """The one kind of all inputs. Raises InputError where they have several."""
-    kinds = {kind for opened in inputs for kind in _kinds(opened)}
-    if len(kinds) > 1:
-        raise InputError(
-            f"got {' and '.join(sorted(kinds))}, expected inputs of one kind; plot them one by one"
-        )
-    return kinds.pop()
+def _kind(inputs: Sequence[Artefact | list[dict[str, Any]]], sources: Sequence[str]) -> str:
+    """The one kind of all inputs. Raises InputError where they have several, with a file of each."""
+    places = {kind: source for opened, source in zip(inputs, sources) for kind in _kinds(opened)}
+    if len(places) > 1:
+        found = " and ".join(f"{kind} ({place})" for kind, place in sorted(places.items()))
+        raise InputError(f"got {found}, expected inputs of one kind; plot them one by one")
+    return next(iter(places))
 
 
 def _gather(
-    inputs: Sequence[Artefact | list[dict[str, Any]]], chosen: Sequence[Sequence[int]], kind: str
+    inputs: Sequence[Artefact | list[dict[str, Any]]],
+    chosen: Sequence[Sequence[int]],
+    sources: Sequence[str],
 ) -> tuple[list[Any], list[dict[str, Any]]]:
     """The chosen records of all inputs, and the commands that made the inputs."""
     from jamtools.io.artefact import Artefact
+    from jamtools.io.streams import naming
 
     provenance = [step for opened in inputs if isinstance(opened, Artefact) for step in opened.provenance]
-    records = [record for opened, numbers in zip(inputs, chosen) for record in _records(opened, numbers)]
-    if not records and kind in ("runs", "spectra"):
-        raise InputError(f"got a file without any {kind}, expected at least one")
+    records = []
+    for opened, numbers, source in zip(inputs, chosen, sources):
+        with naming(source):
+            records += _records(opened, numbers)
     return records, provenance
 
 

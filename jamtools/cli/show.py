@@ -192,13 +192,17 @@ def find_array(sources: list[str], name: str) -> NDArray[Any]:
         raise InputError(
             f"got --array {name} and {len(sources)} files, expected the array of a run or one file"
         )
+    from jamtools.io.streams import described
+
     wanted, count = int(match[1]), 0
     for artefact in _artefacts(sources):
         n_runs = 0 if artefact.kind == "dataset" else len(artefact.infos)
         if wanted < count + n_runs:
             return artefact.any_tensor(f"r{wanted - count:04d}/{match[2]}")
         count += n_runs
-    raise InputError(f"no run r{match[1]}: the files hold {count} runs, counted from r0000")
+    raise InputError(
+        f"{described(sources)}no run r{match[1]}: the files hold {count} runs, counted from r0000"
+    )
 
 
 def array_text(array: NDArray[Any]) -> bytes:

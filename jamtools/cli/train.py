@@ -197,12 +197,14 @@ def _train_new_runs(
 ) -> list[Run]:
     """Trains a run for each width, P and seed, and writes them."""
     from jamtools.io.read import read_dataset
+    from jamtools.io.streams import naming
     from jamtools.io.write import runs_bytes
     from jamtools.records import Runs
     from jamtools.training.job import Job
 
     data, provenance = read_dataset(dataset)
-    shapes = _shapes(data, ensemble, training)
+    with naming(dataset):
+        shapes = _shapes(data, ensemble, training)
     array_size = max(_array_size(arch, patterns.P, options.optimizer) for patterns, arch in shapes)
     compute = session.compute(arithmetic, array_size, engine)
     if arithmetic.dtype == "float32":

@@ -31,15 +31,17 @@ def evaluate_runs(session: Session, dataset: str, runs: str, where: str | None, 
     part: "training" or "test"; None for the test set of the dataset, or for its training set if it has no test set.
     """
     from jamtools.io.read import read_dataset
+    from jamtools.io.streams import describe, naming
 
     data, _ = read_dataset(dataset)
     if part == "test" and data.x_test is None:
         raise InputError(
-            "got --evaluate-on test and a dataset without a test set; make it with jam-data --test"
+            f"{describe(dataset)}got --evaluate-on test and a dataset without a test set; make it with jam-data --test"
         )
     members, _ = read_members(session, [runs], where)
     on_test = data.x_test is not None and part != "training"
-    records = [_evaluation(member, data, dataset, on_test) for member in members]
+    with naming(dataset):
+        records = [_evaluation(member, data, dataset, on_test) for member in members]
     session.write_json(records)
     _print_what_was_measured(session, records, _name(dataset))
     return 0

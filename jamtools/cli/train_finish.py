@@ -34,6 +34,7 @@ def finish_runs(
     """
     from jamtools.io.artefact import Artefact
     from jamtools.io.read import read_runs
+    from jamtools.io.streams import naming
     from jamtools.io.write import runs_bytes
     from jamtools.records import Runs
 
@@ -42,7 +43,9 @@ def finish_runs(
     runs, provenance = read_runs(artefact, chosen)
     array_size = max((run.info["P"] * run.info["n_parameters"] for run in runs.runs), default=0)
     compute = session.compute(arithmetic, array_size)
-    finished = _finished(session, resumable, runs, compute, options)
+    with naming(source):
+        finite, loss = _finite(runs.runs), _loss_fields(runs.runs)
+    finished = _finished(session, resumable, runs, finite, compute, loss | options)
     session.write(runs_bytes(Runs(runs.dataset, tuple(finished)), session.provenance(provenance)))
     resumable.release_signals()
     _print_finished(session, finished)
@@ -50,16 +53,16 @@ def finish_runs(
 
 
 def _finished(
-    session: Session, resumable: ResumableTraining, runs: Runs, compute: Compute, options: dict[str, Any]
+    session: Session,
+    resumable: ResumableTraining,
+    runs: Runs,
+    finite: Sequence[int],
+    compute: Compute,
+    options: dict[str, Any],
 ) -> list[Run]:
     """The runs at their minima, in their order; a run that diverged is in no basin and stays unchanged."""
-    import numpy as np
-
     from jamtools import protocols
 
-    finite = [i for i, run in enumerate(runs.runs) if np.isfinite(run.theta).all()]
-    if not finite:
-        raise InputError(f"got {len(runs.runs)} run(s), all of them diverged, expected one that is finite")
     for i, run in enumerate(runs.runs):
         if i not in finite:
             session.note(
@@ -72,12 +75,21 @@ def _finished(
         protocols.TrainingOptions(),
         optimizer="newton",
         snapshots=snapshots,
-        **_loss_fields(runs.runs),
         **options,
     )
     jobs = [_job(runs, runs.runs[i], newton, compute) for i in finite]
     minima = dict(zip(finite, resumable.train(session, jobs)))
     return [minima.get(i, run) for i, run in enumerate(runs.runs)]
+
+
+def _finite(runs: Sequence[Run]) -> list[int]:
+    """The numbers of the runs that did not diverge. Raises InputError where there is none."""
+    import numpy as np
+
+    finite = [i for i, run in enumerate(runs) if np.isfinite(run.theta).all()]
+    if not finite:
+        raise InputError(f"got {len(runs)} run(s), all of them diverged, expected one that is finite")
+    return finite
 
 
 def _job(runs: Runs, run: Run, options: TrainingOptions, compute: Compute) -> Job:

@@ -9,7 +9,6 @@ from jamtools.cli.common.groups import Arithmetic
 from jamtools.cli.common.selecting import read_members
 from jamtools.cli.common.session import Session
 from jamtools.cli.train_ends import UNMET_CODE
-from jamtools.errors import InputError
 
 if TYPE_CHECKING:
     from jamtools.io.read import Member
@@ -38,10 +37,8 @@ def _verification(member: Member) -> dict[str, Any]:
     """The JSON line of a run."""
     from jamtools.minima.verification import verify
 
-    try:
+    with member.naming():
         verification = verify(member.run, member.data)
-    except InputError as error:
-        raise InputError(f"{member.name}: {error.text}", error.remedy, **error.details) from error
     info = member.run.info
     return {
         "kind": "verification",

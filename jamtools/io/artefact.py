@@ -20,7 +20,7 @@ from typing import Any
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from jamtools.errors import InputError, OutputError, Remedy
+from jamtools.errors import InputError, OutputError, Remedy, did_you_mean
 from jamtools.io.formats import HEAD_BYTES, is_safetensors, is_text, recognised
 from jamtools.io.streams import STDIN, describe, parse_json_lines, read_bytes, unreadable, write_all
 
@@ -106,9 +106,8 @@ class Artefact:
     def any_tensor(self, name: str) -> NDArray[Any]:
         """One array of any shape and dtype. Raises InputError when it is missing or numpy does not support its dtype."""
         if name not in self.names:
-            raise InputError(
-                f"{describe(self.source)}no array {name}; it holds {_names_to_choose(self.names)}"
-            )
+            suggestion = did_you_mean(name, self.names) or f"; it holds {_names_to_choose(self.names)}"
+            raise InputError(f"{describe(self.source)}no array {name}{suggestion}")
         try:
             return self._file.get_tensor(name)
         except TypeError as error:  # bfloat16 and the 8-bit floats

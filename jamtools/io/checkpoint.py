@@ -199,7 +199,8 @@ def _open(path: str) -> Artefact:
     try:
         artefact = Artefact(path)
     except InputError as error:
-        fault = error.text.rpartition("; ")[0] or error.text  # without advice that is for other artefacts
+        # without what is expected of other artefacts, and advised for them
+        fault = (error.text.rpartition("; ")[0] or error.text).partition(", expected an artefact")[0]
         raise InputError(f"{fault}, expected a checkpoint", Remedy.ANOTHER_CHECKPOINT) from error
     if artefact.kind != CHECKPOINT_KIND:
         raise InputError(

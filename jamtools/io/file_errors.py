@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from jamtools.errors import InputError
 from jamtools.io.formats import HEAD_BYTES, recognised
-from jamtools.io.streams import describe
 
 
 @contextlib.contextmanager
@@ -35,12 +34,3 @@ def _appearance(path: str) -> str:
     except OSError:
         return ""
     return f", it begins like {found}" if found else ""
-
-
-@contextlib.contextmanager
-def naming(source: str) -> Iterator[None]:
-    """Puts the name of the file ('-' has none) before the messages of the block, which works on what the file holds."""
-    try:
-        yield
-    except InputError as error:
-        raise error.with_prefix(describe(source)) from error

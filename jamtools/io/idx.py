@@ -43,7 +43,8 @@ def read_images(folder: str) -> Images:
     """
     missing = missing_files(folder)
     if missing:
-        reason = "files are missing" if os.path.isdir(folder) else "no such folder"
+        absent = "is a file, expected a folder" if os.path.isfile(folder) else "no such folder"
+        reason = "files are missing" if os.path.isdir(folder) else absent
         raise InputError(
             f"{folder}: {reason}", Remedy.PUT_OR_DOWNLOAD_IMAGES, files=listed(missing), folder=folder
         )

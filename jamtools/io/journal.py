@@ -20,6 +20,7 @@ import torch
 
 from jamtools import __version__
 from jamtools.errors import InputError, OutputError, Remedy
+from jamtools.io.formats import recognised
 from jamtools.io.request import check_same, data_digests
 from jamtools.io.streams import check_writable, json_line, write_all
 from jamtools.records import Dataset
@@ -100,6 +101,11 @@ class Journal:
         """The complete lines of the file. Raises InputError if it is no journal."""
         with open(self.path, "rb") as file:
             data = file.read()
+        found = recognised(data)
+        if found not in ("JSON", "text", None):
+            raise InputError(
+                f"{self.path}: got {found}, expected a journal of a search", Remedy.ANOTHER_PLACE_FOR_JOURNAL
+            )
         complete = data[: data.rfind(b"\n") + 1]
         if not complete and not JOURNAL_START.startswith(data[: len(JOURNAL_START)]):
             raise self._no_journal()

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from jamtools.errors import InputError
 from jamtools.io.artefact import Artefact, Provenance
-from jamtools.io.file_errors import naming
 from jamtools.io.formats import recognised
-from jamtools.io.streams import STDIN, describe, read_bytes
+from jamtools.io.streams import STDIN, describe, naming, read_bytes
 from jamtools.records import (
     DENSITY_ARRAYS,
     HESSIAN_PARTS,
@@ -55,11 +54,16 @@ class SpectraFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Member:
-    """A run of an ensemble, with its name (r0000, r0001, …, numbered over all files) and its own P patterns."""
+    """A run of an ensemble: its name (r0000, r0001, …, numbered over all files), its own P patterns, and its file."""
 
     name: str
     run: Run
     data: Dataset
+    source: str = STDIN
+
+    def naming(self) -> AbstractContextManager[None]:
+        """Puts the names of the file and of the run before the messages of the block, which works on the run."""
+        return naming(self.source, run=self.name)
 
 
 class Ensemble(NamedTuple):
@@ -113,7 +117,8 @@ def read_ensemble(
         numbers = range(len(artefact.infos)) if chosen is None else chosen[j]
         runs, provenance = read_runs(artefact, numbers)
         members += [
-            Member(f"r{first + i:04d}", run, runs.patterns(run)) for i, run in zip(numbers, runs.runs)
+            Member(f"r{first + i:04d}", run, runs.patterns(run), artefact.source)
+            for i, run in zip(numbers, runs.runs)
         ]
         steps += [step for step in provenance if step not in steps]
         first += len(artefact.infos)

@@ -13,7 +13,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,34 @@ from jamtools.io.formats import recognised
 #: The name of standard input in place of a file.
 STDIN = "-"
 
+#: The largest number of files that a message names.
+MAX_FILES_NAMED = 3
+
 
 def describe(source: str) -> str:
     """A prefix for messages: empty for standard input, otherwise the name of the file as the user gave it."""
     return "" if source == STDIN else f"{source}: "
+
+
+@contextlib.contextmanager
+def naming(*sources: str, run: str = "") -> Iterator[None]:
+    """Puts the names of files before the messages of the block, which works on what the files hold.
+
+    Standard input ('-') has no name. run: the name of the run of a file that the block works on.
+    """
+    try:
+        yield
+    except InputError as error:
+        prefix = described(sources) + (f"{run}: " if run else "")
+        raise (error if error.text.startswith(prefix) else error.with_prefix(prefix)) from error
+
+
+def described(sources: Sequence[str]) -> str:
+    """A prefix for messages about some files, of which it names MAX_FILES_NAMED; empty for standard input alone."""
+    if len(sources) < 2:
+        return "".join(map(describe, sources))
+    more = len(sources) - MAX_FILES_NAMED
+    return f"{', '.join(sources[:MAX_FILES_NAMED])}{f' and {more} more' if more > 0 else ''}: "
 
 
 def read_bytes(source: str) -> bytes:

@@ -7,6 +7,7 @@ InputError that names the file. No pickles are read.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 
 from jamtools.errors import InputError, Remedy
 from jamtools.io.file_errors import input_errors
+
+#: The first bytes of .npy and of .npz files.
+NUMPY_MAGIC = (b"\x93NUMPY", b"PK")
 
 NamedArrays = dict[str, NDArray[Any]]
 
@@ -64,15 +68,23 @@ def _read_single(file: str) -> NDArray[Any]:
     if suffix != ".npy":
         raise InputError(f"{file}: expected .npy or .csv, as one of two files; convert it first")
     with input_errors(file), open(file, "rb") as stream:  # np.load would leave the file open when it fails
-        array = np.load(stream, allow_pickle=False)
+        array = _loaded(stream)
         if not isinstance(array, np.ndarray):
             raise InputError(f"{file}: an archive of arrays, expected one array; name it .npz")
         return array
 
 
+def _loaded(stream: BufferedReader) -> Any:
+    """What numpy reads from a stream. For what is no file of numpy it would advise to load a pickle."""
+    head = stream.peek(len(NUMPY_MAGIC[0]))
+    if head and not head.startswith(NUMPY_MAGIC):
+        raise ValueError("no file of numpy")
+    return np.load(stream, allow_pickle=False)
+
+
 def _read_npz(file: str) -> NamedArrays:
     with input_errors(file), open(file, "rb") as stream:
-        archive = np.load(stream, allow_pickle=False)
+        archive = _loaded(stream)
         if isinstance(archive, np.ndarray):
             raise InputError(f"{file}: one array, expected an archive of x and y; name it .npy")
         return {name: archive[name] for name in _pattern_names(file, archive.files)}

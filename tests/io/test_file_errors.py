@@ -5,8 +5,8 @@ import zlib
 
 import pytest
 
-from jamtools.errors import InputError, Remedy
-from jamtools.io.file_errors import input_errors, naming
+from jamtools.errors import InputError
+from jamtools.io.file_errors import input_errors
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,3 @@ def test_the_message_says_how_a_damaged_file_begins(tmp_path):
         input_errors(str(path)),
     ):
         raise ValueError("bad")
-
-
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [("a.st", "a.st: got 3; make a larger dataset"), ("-", "got 3; make a larger dataset")],
-)
-def test_an_error_of_what_a_file_holds_is_given_its_name_and_keeps_its_remedy(source, message):
-    with pytest.raises(InputError) as caught, naming(source):
-        raise InputError("got 3", Remedy.LARGER_DATASET)
-    assert str(caught.value) == message and caught.value.remedy is Remedy.LARGER_DATASET

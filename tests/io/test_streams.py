@@ -183,6 +183,27 @@ def test_the_message_for_a_missing_file_is_one_line():
         streams.read_bytes("nowhere")
 
 
+@pytest.mark.parametrize(
+    ("sources", "run", "prefix"),
+    [
+        (["a.st"], "", "a.st: "),
+        (["a.st"], "r0003", "a.st: r0003: "),
+        (["-"], "", ""),
+        (["a", "b"], "", "a, b: "),
+        (["a", "b", "c", "d", "e"], "", "a, b, c and 2 more: "),
+    ],
+)
+def test_an_error_of_what_files_hold_is_given_their_names_once_and_keeps_its_remedy(sources, run, prefix):
+    with (
+        pytest.raises(InputError) as caught,
+        streams.naming(*sources, run=run),
+        streams.naming(*sources, run=run),
+    ):
+        raise InputError("got 3", Remedy.LARGER_DATASET)
+    assert str(caught.value) == f"{prefix}got 3; make a larger dataset"
+    assert caught.value.remedy is Remedy.LARGER_DATASET
+
+
 # --- JSON lines ---------------------------------------------------------------------------------------
 
 leaf = (

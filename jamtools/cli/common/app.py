@@ -21,7 +21,7 @@ from typer.main import get_command
 
 from jamtools.cli.common.remedies import in_shell_words
 from jamtools.cli.common.reporting import Interrupted, Reporting
-from jamtools.errors import JamError
+from jamtools.errors import JamError, did_you_mean
 
 #: The options that print the help of a command and of its subcommands.
 HELP_OPTIONS = ["-h", "--help"]
@@ -142,10 +142,16 @@ def _failure_code(name: str, error: Exception, reporting: Reporting) -> int:
         traceback.print_exc()
     if isinstance(error, ClickException):
         text = error.format_message().rstrip(".").replace("Value error, ", "")  # type: ignore[attr-defined]
-        _print_error(name, f"{text}; see {name} --help")
+        _print_error(name, f"{text}{_suggestion(text)}; see {name} --help")
         return 2 if isinstance(error, UsageError) else 1
     _print_error(name, _message(error))
     return 1
+
+
+def _suggestion(text: str) -> str:
+    """The choice that looks most like a value that is none of the choices; click suggests only options and commands."""
+    match = re.search(r"'([^']+)' is not one of (.+)", text)
+    return did_you_mean(match[1], re.findall(r"'([^']+)'", match[2])) if match else ""
 
 
 def _message(error: Exception) -> str:

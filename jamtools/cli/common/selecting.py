@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jamtools.cli.common.session import Session
 from jamtools.errors import InputError
-from jamtools.io.streams import STDIN
+from jamtools.io.streams import STDIN, naming
 
 if TYPE_CHECKING:
     from jamtools.conditions import Condition
@@ -24,9 +24,6 @@ Record = Mapping[str, Any]
 
 #: The words for the records of a kind; those of another kind are "records".
 KIND_WORDS = {"runs": "runs", "spectra": "spectra", "nstar": "searches", "dataset": "datasets"}
-
-#: The largest number of files that a message names.
-MAX_FILES_NAMED = 3
 
 #: Runs that agree in these fields, in their data and in the steps that they were given have one transition.
 FIELDS_OF_ONE_TRANSITION = ("d", "depth", "activation", "batch_norm", "loss", "optimizer", "protocol")
@@ -97,7 +94,7 @@ def _fulfilling(
     by_kind = {kind: list(group) for kind, group in groupby(sorted(items, key=_kind), _kind)}
     lacking = {kind for kind, group in by_kind.items() if not _has_fields(condition, group)}
     kept = []
-    try:
+    with naming(*(files or [STDIN])):
         if len(lacking) == len(by_kind):
             condition.check([item.record for item in items])
             raise InputError(f"got {condition.text!r} for {_words(*by_kind)}, expected runs or spectra")
@@ -109,8 +106,6 @@ def _fulfilling(
                 kept += group
             else:
                 kept += _fulfilling_of_kind(session, condition, group)
-    except InputError as error:
-        raise error.with_prefix(_named(files or [STDIN])) from error
     return sorted(kept, key=lambda item: (item.source, item.number))
 
 
@@ -139,14 +134,6 @@ def _has_fields(condition: Condition, group: Sequence[Item]) -> bool:
     return condition.unknown([item.record for item in group]) is None and (
         not condition.needs_distance or group[0].kind in ("runs", "spectra")
     )
-
-
-def _named(files: Sequence[str]) -> str:
-    """The prefix of a message with the names of some files; empty for standard input."""
-    if list(files) == [STDIN]:
-        return ""
-    more = len(files) - MAX_FILES_NAMED
-    return f"{', '.join(files[:MAX_FILES_NAMED])}{f' and {more} more' if more > 0 else ''}: "
 
 
 class _Transitions:
