@@ -83,11 +83,11 @@ class Remedy(Enum):
     ONE_TEST_SET = "leave the files of the test set out"
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`; did you mean width?` with the known name that looks most like `name`; empty where none does."""
+def nearest_of(name: str, known: Iterable[str]) -> str | None:
+    """The known name that looks most like `name`, or None where none does."""
     by_lower = {other.lower(): other for other in sorted(known)}
     close = get_close_matches(name.lower(), by_lower, n=1)
-    return f"; did you mean {by_lower[close[0]]}?" if close else ""
+    return by_lower[close[0]] if close else None
 
 
 class JamError(Exception):

@@ -20,7 +20,7 @@ from typing import Any
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from jamtools.errors import InputError, OutputError, Remedy, did_you_mean
+from jamtools.errors import InputError, OutputError, Remedy, nearest_of
 from jamtools.io.formats import HEAD_BYTES, is_safetensors, is_text, recognised
 from jamtools.io.streams import STDIN, describe, parse_json_lines, read_bytes, unreadable, write_all
 
@@ -106,8 +106,8 @@ class Artefact:
     def any_tensor(self, name: str) -> NDArray[Any]:
         """One array of any shape and dtype. Raises InputError when it is missing or numpy does not support its dtype."""
         if name not in self.names:
-            suggestion = did_you_mean(name, self.names) or f"; it holds {_names_to_choose(self.names)}"
-            raise InputError(f"{describe(self.source)}no array {name}{suggestion}")
+            choice = f"it holds {_names_to_choose(self.names)}{_nearest_name(name, self.names)}"
+            raise InputError(f"{describe(self.source)}no array {name}; {choice}")
         try:
             return self._file.get_tensor(name)
         except TypeError as error:  # bfloat16 and the 8-bit floats
@@ -141,6 +141,20 @@ def _names_to_choose(names: Iterable[str]) -> str:
     """Names of arrays for a message. Of all runs, it lists only the arrays of the first."""
     listed = sorted(name for name in names if name.startswith("r0000/") or not re.match(r"r\d+/", name))
     return ", ".join(listed[:MAX_NAMES_LISTED]) + ", …" * (len(listed) > MAX_NAMES_LISTED)
+
+
+def _nearest_name(name: str, names: Iterable[str]) -> str:
+    """`; did you mean r0000/theta?` with a name that looks like `name`; empty where none does, or only the run differs."""
+    folder, _, last = name.rpartition("/")
+    known = sorted(names)
+    if folder and any(re.sub(r"^r\d+/", "", name) == re.sub(r"^r\d+/", "", other) for other in known):
+        return ""
+    lasts = {
+        other.rpartition("/")[2]: other for other in reversed(known)
+    }  # of equal ones that of the first run
+    lasts |= {other.rpartition("/")[2]: other for other in known if other.rpartition("/")[0] == folder}
+    nearest = nearest_of(last, lasts)
+    return f"; did you mean {lasts[nearest]}?" if nearest else ""
 
 
 def open_any(source: str, text: bool = False) -> Artefact | list[dict[str, Any]]:

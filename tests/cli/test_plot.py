@@ -53,7 +53,7 @@ def test_a_figure_and_a_format_can_be_chosen(folder):
         (
             {"files": ["runs.safetensors", "gaps.jsonl"]},
             InputError,
-            "got gaps and runs, expected inputs of one kind",
+            "got gaps .*gaps.jsonl. and runs .*runs.safetensors., expected inputs of one kind",
         ),
         (
             {"files": ["spectra.safetensors"], "figure": "jump"},

@@ -112,6 +112,28 @@ def test_the_message_for_a_missing_array_lists_the_arrays_that_exist():
         opened(runs_bytes(runs(run(), run()), PROVENANCE)).any_tensor("r0000/H")
 
 
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("r0000/tehta", "r0000/theta"),
+        ("r0000/histroy/loss", "r0000/history/loss"),
+        ("gaps", "r0000/gaps"),
+        ("X", "x"),
+    ],
+)
+def test_a_misspelt_array_is_answered_with_the_nearest_one(name, nearest):
+    artefact = opened(runs_bytes(runs(run()), PROVENANCE))
+    with pytest.raises(InputError, match=f"no array {name}; it holds .*; did you mean {nearest}[?]$"):
+        artefact.any_tensor(name)
+
+
+@pytest.mark.parametrize("name", ["r0007/theta", "r0000/eigenvectors"])
+def test_another_run_and_a_name_like_no_other_are_answered_with_the_list_alone(name):
+    artefact = opened(runs_bytes(runs(run()), PROVENANCE))
+    with pytest.raises(InputError, match=f"no array {name}; it holds [^;]*$"):
+        artefact.any_tensor(name)
+
+
 def test_an_array_of_a_dtype_that_numpy_does_not_have_is_refused():
     header = {"x": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]},
               "__metadata__": {"jamtools": '{"kind": "dataset", "version": 1}'}}  # fmt: skip

@@ -21,7 +21,7 @@ from typer.main import get_command
 
 from jamtools.cli.common.remedies import in_shell_words
 from jamtools.cli.common.reporting import Interrupted, Reporting
-from jamtools.errors import JamError, did_you_mean
+from jamtools.errors import JamError, nearest_of
 
 #: The options that print the help of a command and of its subcommands.
 HELP_OPTIONS = ["-h", "--help"]
@@ -151,7 +151,8 @@ def _failure_code(name: str, error: Exception, reporting: Reporting) -> int:
 def _suggestion(text: str) -> str:
     """The choice that looks most like a value that is none of the choices; click suggests only options and commands."""
     match = re.search(r"'([^']+)' is not one of (.+)", text)
-    return did_you_mean(match[1], re.findall(r"'([^']+)'", match[2])) if match else ""
+    nearest = nearest_of(match[1], re.findall(r"'([^']+)'", match[2])) if match else None
+    return f"; did you mean {nearest}?" if nearest else ""
 
 
 def _message(error: Exception) -> str:
