@@ -100,8 +100,8 @@ def runs(
     --sort takes fields or expressions: --sort width,-P/N. Runs without a value come last.
 
     Snapshots and histories are what makes a file large. --drop history keeps of each history the row at half of the
-    steps, which jam-gaps needs, and the last one. Runs are read one by one, so the result must fit into memory, but
-    the files need not. theta, theta0, the gaps and the arrays of a certificate always stay.
+    steps, which jam-gaps needs, and the last one. Runs are read one by one: a file may be larger than the memory,
+    but the result needs three times its size. theta, theta0, the gaps and the arrays of a certificate always stay.
     """
     split_names = _check_split(split, streams.output)
     session = Session(NAME, streams, binary=not split_names)
