@@ -14,7 +14,15 @@ from jamtools.cli.common.groups import Streams, grouped
 from jamtools.cli.common.options import Sources, Where
 from jamtools.cli.common.selecting import select
 from jamtools.cli.common.session import Session
-from jamtools.cli.common.tables import aligned_text, cells, flattened, show_columns, shown
+from jamtools.cli.common.tables import (
+    CUT_IN_SHOW,
+    aligned_text,
+    cells,
+    flattened,
+    n_fitting,
+    show_columns,
+    shown,
+)
 from jamtools.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +39,15 @@ app = new_app()
 #: The two distributions of a line of jam-gaps, and the exponent of each.
 GAPS_SYMBOLS = (("overlaps", "θ"), ("gaps", "γ"))
 
-Table = Annotated[bool, typer.Option("--table", help="Print a table for people to read.")]
+#: How many of the columns that a table leaves out a note names.
+COLUMNS_NAMED = 4
+
+Table = Annotated[
+    bool,
+    typer.Option(
+        "--table", help="Print a table for people to read: the main fields. All are printed without it."
+    ),
+]
 ArrayName = Annotated[
     str | None,
     typer.Option(
@@ -89,7 +105,7 @@ def show(
     if array is not None:
         session.write(array_text(find_array(sources, array)))
     elif table:
-        session.write(table_text(lines()))
+        session.write(table_text(lines(), session.note))
     elif arrays:
         session.write_json(inventory(sources))
     elif provenance:
@@ -225,21 +241,38 @@ def _exact_digits(row: NDArray[Any]) -> Iterable[str]:
 # --- tables -------------------------------------------------------------------------------------------
 
 
-def table_text(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Tables of aligned columns, one for each group of consecutive records of one kind."""
-    tables = [_table(kind, list(group)) for kind, group in groupby(rows, lambda row: row.get("kind"))]
-    return "\n".join(tables).encode()
+def table_text(rows: Iterable[Mapping[str, Any]], note: Callable[[str], None] = lambda text: None) -> bytes:
+    """Tables of aligned columns, one for each group of consecutive records of one kind.
+
+    note: is called with a line on what a table does not show.
+    """
+    groups = groupby(rows, lambda row: row.get("kind"))
+    return "\n".join(_table(kind, list(group), note) for kind, group in groups).encode()
 
 
-def _table(kind: str | None, records: list[Mapping[str, Any]]) -> str:
+def _table(kind: str | None, records: list[Mapping[str, Any]], note: Callable[[str], None]) -> str:
     """The table of one kind: its columns, or all fields that fit a cell if the kind has no columns of its own."""
     labels = show_columns(kind or "", records)
     if labels:
         rows = (row for record in records for row in _rows(kind, record))
-        return aligned_text([list(labels), *([*map(shown, cells(str(kind), labels, row))] for row in rows)])
+        table = [list(labels), *([*map(shown, cells(str(kind), labels, row))] for row in rows)]
+        return _cut(table, note) if kind in CUT_IN_SHOW else aligned_text(table)
     flat = [dict(flattened(record)) for record in records]
     names = list(dict.fromkeys(name for row in flat for name in row if name != "kind"))
-    return aligned_text([names, *([row.get(name, "-") for name in names] for row in flat)])
+    return _cut([names, *([row.get(name, "-") for name in names] for row in flat)], note)
+
+
+def _cut(table: list[list[str]], note: Callable[[str], None]) -> str:
+    """A table with its first columns, as many as fit into TABLE_WIDTH; a note names how to see the others."""
+    kept = n_fitting(table)
+    if kept < len(table[0]):
+        left_out = ", ".join(table[0][kept : kept + COLUMNS_NAMED])
+        more = len(table[0]) - kept - COLUMNS_NAMED
+        note(
+            f"left out of the table: {left_out}{f' and {more} more' if more > 0 else ''}; "
+            "jam-show without --table prints all fields"
+        )
+    return aligned_text([row[:kept] for row in table])
 
 
 def _rows(kind: str | None, record: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:

@@ -268,3 +268,31 @@ def test_a_closed_pipe_causes_no_message(tmp_path):
     done = shell("jam-show --array x a | head -c 10", tmp_path)
     assert (len(done.stdout), done.stderr) == (10, "")
     assert done.returncode == 128 + 13, "like other filters, it ends by SIGPIPE"
+
+
+def test_a_table_is_at_most_120_wide_and_a_note_names_what_it_leaves_out():
+    notes = []
+    record = {"kind": "another", **{f"field_{i}": 1.5 for i in range(40)}}
+    lines = show.table_text([record], notes.append).decode().splitlines()
+    labels = lines[0].split()
+    assert labels == [f"field_{i}" for i in range(len(labels))]
+    # one more column of eight characters, with two spaces before it, would not fit
+    assert 120 - 10 < max(map(len, lines)) <= 120
+    (note,) = notes
+    left = 40 - len(labels)
+    assert (
+        note.startswith(f"left out of the table: field_{len(labels)}, ") and f" and {left - 4} more; " in note
+    )
+
+
+def test_the_table_of_cusps_fits_120_characters():
+    record = {
+        "kind": "cusps", "run": "r0000", "width": 100, "depth": 10, "P": 10000, "n_effective_expected": 8000,
+        "n_unsatisfied": 7500, "n_cusps": 1800, "n_cusps_per_parameter": 0.22512, "n_convex": 1700,
+        "gradient_norm": 1.2345e-05, "clarke_norm": 1.2345e-12,
+        "lagrangian": {"dimension": 6200, "n_negative": 10, "relative": -1.2345e-11, "stable": False},
+    }  # fmt: skip
+    notes = []
+    table = show.table_text([record], notes.append).decode()
+    assert max(map(len, table.splitlines())) <= 120 and notes == []
+    assert table.splitlines()[0].split()[-1] == "stable"

@@ -7,13 +7,25 @@ records prints some of them on stderr (`IN_COMMAND`), and `jam-show --table` pri
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, TextIO
+
+from jamtools.cli.common.values import INTEGER_SUFFIXES
 
 Record = Mapping[str, Any]
 Value = Callable[[Record], object]
 
 #: How many neurons one cell names; a JSON line names all.
 NEURONS_NAMED = 4
+
+#: How many digits of the digest of its data a search shows.
+DIGITS_OF_DIGEST = 6
+
+#: The largest width, in characters, of those tables of jam-show that may lose their last columns.
+TABLE_WIDTH = 120
+
+#: Kinds with columns of their own whose tables may lose the last ones; those of kinds without columns may as well.
+CUT_IN_SHOW = ("cusps", "nstar")
 
 
 # --- values of columns --------------------------------------------------------------------------------
@@ -63,6 +75,23 @@ def _count_of_neurons(name: str) -> Value:
         return f"{len(neurons)}: {' '.join([*names, *more])}"
 
     return value
+
+
+def _short_counts(name: str) -> Value:
+    """A list of numbers as users type it: `300,1k,10k`."""
+    return lambda record: ",".join(map(_short_number, record[name])) if record.get(name) else None
+
+
+def _short_count(name: str) -> Value:
+    """A number as users type it: `100k`."""
+    return lambda record: _short_number(record[name]) if record.get(name) else None
+
+
+def _short_number(number: int) -> str:
+    for suffix, factor in reversed(INTEGER_SUFFIXES.items()):
+        if number % factor == 0:
+            return f"{number // factor}{suffix}"
+    return str(number)
 
 
 def _median_ratio(record: Record) -> float | None:
@@ -156,7 +185,7 @@ COLUMNS: dict[str, dict[str, Value]] = {
         "always on": _count_of_neurons("always_on"),
     },
     "cusps": {
-        "run": _field("run"),
+        **_fields("run", "width", "depth", "P"),
         "N": _field("n_effective_expected"),
         "N_Δ": _field("n_unsatisfied"),
         "tolerance": _field("tolerance"),
@@ -189,7 +218,10 @@ COLUMNS: dict[str, dict[str, Value]] = {
         **{name: _field(f"n_{name}") for name in ("satisfied", "jammed", "undecided")},
     },
     "nstar": {
-        **_fields("P", "d", "depth", "loss", "success"),
+        "data": lambda record: str(record.get("data", "-"))[:DIGITS_OF_DIGEST],
+        **_fields("P", "d", "depth", "loss", "success", "optimizer"),
+        "budget": _short_count("steps"),
+        "times": _short_counts("times"),
         "N*": _field("n_star"),
         "interval": _field("interval"),
         "width": _field("width"),
@@ -213,14 +245,21 @@ IN_SHOW: dict[str, tuple[str, ...]] = {
         *NETWORK, "loss", "N_Δ/N", "rank_H0", "gap_H0", "N_-(Hp)", "C0", "N_-(H)", "N_c", "bound",
     ),
     "neff": (*NETWORK, "Ñ", "hidden", "N_eff", "gap"),
-    "nstar": ("P", "d", "depth", "loss", "success", "N*", "interval", "width", "P/N*", "trials"),
+    "cusps": (
+        "run", "width", "depth", "P", "N", "N_Δ", "N_c", "N_c/N", "convex", "‖∇L‖", "Clarke", "tangent", "N_-",
+        "λ_min/λ_max", "stable",
+    ),
+    "nstar": (
+        "data", "P", "d", "depth", "loss", "optimizer", "budget", "N*", "interval", "width", "P/N*", "trials", "undecided",
+        "success", "times",
+    ),
 }  # fmt: skip
 
 #: Columns that a table leaves out if none of its records has a value there.
-OPTIONAL_COLUMNS = ("test error",)
+OPTIONAL_COLUMNS = ("test error", "times")
 
 #: Kinds whose records `jam-show --table` shows field by field.
-NOT_IN_SHOW = ("cusps", "finished runs")
+NOT_IN_SHOW = ("finished runs",)
 
 #: Columns of the table that the command prints on stderr, for kinds of which it does not print all columns.
 IN_COMMAND: dict[str, tuple[str, ...]] = {
@@ -235,6 +274,10 @@ IN_COMMAND: dict[str, tuple[str, ...]] = {
     "spectra": (
         "run", "N", "N_Δ", "rank_H0", "gap_H0", "N_-(Hp)", "C0", "N_-(H)", "N_c", "bound", "trace error",
         "Frobenius error",
+    ),
+    "cusps": (
+        "run", "N", "N_Δ", "tolerance", "N_c", "background", "N_c/N", "gradient",
+        "without", "convex", "‖∇L‖", "Clarke", "inside", "tangent", "N_-", "λ_min/λ_max", "stable",
     ),
     "neff": ("run", "Ñ", "hidden", "N_eff", "N", "gap", "columns", "silent", "dead", "always on"),
     "nstar": ("P", "width", "N*", "median N", "from", "to", "P/N", "trials", "undecided", "steps"),
@@ -314,6 +357,12 @@ def aligned_text(rows: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ("  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows)
     return "".join(f"{line}\n" for line in lines)
+
+
+def n_fitting(rows: list[list[str]], width: int = TABLE_WIDTH) -> int:
+    """How many of the first columns of `aligned_text` fit into a width; at least one."""
+    widths = [max(map(len, column)) + 2 for column in zip(*rows)]
+    return max(1, sum(total - 2 <= width for total in accumulate(widths)))
 
 
 def flattened(record: Record, prefix: str = "") -> Iterator[tuple[str, str]]:
