@@ -32,6 +32,7 @@ class TrainingProgress:
         self.counts_runs = any(job.settings.optimizer == "newton" for job in jobs)
         self.unit, self.has_forecast = ("", False) if self.counts_runs else ("steps", True)
         self._budgets = [job.settings.steps for job in jobs]
+        self._first_steps = [job.start.info["steps"] if job.start else 0 for job in jobs]
         self.total = len(jobs) if self.counts_runs else sum(self._budgets)
         self._runs: Sequence[Progress] = ()
 
@@ -43,15 +44,16 @@ class TrainingProgress:
     def tell(self, runs: Sequence[Progress], update: Update) -> None:
         """Passes the progress of all runs, in the order of the jobs, on to the user."""
         self._runs = runs
-        text = f"{self.n_ended} of {len(runs)} runs finished{losses_in_words(runs)}"
+        finished, losses = f"{self.n_ended} of {len(runs)} runs finished", losses_in_words(runs)
+        # before a run begins, its step is 0
+        taken = [max(run.step - first, 0) for run, first in zip(runs, self._first_steps)]
         if self.counts_runs:
-            update(self.n_ended, text, len(runs))
+            update(self.n_ended, f"{finished}, {sum(taken)} steps{losses}", len(runs))
         else:
-            steps = sum(run.step for run in runs)
             remaining = sum(
-                budget - run.step for budget, run in zip(self._budgets, runs) if not run.has_ended
+                budget - steps for budget, steps, run in zip(self._budgets, taken, runs) if not run.has_ended
             )
-            update(steps, text, steps + remaining)
+            update(sum(taken), f"{finished}{losses}", sum(taken) + remaining)
 
     @property
     def lost(self) -> str:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,6 +16,7 @@ from jamtools.cli.common import progress
 from jamtools.cli.common.groups import Streams
 from jamtools.cli.common.progress import Lines, duration_in_words
 from jamtools.cli.common.session import Session
+from tests.support.commands import ROOT
 
 
 def lines_at(seconds, **options):
@@ -137,3 +142,28 @@ def test_a_terminal_gets_a_bar_with_a_forecast_only_where_there_is_one(has_forec
     drawn = stream.getvalue()
     assert "3 of 15 runs finished, L 1.2e-03 to 4.5e-02" in drawn and clock in drawn
     assert "jam-x: " not in drawn
+
+
+#: A command whose lines come as fast as the processor allows.
+IMPATIENT = """
+from jamtools.cli.common import progress
+progress.LINE_SECONDS = 1e-4
+from jamtools.cli.{command} import main
+main()
+"""
+
+
+@pytest.mark.parametrize("command", ["hessian", "cusps", "neff"])
+def test_a_command_that_takes_runs_one_by_one_counts_them(command, minima):
+    done = subprocess.run(
+        [sys.executable, "-c", IMPATIENT.format(command=command), "adam", "-o", os.devnull],
+        cwd=minima.folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line for line in done.stderr.splitlines() if "runs finished" in line]
+    assert lines and all(
+        re.match(rf"jam-{command}: [0-3] of 4 runs finished, .*, \d+ s$", line) for line in lines
+    )

@@ -9,6 +9,7 @@ import pytest
 from jamtools.cli.common.training_progress import TrainingProgress, losses_in_words
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import TrainingOptions, with_options
+from jamtools.training.ensemble import train
 from jamtools.training.run import Progress
 from tests.support import oracle
 from tests.support.jobs import make_job
@@ -44,7 +45,20 @@ def test_newton_counts_runs_and_forecasts_nothing():
     progress = TrainingProgress(jobs(3, optimizer="newton"))
     assert (progress.total, progress.unit, progress.has_forecast) == (3, "", False)
     runs = [Progress(40, 1e-3, 3, True), Progress(900, 0.02, 9), Progress(0)]
-    assert told(3, runs, optimizer="newton") == (1, "1 of 3 runs finished, L 1.0e-03 to 2.0e-02", 3)
+    words = "1 of 3 runs finished, 940 steps, L 1.0e-03 to 2.0e-02"
+    assert told(3, runs, optimizer="newton") == (1, words, 3)
+
+
+def test_a_run_that_is_finished_counts_the_steps_of_newton_alone():
+    data, arch = oracle.dataset(40, 5), Architecture(5, 4, 1)
+    start = train(data, arch, with_options(TrainingOptions(), steps=300), 0)
+    newton = with_options(TrainingOptions(), optimizer="newton")
+    calls = []
+    job = make_job(data, arch, 0, newton, start=start)
+    TrainingProgress([job, job]).tell(
+        [Progress(307, 0.1, 2), Progress(0)], lambda *state: calls.append(state)
+    )
+    assert calls == [(0, "0 of 2 runs finished, 7 steps, L 1.0e-01", 2)]
 
 
 @pytest.mark.parametrize(("losses", "words"), [([], ""), ([math.nan], ""), ([math.nan, 0.5], ", L 5.0e-01")])
