@@ -1,9 +1,11 @@
 """The quality and the cost of a search for N*: the coverage of its intervals, and the gradient steps that it takes.
 
     coverage   the share of intervals that hold N*, of simulated searches with known N* and w, at a nominal 95%
+    lengths    the same share and the length of the interval after given numbers of trials
     steps      gradient steps and seconds of bisect and of descend, for an interval of the same length
 
     python benchmarks/transition.py coverage [--samples 1000] [--processes 2]
+    python benchmarks/transition.py lengths [--trials 12,16,20,24] [--samples 400]
     python benchmarks/transition.py steps [--patterns 200,500] [--precision 0.2]
 
 Prints one table for each part, with a row for each case.
@@ -38,6 +40,8 @@ Kind = Literal["plain", "lapse", "undecided"]
 SIMULATED_N_STAR = (300, 3000)
 #: Widths w of the logistic in log N.
 SIMULATED_W = (0.03, 0.05, 0.1, 0.2, 0.3)
+#: Widths w of the searches whose intervals are compared after given numbers of trials.
+COMPARED_W = (0.02, 0.05, 0.1, 0.2, 0.3)
 #: Lengths of the interval of log N* that the searches aim for.
 SIMULATED_PRECISIONS = (0.1, 0.2)
 
@@ -58,15 +62,31 @@ class Case:
     samples: int
 
 
-class SimulatedSearch(NamedTuple):
-    """One simulated search: whether its interval holds N*, the length of the interval, and the number of trials."""
+class Interval(NamedTuple):
+    """The interval of one simulated search: whether it holds N*, its length in log N, and the number of trials."""
 
     is_covered: bool
     length: float
     n_trials: int
 
 
-def simulated(case: Case, seed: int) -> SimulatedSearch:
+@dataclass(frozen=True)
+class Simulation:
+    """One simulated search, and log N* of its networks."""
+
+    axis: SizeAxis
+    cache: TrialCache
+    true: float
+
+    def interval(self, n_trials: int | None = None) -> Interval:
+        """The interval from the first n_trials trials, or from all of them."""
+        trials = list(self.cache.trials)[:n_trials]
+        ends = self.axis.fit_median(trials, outcome_at_end).interval
+        low, high = (end if end is not None else sign * math.inf for end, sign in zip(ends, (-1, 1)))
+        return Interval(low <= self.true <= high, high - low, len(trials))
+
+
+def simulated(case: Case, seed: int) -> Simulation:
     """A search with simulated trials, whose log N* is random within 0.2 of that of the case."""
     rng = np.random.default_rng(seed)
     true = math.log(case.N) + rng.uniform(-0.2, 0.2)
@@ -83,9 +103,8 @@ def simulated(case: Case, seed: int) -> SimulatedSearch:
 
     cache = TrialCache(run)
     first = axis.nearest(true + 0.3 * rng.standard_normal())
-    median = seek(cache, axis, [0, 1], first, case.options, outcome_at_end)
-    low, high = (end if end is not None else sign * math.inf for end, sign in zip(median.interval, (-1, 1)))
-    return SimulatedSearch(low <= true <= high, high - low, len(cache))
+    seek(cache, axis, [0, 1], first, case.options, outcome_at_end)
+    return Simulation(axis, cache, true)
 
 
 def outcome(kind: Kind, z: float, rng: np.random.Generator) -> Outcome:
@@ -97,9 +116,10 @@ def outcome(kind: Kind, z: float, rng: np.random.Generator) -> Outcome:
     return "success" if succeeds else "unsatisfied"
 
 
-def simulate_all(case: Case) -> list[SimulatedSearch]:
-    """All searches of a case."""
-    return [simulated(case, seed) for seed in range(case.samples)]
+def intervals(case: Case, n_trials: Sequence[int | None] = (None,)) -> list[list[Interval]]:
+    """For each search of a case, its interval after each of these numbers of trials, None for all."""
+    simulations = (simulated(case, seed) for seed in range(case.samples))
+    return [[simulation.interval(n) for n in n_trials] for simulation in simulations]
 
 
 def coverage(samples: int, processes: int, kinds: list[Kind]) -> None:
@@ -113,13 +133,29 @@ def coverage(samples: int, processes: int, kinds: list[Kind]) -> None:
         for precision in SIMULATED_PRECISIONS
     ]
     with ProcessPoolExecutor(processes) as pool:
-        for case, searches in zip(cases, pool.map(simulate_all, cases)):
-            covered, length, n_trials = np.array(searches).T
+        for case, results in zip(cases, pool.map(intervals, cases)):
+            covered, length, n_trials = np.array(results)[:, 0].T
             print(
                 f"{case.kind:10} {case.N:5} {case.w:5} {case.options.precision:6} {covered.mean():8.3f} "
                 f"{np.median(length):7.3f} {n_trials.mean():7.1f}",
                 flush=True,
             )
+
+
+def lengths(samples: int, processes: int, kinds: list[Kind], n_trials: list[int]) -> None:
+    """Prints a row for each kind of trials, N* and w: for each number of trials the share covered, and the median length."""
+    print(f"{'trials':10} {'N*':>5} {'w':>5}" + "".join(f"   {f'after {n}':>12}" for n in n_trials))
+    cases = [
+        Case(kind, N, w, SearchOptions(precision=0, trials=max(n_trials)), samples)
+        for kind in kinds
+        for N in SIMULATED_N_STAR
+        for w in COMPARED_W
+    ]
+    with ProcessPoolExecutor(processes) as pool:
+        for case, results in zip(cases, pool.map(intervals, cases, [n_trials] * len(cases))):
+            covered, length, _ = np.array(results).transpose(2, 1, 0)
+            cells = "".join(f"   {c:6.3f} {v:5.3f}" for c, v in zip(covered.mean(1), np.median(length, 1)))
+            print(f"{case.kind:10} {case.N:5} {case.w:5}{cells}", flush=True)
 
 
 def by_bisection(cache: TrialCache, axis: SizeAxis, P: int, options: SearchOptions) -> MedianEstimate:
@@ -179,9 +215,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=("coverage", "steps"))
+    parser.add_argument("part", choices=("coverage", "lengths", "steps"))
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--trials", default="12,16,20,24")
     parser.add_argument("--kinds", default=",".join(get_args(Kind)))
     parser.add_argument("--patterns", default="200,500")
     parser.add_argument("--precision", default="0.2,0.3")
@@ -191,6 +228,9 @@ def main() -> None:
     start = time.perf_counter()
     if options.part == "coverage":
         coverage(options.samples, options.processes, options.kinds.split(","))
+    elif options.part == "lengths":
+        n_trials = [int(n) for n in options.trials.split(",")]
+        lengths(options.samples, options.processes, options.kinds.split(","), n_trials)
     else:
         patterns, precisions = (text.split(",") for text in (options.patterns, options.precision))
         steps(

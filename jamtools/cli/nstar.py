@@ -69,8 +69,8 @@ def search(
 
     The result is one JSON object for each P. The search brackets N*. Then it samples around the running median with
     fresh seeds, until the interval of log N* is as short as --precision, or --trials are used up. n_star is the N
-    (effective parameters) of the smallest width whose N is at or above the median; "median" is the median itself, from
-    a logistic fit in log N.
+    (effective parameters) at which half of the trainings succeed, from a logistic fit in log N; width is the smallest
+    width with so many parameters or more.
 
     A trial that used up its steps with N_Δ of at most 0.1 N is "undecided", and the interval allows for both outcomes.
     More --steps may decide it, and --certify takes it to the minimum of its basin. --optimizer newton reaches certified

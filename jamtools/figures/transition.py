@@ -1,12 +1,14 @@
 """N* against P for each depth and each learning time, with the fits.
 
+A point is n_star and its bar is `interval`, as they stand in the record; where P varied, they are P and P_interval.
+
 Source: arXiv:1809.09349, figs. 5, 10.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,13 +32,47 @@ TRANSITION_WIDTH = 4.6  # inches, of the panel without its legend
 #: If all searches have the same P, the lines run between P times these two factors.
 LINE_REACH = np.array([0.8, 1.25])
 
+#: The length of the arrow at an open end of an interval: a factor.
+ARROW_REACH = 1.4
+
+
+class Varied(NamedTuple):
+    """What varied in a search, and how its result is drawn.
+
+    value, interval: the fields of the result; across: the field that was fixed; amount: that of a trial; along: the axis
+    of the bars; marker: that of results; limits: those of upper and of lower limits.
+    """
+
+    value: str
+    interval: str
+    across: str
+    amount: str
+    along: str
+    marker: str
+    limits: tuple[str, str]
+
+    def xy(self, across: Array, along: Array) -> tuple[Array, Array]:
+        """Where points lie."""
+        return (across, along) if self.along == "y" else (along, across)
+
+    def ends(self, search: Record) -> tuple[float | None, float | None]:
+        """The ends of the interval, None where they are open. (NaN, NaN) for a record without an interval."""
+        if not search.get(self.interval):
+            return np.nan, np.nan
+        low, high = search[self.interval]
+        return low or None, high
+
+
+WIDTHS = Varied("n_star", "interval", "P", "N", "y", "o", ("v", "^"))
+PATTERNS = Varied("P", "P_interval", "N", "P", "x", "s", ("<", ">"))
+
 
 @styled
 def draw_transition(records: Sequence[Record]) -> Figure:
     """N* against P, one colour per depth and time, with the lines N* = P and N* = 4P and the fits given.
 
-    Where a search has a median, the median is drawn, otherwise n_star. Searches in which P varied have error bars along P.
-    Without searches, the points that the fits contain are drawn.
+    An open end of an interval is an arrow. Searches in which P varied have error bars along P. Without searches, the points
+    that the fits contain are drawn.
     """
     fits = [record for record in records if record.get("kind") == "nstar-fit"]
     searches = [record for record in records if record.get("kind") != "nstar-fit"]
@@ -46,9 +82,11 @@ def draw_transition(records: Sequence[Record]) -> Figure:
     labels = _labels(searches)
     for label, colour in colours_of(sorted(labels, key=_natural_order)).items():
         same = [search for search, its_label in zip(searches, labels) if its_label == label]
-        _plot_medians(axis, same, label or "$N^*$", colour)
-        _plot_limits(axis, same, label or "$N^*$", colour)
-    ends = np.array(sorted(float(search["P"]) for search in searches))[[0, -1]]
+        for varied in (WIDTHS, PATTERNS):
+            of_kind = [s for s in same if (s.get("vary") == "patterns") is (varied is PATTERNS)]
+            _plot_known(axis, varied, of_kind, label or "$N^*$", colour)
+            _plot_limits(axis, varied, of_kind, label or "$N^*$", colour)
+    ends = np.array(sorted(float(search["P"]) for search in searches if search["P"]) or [1.0])[[0, -1]]
     _plot_lines(axis, ends if ends[0] < ends[1] else ends * LINE_REACH, fits)
     axis.set(xscale="log", yscale="log", xlabel="$P$", ylabel="$N^*$")
     for side in (axis.xaxis, axis.yaxis):
@@ -86,44 +124,60 @@ def _natural_order(label: str) -> list[tuple[int, float, str]]:
     ]
 
 
-def _plot_medians(axis: Axes, searches: Sequence[Record], label: str, colour: Any) -> None:
-    """Draws N* of the searches that found it: circles with bars along N, or, where P varied, squares with bars along P."""
+def _plot_known(axis: Axes, varied: Varied, searches: Sequence[Record], label: str, colour: Any) -> None:
+    """Draws the results of the searches that have an N*, with their bars."""
     known = sorted((s for s in searches if s["n_star"] is not None), key=lambda s: s["P"])
-    widths = [s for s in known if s.get("vary") != "patterns"]
-    patterns = [s for s in known if s.get("vary") == "patterns"]
-    style = {"color": colour, "label": label, "capsize": 2, "linewidth": 0.8}
-    if widths:
-        P = np.array([s["P"] for s in widths], dtype=float)
-        N = np.array([s["median"] if s.get("median") else s["n_star"] for s in widths], dtype=float)
-        axis.errorbar(P, N, yerr=_bars(widths, N), fmt="o", **style)
-    if patterns:
-        P = np.array([s.get("median") or s["n_star"] for s in patterns], dtype=float)
-        N = np.array([s["n_star"] for s in patterns], dtype=float)
-        axis.errorbar(P, N, xerr=_bars(patterns, P), fmt="s", **style)
+    if not known:
+        return
+    centres = np.array([s[varied.value] for s in known], dtype=float)
+    across = np.array([s["n_star"] if varied is PATTERNS else s["P"] for s in known], dtype=float)
+    x, y = varied.xy(across, centres)
+    ends = [varied.ends(s) for s in known]
+    lengths = np.abs(np.array([[number(end) for end in pair] for pair in ends]) - centres[:, None]).T
+    style = {"color": colour, "capsize": 2, "linewidth": 0.8}
+    bars = {f"{varied.along}err": np.nan_to_num(lengths)}
+    axis.errorbar(x, y, fmt=varied.marker, label=label, **bars, **style)
+    for side in (0, 1):
+        is_open = np.array([pair[side] is None for pair in ends])
+        _plot_arrows(axis, varied, side, across[is_open], centres[is_open], colour)
 
 
-def _bars(searches: Sequence[Record], centres: Array) -> Array:
-    """Lengths [2, n] of the error bars around `centres` [n]; an open end of an interval has no bar."""
-    intervals = [
-        (s.get("median_interval") if s.get("median") else s.get("interval")) or (None, None) for s in searches
-    ]
-    ends = np.array([[number(end) for end in interval] for interval in intervals]).reshape(-1, 2)
-    return np.nan_to_num(np.abs(ends - centres[:, None]).T)
+def _plot_arrows(axis: Axes, varied: Varied, side: int, across: Array, centres: Array, colour: Any) -> None:
+    """Draws arrows from points to smaller (side 0) or to larger values (side 1) of what varied."""
+    if not centres.size:
+        return
+    lengths = np.zeros((2, len(centres)))
+    lengths[side] = centres * (ARROW_REACH - 1 if side else 1 - 1 / ARROW_REACH)
+    prefix = "x" if varied.along == "x" else ""
+    options: dict[str, Any] = {f"{varied.along}err": lengths, f"{prefix}{('uplims', 'lolims')[side]}": True}
+    x, y = varied.xy(across, centres)
+    axis.errorbar(x, y, fmt="none", color=colour, elinewidth=0.8, capsize=3, **options)
 
 
-def _plot_limits(axis: Axes, searches: Sequence[Record], label: str, colour: Any) -> None:
-    """Draws the lower limits of N* from the searches in which no width succeeded."""
-    failed = [s for s in searches if s["n_star"] is None and s.get("vary") != "patterns"]
-    limits = [(search["P"], _largest_tried(search)) for search in failed]
-    limits = [(P, limit) for P, limit in limits if limit]
-    if limits:
-        axis.plot(*zip(*limits), "^", color=colour, mfc="white", label=f"{label}, larger than tried")
+def _plot_limits(axis: Axes, varied: Varied, searches: Sequence[Record], label: str, colour: Any) -> None:
+    """Draws what bounds N* (or P*) where a search has none: an open triangle with an arrow."""
+    unknown = [s for s in searches if s["n_star"] is None and s.get(varied.across)]
+    limits = [(s[varied.across], *limit) for s in unknown if (limit := _limit(varied, s))]
+    for side, word in enumerate(("smaller", "larger")):
+        across, values = (np.array([limit[i] for limit in limits if limit[1] == side], float) for i in (0, 2))
+        if values.size:
+            style = {"color": colour, "mfc": "white", "label": f"{label}, {word}"}
+            axis.plot(*varied.xy(across, values), varied.limits[side], **style)
+            _plot_arrows(axis, varied, side, across, values, colour)
 
 
-def _largest_tried(search: Record) -> float | None:
-    """The largest N that was tried; without trials, the lower end of the interval."""
-    low = (search.get("interval") or (None, None))[0]
-    return max((trial["N"] for trial in search.get("trials") or []), default=low)
+def _limit(varied: Varied, search: Record) -> tuple[int, float] | None:
+    """0 and an upper limit, or 1 and a lower limit: the closed end of the interval, otherwise what was tried."""
+    low, high = varied.ends(search)
+    if number(low) > 0:
+        return 1, number(low)
+    if number(high) > 0:
+        return 0, number(high)
+    trials = search.get("trials") or []
+    above = [t[varied.amount] for t in trials if (t.get("outcome") == "success") is (varied is WIDTHS)]
+    if above:
+        return 0, float(min(above))
+    return (1, float(max(t[varied.amount] for t in trials))) if trials else None
 
 
 def _plot_lines(axis: Axes, P: Array, fits: Sequence[Record]) -> None:

@@ -2,12 +2,11 @@
 
     bisect     double or halve from a first guess to a bracket (one fails, one fits), then halve the bracket
     descend    from above in steps of one, until a trial fails beyond doubt (N_Δ > 0.1 N): the authors' method
-    sample     m ± k·min(w₊, W₊),  m ± 0.4 k·min(w₊, W₊),     k = 1.2, with seeds never used before
+    sample     m ± k w,  m ± 0.4 k w,     k = 1.2, with seeds never used before
 
-m is the running median and w₊ the largest width of the logistic that the trials allow (logistic.py). The most likely
-width cannot replace w₊: it is nearly zero if the first few trials happen to be separated. All further trials would then
-have one size, and could not correct a wrong m. For the same reason an interval cannot end a search before there are
-MIN_DECIDED_TRIALS decided trials.
+m is the running median and w the mean of the posterior of the width of the logistic (logistic.py). The most likely width
+cannot replace the mean: it is nearly zero if the first few trials happen to be separated. All further trials would then
+have one size, and could not correct a wrong m.
 
 A trial has a *size*: its width, or its number of patterns. A `SizeAxis` knows x = log N or log P of each size. The
 bracket of a seed does not depend on the other seeds; the brackets of all seeds advance together: each step trains one batch.
@@ -33,15 +32,12 @@ TrialRunner = Callable[[Sequence[tuple[int, int]]], Sequence[Trial]]
 #: A generator that yields a size and is sent the outcome of the trial at that size.
 Bracketing = Generator[int, Outcome, None]
 
-#: Distances of the samples of a round from the median, in units of SAMPLE_REACH·w; w is the width of the logistic.
+#: Distances of the samples of a round from the median, in units of SAMPLE_REACH·w.
 SAMPLE_OFFSETS = (-1.0, 1.0, -0.4, 0.4)
 #: k: the distance of the outer samples from the median, in units of w.
 SAMPLE_REACH = 1.2
 
-#: W₊, in log N: the upper limit of the w that places samples, however large w may be.
-MAX_SAMPLE_W = 0.3
-
-#: The number of decided trials before an interval may end a search.
+#: The number of decided trials before a median beyond the largest size may end a search.
 MIN_DECIDED_TRIALS = 16
 
 
@@ -242,11 +238,11 @@ def _next_sizes(brackets: Mapping[int, Bracketing], outcomes: Mapping[int, Outco
 def is_enough(
     median: MedianEstimate, axis: SizeAxis, cache: TrialCache, outcome_of: OutcomeOf, options: SearchOptions
 ) -> bool:
-    """Whether a search may end: there are enough decided trials, and the median is precise or out of reach."""
+    """Whether a search may end: the median is precise, or enough decided trials show that it is out of reach."""
+    if is_precise(median, axis, options.precision):
+        return True
     n_decided = sum(outcome_of(trial) != "undecided" for trial in cache.trials)
-    return n_decided >= MIN_DECIDED_TRIALS and (
-        is_out_of_reach(median, axis) or is_precise(median, axis, options.precision)
-    )
+    return n_decided >= MIN_DECIDED_TRIALS and is_out_of_reach(median, axis)
 
 
 def is_out_of_reach(median: MedianEstimate, axis: SizeAxis) -> bool:
@@ -266,7 +262,7 @@ def _sample_sizes(median: MedianEstimate, axis: SizeAxis, numbers: Iterable[int]
     """The sizes of the samples with these numbers, on both sides of the median; the outer ones are rounded outwards."""
     low, high = (median.m if m is None else m for m in median.m_range)
     assert low is not None and high is not None
-    reach = SAMPLE_REACH * min(median.largest_w, MAX_SAMPLE_W)
+    reach = SAMPLE_REACH * median.widest_w
     sizes = []
     for i in numbers:
         offset = SAMPLE_OFFSETS[i % len(SAMPLE_OFFSETS)]

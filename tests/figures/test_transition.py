@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.lines import CARETDOWNBASE, CARETLEFTBASE, CARETRIGHTBASE, CARETUPBASE
 
 from jamtools.figures.transition import draw_transition
 from jamtools.network.architecture import Architecture
@@ -19,21 +21,65 @@ def search(P: int, n_star: int | None, interval: tuple, **fields: object) -> dic
 
 def test_the_transition_shows_N_star_with_its_interval_and_both_lines():
     figure = draw_transition(
-        [search(200, 70, (60, 90)), search(100, 40, (35, 40)), search(100, 30, (20, None), depth=5)]
+        [search(200, 70, (60, 90)), search(100, 40, (35, 40)), search(100, 30, (20, 45), depth=5)]
     )
     (axis,) = figure.axes
     assert sorted(points(axis, "o")) == [(100, 30), (100, 40), (200, 70)]
     bars = [segment for bar in axis.collections for segment in bar.get_segments()]
-    assert sorted(tuple(segment[:, 1]) for segment in bars) == [(20, 30), (35, 40), (60, 90)]
+    assert sorted(tuple(segment[:, 1]) for segment in bars) == [(20, 45), (35, 40), (60, 90)]
     straight = {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
     assert straight["$N^* = P$"] == [[100, 100], [200, 200]]
     assert straight["$N^* = 4P$"] == [[100, 400], [200, 800]]
     assert {"$L$ = 3", "$L$ = 5"} <= set(legend_texts(axis))
 
 
-def test_an_N_star_larger_than_tried_is_drawn_as_a_limit():
-    (axis,) = draw_transition([search(100, None, (None, None)), search(200, None, (50, None))]).axes
-    assert points(axis, "^") == [(100, 77), (200, 77)]
+def arrows(axis: Axes) -> list[tuple[str, float, float]]:
+    """Every arrow of an open end: its direction and where its head is, sorted."""
+    directions = {CARETUPBASE: "up", CARETDOWNBASE: "down", CARETLEFTBASE: "left", CARETRIGHTBASE: "right"}
+    heads = [(directions.get(line.get_marker()), line.get_xydata()) for line in axis.lines]
+    return sorted((direction, x, y) for direction, xy in heads if direction for x, y in xy)
+
+
+def test_open_ends_of_intervals_are_arrows_away_from_the_point():
+    records = [search(100, 40, (0, 50)), search(200, 70, (60, None)), search(400, 90, (0, None))]
+    (axis,) = draw_transition(records).axes
+    up, down = 1.4, 1 / 1.4
+    expected = {
+        ("down", 100, 40 * down),
+        ("up", 200, 70 * up),
+        ("down", 400, 90 * down),
+        ("up", 400, 90 * up),
+    }
+    assert sorted(arrows(axis)) == sorted((way, x, pytest.approx(y)) for way, x, y in expected)
+    bars = [segment[:, 1].tolist() for bar in axis.collections for segment in bar.get_segments()]
+    assert [40, 50] in bars and [60, 70] in bars, "the closed ends keep their bars"
+
+
+def test_without_an_N_star_the_closed_end_of_the_interval_is_drawn_as_a_limit():
+    records = [search(100, None, (50, None)), search(200, None, (0, 60))]
+    (axis,) = draw_transition(records).axes
+    assert (points(axis, "^"), points(axis, "v")) == ([(100, 50)], [(200, 60)])
+    assert [(way, x) for way, x, _ in arrows(axis)] == [("down", 200), ("up", 100)]
+    assert {"$L$ = 3, larger", "$L$ = 3, smaller"} <= set(legend_texts(axis))
+
+
+def test_without_an_interval_the_limit_is_what_was_tried():
+    failed = search(
+        100, None, (None, None), trials=[{"N": 30, "outcome": "undecided"}, {"N": 77, "outcome": "undecided"}]
+    )
+    fitted = search(
+        200, None, (0, None), trials=[{"N": 50, "outcome": "success"}, {"N": 77, "outcome": "success"}]
+    )
+    (axis,) = draw_transition([failed, fitted]).axes
+    assert (points(axis, "^"), points(axis, "v")) == ([(100, 77)], [(200, 50)])
+
+
+def test_a_network_that_fits_all_patterns_is_a_limit_along_P():
+    (axis,) = draw_transition(
+        [search(30, None, (0, None), vary="patterns", N=50, P_interval=[30, None])]
+    ).axes
+    assert points(axis, ">") == [(30, 50)]
+    assert arrows(axis) == [("right", pytest.approx(42), 50)]
 
 
 def test_a_fit_is_drawn_over_its_points():
@@ -67,13 +113,10 @@ def test_a_fit_alone_shows_one_merged_search_for_all_seeds():
 
 
 def test_each_learning_time_is_a_curve():
-    times = [
-        {"steps": t, "n_star": n, "median": n - 1.0, "median_interval": [n - 5.0, n + 5.0]}
-        for t, n in ((900, 60), (10000, 40))
-    ]
-    timed = search(100, 42, (30, 50), at_times=times, steps=10000, median=41.0, median_interval=[33.0, 49.0])
+    times = [{"steps": t, "n_star": n, "interval": [n - 5.0, n + 5.0]} for t, n in ((900, 60), (10000, 40))]
+    timed = search(100, 42, (30, 50), at_times=times, steps=10000)
     (axis,) = draw_transition([timed]).axes
-    assert sorted(points(axis, "o")) == [(100, 41), (100, 59)], (
+    assert sorted(points(axis, "o")) == [(100, 42), (100, 60)], (
         "the final record is drawn unchanged, with its undecided trials"
     )
     in_legend = legend_texts(axis)
@@ -81,9 +124,9 @@ def test_each_learning_time_is_a_curve():
 
 
 def test_where_patterns_varied_the_bars_lie_along_P():
-    record = search(180, 50, (40, 60), vary="patterns", median=181.0, median_interval=[150.0, 220.0])
+    record = search(180, 50, (40, 60), vary="patterns", N=50, P_interval=[150, 220])
     (axis,) = draw_transition([record]).axes
-    assert points(axis, "s") == [(181, 50)]
+    assert points(axis, "s") == [(180, 50)]
     (segment,) = (segment for bar in axis.collections for segment in bar.get_segments())
     assert segment.tolist() == [[150, 50], [220, 50]]
 

@@ -94,13 +94,6 @@ def _short_number(number: int) -> str:
     return str(number)
 
 
-def _median_ratio(record: Record) -> float | None:
-    """P/N at the median of a search."""
-    if record["median"] is None or not record["n_star"]:
-        return None
-    return record["median"] / record["N"] if record["vary"] == "patterns" else record["P"] / record["median"]
-
-
 # --- columns of each kind -----------------------------------------------------------------------------
 
 NETWORK: dict[str, Value] = {
@@ -227,10 +220,8 @@ COLUMNS: dict[str, dict[str, Value]] = {
         "width": _field("width"),
         "P/N*": _quotient("P", "n_star"),
         "trials": lambda record: len(record.get("trials", [])),
-        "median N": _field("median"),
-        "from": lambda record: record["median_interval"][0] or 0,
-        "to": lambda record: record["median_interval"][1] or "beyond",
-        "P/N": _median_ratio,
+        "from": lambda record: record["interval"][0] or 0,
+        "to": lambda record: record["interval"][1] or "beyond",
         "undecided": _field("n_undecided"),
         "steps": _field("total_steps"),
     },
@@ -280,7 +271,7 @@ IN_COMMAND: dict[str, tuple[str, ...]] = {
         "without", "convex", "‖∇L‖", "Clarke", "inside", "tangent", "N_-", "λ_min/λ_max", "stable",
     ),
     "neff": ("run", "Ñ", "hidden", "N_eff", "N", "gap", "columns", "silent", "dead", "always on"),
-    "nstar": ("P", "width", "N*", "median N", "from", "to", "P/N", "trials", "undecided", "steps"),
+    "nstar": ("P", "width", "N*", "from", "to", "P/N*", "trials", "undecided", "steps"),
 }  # fmt: skip
 
 #: Columns of spectra, and the words for each. In the table of a few runs they are the rows.

@@ -56,16 +56,13 @@ def test_a_finished_run_shows_its_loss_before_and_after():
     assert tables.cells("finished runs", ["loss"], record) == ["0.25 → 1e-09"]
 
 
-@pytest.mark.parametrize(
-    ("vary", "ratio"), [("width", 200 / 50), ("patterns", 50 / 40)], ids=["N* of a P", "P* of a width"]
-)
-def test_the_ratio_of_a_search_is_that_at_its_median(vary, ratio):
-    record = {"vary": vary, "P": 200, "N": 40, "median": 50, "n_star": 55}
-    assert tables.cells("nstar", ["P/N"], record) == [ratio]
+def test_the_row_of_a_search_has_n_star_its_interval_and_their_ratio_to_p():
+    record = {"P": 200, "n_star": 50.0, "interval": [40.0, 65.0]}
+    assert tables.cells("nstar", ["N*", "from", "to", "P/N*"], record) == [50.0, 40.0, 65.0, 4.0]
 
 
 def test_open_ends_of_an_interval_are_shown_as_0_and_beyond():
-    assert tables.cells("nstar", ["from", "to"], {"median_interval": [None, None]}) == [0, "beyond"]
+    assert tables.cells("nstar", ["from", "to"], {"interval": [0, None]}) == [0, "beyond"]
 
 
 @pytest.mark.parametrize(
