@@ -14,12 +14,11 @@ A field that only some of the records have is null for the others. `N` is n_effe
 from __future__ import annotations
 
 import ast
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from jamtools.errors import InputError, Remedy
+from jamtools.errors import InputError, Remedy, nearest_of
 from jamtools.formulas import (
     CONDITION_EXAMPLE,
     JAMMED_STATUS,
@@ -85,7 +84,7 @@ class Formula:
         fields = _fields(records)
         if any(record.get("status") == name for record in records):
             raise InputError(f'no field {name!r}; did you mean "status == {name!r}"?')
-        if name != "status" and (nearest := _nearest(name, fields | NAMED_STATES.keys())):
+        if name != "status" and (nearest := nearest_of(name, fields | NAMED_STATES.keys())):
             raise InputError(f"no field {name!r}; did you mean {nearest}?")
         first = [field for field in FIELDS_NAMED_FIRST if field in fields]
         listed = [*first, *sorted(fields - {*first})][:MAX_LISTED]
@@ -179,13 +178,6 @@ def _fields(records: Iterable[Record]) -> set[str]:
     return names | {"N"} if DEFAULT_OF_N in names else names
 
 
-def _nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of the names that looks most like `name`, or None."""
-    by_lower = {other.lower(): other for other in sorted(names)}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return by_lower[close[0]] if close else None
-
-
 def _values_in_words(name: str, scopes: Sequence[Record]) -> str:
     """`depth is 2 or 3`; the range of many numbers; the nearest name for a field of a field that no record has."""
     found = [field_of(name, scope) for scope in scopes]
@@ -195,7 +187,7 @@ def _values_in_words(name: str, scopes: Sequence[Record]) -> str:
     if not values and dot:
         outside = [field_of(outer, scope) for scope in scopes]
         inner = {key for value in outside if isinstance(value, Mapping) for key in value}
-        nearest = _nearest(name, {f"{outer}.{key}" for key in inner})
+        nearest = nearest_of(name, {f"{outer}.{key}" for key in inner})
         return f"{name} is null{f' (did you mean {nearest}?)' if nearest and nearest != name else ''}"
     if not values:
         return f"{name} is null"
