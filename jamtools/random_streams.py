@@ -22,6 +22,10 @@ BOOTSTRAP, GOODNESS_OF_FIT = range(2)  # of the fit of an exponent
 #: Seeds of a search for N*: the k-th new seed that is drawn for the seed s is s + k·FRESH_SEEDS.
 FRESH_SEEDS = 10_000
 
+#: Seeds that replace those of dead trials in a bracket: the k-th replacement of the seed s is s + REPLACEMENT_SEEDS +
+#: k·FRESH_SEEDS. No search draws so many new seeds that they overlap.
+REPLACEMENT_SEEDS = 1_000 * FRESH_SEEDS
+
 
 def generator(seed: int, *stream: int) -> np.random.Generator:
     """A stream of random numbers, spawned from the seed."""

@@ -116,6 +116,7 @@ class Run:
     theta, theta0 [Ñ]: parameters at the end and at the start; per layer the weight [out, in] row by row, then the bias.
     gaps [P] or [P, C]: Δ at the end. history: columns [T] over the measured steps, and theta [T, Ñ] with snapshots.
     info: `RUN_FIELDS` and other fields of the training. certificate: the arrays of `CERTIFICATE_ARRAYS`, or empty.
+    dead [n_dead] int64: the unsatisfied patterns that a layer does not pass on, ascending (states.py).
     Raises InputError for missing fields and for shapes that contradict info.
     """
 
@@ -125,6 +126,7 @@ class Run:
     history: Mapping[str, NDArray[Any]]
     info: Mapping[str, Any]
     certificate: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    dead: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         check_fields(self.info, RUN_FIELDS, "run")
@@ -138,6 +140,8 @@ class Run:
             raise InputError(
                 f"gaps has shape {self.gaps.shape}, expected {self.info['P']} patterns as in the metadata"
             )
+        if len(self.dead) and not (self.dead.min() >= 0 and self.dead.max() < self.info["P"]):
+            raise InputError(f"dead patterns outside 0 to {self.info['P'] - 1}; make the run again")
         self._check_history()
 
     def _check_history(self) -> None:
@@ -174,12 +178,19 @@ class Run:
 
     @property
     def n_unsatisfied(self) -> int:
-        """N_Δ at the end of the training."""
+        """N_Δ at the end of the training, of a run of the hinge loss."""
         return int(self.info["n_unsatisfied"])
+
+    @property
+    def unsatisfied(self) -> NDArray[np.bool_]:
+        """Which Δ are unsatisfied, [P] or [P, C]. A contact is satisfied; a Δ that is NaN is not."""
+        return ~(self.gaps <= CONTACT_TOLERANCE * self.epsilon)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays by their names in a file, without the prefix of the run: theta [Ñ], history/step [T], and so on."""
-        arrays = {"theta": self.theta, "theta0": self.theta0, "gaps": self.gaps}
+        arrays: dict[str, NDArray[Any]] = {"theta": self.theta, "theta0": self.theta0, "gaps": self.gaps}
+        if len(self.dead):
+            arrays["dead"] = self.dead
         for folder, columns in (("history", self.history), ("certificate", self.certificate)):
             arrays |= {f"{folder}/{name}": column for name, column in columns.items()}
         return arrays

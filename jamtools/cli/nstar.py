@@ -73,8 +73,12 @@ def search(
     width with so many parameters or more.
 
     A trial that used up its steps with N_Δ of at most 0.1 N is "undecided", and the interval allows for both outcomes.
-    More --steps may decide it, and --certify takes it to the minimum of its basin. --optimizer newton reaches certified
-    minima by itself. Its dynamics differ from Adam's and so does its N*; jam-nstar fit refuses a mixture of both.
+    A trial is "dead" if in some layer no neuron is active at the patterns that it does not fit: this says nothing about
+    jamming. Dead trials are left out and counted, unless --dead keep makes them failures.
+
+    More --steps may decide an undecided trial, and --certify takes it to the minimum of its basin. --optimizer newton
+    reaches certified minima by itself. Its dynamics differ from Adam's and so does its N*; jam-nstar fit refuses a
+    mixture of both.
 
     With --journal FILE the search may be killed at any moment: run it again with --resume, and no finished trial is
     repeated. SIGUSR1 and SIGTERM end it with exit code 75, "run me again". Without a journal, Ctrl-C loses all trials.
@@ -119,7 +123,10 @@ def _records(
         data.first(sizes[-1])
     compute = session.compute(arithmetic, int(sizes[-1] ** 1.5), engine)
     trials.store = _journal(kept, session.output, data, spec, compute)
-    how = SearchOptions(options.method, options.precision, options.trials, options.at_once, cold=options.cold)
+    how = SearchOptions(
+        options.method, options.precision, options.trials, options.at_once, cold=options.cold,
+        keep_dead=options.dead == "keep",
+    )  # fmt: skip
     with session.progress(NAME, total=None) as update:
 
         def watch(key: TrialKey) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from jamtools.cli.common.groups import Streams, grouped
-from jamtools.cli.common.options import Sources, Where, file_option, integer_option, real_option
+from jamtools.cli.common.options import Dead, Sources, Where, file_option, integer_option, real_option
 from jamtools.cli.common.selecting import select
 from jamtools.cli.common.session import Session
 from jamtools.cli.common.values import confidence
@@ -37,6 +37,7 @@ def fit(
         int | None,
         integer_option("--time", help="Fit N* after N steps; N is one of the --times of the searches."),
     ] = None,
+    dead: Dead = "leave-out",
     streams: Streams,
 ) -> None:
     """Fit the slope of log N* against log P, and P/N*, over any number of search results.
@@ -48,7 +49,8 @@ def fit(
       jam-nstar fit runs-*.safetensors --where "depth == 3" | jq '.jump[].P_over_N'
 
     Spectra of jammed runs, given with the searches, add the measured bound P/N* = C0 - N_c/N. Runs of a sweep, with
-    or without searches, add the jump of N_Δ/N and the P/N at which it happens.
+    or without searches, add the jump of N_Δ/N and the P/N at which it happens: the place from satisfied against jammed
+    runs, the height from jammed runs alone. A run that is at no minimum, and a dead one, enter neither.
     """
     session = Session("jam-nstar", streams)
     from jamtools.transition import jump, scaling
@@ -70,7 +72,8 @@ def fit(
             result = scaling.fit_scaling(inputs.searches, level, planned, inputs.spectra, time)
     if inputs.runs:
         with naming(*sources):
-            result["jump"] = [sweep.as_dict() for sweep in jump.jumps(inputs.runs, level)]
+            found = jump.jumps(inputs.runs, level, dead == "keep")
+        result["jump"] = [sweep.as_dict() for sweep in found]
     session.write_json([result])
     if "slope" in result:
         print_fit(session, result)

@@ -21,6 +21,12 @@ def print_search(session: Session, records: list[dict[str, Any]]) -> None:
     for record in records:
         if not record["precise"]:
             session.note(_why_imprecise(record))
+    dead = sum(record["n_dead"] for record in records)
+    if dead:
+        used = "count as failures" if records[0].get("keep_dead") else "are left out"
+        session.note(
+            f"{dead} trial(s) ended dead and {used}: in some layer no neuron is active at what they do not fit"
+        )
     undecided = sum(record["n_undecided"] for record in records)
     if undecided:
         session.note(f"{undecided} trial(s) ended undecided, {_what_decides(records[0])}")
@@ -33,6 +39,9 @@ def _why_imprecise(record: dict[str, Any]) -> str:
     if record["median"] is not None:
         return f"{where}: less precise than {record['precision']:g} after {made}; give more --trials"
     outcomes = {trial["outcome"] for trial in record["trials"]}
+    if not record.get("keep_dead") and "dead" in outcomes and outcomes <= {"dead", "success", "undecided"}:
+        return f"{where}: every trial that failed is dead in {made}, so that N* has no lower end; more P may help"
+    outcomes -= {"dead"}
     if not outcomes - {"success", "undecided"} and "undecided" in outcomes:
         return f"{where}: no trial failed for certain in {made}, so that N* has no lower end; give more --steps or --certify"
     if patterns and record["P"]:

@@ -12,13 +12,16 @@ import typer
 
 from jamtools.cli.common.conflicts import check_optimizer, refuse
 from jamtools.cli.common.groups import TrainingGroup
-from jamtools.cli.common.options import file_option, integer_option, list_option, real_option
+from jamtools.cli.common.options import Dead, file_option, integer_option, list_option, real_option
 from jamtools.cli.common.values import Integers, naturals, positives
 
 if TYPE_CHECKING:
     from jamtools.transition.options import TrialSpec
 
 SEARCH_SEEDS = Integers((0, 1))
+
+#: Measurements of a trial. At each of them a dead trial whose gradient vanishes is ended.
+TRIAL_MEASUREMENTS = 30
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class SearchGroup:
             "or certified to be stuck.",
         ),
     ] = False
+    dead: Dead = "leave-out"
     cold: Annotated[
         bool,
         typer.Option("--cold", help="Start every P and seed independently, as the tasks of a plan do."),
@@ -140,7 +144,7 @@ def spec_of(search: SearchGroup, training: TrialGroup) -> TrialSpec:
     from jamtools.transition.options import TrialSpec
 
     last_time = max(search.times) if search.times and not training.protocol else None
-    options = training.options(steps=training.steps or last_time, measurements=2)
+    options = training.options(steps=training.steps or last_time, measurements=TRIAL_MEASUREMENTS)
     return TrialSpec(
         training.depth,
         training.activation,

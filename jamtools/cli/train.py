@@ -18,7 +18,7 @@ from jamtools.cli.common.resuming import ResumableTraining
 from jamtools.cli.common.session import Session
 from jamtools.cli.common.tables import has_values
 from jamtools.cli.common.values import Integers, naturals, positives
-from jamtools.cli.train_ends import exit_code, print_obstacles
+from jamtools.cli.train_ends import exit_code, print_dead, print_obstacles
 from jamtools.cli.train_evaluate import EvaluateOn, evaluate_runs
 from jamtools.cli.train_finish import finish_runs
 from jamtools.cli.train_modes import check_mode
@@ -150,8 +150,9 @@ def train(
     changes the rate halfway, this happens at half of --steps, for any --steps. The file records what was done.
 
     The output is one file. Its runs are ordered by width, then P, then seed. A run ends with status "satisfied"
-    (N_Δ = 0), "stationary" (newton and --finish: a minimum with L > 0), "budget" or "diverged". All of them are
-    results, and the exit code is 0 unless --require is given.
+    (N_Δ = 0: every Δ ≤ 1e-10 ε), "stationary" (jammed: at a minimum with L > 0), "dead" (in some layer no neuron is
+    active at the unsatisfied patterns), "budget" (its steps ended on the way) or "diverged". All of them are results,
+    and the exit code is 0 unless --require is given.
 
     --optimizer newton solves for a minimum and certifies it. Use it for small networks, and for results that do not
     depend on the number of steps. Its dynamics differ from Adam's; to take a run of Adam to the minimum of its own
@@ -265,7 +266,9 @@ def _print_runs(session: Session, trained: list[Run]) -> None:
             f"the neighbour lists missed {missed} crossing(s) of Δ = 0; without --neighbour-list none is missed"
         )
     more = [label for label in ("certified", "test error") if has_values("runs", label, infos)]
+    more += ["dead"] * any(info["n_dead"] for info in infos)
     session.records_table("runs", infos, more)
+    print_dead(session, trained)
     print_obstacles(session, trained)
 
 

@@ -1,4 +1,4 @@
-"""How runs ended: the exit code that --require asks for, and notes on runs that are not certified."""
+"""How runs ended: the exit code that --require asks for, and notes on dead runs and on those that are not certified."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jamtools.cli.common.session import Session
+from jamtools.states import is_dead, n_dead
 
 if TYPE_CHECKING:
     from jamtools.records import Run
@@ -32,6 +33,30 @@ def print_obstacles(session: Session, runs: Sequence[Run]) -> None:
         if run.info["certified"] is False:
             obstacle = (run.info.get("certificate") or {}).get("obstacle") or "it did not converge"
             session.note(f"r{i:04d} ({run_in_words(run)}) is not certified: {obstacle}")
+
+
+def print_dead(session: Session, runs: Sequence[Run]) -> None:
+    """A note on runs with dead patterns; if there are none, a note on initialisations with dead patterns."""
+    affected = [run for run in runs if n_dead(run.info)]
+    if affected:
+        n = sum(is_dead(run.info) for run in affected)
+        width = max(run.info["width"] for run in affected)
+        session.note(
+            f"{_of(n, len(runs))} dead, {len(affected) - n} more hold{'s' * (len(affected) - n == 1)} dead patterns: "
+            f"in some layer no neuron is active at them, which says nothing about jamming; take a width above {width}"
+        )
+        return
+    born = [run for run in runs if run.info.get("n_dead_at_start")]
+    if born:
+        worst = max(born, key=lambda run: run.info["n_dead_at_start"] / run.P)
+        session.note(
+            f"{_of(len(born), len(runs))} initialised with dead patterns, the most {worst.info['n_dead_at_start']} of "
+            f"{worst.P} at width {worst.info['width']}: no neuron of some layer is active at them"
+        )
+
+
+def _of(n: int, total: int) -> str:
+    return f"{n} of {total} run{'s' * (total > 1)} {'is' if n == 1 else 'are'}"
 
 
 def run_in_words(run: Run) -> str:

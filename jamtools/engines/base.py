@@ -1,6 +1,6 @@
 """The interface of the engines, which take the steps of a run from one event to the next.
 
-    step t:   W ← W - optimiser(∇L(W)),   stopped before the first step at which max Δ ≤ 0 (if asked) or is not finite
+    step t:   W ← W - optimiser(∇L(W)),   stopped before the first step at which max Δ ≤ 10⁻¹⁰ ε (if asked) or is not finite
 
 All engines take the same steps up to round-off.
 
@@ -24,8 +24,8 @@ class Engine(Protocol):
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
         """Takes the steps `step` … `until` - 1; returns the step reached and why it stopped there.
 
-        The reason is "diverged" (max Δ is not finite), "satisfied" (max Δ ≤ 0, if the run stops there) or "" (the step
-        `until` is reached). `stop` overrides settings.stop.
+        The reason is "diverged" (max Δ is not finite), "satisfied" (max Δ ≤ loss.contact, if the run stops there) or ""
+        (the step `until` is reached). `stop` overrides settings.stop.
         """
 
     @property
@@ -39,11 +39,14 @@ class Engine(Protocol):
         """Copies the arrays of a `state` back into the engine."""
 
 
-def stop_reason(max_gap: float, stop: bool) -> str:
-    """Why a run whose largest Δ is max_gap ends: "diverged", "satisfied" (only if `stop`), or "" if it does not end."""
+def stop_reason(max_gap: float, stop: bool, contact: float) -> str:
+    """Why a run whose largest Δ is max_gap ends: "diverged", "satisfied" (only if `stop`), or "" if it does not end.
+
+    contact: the largest Δ of a satisfied pattern.
+    """
     if not math.isfinite(max_gap):
         return "diverged"
-    return "satisfied" if stop and max_gap <= 0 else ""
+    return "satisfied" if stop and max_gap <= contact else ""
 
 
 class Stateless:

@@ -82,13 +82,13 @@ class CompiledEngine:
         """
         if not isinstance(self.optimizer, Adam):
             return self._shared_steps(steps, lr, stop)
-        limits = StepLimits(steps, stop, self._max_awake_alone)
+        limits = StepLimits(steps, stop, self.problem.loss.contact, self._max_awake_alone)
         done, max_gap = self.kernel.adam_steps(self.theta.numpy(), _moments(self.optimizer, lr), limits)
         self.optimizer.t += done
         if done < steps and max_gap == UNKNOWN_GAP:
             more, reason = self._shared_steps(steps - done, lr, stop, self._max_awake_alone)
             return done + more, reason
-        return done, stop_reason(max_gap, stop) if done < steps else ""
+        return done, self._reason(max_gap, stop) if done < steps else ""
 
     def _shared_steps(self, steps: int, lr: float, stop: bool, max_awake_alone: int = 0) -> tuple[int, str]:
         """Takes up to `steps` steps that threads share, with any optimiser; returns their number and the stop reason.
@@ -98,7 +98,7 @@ class CompiledEngine:
         theta, neighbours, done = self.theta.numpy(), self.kernel.neighbours, 0
         while done < steps:
             max_gap = self.kernel.chunk_gradients(theta, self._threads, self._pool)
-            reason = stop_reason(max_gap, stop)
+            reason = self._reason(max_gap, stop)
             if reason == "satisfied" and not neighbours.complete:
                 neighbours.request_sort()  # a run is satisfied only if the same step evaluated all patterns
                 continue
@@ -110,6 +110,9 @@ class CompiledEngine:
             if neighbours.n_awake <= max_awake_alone:
                 break
         return done, ""
+
+    def _reason(self, max_gap: float, stop: bool) -> str:
+        return stop_reason(max_gap, stop, self.problem.loss.contact)
 
     def _move(self, lr: float) -> None:
         """Takes one step of the optimiser with the sum of the gradient's chunks. The kernel does the step of Adam."""

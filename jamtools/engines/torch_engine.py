@@ -43,7 +43,7 @@ class TorchEngine(Stateless):
         stop = self.settings.stop if stop is None else stop
         for t in range(step, until):
             max_gap, g = self._largest_gap_and_gradient(t)
-            reason = stop_reason(max_gap, stop)
+            reason = stop_reason(max_gap, stop, self.problem.loss.contact)
             if reason:
                 return t, reason
             self.optimizer.step(self.theta, g, self.settings.schedule.rate(t))

@@ -112,12 +112,12 @@ class Passes:
         )
 
     def unsatisfied(self) -> Tensor:
-        """Which outputs of which patterns [P, C] have Δ > 0."""
+        """Which outputs of which patterns [P, C] are unsatisfied."""
         size = _block_patterns(_h0_numbers(self.arch))
         unsatisfied = []
         for x, y in zip(self.problem.x.split(size), self.problem.y.split(size), strict=True):
             f = forward(self.layers, x, self.arch, self.rho).f
-            unsatisfied.append(self.problem.loss.gaps(f, y) > 0)
+            unsatisfied.append(self.problem.loss.unsatisfied(self.problem.loss.gaps(f, y)))
         return torch.cat(unsatisfied)
 
     def curvature(self, z: Sequence[Tensor]) -> list[Tensor]:

@@ -58,7 +58,7 @@ class Products:
         for start in range(0, len(self.problem.x), self._size):
             block = slice(start, start + self._size)
             f, labels = self._forward(block).f, self.problem.y[block]
-            active = self.loss.gaps(f, labels) > 0
+            active = self.loss.unsatisfied(self.loss.gaps(f, labels))
             patterns = active.any(1).nonzero()[:, 0]
             blocks.append((patterns + start, active[patterns], self.loss.slope(f, labels)[patterns]))
         self._index, self._active, self._slope = (torch.cat([part[i] for part in blocks]) for i in range(3))

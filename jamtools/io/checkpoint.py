@@ -247,7 +247,10 @@ def _unpack_run(entry: Mapping[str, Any], arrays: Arrays) -> RunState:
     history = _under(arrays, "history/")
     if entry["stands"] == "finished":
         certificate = _under(arrays, "certificate/")
-        return Run(arrays["theta"], arrays["theta0"], arrays["gaps"], history, entry["info"], certificate)
+        dead = arrays.get("dead", np.zeros(0, np.int64))
+        return Run(
+            arrays["theta"], arrays["theta0"], arrays["gaps"], history, entry["info"], certificate, dead
+        )
     columns = entry["columns"]
     values = [history[name] if history[name].ndim > 1 else history[name].tolist() for name in columns]
     rows = [dict(zip(columns, row)) for row in zip(*values)]

@@ -161,8 +161,10 @@ def dataset_of(artefact: Artefact) -> Dataset:
 def _run(artefact: Artefact, prefix: str, info: dict[str, Any]) -> Run:
     theta, theta0, gaps = (artefact.tensor(f"{prefix}/{name}") for name in ("theta", "theta0", "gaps"))
     history, certificate = (artefact.group(f"{prefix}/{folder}") for folder in ("history", "certificate"))
+    has_dead = f"{prefix}/dead" in artefact.names
+    dead = artefact.tensor(f"{prefix}/dead", "I64") if has_dead else np.zeros(0, np.int64)
     with _errors_with_name_of(artefact):
-        run = Run(theta, theta0, gaps, history, info, certificate)
+        run = Run(theta, theta0, gaps, history, info, certificate, dead)
         check_counts(info)
         return run
 

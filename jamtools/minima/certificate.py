@@ -38,7 +38,7 @@ from jamtools.minima.first_order import BalancedPoint, FirstOrder, cusp_places, 
 from jamtools.minima.second_order import Lagrangian, lagrangian
 from jamtools.network.problem import Problem
 from jamtools.network.roundoff import loss_error
-from jamtools.records import CERTIFICATE_ARRAYS, CONTACT_TOLERANCE
+from jamtools.records import CERTIFICATE_ARRAYS
 
 #: A cusp is active when |z| is at most this, in rms of its layer. A minimiser leaves cusps at 10⁻¹³. Of
 #: networks with 10⁶ smooth pre-activations, one in ten thousand has one of these within this distance.
@@ -63,10 +63,10 @@ class Certificate:
 
     kind: "satisfied", "jammed", or "diverged" where theta is not finite. obstacle: one line that says why there is no proof.
 
-    n_unsatisfied: patterns with Δ > 0; n_contacts: those with |Δ| ≤ CONTACT_TOLERANCE ε; n_undecided: those with a Δ > 0
-    that round-off cannot distinguish from 0. cusp_distance: the largest |z| / rms of the active cusps (at most `tolerance`);
-    next_distance: the smallest of the other pre-activations at patterns with gradient. n_idle: idle cusps, not counted in
-    n_cusps.
+    n_unsatisfied: patterns with Δ > CONTACT_TOLERANCE ε; n_contacts: those with |Δ| ≤ CONTACT_TOLERANCE ε; n_undecided:
+    those with a Δ > 0 that round-off cannot distinguish from 0. cusp_distance: the largest |z| / rms of the active cusps
+    (at most `tolerance`); next_distance: the smallest of the other pre-activations at patterns with gradient. n_idle: idle
+    cusps, not counted in n_cusps.
 
     First order: gradient is ‖g(λ)‖, scale is √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖² over the unsatisfied patterns, smallest_force is min u_i
     in units of its round-off bound, which it must exceed.
@@ -135,10 +135,10 @@ def certify(theta: Tensor, problem: Problem, seed: int = 0, trials: int = DEFAUL
     point = BalancedPoint.of(theta, problem)
     if not point.gaps.isfinite().all():
         return Certificate("diverged", False, "its gaps are not finite")
-    contact = CONTACT_TOLERANCE * point.problem.loss.epsilon
+    contact = point.problem.loss.contact
     gap_fields: dict[str, Any] = {
         "loss": point.value,
-        "n_unsatisfied": int((point.gaps > 0).sum()),
+        "n_unsatisfied": int(point.problem.loss.unsatisfied(point.gaps).sum()),
         "n_contacts": int((point.gaps.abs() <= contact).sum()),
     }
     if bool((point.gaps <= contact).all()):

@@ -24,7 +24,7 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Problem
 from jamtools.network.roundoff import gap_errors, loss_error
-from jamtools.records import CERTIFICATE_ARRAYS, CONTACT_TOLERANCE, Array, Dataset, Run
+from jamtools.records import CERTIFICATE_ARRAYS, Array, Dataset, Run
 
 #: Stored forces must agree to this part of the largest; they follow from multipliers that are stored exactly.
 FORCE_TOLERANCE = 1e-9
@@ -103,8 +103,8 @@ def _gaps(run: Run, point: BalancedPoint) -> list[str]:
             f"{worst // point.gaps.shape[1]}: {point.unit * float(stored.flatten()[worst]):.6g}, "
             f"expected {point.unit * float(point.gaps.flatten()[worst]):.6g}"
         )
-    contact = CONTACT_TOLERANCE * point.problem.loss.epsilon
-    low, high = int((point.gaps > errors).sum()), int((point.gaps > -errors).sum())
+    contact = point.problem.loss.contact
+    low, high = (int((point.gaps > contact + slack).sum()) for slack in (errors, -errors))
     findings += _outside(run, "n_unsatisfied", low, high)
     size = point.gaps.abs()
     findings += _outside(

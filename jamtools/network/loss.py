@@ -1,6 +1,6 @@
 """The loss functions, their slope in f, and the gap variables Δ.
 
-    Δ_µ = ε - y_µ f(x_µ)                            Δ > 0: unsatisfied;  y f < 0: misclassified
+    Δ_µ = ε - y_µ f(x_µ)                            Δ > 10⁻¹⁰ ε: unsatisfied;  y f < 0: misclassified
     hinge            L = 1/P Σ_µ ½ Δ_µ² θ(Δ_µ)
     hinge, C > 1     L = 1/(C P) Σ_{µ,c} Δ_{µc}² θ(Δ_{µc})        (eq. 10: no ½; Δ_{µc} = ε - t_{µc} f_c)
     cross-entropy    L = 1/P Σ_µ log(1 + exp(-y_µ f(x_µ)));   C > 1: softmax of the C outputs
@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from jamtools.errors import InputError
+from jamtools.records import CONTACT_TOLERANCE
 
 #: The losses by name.
 LOSSES = ("hinge", "cross-entropy")
@@ -46,6 +47,16 @@ class Loss:
         return cls(info["loss"], info["epsilon"], info["P"], info.get("outputs", 1))
 
     @property
+    def has_margin(self) -> bool:
+        """Whether the loss has a margin ε. Without one N_Δ has no meaning: a pattern is fitted where y f ≥ 0."""
+        return self.name == "hinge"
+
+    @property
+    def contact(self) -> float:
+        """The largest |Δ| of a contact. A pattern is satisfied up to this Δ, because no step removes a smaller one."""
+        return CONTACT_TOLERANCE * self.epsilon
+
+    @property
     def hinge_curvature(self) -> float:
         """∂²L/∂Δ² of an unsatisfied pattern: 1/P, or 2/(C P) with C > 1 outputs."""
         return 1 / self.P if self.outputs == 1 else 2 / (self.outputs * self.P)
@@ -60,6 +71,10 @@ class Loss:
     def gaps(self, f: Tensor, y: Tensor) -> Tensor:
         """Δ [P, C] from f and y [P, C]."""
         return self.epsilon - y * f
+
+    def unsatisfied(self, gaps: Tensor) -> Tensor:
+        """Which Δ of any shape are unsatisfied. A Δ that is NaN is: otherwise a diverged run would look satisfied."""
+        return ~(gaps <= self.contact)
 
     def value(self, f: Tensor, y: Tensor) -> Tensor:
         """L as a scalar tensor, from f and y [p, C]: the contribution of these patterns to the mean over all P."""

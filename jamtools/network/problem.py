@@ -29,17 +29,18 @@ from jamtools.records import Dataset, Run
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The loss at one point: L, Δ [P, C], ∇L [Ñ] and which patterns are misclassified [P]."""
+    """The loss at one point: L, Δ [P, C], ∇L [Ñ], which Δ are unsatisfied [P, C], which patterns misclassified [P]."""
 
     value: float
     gaps: Tensor
     gradient: Tensor
+    unsatisfied: Tensor
     misclassified: Tensor
 
     @property
     def n_unsatisfied(self) -> int:
-        """N_Δ. A Δ that is NaN counts too; otherwise a diverged run would look satisfied."""
-        return int((~(self.gaps <= 0)).sum())
+        """N_Δ: the number of patterns, or of pairs (µ, c) if C > 1, that are not satisfied."""
+        return int(self.unsatisfied.sum())
 
     @property
     def n_misclassified(self) -> int:
@@ -97,11 +98,16 @@ class Problem:
             value,
             gaps,
             self._gradient(theta, forward_pass, self.y, gaps),
+            self.loss.unsatisfied(gaps),
             misclassified(forward_pass.f, self.y),
         )
 
+    def hidden(self, theta: Tensor) -> list[Tensor]:
+        """The pre-activations [P, h] of each hidden layer at theta [Ñ]; with batch normalisation the normalised ones."""
+        return self._pass(theta, self.x, self.statistics_of).z[: self.arch.depth]
+
     def largest_gap(self, theta: Tensor) -> float:
-        """max Δ at theta [Ñ]: at most 0 where all patterns are satisfied, NaN where any Δ is NaN."""
+        """max Δ at theta [Ñ]: at most loss.contact where all patterns are satisfied, NaN where any Δ is NaN."""
         return self._forward(theta)[1].max().item()
 
     def value_and_gradient(self, theta: Tensor) -> tuple[float, Tensor]:
@@ -174,6 +180,6 @@ def measure(run: Run, trained_on: Dataset, data: Dataset) -> dict[str, Any]:
         "P": data.P,
         "loss": value,
         "error": int(wrong.sum()) / data.P,
-        "n_unsatisfied": int((~(gaps <= 0)).sum()),
+        "n_unsatisfied": int(problem.loss.unsatisfied(gaps).sum()) if problem.loss.has_margin else None,
         "n_misclassified": int(wrong.sum()),
     }

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from jamtools.minima.certificate import Certificate, certify
+from jamtools.minima.state import RunState, state_of
 from jamtools.network.architecture import Architecture
+from jamtools.network.dead import dead_by_layer
 from jamtools.network.problem import Evaluation
 from jamtools.network.symmetry import balanced
-from jamtools.records import CONTACT_TOLERANCE, Run
+from jamtools.records import Run
 from jamtools.training.run import RunInProgress, as_array
 
 #: The fields of a record that describe its first dynamics. When newton finishes the run, it does not overwrite them.
@@ -31,12 +33,14 @@ def record_of(run: RunInProgress) -> Run:
     evaluation = run.problem.evaluate(run.theta)
     gaps = evaluation.gaps[:, 0] if run.job.arch.outputs == 1 else evaluation.gaps
     arrays = (as_array(run.theta.double()), run.theta0, gaps.double().cpu().numpy())
-    record = Run(*arrays, run.history.columns(), _info(run, evaluation, gaps))
-    return _certified(run, record) if run.job.engine == "newton" else record
+    certificate = _certificate(run) if run.job.engine == "newton" else None
+    state = state_of(run.theta, run.problem, evaluation, certificate)
+    record = Run(*arrays, run.history.columns(), _info(run, evaluation, state), dead=state.dead.numpy())
+    return _certified(run, record, certificate) if certificate else record
 
 
-def _info(run: RunInProgress, evaluation: Evaluation, gaps: Tensor) -> dict[str, Any]:
-    """The fields of the record; gaps [P] or [P, C]."""
+def _info(run: RunInProgress, evaluation: Evaluation, state: RunState) -> dict[str, Any]:
+    """The fields of the record."""
     loss = run.job.loss
     last = run.history.rows[-1] if run.history.last_step == run.step else {}
     return {
@@ -48,12 +52,10 @@ def _info(run: RunInProgress, evaluation: Evaluation, gaps: Tensor) -> dict[str,
         "protocol": run.settings.protocol,
         "seed": run.job.seed,
         "steps": run.step,
-        "status": run.status,
         "certified": None,
         "final_loss": evaluation.value,
-        "n_unsatisfied": evaluation.n_unsatisfied,
-        "n_contacts": int((gaps.abs() <= CONTACT_TOLERANCE * loss.epsilon).sum()),
-        "n_misclassified": evaluation.n_misclassified,
+        **state.fields(),
+        "n_dead_at_start": _dead_at_start(run),
         "grad_norm": evaluation.gradient.norm().item(),
         "settings": asdict(run.settings),
         "engine": run.job.engine,
@@ -77,12 +79,14 @@ def _architecture_fields(arch: Architecture) -> dict[str, Any]:
     }
 
 
-def _certified(run: RunInProgress, record: Run) -> Run:
+def _dead_at_start(run: RunInProgress) -> int:
+    """The number of patterns that some layer does not pass on at theta0."""
+    return int(dead_by_layer(run.problem.tensor(run.theta0), run.problem).any(0).sum())
+
+
+def _certified(run: RunInProgress, record: Run, certificate: Certificate) -> Run:
     """The record with its certificate. A run that newton finished keeps the fields of its first dynamics."""
-    certificate = _certificate(run)
     info = {**record.info, "certified": certificate.certified, "certificate": certificate.fields()}
-    if certificate.certified:
-        info["status"] = "satisfied" if certificate.kind == "satisfied" else "stationary"
     start = run.job.start
     if start:
         first_dynamics = {name: start.info[name] for name in FIELDS_OF_START if name in start.info}

@@ -24,8 +24,9 @@ from jamtools.engines.compiled_engine import CompiledEngine
 from jamtools.engines.optimizers import make_optimizer
 from jamtools.engines.torch_engine import TorchEngine
 from jamtools.minima.newton import NewtonEngine
+from jamtools.minima.state import is_dead_at_rest
 from jamtools.network.initialisation import initial_parameters
-from jamtools.network.problem import Problem
+from jamtools.network.problem import Evaluation, Problem
 from jamtools.protocols import measured_steps
 from jamtools.random_streams import MINI_BATCHES, run_generator
 from jamtools.training.history import HeldOutMeasurement, History, rows_of
@@ -147,7 +148,11 @@ class RunInProgress:
         if self.status:
             return None
         if self.step in self.events and self.history.last_step != self.step:
-            self._measure()
+            evaluation = self._measure()
+            if self.settings.stop and self.job.engine != "newton":
+                self.status = "dead" if is_dead_at_rest(self.theta, self.problem, evaluation) else ""
+            if self.status:
+                return None
         if self.step == self.events[-1]:
             self.status = "satisfied" if self.history.last_n_unsatisfied == 0 else "budget"
             return None
@@ -167,22 +172,24 @@ class RunInProgress:
         return False
 
     def _step_past_round_off(self) -> None:
-        """Takes steps to the next multiple of RECHECK_STEPS or the next event, also where max Δ ≤ 0.
+        """Takes steps to the next multiple of RECHECK_STEPS or the next event, also where all patterns are satisfied.
 
-        Here max Δ is zero up to the round-off of the engine. A run may stay at such a point for ever, so it is measured
-        again only after these steps.
+        Here max Δ is that of a contact up to the round-off of the engine. A run may stay at such a point for ever, so it
+        is measured again only after these steps.
         """
         multiple = (self.step // RECHECK_STEPS + 1) * RECHECK_STEPS
         until = min(multiple, *(event for event in self.events if event > self.step))
         self.step, _ = self.engine.advance(self.step, until, stop=False)
 
-    def _measure(self) -> None:
-        """Adds the training set and the test set at the present theta to the history."""
+    def _measure(self) -> Evaluation:
+        """Adds the training set and the test set at the present theta to the history; returns the training set's."""
         test = None
         if self.test_problem is not None:
             value, _, misclassified = self.test_problem.loss_gaps_and_errors(self.theta)
             test = HeldOutMeasurement(misclassified.double().mean().item(), value)
-        self.history.record(self.step, self.problem.evaluate(self.theta), self.theta, test)
+        evaluation = self.problem.evaluate(self.theta)
+        self.history.record(self.step, evaluation, self.theta, test)
+        return evaluation
 
 
 def problem_on_device(

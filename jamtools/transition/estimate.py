@@ -20,7 +20,7 @@ from jamtools.network.architecture import Architecture
 from jamtools.transition.logistic import MedianEstimate
 from jamtools.transition.sampling import SizeAxis, is_out_of_reach, is_precise
 from jamtools.transition.search_record import Estimates, EstimatesAtTime, SearchRecord
-from jamtools.transition.trial import Outcome, OutcomeOf, Trial, outcome_at_end, outcome_at_time
+from jamtools.transition.trial import Outcome, OutcomeOf, Trial, keeping_dead, outcome_at_end, outcome_at_time
 
 
 def size_axis(search: SearchRecord) -> SizeAxis:
@@ -37,19 +37,28 @@ def size_axis(search: SearchRecord) -> SizeAxis:
 
 def estimate_fields(search: SearchRecord, trials: Sequence[Trial]) -> SearchRecord:
     """N* or P* and all other ESTIMATE_FIELDS of a search, from all its trials; search: what was searched for."""
-    at_end = _estimates(search, trials, outcome_at_end)
+    at_end = _estimates(search, trials, outcomes(search, outcome_at_end))
     at_times = [
-        cast(EstimatesAtTime, {"steps": time, **_estimates(search, trials, outcome_at_time(i))})
+        cast(
+            EstimatesAtTime,
+            {"steps": time, **_estimates(search, trials, outcomes(search, outcome_at_time(i)))},
+        )
         for i, time in enumerate(search.get("times", []))
     ]
     fields: SearchRecord = {
         **at_end,
         "n_undecided": sum(trial.outcome == "undecided" for trial in trials),
+        "n_dead": sum(trial.outcome == "dead" for trial in trials),
         "total_steps": sum(trial.steps for trial in trials),
     }
     if at_times:
         fields["at_times"] = at_times
     return fields
+
+
+def outcomes(search: SearchRecord, outcome_of: OutcomeOf) -> OutcomeOf:
+    """The outcomes of the trials of a search, which may keep dead trials as failures."""
+    return keeping_dead(outcome_of, search["success"]) if search.get("keep_dead") else outcome_of
 
 
 def _estimates(search: SearchRecord, trials: Sequence[Trial], outcome_of: OutcomeOf) -> Estimates:
@@ -58,11 +67,11 @@ def _estimates(search: SearchRecord, trials: Sequence[Trial], outcome_of: Outcom
     median = axis.fit_median(trials, outcome_of, search["level"])
     if is_out_of_reach(median, axis):  # the value of m there depends on the grid, not on the trials
         median = replace(median, m=None, interval=(median.interval[0], None))
-    outcomes = {(axis.size_of(trial), outcome_of(trial)) for trial in trials}
+    found = {(axis.size_of(trial), outcome_of(trial)) for trial in trials}
     if axis.vary == "width":
-        estimates = _n_star(median, axis, outcomes)
+        estimates = _n_star(median, axis, found)
     else:
-        estimates = _p_star(median, axis, search["N"], outcomes)
+        estimates = _p_star(median, axis, search["N"], found)
     return {
         **estimates,
         "median": _exp(median.m),
@@ -80,7 +89,7 @@ def _n_star(median: MedianEstimate, axis: SizeAxis, outcomes: set[tuple[int, Out
     low, high = (_exp(end) for end in median.interval)
     width = None if median.m is None else axis.smallest_from(median.m)
     n_star = _exp(median.m)
-    all_succeed = all(outcome == "success" for _, outcome in outcomes)
+    all_succeed = all(outcome in ("success", "dead") for _, outcome in outcomes)
     if width is None and all_succeed and (1, "success") in outcomes:
         width, n_star = 1, axis.amount(1)  # there is no smaller network
         high = None if high is None else max(high, n_star)

@@ -1,10 +1,15 @@
 """The jump of N_Δ/N at the transition, and the P/N at which it happens, from the runs of a sweep.
 
-    Prob(N_Δ > 0) = logistic((log P/N - m)/w)        P/N at the jump = e^m           (logistic.py)
-    N_Δ/N = n₀ + n₁ (log P/N - m)                    for jammed runs near the jump;  n₀ is its height
+    Prob(jammed) = logistic((log P/N - m)/w)        P/N at the jump: α_J = e^m               (logistic.py)
+    N_Δ/N = n_J + n_1 log(P/N / α_J),               n_J ≥ 0,  n_1 ≥ 0;  n_J is the height of the jump
 
-A run that used up its steps with 0 < N_Δ ≤ 0.1 N is undecided. The line is fitted to jammed runs up to 1.5 times the P/N
-of the jump, where N_Δ/N still grows linearly in log P/N.
+The place comes from satisfied against jammed runs, the height from jammed runs alone. A jammed run is at a minimum with
+L > 0 (states.py); a run on its way has a larger N_Δ than its minimum and enters neither. The line is fitted to jammed runs
+up to 1.5 α_J, where N_Δ/N still grows linearly in log P/N. At fixed α_J the interval of n_J holds all values whose best
+line, n_1 ≥ 0, leaves a sum of squares below (1 + t²/(n - 2)) times the smallest. If it holds 0, N_Δ/N may leave zero without
+a jump. Its ends are combined in quadrature with n_1 times the error of log α_J.
+
+Dead patterns are left out of N_Δ, and dead runs out of the sweep, unless they are kept.
 
 Source: arXiv:1809.09349, section III and figs. 6, 9.
 """
@@ -19,28 +24,37 @@ from typing import Any
 import numpy as np
 
 from jamtools.errors import InputError
-from jamtools.records import CONTACT_TOLERANCE, JAMMED_PER_PARAMETER, Array
+from jamtools.records import Array
+from jamtools.states import Info, alive_per_parameter, is_dead, is_jammed, is_satisfied
 from jamtools.transition.logistic import MedianEstimate, Side, Tally, fit_median
 
-#: The metadata of a run.
-Info = Mapping[str, Any]
-
 #: Runs that agree in these fields, and in the number of steps that they were given, belong to one sweep.
-SWEEP_FIELDS = ("d", "depth", "activation", "batch_norm", "loss", "optimizer", "protocol")
+SWEEP_FIELDS = ("data", "d", "depth", "activation", "batch_norm", "loss", "optimizer", "protocol")
 
 #: The line is fitted to jammed runs whose P/N is at most this many times that of the jump.
 LINE_MAX_P_OVER_N = 1.5
+
+#: The smallest number of jammed runs to which a line is fitted.
+LINE_MIN_RUNS = 3
+
+#: Halvings of an interval that brackets an end of the interval of the height.
+HEIGHT_HALVINGS = 60
+
+#: The place of a jump in a sweep without a satisfied or jammed run.
+NO_PLACE = MedianEstimate(None, (None, None), math.nan, math.nan, (None, None))
 
 
 @dataclass(frozen=True)
 class Jump:
     """The jump of one sweep. Its fields are the keys of its JSON object.
 
-    P_over_N: the P/N at which N_Δ jumps; spread: the width w of the logistic in log P/N; unsatisfied_per_parameter: N_Δ/N
-    just above the jump. These are None where all runs lie on one side of the jump. An open end of an interval is None.
+    P_over_N: α_J; spread: the width w of the logistic in log P/N; unsatisfied_per_parameter: n_J. These are None where they
+    cannot be told, and `finding` says in words what was found, or why nothing was. An open end of an interval is None.
+    n_satisfied, n_jammed, n_dead, n_other: runs by state; the last are on their way, escaping or diverged.
     """
 
     sweep: Mapping[str, Any]
+    finding: str
     P_over_N: float | None
     P_over_N_interval: tuple[float | None, float | None]
     spread: float | None
@@ -48,7 +62,8 @@ class Jump:
     unsatisfied_per_parameter_interval: tuple[float, float] | None
     n_satisfied: int
     n_jammed: int
-    n_undecided: int
+    n_dead: int
+    n_other: int
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON object: what identifies the sweep, then the jump."""
@@ -56,77 +71,160 @@ class Jump:
         return {**self.sweep, **{k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}}
 
 
-def jumps(runs: Sequence[Info], level: float = 0.95) -> list[Jump]:
+def jumps(runs: Sequence[Info], level: float = 0.95, keep_dead: bool = False) -> list[Jump]:
     """The jump of each sweep among `runs` (their metadata), with intervals at confidence `level`.
 
-    Raises InputError for runs with another loss than the hinge: with such a loss N_Δ does not count contacts.
+    keep_dead: whether dead patterns count in N_Δ, and a dead run at a certified minimum as jammed. Raises InputError for
+    runs with another loss than the hinge: with such a loss N_Δ does not count contacts.
     """
     sweeps: dict[tuple[Any, ...], list[Info]] = {}
     for run in runs:
         if run["loss"] != "hinge":
             raise InputError(f"got runs of {run['loss']}, expected hinge: the jump is one of N_Δ")
         steps = (run.get("settings") or {}).get("steps")
-        sweeps.setdefault((*(run[name] for name in SWEEP_FIELDS), steps), []).append(run)
+        sweeps.setdefault((*(run.get(name) for name in SWEEP_FIELDS), steps), []).append(run)
     names = (*SWEEP_FIELDS, "steps")
-    return [_jump(dict(zip(names, key)), sweep, level) for key, sweep in sorted(sweeps.items(), key=str)]
-
-
-def _jump(sweep: Mapping[str, Any], runs: Sequence[Info], level: float) -> Jump:
-    """The jump of the runs of one sweep."""
-    x = [math.log(run["P"] / run["n_effective_expected"]) for run in runs]
-    sides = [_side(run) for run in runs]
-    median = fit_median(Tally.of(list(zip(x, sides))), level)
-    jammed = [
-        (log_ratio, run["n_unsatisfied"] / run["n_effective_expected"])
-        for log_ratio, side, run in zip(x, sides, runs)
-        if side == "above" and median.m is not None and log_ratio <= median.m + math.log(LINE_MAX_P_OVER_N)
+    return [
+        _jump(dict(zip(names, key)), sweep, level, keep_dead)
+        for key, sweep in sorted(sweeps.items(), key=str)
     ]
-    height, interval = _height(np.array(jammed).reshape(-1, 2), median, level)
-    low, high = median.interval
+
+
+def _jump(sweep: Mapping[str, Any], runs: Sequence[Info], level: float, keep_dead: bool) -> Jump:
+    """The jump of the runs of one sweep."""
+    sides = [_side(run, keep_dead) for run in runs]
+    decided = [(_log_ratio(run), side) for run, side in zip(runs, sides) if side]
+    place = fit_median(Tally.of(decided), level) if decided else NO_PLACE
+    jammed = [run for run, side in zip(runs, sides) if side == "above"]
+    satisfied = [run for run, side in zip(runs, sides) if side == "below"]
+    line = _Line.of(_points(jammed, keep_dead), place, level)
+    interval = line.interval(_place_error(place, satisfied, jammed)) if line else None
+    low, high = place.interval
     return Jump(
         sweep,
-        P_over_N=None if median.m is None else math.exp(median.m),
+        _finding(runs, sides, line),
+        P_over_N=None if place.m is None else math.exp(place.m),
         P_over_N_interval=(None if low is None else math.exp(low), None if high is None else math.exp(high)),
-        spread=None if median.m is None else median.w,
-        unsatisfied_per_parameter=height,
+        spread=None if place.m is None else place.w,
+        unsatisfied_per_parameter=line.height if line else None,
         unsatisfied_per_parameter_interval=interval,
         n_satisfied=sides.count("below"),
         n_jammed=sides.count("above"),
-        n_undecided=sides.count("undecided"),
+        n_dead=sum(is_dead(run) for run in runs),
+        n_other=sum(side is None and not is_dead(run) for run, side in zip(runs, sides)),
     )
 
 
-def _side(run: Info) -> Side:
-    """The side of the jump on which a run lies: above the jump in P/N if the run is jammed."""
-    # L ≥ ½ Δ²/P for the largest Δ: at this loss or less every Δ > 0 is that of a contact, which counts as satisfied
-    loss_of_a_contact = 0.5 * (CONTACT_TOLERANCE * run["epsilon"]) ** 2 / run["P"]
-    if run["n_unsatisfied"] == 0 or run["final_loss"] <= loss_of_a_contact:
+def _log_ratio(run: Info) -> float:
+    return math.log(run["P"] / run["n_effective_expected"])
+
+
+def _side(run: Info, keep_dead: bool) -> Side | None:
+    """The side of the jump on which a run lies: above in P/N if it is jammed; None if it says nothing."""
+    if is_satisfied(run):
         return "below"
-    is_minimum = run["status"] == "stationary" and run["certified"] is True
-    is_jammed = run["n_unsatisfied"] > JAMMED_PER_PARAMETER * run["n_effective_expected"]
-    return "above" if is_minimum or is_jammed else "undecided"
+    return "above" if is_jammed(run) or (keep_dead and is_dead(run) and run["certified"]) else None
 
 
-def _height(
-    points: Array, median: MedianEstimate, level: float
-) -> tuple[float | None, tuple[float, float] | None]:
-    """n₀ and its interval, by a line through the points (log P/N, N_Δ/N) [n, 2]; by their mean where all have one P/N.
+def _points(jammed: Sequence[Info], keep_dead: bool) -> Array:
+    """(log P/N, N_Δ/N) of jammed runs, [n, 2]."""
+    heights = [
+        run["n_unsatisfied"] / run["n_effective_expected"] if keep_dead else alive_per_parameter(run)
+        for run in jammed
+    ]
+    return np.array([(_log_ratio(run), height) for run, height in zip(jammed, heights)]).reshape(-1, 2)
 
-    The interval combines the error of the fit with slope × the error of m, in quadrature.
-    """
-    from scipy.special import stdtrit
 
-    if not len(points) or median.m is None:
-        return None, None
-    x, y = points.T
-    columns = [np.ones_like(x)] + ([x - median.m] if np.ptp(x) > 0 else [])
-    design = np.stack(columns, axis=1)
-    coefficients = np.linalg.lstsq(design, y, rcond=None)[0]
-    height, degrees = float(coefficients[0]), len(y) - len(columns)
-    if degrees < 1 or not math.isfinite(median.length):
-        return height, None
-    variance = float(((y - design @ coefficients) ** 2).sum()) / degrees
-    error = math.sqrt(variance * np.linalg.inv(design.T @ design)[0, 0])
-    rise = float(coefficients[1]) * median.length / 2 if len(columns) > 1 else 0.0
-    half_length = math.hypot(float(stdtrit(degrees, (1 + level) / 2)) * error, rise)
-    return height, (height - half_length, height + half_length)
+def _finding(runs: Sequence[Info], sides: Sequence[Side | None], line: _Line | None) -> str:
+    """What the sweep shows, in one line."""
+    satisfied, jammed, others = (
+        [math.exp(_log_ratio(run)) for run, side in zip(runs, sides) if side == wanted]
+        for wanted in ("below", "above", None)
+    )
+    if not jammed:
+        rest = f"; {len(others)} of {len(runs)} runs are at no minimum or dead" if others else ""
+        reach = (
+            f"satisfied up to P/N = {max(satisfied):.3g}" if satisfied else "no run is satisfied or jammed"
+        )
+        return f"no jump in this range: {reach}{rest}"
+    if not satisfied:
+        return f"no jump in this range: no run is satisfied, all are jammed from P/N = {min(jammed):.3g}"
+    if line is None:
+        return f"a jump of unknown height: fewer than {LINE_MIN_RUNS} jammed runs lie near it"
+    if line.low <= 0:
+        return "no jump is shown: N_Δ/N may leave zero continuously"
+    return "a jump"
+
+
+def _place_error(
+    place: MedianEstimate, satisfied: Sequence[Info], jammed: Sequence[Info]
+) -> tuple[float, float]:
+    """How far log α_J may lie below and above its estimate; the edges of both states replace an open end of its interval."""
+    assert place.m is not None
+    edges = max(map(_log_ratio, satisfied)), min(map(_log_ratio, jammed))
+    low, high = place.interval
+    return (
+        max(place.m - (min(edges) if low is None else low), 0.0),
+        max((max(edges) if high is None else high) - place.m, 0.0),
+    )
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The line through jammed runs: its height n_J ≥ 0 at α_J, its slope n_1 ≥ 0, and the interval of n_J at fixed α_J."""
+
+    height: float
+    slope: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, points: Array, place: MedianEstimate, level: float) -> _Line | None:
+        """The line through the points (log P/N, N_Δ/N) [n, 2] up to LINE_MAX_P_OVER_N α_J; None through too few points."""
+        from scipy.special import stdtrit
+
+        if place.m is None:
+            return None
+        x, y = points[points[:, 0] <= place.m + math.log(LINE_MAX_P_OVER_N)].T
+        if len(x) < LINE_MIN_RUNS:
+            return None
+        x = x - place.m
+        best = _best_height(x, y)
+        t = float(stdtrit(len(x) - 2, (1 + level) / 2))
+        allowed = _misfit(best, x, y) * (1 + t**2 / (len(x) - 2))
+        reach = 1.0 + float(y.max())
+        while _misfit(best + reach, x, y) <= allowed:
+            reach *= 2
+        low = 0.0 if _misfit(0.0, x, y) <= allowed else _end(best, 0.0, allowed, x, y)
+        return cls(best, _slope(best, x, y), low, _end(best, best + reach, allowed, x, y))
+
+    def interval(self, place_error: tuple[float, float]) -> tuple[float, float]:
+        """The interval of n_J with the error of log α_J, below and above its estimate."""
+        below, above = (self.slope * error for error in place_error)
+        low = self.height - math.hypot(self.height - self.low, below)
+        return max(low, 0.0), self.height + math.hypot(self.high - self.height, above)
+
+
+def _best_height(x: Array, y: Array) -> float:
+    """n_J of the line through x, y [n] with the least squares, n_J ≥ 0 and n_1 ≥ 0."""
+    slope = float(np.polyfit(x, y, 1)[0]) if np.ptp(x) > 0 else 0.0
+    return max(float(y.mean()) - max(slope, 0.0) * float(x.mean()), 0.0)
+
+
+def _slope(height: float, x: Array, y: Array) -> float:
+    """n_1 ≥ 0 of the best line through (0, height) and the points x, y [n]."""
+    squares = float(x @ x)
+    return max(float(x @ (y - height)) / squares, 0.0) if squares else 0.0
+
+
+def _misfit(height: float, x: Array, y: Array) -> float:
+    """The sum of squares of the best line with n_1 ≥ 0 through (0, height) and the points x, y [n]."""
+    return float(((y - height - _slope(height, x, y) * x) ** 2).sum())
+
+
+def _end(inside: float, outside: float, allowed: float, x: Array, y: Array) -> float:
+    """The end of the interval between a height whose misfit is allowed and one whose misfit is not."""
+    for _ in range(HEIGHT_HALVINGS):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if _misfit(middle, x, y) <= allowed else (inside, middle)
+    return inside

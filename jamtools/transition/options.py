@@ -65,6 +65,7 @@ class SearchOptions:
     method: how each seed brackets the transition; precision: the length of the interval of log N* (or log P*) to reach;
     trials: the largest number of trials for each N*; at_once: trials in a round of samples; level: confidence of the
     intervals; cold: each seed is searched independently of the others, and each N* independently of the N* before.
+    keep_dead: whether dead trials count as failures; otherwise they are left out, and other seeds replace them.
     """
 
     method: Method = "bisect"
@@ -73,3 +74,4 @@ class SearchOptions:
     at_once: int = 4
     level: float = 0.95
     cold: bool = False
+    keep_dead: bool = False

@@ -8,6 +8,8 @@ m is the running median and w the mean of the posterior of the width of the logi
 cannot replace the mean: it is nearly zero if the first few trials happen to be separated. All further trials would then
 have one size, and could not correct a wrong m.
 
+A dead trial (trial.py) is left out. In a bracket, trials with other seeds replace it.
+
 A trial has a *size*: its width, or its number of patterns. A `SizeAxis` knows x = log N or log P of each size. The
 bracket of a seed does not depend on the other seeds; the brackets of all seeds advance together: each step trains one batch.
 
@@ -21,7 +23,7 @@ import math
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jamtools.random_streams import FRESH_SEEDS
+from jamtools.random_streams import FRESH_SEEDS, REPLACEMENT_SEEDS
 from jamtools.transition.logistic import MedianEstimate, Side, Tally, fit_median
 from jamtools.transition.options import SearchOptions, Vary
 from jamtools.transition.trial import Outcome, OutcomeOf, Trial
@@ -36,6 +38,9 @@ Bracketing = Generator[int, Outcome, None]
 SAMPLE_OFFSETS = (-1.0, 1.0, -0.4, 0.4)
 #: k: the distance of the outer samples from the median, in units of w.
 SAMPLE_REACH = 1.2
+
+#: How many other seeds a bracket tries at a size at which its trial died. After these the size counts as too hard.
+MAX_REPLACEMENTS = 3
 
 #: The number of decided trials before a median beyond the largest size may end a search.
 MIN_DECIDED_TRIALS = 16
@@ -98,8 +103,13 @@ class SizeAxis:
     def fit_median(
         self, trials: Collection[Trial], outcome_of: OutcomeOf, level: float = 0.95
     ) -> MedianEstimate:
-        """The median of the transition in log N or log P, from all trials."""
-        points = [(self.x(self.size_of(trial)), self.side(outcome_of(trial))) for trial in trials]
+        """The median of the transition in log N or log P, from all trials that are not dead."""
+        outcomes = ((trial, outcome_of(trial)) for trial in trials)
+        points = [
+            (self.x(self.size_of(trial)), self.side(outcome))
+            for trial, outcome in outcomes
+            if outcome != "dead"
+        ]
         return fit_median(Tally.of(points), level)
 
 
@@ -129,8 +139,22 @@ class TrialCache:
         """The number of trials whose fresh seed was drawn for one of these seeds."""
         search_seeds = set(seeds)
         return sum(
-            seed >= FRESH_SEEDS and seed % FRESH_SEEDS in search_seeds for _, seed in self.by_size_and_seed
+            FRESH_SEEDS <= seed < REPLACEMENT_SEEDS and seed % FRESH_SEEDS in search_seeds
+            for _, seed in self.by_size_and_seed
         )
+
+    def alive(self, wanted: Sequence[tuple[int, int]], outcome_of: OutcomeOf, limit: int) -> list[Outcome]:
+        """The outcomes of the trials (size, seed). Others replace the dead ones, up to `limit` trials in all."""
+        seeds = [seed for _, seed in wanted]
+        outcomes = [outcome_of(trial) for trial in self.get(wanted)]
+        for k in range(MAX_REPLACEMENTS):
+            dead = [i for i, outcome in enumerate(outcomes) if outcome == "dead"]
+            if not dead or len(self) + len(dead) > limit:
+                break
+            others = [(wanted[i][0], seeds[i] + REPLACEMENT_SEEDS + k * FRESH_SEEDS) for i in dead]
+            for i, trial in zip(dead, self.get(others)):
+                outcomes[i] = outcome_of(trial)
+        return outcomes
 
 
 def bisect(first: int, axis: SizeAxis) -> Bracketing:
@@ -168,7 +192,7 @@ def find_failure(cache: TrialCache, axis: SizeAxis, outcome_of: OutcomeOf) -> Br
 
     Without a failure the interval of the median has no lower end (no upper end where patterns vary).
     """
-    if {"success", "undecided"} != {outcome_of(trial) for trial in cache.trials}:
+    if {"success", "undecided"} != {outcome_of(trial) for trial in cache.trials} - {"dead"}:
         return
     size = (min if axis.succeeds_above else max)(size for size, _ in cache.by_size_and_seed)
     outcome: Outcome = "undecided"
@@ -220,8 +244,8 @@ def _advance_together(
         new = [(size, seed) for seed, size in sizes.items() if (size, seed) not in cache.by_size_and_seed]
         dropped = new[limit - len(cache) :]
         sizes = {seed: size for seed, size in sizes.items() if (size, seed) not in dropped}
-        trials = cache.get((size, seed) for seed, size in sizes.items())
-        sizes = _next_sizes(brackets, {seed: outcome_of(trial) for seed, trial in zip(sizes, trials)})
+        outcomes = cache.alive([(size, seed) for seed, size in sizes.items()], outcome_of, limit)
+        sizes = _next_sizes(brackets, dict(zip(sizes, outcomes)))
 
 
 def _next_sizes(brackets: Mapping[int, Bracketing], outcomes: Mapping[int, Outcome]) -> dict[int, int]:
@@ -241,7 +265,7 @@ def is_enough(
     """Whether a search may end: the median is precise, or enough decided trials show that it is out of reach."""
     if is_precise(median, axis, options.precision):
         return True
-    n_decided = sum(outcome_of(trial) != "undecided" for trial in cache.trials)
+    n_decided = sum(outcome_of(trial) not in ("undecided", "dead") for trial in cache.trials)
     return n_decided >= MIN_DECIDED_TRIALS and is_out_of_reach(median, axis)
 
 

@@ -27,7 +27,15 @@ from jamtools.transition.options import Method, SearchOptions, TrialSpec, Vary
 from jamtools.transition.sampling import SizeAxis, TrialCache, seek
 from jamtools.transition.search_record import SearchRecord
 from jamtools.transition.trainer import TrialTrainer, Watch
-from jamtools.transition.trial import Trial, TrialKey, TrialStore, outcome_at_end, outcome_at_time
+from jamtools.transition.trial import (
+    OutcomeOf,
+    Trial,
+    TrialKey,
+    TrialStore,
+    keeping_dead,
+    outcome_at_end,
+    outcome_at_time,
+)
 
 #: The largest width tried has N = MAX_N_PER_PATTERN·P: twice the bound N* ≤ 4P.
 MAX_N_PER_PATTERN = 8
@@ -131,7 +139,9 @@ def _trials(
         return trainer.train([TrialKey(P, fixed, seed) for P, seed in wanted])
 
     seeds, n_times = trainer.spec.seeds, len(trainer.spec.times)
-    outcomes = [outcome_at_end, *(outcome_at_time(i) for i in reversed(range(n_times)))]
+    outcomes: list[OutcomeOf] = [outcome_at_end, *(outcome_at_time(i) for i in reversed(range(n_times)))]
+    if options.keep_dead:
+        outcomes = [keeping_dead(outcome_of, trainer.spec.success) for outcome_of in outcomes]
     trials: list[Trial] = []
     for group in [[seed] for seed in seeds] if options.cold else [seeds]:
         cache, start = TrialCache(run), first
@@ -170,6 +180,8 @@ def _search_fields(trainer: TrialTrainer, options: SearchOptions) -> SearchRecor
         "level": options.level,
         "seeds": list(spec.seeds),
     }
+    if options.keep_dead:
+        fields["keep_dead"] = True
     if spec.times:
         fields["times"] = list(spec.times)
     if settings := changed_settings(spec.settings):

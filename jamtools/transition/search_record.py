@@ -42,7 +42,7 @@ class SearchRecord(Estimates, total=False):
 
     settings: those of the trainings that are not the usual ones of the protocol, the loss and the optimizer;
     vary: "width" (P and max_width are given) or "patterns" (width, N and max_P are given); data: a digest of the patterns;
-    total_steps: gradient steps of all trials.
+    total_steps: gradient steps of all trials; n_dead: dead trials; keep_dead: true where these count as failures.
     """
 
     kind: str
@@ -70,14 +70,16 @@ class SearchRecord(Estimates, total=False):
     data: str
     trials: list[dict[str, Any]]
     n_undecided: int
+    n_dead: int
+    keep_dead: bool
     total_steps: int
     at_times: list[EstimatesAtTime]
 
 
 #: The keys of a search that follow from its trials, with "P" where patterns vary and "width" where the width varies.
 ESTIMATE_FIELDS = (
-    "n_star", "interval", "P_interval", "median", "median_interval", "spread", "precise", "n_undecided", "total_steps",
-    "at_times",
+    "n_star", "interval", "P_interval", "median", "median_interval", "spread", "precise", "n_undecided", "n_dead",
+    "total_steps", "at_times",
 )  # fmt: skip
 
 

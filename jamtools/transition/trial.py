@@ -4,6 +4,7 @@
     undecided    its budget ran out with N_Δ ≤ 0.1 N (or as few misclassified): a longer training might succeed
     unsatisfied  its budget ran out with more, where the authors' program gives up
     stationary   it ended at a certified minimum of L > 0: no training succeeds from there
+    dead         some layer passes on none of the patterns that are not fitted; this says nothing about jamming (states.py)
     diverged     its loss grew beyond all bounds
 
 Source: arXiv:1809.09349, section III.
@@ -18,9 +19,10 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 import numpy as np
 
 from jamtools.protocols import SuccessName
-from jamtools.records import CONTACT_TOLERANCE, JAMMED_PER_PARAMETER, Run
+from jamtools.records import JAMMED_PER_PARAMETER, Run
+from jamtools.states import is_dead, is_satisfied
 
-Outcome = Literal["success", "undecided", "unsatisfied", "stationary", "diverged"]
+Outcome = Literal["success", "undecided", "unsatisfied", "stationary", "dead", "diverged"]
 
 #: The fields of a trial from which N* follows; a record that lacks one of them is no trial.
 INTEGER_FIELDS = ("P", "width", "N", "seed", "steps")
@@ -56,6 +58,7 @@ class Trial:
     final_loss: float | None = None
     n_unsatisfied: int | None = None
     n_contacts: int | None = None
+    n_dead: int | None = None
     n_misclassified: int | None = None
     fitted_at: tuple[bool, ...] | None = None
 
@@ -63,8 +66,7 @@ class Trial:
     def of(cls, run: Run, success: SuccessName, times: Sequence[int] = ()) -> Trial:
         """The trial of a finished run; times: numbers of steps for which `fitted_at` is computed."""
         info = run.info
-        # Adam may leave contacts at Δ ~ 10⁻¹⁶, where a step no longer changes W: such Δ count as zero
-        satisfied = info["n_unsatisfied"] == 0 or bool(run.gaps.max() <= CONTACT_TOLERANCE * info["epsilon"])
+        satisfied = is_satisfied(info)
         classified = info["n_misclassified"] == 0
         fitted = info["status"] != "diverged" and (satisfied if success == "satisfied" else classified)
         return cls(
@@ -81,6 +83,7 @@ class Trial:
             final_loss=info["final_loss"],
             n_unsatisfied=info["n_unsatisfied"],
             n_contacts=info["n_contacts"],
+            n_dead=info.get("n_dead"),
             n_misclassified=info["n_misclassified"],
             fitted_at=tuple(_was_fitted(run, success, time, fitted) for time in times) if times else None,
         )
@@ -135,9 +138,26 @@ def outcome_at_time(i: int) -> OutcomeOf:
 
     def outcome_of(trial: Trial) -> Outcome:
         assert trial.fitted_at is not None, "a search with times"
-        return "success" if trial.fitted_at[i] else "unsatisfied"
+        if trial.fitted_at[i]:
+            return "success"
+        return "dead" if trial.outcome == "dead" else "unsatisfied"
 
     return outcome_of
+
+
+def keeping_dead(outcome_of: OutcomeOf, success: str) -> OutcomeOf:
+    """The outcome with dead trials judged by what they did not fit, as if a dead pattern were any other."""
+
+    def outcome(trial: Trial) -> Outcome:
+        found = outcome_of(trial)
+        if found != "dead":
+            return found
+        if trial.certified:
+            return "stationary"
+        n_left = trial.n_unsatisfied if success == "satisfied" else trial.n_misclassified
+        return _out_of_steps(n_left or 0, trial.N)
+
+    return outcome
 
 
 class TrialStore(Protocol):
@@ -154,10 +174,17 @@ def _failure(info: Mapping[str, Any], success: SuccessName) -> Outcome:
     """The outcome of a run that did not succeed, from its metadata."""
     if info["status"] == "diverged":
         return "diverged"
+    if is_dead(info):
+        return "dead"
     if info["status"] == "stationary" and info["certified"] is True:
         return "stationary"
     n_left = info["n_unsatisfied"] if success == "satisfied" else info["n_misclassified"]
-    return "undecided" if n_left <= JAMMED_PER_PARAMETER * info["n_effective_expected"] else "unsatisfied"
+    return _out_of_steps(n_left, info["n_effective_expected"])
+
+
+def _out_of_steps(n_left: int, N: int) -> Outcome:
+    """The outcome of a trial whose steps ended with n_left patterns that are not fitted."""
+    return "undecided" if n_left <= JAMMED_PER_PARAMETER * N else "unsatisfied"
 
 
 def _was_fitted(run: Run, success: SuccessName, time: int, fitted: bool) -> bool:
@@ -169,8 +196,5 @@ def _was_fitted(run: Run, success: SuccessName, time: int, fitted: bool) -> bool
     if steps[-1] <= time:
         return fitted
     i = int(np.searchsorted(steps, time))
-    if success == "classified":
-        return bool(run.history["n_misclassified"][i] == 0)
-    # L ≥ ½ Δ²/P for the largest Δ: at this loss or less every Δ > 0 is that of a contact
-    loss_of_a_contact = 0.5 * (CONTACT_TOLERANCE * run.info["epsilon"]) ** 2 / run.info["P"]
-    return bool(run.history["n_unsatisfied"][i] == 0 or run.history["loss"][i] <= loss_of_a_contact)
+    column = "n_misclassified" if success == "classified" else "n_unsatisfied"
+    return bool(run.history[column][i] == 0)

@@ -14,7 +14,8 @@ from tests.support import oracle
 
 
 def evaluation(gaps, wrong):
-    return Evaluation(0.25, torch.tensor(gaps)[:, None], torch.tensor([3.0, 4.0]), torch.tensor(wrong))
+    delta = torch.tensor(gaps)[:, None]
+    return Evaluation(0.25, delta, torch.tensor([3.0, 4.0]), delta > 0, torch.tensor(wrong))
 
 
 def small_history(snapshots=False):

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize, minimize_scalar
+from scipy.stats import t
 
 from jamtools.errors import InputError
 from jamtools.transition.jump import SWEEP_FIELDS, jumps
@@ -27,7 +29,8 @@ def sweep(
                 P=round(1000 * ratio),
                 n_unsatisfied=round(1000 * share),
                 final_loss=0.01 * jammed,
-                status="budget" if jammed else "satisfied",
+                status="stationary" if jammed else "satisfied",
+                certified=True,
                 **fields,
             )
         )
@@ -40,7 +43,8 @@ def test_a_planted_jump_is_found_with_its_place_and_height():
     assert low < 2.8 < high and high / low < 1.1
     low, high = jump.unsatisfied_per_parameter_interval
     assert low < 0.6 < high < 1 and high - low < 0.12
-    assert jump.n_satisfied + jump.n_jammed == 120 and jump.n_undecided == 0
+    assert jump.n_satisfied + jump.n_jammed == 120 and jump.n_other == 0
+    assert jump.finding == "a jump"
 
 
 @pytest.mark.statistical
@@ -74,27 +78,124 @@ def test_the_json_object_of_a_jump_names_its_sweep_first():
     (jump,) = jumps(sweep(2.8, 0.6))
     record = jump.as_dict()
     assert list(record) == [
-        *SWEEP_FIELDS, "steps", "P_over_N", "P_over_N_interval", "spread", "unsatisfied_per_parameter",
-        "unsatisfied_per_parameter_interval", "n_satisfied", "n_jammed", "n_undecided",
+        *SWEEP_FIELDS, "steps", "finding", "P_over_N", "P_over_N_interval", "spread", "unsatisfied_per_parameter",
+        "unsatisfied_per_parameter_interval", "n_satisfied", "n_jammed", "n_dead", "n_other",
     ]  # fmt: skip
     assert record["P_over_N_interval"] == list(jump.P_over_N_interval)
 
 
 @pytest.mark.parametrize(
-    ("fields", "counts"),
+    ("status", "counts"),
     [
-        ({"n_unsatisfied": 4, "final_loss": 1e-3}, "undecided"),
-        ({"n_unsatisfied": 4, "final_loss": 1e-30}, "satisfied"),
-        ({"n_unsatisfied": 4, "final_loss": 1e-3, "status": "stationary", "certified": True}, "jammed"),
-        ({"n_unsatisfied": 0, "final_loss": 0.0, "status": "satisfied"}, "satisfied"),
-        ({"n_unsatisfied": 80}, "jammed"),
+        ("satisfied", "satisfied"),
+        ("stationary", "jammed"),
+        ("dead", "dead"),
+        ("budget", "other"),
+        ("escaping", "other"),
     ],
-    ids=["few unsatisfied", "contacts", "certified minimum", "satisfied", "many unsatisfied"],
 )
-def test_a_run_counts_as_satisfied_jammed_or_undecided(fields: dict[str, Any], counts: str):
-    (jump,) = jumps([artefacts.run_info(n_effective_expected=100, P=250, **fields)])
-    expected = [counts == name for name in ("satisfied", "jammed", "undecided")]
-    assert [jump.n_satisfied, jump.n_jammed, jump.n_undecided] == expected
+@pytest.mark.parametrize("n_unsatisfied", [4, 80])
+def test_a_run_counts_by_its_state_whatever_its_number_of_unsatisfied_patterns(status, counts, n_unsatisfied):
+    run = artefacts.run_info(n_effective_expected=100, P=250, status=status, n_unsatisfied=n_unsatisfied)
+    (jump,) = jumps([run])
+    names = ("satisfied", "jammed", "dead", "other")
+    assert [getattr(jump, f"n_{name}") for name in names] == [name == counts for name in names]
+
+
+def test_runs_on_their_way_and_dead_runs_change_neither_place_nor_height():
+    runs = sweep(2.8, 0.6)
+    rest = [
+        artefacts.run_info(n_effective_expected=1000, P=P, n_unsatisfied=900, status=status)
+        for P in (300, 2500, 4000)
+        for status in ("budget", "dead", "diverged")
+    ]
+    (alone,), (mixed,) = jumps(runs), jumps([*runs, *rest])
+    assert mixed.P_over_N_interval == alone.P_over_N_interval
+    assert mixed.unsatisfied_per_parameter_interval == alone.unsatisfied_per_parameter_interval
+    assert (mixed.n_dead, mixed.n_other) == (3, 6)
+
+
+def test_dead_patterns_are_left_out_of_the_height_unless_they_are_kept():
+    """All jammed runs have 100 dead patterns, a tenth of N."""
+    runs = [{**run, "n_dead": 100 * (run["status"] == "stationary")} for run in sweep(2.8, 0.6)]
+    (left_out,), (kept,) = jumps(runs), jumps(runs, keep_dead=True)
+    assert kept.unsatisfied_per_parameter - left_out.unsatisfied_per_parameter == pytest.approx(0.1, abs=1e-9)
+
+
+def test_the_jump_that_the_eye_sees_is_found():
+    """Satisfied up to P/N = 3.2, jammed with N_Δ/N = 1.16 to 2.4 from 3.54 on."""
+    satisfied, jammed = (
+        (2.57, 2.57, 2.89, 2.89, 3.22),
+        ((3.54, 1.16), (3.54, 1.3), (3.86, 1.6), (4.18, 2.1), (4.5, 2.4)),
+    )
+    states = [(ratio, 0.0, "satisfied") for ratio in satisfied] + [(*pair, "stationary") for pair in jammed]
+    runs = [
+        artefacts.run_info(
+            n_effective_expected=1000, P=round(1000 * ratio), n_unsatisfied=round(1000 * share), status=status
+        )
+        for ratio, share, status in states
+    ]
+    (jump,) = jumps(runs)
+    assert 3.22 <= jump.P_over_N <= 3.54
+    low, high = jump.unsatisfied_per_parameter_interval
+    assert 0.5 < low < jump.unsatisfied_per_parameter < high < 1.4
+    assert 0.8 < jump.unsatisfied_per_parameter < 1.25
+    assert jump.finding == "a jump"
+
+
+def test_a_height_that_grows_from_zero_is_no_jump():
+    (jump,) = jumps(sweep(2.8, 0.0, w=1e-3))
+    assert jump.unsatisfied_per_parameter_interval[0] == 0
+    assert jump.finding.startswith("no jump is shown")
+
+
+@pytest.mark.parametrize(
+    ("kept", "finding"),
+    [
+        (("satisfied",), "satisfied up to P/N = 2.9"),
+        (("stationary",), "no run is satisfied, all are jammed"),
+        ((), "no run is satisfied or jammed; 120 of 120 runs are at no minimum or dead"),
+    ],
+    ids=["all satisfied", "all jammed", "all on their way"],
+)
+def test_a_sweep_on_one_side_has_no_jump_in_its_range(kept, finding):
+    runs = sweep(2.8, 0.6)
+    chosen = [run for run in runs if run["status"] in kept] or [{**run, "status": "budget"} for run in runs]
+    (jump,) = jumps(chosen)
+    assert jump.finding.startswith("no jump in this range") and finding in jump.finding
+    assert jump.P_over_N is None and jump.unsatisfied_per_parameter is None
+
+
+def test_the_interval_of_the_height_combines_the_f_statistic_with_the_error_of_the_place():
+    """Without slope × the error of m, the sum of squares by scipy exceeds the smallest by t²/(n - 2) of it at both ends."""
+    runs = sweep(2.8, 0.6, n=40, seed=3)
+    (jump,) = jumps(runs)
+    m = np.log(jump.P_over_N)
+    points = [(np.log(r["P"] / 1000) - m, r["n_unsatisfied"] / 1000) for r in runs if r["n_unsatisfied"]]
+    x, y = np.array([point for point in points if point[0] <= np.log(1.5)]).T
+
+    def squares(line):
+        return ((y - line[0] - line[1] * x) ** 2).sum()
+
+    best = minimize(squares, (0.5, 0.5), bounds=((0, None), (0, None)), tol=1e-14)
+    assert jump.unsatisfied_per_parameter == pytest.approx(best.x[0], abs=1e-6)
+    for end, place in zip(jump.unsatisfied_per_parameter_interval, jump.P_over_N_interval):
+        whole, from_place = end - best.x[0], best.x[1] * (np.log(place) - m)
+        alone = best.x[0] + np.sign(whole) * np.sqrt(whole**2 - from_place**2)
+        misfit = minimize_scalar(
+            lambda slope, height=alone: squares((height, slope)), bounds=(0, 10), method="bounded"
+        ).fun
+        ratio = (misfit / best.fun - 1) * (len(x) - 2)
+        assert ratio == pytest.approx(t.ppf(0.975, len(x) - 2) ** 2, rel=1e-3)
+
+
+def test_two_jammed_runs_give_a_place_and_no_height():
+    runs = sweep(2.8, 0.6)
+    jammed = [run for run in runs if run["status"] == "stationary"]
+    near = sorted(jammed, key=lambda run: run["P"])[:2]
+    (jump,) = jumps([run for run in runs if run["status"] == "satisfied"] + near)
+    assert jump.P_over_N is not None and jump.unsatisfied_per_parameter is None
+    assert jump.finding.startswith("a jump of unknown height")
 
 
 def test_a_sweep_of_jammed_runs_gives_only_an_upper_end_of_the_jump():

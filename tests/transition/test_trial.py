@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import TrainingOptions, with_options
 from jamtools.training.ensemble import train
-from jamtools.transition.trial import Trial, TrialKey, outcome_at_end, outcome_at_time
+from jamtools.transition.trial import Trial, TrialKey, keeping_dead, outcome_at_end, outcome_at_time
 from tests.support import artefacts, oracle
 from tests.support.searches import QUICK, separable, trial
 
@@ -57,25 +56,34 @@ def test_a_trial_is_undecided_with_at_most_a_tenth_of_n_patterns_left(count, out
     assert Trial.of(run, success).outcome == outcome
 
 
-def test_contacts_count_as_satisfied():
-    """Δ = 10⁻¹² of two patterns, all others fitted: a success, though N_Δ = 2."""
-    run = artefacts.run(n_unsatisfied=2, final_loss=1e-25)
-    run.gaps[:] = -0.3
-    run.gaps[:2] = 1e-12
-    assert Trial.of(run, "satisfied").outcome == "success"
+@pytest.mark.parametrize("status", ["satisfied", "budget", "stationary", "dead", "diverged"])
+def test_a_trial_is_a_success_where_its_run_is_satisfied_and_nowhere_else(status):
+    run = artefacts.run(status=status, n_unsatisfied=0 if status == "satisfied" else 3)
+    assert (Trial.of(run, "satisfied").outcome == "success") is (status == "satisfied")
 
 
-def test_an_unsatisfied_pattern_above_the_tolerance_of_a_contact_is_no_success():
-    run = artefacts.run(n_unsatisfied=2, final_loss=1e-25)
-    run.gaps[:] = -0.3
-    run.gaps[0], run.gaps[1] = 1e-9, 1e-12
-    assert Trial.of(run, "satisfied").outcome != "success"
+@pytest.mark.parametrize("certified", [None, True])
+def test_a_dead_run_has_an_outcome_of_its_own_also_at_a_certified_minimum(certified):
+    run = artefacts.run(status="dead", certified=certified, n_unsatisfied=3, n_dead=3)
+    trial = Trial.of(run, "satisfied")
+    assert (trial.outcome, trial.n_dead) == ("dead", 3)
 
 
-def test_a_run_whose_largest_gap_is_negative_is_satisfied():
-    run = artefacts.run(n_unsatisfied=1)
-    run.gaps[:] = np.linspace(-1, -0.1, len(run.gaps))
-    assert Trial.of(run, "satisfied").satisfied
+@pytest.mark.parametrize(
+    ("n_left", "certified", "outcome"),
+    [(10, None, "undecided"), (11, None, "unsatisfied"), (10, True, "stationary")],
+)
+@pytest.mark.parametrize("success", ["satisfied", "classified"])
+def test_a_kept_dead_trial_is_judged_by_what_it_did_not_fit(n_left, certified, outcome, success):
+    """N = 100."""
+    left = {"satisfied": {"n_unsatisfied": n_left}, "classified": {"n_misclassified": n_left}}[success]
+    dead = trial("dead", N=100, certified=certified, **{"n_unsatisfied": 40, "n_misclassified": 40, **left})
+    assert keeping_dead(outcome_at_end, success)(dead) == outcome
+
+
+def test_keeping_dead_trials_leaves_all_other_outcomes():
+    for outcome in ("success", "undecided", "unsatisfied", "stationary", "diverged"):
+        assert keeping_dead(outcome_at_end, "satisfied")(trial(outcome)) == outcome
 
 
 def test_the_outcome_at_a_time_is_that_of_a_training_of_so_many_steps():
@@ -110,7 +118,7 @@ def test_a_trial_is_read_back_from_its_json_object(times):
 def test_the_json_object_of_a_trial_has_these_keys_in_this_order():
     keys = [
         "P", "width", "N", "seed", "outcome", "satisfied", "classified", "status", "certified", "steps", "final_loss",
-        "n_unsatisfied", "n_contacts", "n_misclassified",
+        "n_unsatisfied", "n_contacts", "n_dead", "n_misclassified",
     ]  # fmt: skip
     assert list(Trial.of(artefacts.run(), "satisfied").as_dict()) == keys
     assert list(Trial.of(artefacts.run(), "satisfied", (10,)).as_dict()) == [*keys, "fitted_at"]
@@ -134,6 +142,7 @@ def test_a_trial_is_identified_by_its_patterns_width_and_seed():
         ("success", True),
         ("stationary", True),
         ("diverged", True),
+        ("dead", True),
         ("undecided", False),
         ("unsatisfied", False),
     ],

@@ -64,6 +64,15 @@ Engine = Annotated[
     ),
 ]
 
+Dead = Annotated[
+    Literal["leave-out", "keep"],
+    typer.Option(
+        "--dead",
+        help="What happens to dead runs and patterns, where in some layer no neuron is active: they say nothing about "
+        "jamming.",
+    ),
+]
+
 Source = Annotated[str, typer.Argument(metavar="FILE", help="A file, or - for standard input.")]
 
 Sources = Annotated[

@@ -118,6 +118,7 @@ COLUMNS: dict[str, dict[str, Value]] = {
         "loss": _field("final_loss"),
         "N_Δ": _field("n_unsatisfied"),
         "N_Δ/N": _quotient("n_unsatisfied", "n_effective_expected"),
+        "dead": _field("n_dead"),
         "wrong": _field("n_misclassified"),
         "|∇L|": _field("grad_norm"),
         "test error": _field("test_error"),
@@ -203,12 +204,13 @@ COLUMNS: dict[str, dict[str, Value]] = {
         **_fields("order", "share", "settled", "range", "p_null", "p_fit", "refused"),
     },
     "nstar-jump": {
-        **_fields("d", "depth", "activation", "steps"),
+        **_fields("data", "d", "depth", "activation", "optimizer", "steps"),
         "P/N": _field("P_over_N"),
         "interval": _field("P_over_N_interval"),
         "N_Δ/N": _field("unsatisfied_per_parameter"),
         "its interval": _field("unsatisfied_per_parameter_interval"),
-        **{name: _field(f"n_{name}") for name in ("satisfied", "jammed", "undecided")},
+        **{name: _field(f"n_{name}") for name in ("satisfied", "jammed", "dead", "other")},
+        "finding": _field("finding"),
     },
     "nstar": {
         "data": lambda record: str(record.get("data", "-"))[:DIGITS_OF_DIGEST],
@@ -223,6 +225,7 @@ COLUMNS: dict[str, dict[str, Value]] = {
         "from": lambda record: record["interval"][0] or 0,
         "to": lambda record: record["interval"][1] or "beyond",
         "undecided": _field("n_undecided"),
+        "dead": _field("n_dead"),
         "steps": _field("total_steps"),
     },
 }
@@ -271,7 +274,7 @@ IN_COMMAND: dict[str, tuple[str, ...]] = {
         "without", "convex", "‖∇L‖", "Clarke", "inside", "tangent", "N_-", "λ_min/λ_max", "stable",
     ),
     "neff": ("run", "Ñ", "hidden", "N_eff", "N", "gap", "columns", "silent", "dead", "always on"),
-    "nstar": ("P", "width", "N*", "from", "to", "P/N*", "trials", "undecided", "steps"),
+    "nstar": ("P", "width", "N*", "from", "to", "P/N*", "trials", "undecided", "dead", "steps"),
 }  # fmt: skip
 
 #: Columns of spectra, and the words for each. In the table of a few runs they are the rows.

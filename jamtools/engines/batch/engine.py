@@ -232,7 +232,7 @@ class BatchEngine:
         step, target, stop_from, stop_code = self._clock
         max_gap = self.networks.max_gap
         finite = max_gap.isfinite()
-        satisfied = finite & (max_gap <= 0) & (step >= stop_from)
+        satisfied = finite & (max_gap <= self.networks.loss.contact) & (step >= stop_from)
         ended = (~finite).long() + 2 * satisfied  # an index of STOP_REASONS
         due = step < target
         torch.mul(ended, due, out=stop_code)
@@ -277,7 +277,7 @@ class Slot(Stateless):
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
         """Takes steps from `step` towards `until`; see Engine.
 
-        With stop=False it takes no step. Later steps, up to `until`, then do not stop at max Δ ≤ 0.
+        With stop=False it takes no step. Later steps, up to `until`, then do not stop where all patterns are satisfied.
         """
         if stop is False:
             self.engine.clock[Clock.STOP_FROM, self.index] = until

@@ -41,7 +41,7 @@ ACTIVATION_CODES = {"relu": RELU, "tanh": TANH, "linear": LINEAR}
 STATE_NAMES = "order", "margin", "reach", "gap", "norms", "reference", "count"
 
 #: The limits of a task that is only a part of a step.
-ONE_STEP = StepLimits(steps=1, stop=False, max_awake=0)
+ONE_STEP = StepLimits(steps=1, stop=False, contact=0.0, max_awake=0)
 
 
 def tiles_of(P: int) -> int:

@@ -79,7 +79,8 @@ class StepLimits(NamedTuple):
     """The conditions that end a loop of steps."""
 
     steps: int  # the largest number of steps
-    stop: bool  # whether the loop ends at a largest Δ ≤ 0
+    stop: bool  # whether the loop ends where all patterns are satisfied
+    contact: float  # the largest Δ of a satisfied pattern
     max_awake: int  # the loop ends before a step that has more awake tiles than this
 
 

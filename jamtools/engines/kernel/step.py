@@ -60,8 +60,8 @@ from jamtools.records import Array
 #: Tiles per chunk, on average. The gradient of a chunk is one sum; threads share the chunks.
 TILES_PER_CHUNK = 16
 
-#: Up to limits.steps steps of Adam in place. They end before a step at which the largest Δ is ≤ 0 (if limits.stop) or not
-#: finite, or which has more than limits.max_awake tiles awake (the largest Δ is then UNKNOWN_GAP).
+#: Up to limits.steps steps of Adam in place. They end before a step at which the largest Δ is ≤ limits.contact (if
+#: limits.stop) or not finite, or which has more than limits.max_awake tiles awake (the largest Δ is then UNKNOWN_GAP).
 TASK_STEPS = 0
 
 #: The parts of a step, for other optimisers and for threads that share a step. In this order: find the awake tiles; compute
@@ -199,7 +199,7 @@ def compile_kernel(sources: int) -> Any:
                         max_gap = chunk_max_gap
             if task == TASK_STEPS and not np.isfinite(max_gap):
                 break
-            if task == TASK_STEPS and limits.stop and max_gap <= 0.0:
+            if task == TASK_STEPS and limits.stop and max_gap <= limits.contact:
                 if not hinge or count[Counter.SORTS_NOW] > 0.0:
                     break
                 # a run is satisfied only if the same step evaluated all patterns

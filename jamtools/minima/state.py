@@ -1,0 +1,126 @@
+"""The state of a run, from theta and the data: the one place where `status` is decided (states.py has the words).
+
+    share = ‖g(λ)‖ / √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖²,       jammed: certified, or share ≤ JAMMED_SHARE without a concave cusp
+
+g(λ) is the smallest subgradient over the cusps at zero (first_order.py). A run that has no certificate is judged by it.
+
+Source: arXiv:1809.09349, section III.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jamtools.cusps.subgradient import smallest_subgradient
+from jamtools.errors import InputError
+from jamtools.minima.certificate import ACTIVE_CUSP_TOLERANCE, Certificate
+from jamtools.minima.first_order import BalancedPoint, FirstOrder
+from jamtools.network.dead import dead_by_layer
+from jamtools.network.problem import Evaluation, Problem
+from jamtools.states import Status
+
+#: The largest share of its terms to which the smallest subgradient falls at a minimum. A first-order run on its way has 10⁻³
+#: to 10⁻¹, a minimiser that has arrived 10⁻⁸ and less.
+JAMMED_SHARE = 1e-6
+
+
+@dataclass(frozen=True)
+class RunState:
+    """The state of a run and the counts behind it.
+
+    n_unsatisfied: N_Δ, None for a loss without margin; n_contacts: |Δ| ≤ loss.contact; dead [n_dead] int64: the unfitted
+    patterns that a layer does not pass on, ascending; dead_by_layer: their number by layer, where a pattern may be in
+    several; share: see the head of the module, None where it is not known.
+    """
+
+    status: Status
+    n_unsatisfied: int | None
+    n_contacts: int
+    n_misclassified: int
+    dead: Tensor
+    dead_by_layer: tuple[int, ...]
+    share: float | None
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of the state in the metadata of a run."""
+        return {
+            "status": self.status,
+            "n_unsatisfied": self.n_unsatisfied,
+            "n_contacts": self.n_contacts,
+            "n_misclassified": self.n_misclassified,
+            "n_dead": len(self.dead),
+            "dead_by_layer": list(self.dead_by_layer),
+            "subgradient_share": self.share,
+        }
+
+
+def state_of(
+    theta: Tensor, problem: Problem, evaluation: Evaluation, certificate: Certificate | None = None
+) -> RunState:
+    """The state of a run at theta [Ñ], where `evaluation` is that of its problem.
+
+    certificate: that of theta, if there is one; otherwise the smallest subgradient is computed here.
+    """
+    unfitted = unfitted_patterns(problem, evaluation)
+    by_layer = dead_by_layer(theta, problem) & unfitted
+    dead = by_layer.any(0)
+    finite = bool(theta.isfinite().all()) and bool(evaluation.gaps.isfinite().all())
+    share = _share(theta, problem, certificate) if finite and bool(unfitted.any()) else None
+    at_minimum = bool(certificate and certificate.certified) or (share is not None and share <= JAMMED_SHARE)
+    counts = (
+        evaluation.n_unsatisfied if problem.loss.has_margin else None,
+        int((evaluation.gaps.abs() <= problem.loss.contact).sum()),
+        evaluation.n_misclassified,
+    )
+    status = _status(unfitted, dead, at_minimum) if finite else "diverged"
+    return RunState(status, *counts, dead.nonzero()[:, 0].cpu(), tuple(by_layer.sum(1).tolist()), share)
+
+
+def is_dead_at_rest(theta: Tensor, problem: Problem, evaluation: Evaluation) -> bool:
+    """Whether a run at theta [Ñ] is dead and its gradient vanishes, so that more steps change nothing."""
+    unfitted = unfitted_patterns(problem, evaluation)
+    if not bool(unfitted.any()) or not bool(evaluation.gaps.isfinite().all()):
+        return False
+    if not bool(dead_by_layer(theta, problem.take(unfitted)).any(0).all()):
+        return False
+    share = _share(theta, problem, None)
+    return share is not None and share <= JAMMED_SHARE
+
+
+def unfitted_patterns(problem: Problem, evaluation: Evaluation) -> Tensor:
+    """Which patterns [P] are not fitted: unsatisfied, or misclassified where the loss has no margin."""
+    return evaluation.unsatisfied.any(1) if problem.loss.has_margin else evaluation.misclassified
+
+
+def _status(unfitted: Tensor, dead: Tensor, at_minimum: bool) -> Status:
+    """The state of a finite run; unfitted, dead [P] booleans."""
+    if not bool(unfitted.any()):
+        return "satisfied"
+    if bool(dead[unfitted].all()):
+        return "dead"
+    return "stationary" if at_minimum else "budget"
+
+
+def _share(theta: Tensor, problem: Problem, certificate: Certificate | None) -> float | None:
+    """The smallest subgradient relative to its terms; None with a concave cusp, and where it is not defined."""
+    if certificate and certificate.gradient is not None and certificate.scale:
+        return certificate.gradient / certificate.scale
+    if problem.arch.batch_norm or not problem.loss.has_margin:
+        return None
+    point = BalancedPoint.of(theta, problem)
+    cusps = point.cusps(ACTIVE_CUSP_TOLERANCE)
+    if (
+        not len(cusps.patterns) or len(cusps.signs) > problem.arch.n_parameters
+    ):  # more cusps than any minimum has
+        return None
+    try:
+        multipliers = smallest_subgradient(cusps).multipliers
+    except InputError:  # too many cusps for dense least squares
+        return None
+    first = FirstOrder(point, cusps, torch.from_numpy(multipliers).to(point.theta))
+    concave = bool((first.force < -first.force_error)[first.alive].any())
+    return None if concave or not first.scale > 0 else first.gradient / first.scale
