@@ -40,7 +40,7 @@ def _why_imprecise(record: dict[str, Any]) -> str:
         return f"{where}: less precise than {record['precision']:g} after {made}; give more --trials"
     outcomes = {trial["outcome"] for trial in record["trials"]}
     if not record.get("keep_dead") and "dead" in outcomes and outcomes <= {"dead", "success", "undecided"}:
-        return f"{where}: every trial that failed is dead in {made}, so that N* has no lower end; more P may help"
+        return f"{where}: every trial that failed is dead in {made}, so that N* is only an upper bound; more P may help"
     outcomes -= {"dead"}
     if not outcomes - {"success", "undecided"} and "undecided" in outcomes:
         return f"{where}: no trial failed for certain in {made}, so that N* has no lower end; give more --steps or --certify"

@@ -93,7 +93,16 @@ def _n_star(median: MedianEstimate, axis: SizeAxis, outcomes: set[tuple[int, Out
     if width is None and all_succeed and (1, "success") in outcomes:
         width, n_star = 1, axis.amount(1)  # there is no smaller network
         high = None if high is None else max(high, n_star)
+    elif width is None and all_succeed:
+        return _upper_bound(axis, outcomes)
     return {"n_star": n_star, "width": width, "interval": [low or 0, high]}
+
+
+def _upper_bound(axis: SizeAxis, outcomes: set[tuple[int, Outcome]]) -> Estimates:
+    """N* where every failure is dead, so that it is at most the smallest N that fitted; None where no width fitted."""
+    width = min((size for size, outcome in outcomes if outcome == "success"), default=None)
+    n_star = width and axis.amount(width)
+    return {"n_star": n_star, "width": width, "interval": [0, n_star], "is_upper_bound": True}
 
 
 def _p_star(median: MedianEstimate, axis: SizeAxis, N: int, outcomes: set[tuple[int, Outcome]]) -> Estimates:

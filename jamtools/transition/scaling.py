@@ -62,7 +62,10 @@ def fit_scaling(
     check_searches(records)
     records, duplicates = merge(records)
     searches = [record if time is None else at_time(record, time) for record in records]
-    known = sorted((search for search in searches if search.get("n_star")), key=sort_key)
+    known = sorted(
+        (search for search in searches if search.get("n_star") and not search.get("is_upper_bound")),
+        key=sort_key,
+    )
     if not known:
         raise InputError(f"none of the {len(records)} searches found an N*", Remedy.MORE_STEPS_OR_WIDTH)
     used = [search for search in known if not is_open(search)] or known

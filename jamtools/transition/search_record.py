@@ -15,9 +15,10 @@ class Estimates(TypedDict, total=False):
     """What follows from the trials of a search: N* where the width varies, P* where the number of patterns does.
 
     n_star: the median N, or N of the network; interval: that of N*; median: that of N or P, with median_interval; spread:
-    the width w of the logistic in log N or log P; precise: whether the interval is as short as asked for; width: the
-    smallest one with n_star parameters or more (where the width varies); P: the largest number of patterns at or below
-    the median, with P_interval (where patterns vary).
+    the width w of the logistic in log N or log P; precise: whether the interval is as short as asked for; is_upper_bound:
+    true where all failures are dead, so that n_star is only the smallest N that fitted; width: the smallest one with
+    n_star parameters or more (where the width varies); P: the largest number of patterns at or below the median, with
+    P_interval (where patterns vary).
     """
 
     n_star: float | None
@@ -29,6 +30,7 @@ class Estimates(TypedDict, total=False):
     median_interval: Ends
     spread: float | None
     precise: bool
+    is_upper_bound: bool
 
 
 class EstimatesAtTime(Estimates, total=False):
@@ -78,7 +80,7 @@ class SearchRecord(Estimates, total=False):
 
 #: The keys of a search that follow from its trials, with "P" where patterns vary and "width" where the width varies.
 ESTIMATE_FIELDS = (
-    "n_star", "interval", "P_interval", "median", "median_interval", "spread", "precise", "n_undecided", "n_dead",
+    "n_star", "is_upper_bound", "interval", "P_interval", "median", "median_interval", "spread", "precise", "n_undecided", "n_dead",
     "total_steps", "at_times",
 )  # fmt: skip
 

@@ -22,7 +22,7 @@ def test_a_search_stopped_by_a_signal_keeps_its_trials_and_resumes_to_the_same_b
     tmp_path: Path, number: signal.Signals
 ) -> None:
     jam("data", "random", "-P", 40, "-d", 4, "-o", "data.st", cwd=tmp_path, check=True)
-    args = ["data.st", "--depth", "1", "--seeds", "0:3", *TASK_OPTIONS, "-q"]
+    args = ["data.st", "--depth", "1", "--seeds", "0:3", *TASK_OPTIONS, "--steps", "30k", "-q"]
     whole = jam("nstar", "search", *args, cwd=tmp_path, check=True).stdout
     journal = tmp_path / "j"
     slow = [sys.executable, "-m", "jamtools.cli.nstar", "search", *args, "--journal", "j", "-o", "out"]
@@ -97,7 +97,7 @@ def test_searches_record_their_dynamics_and_a_fit_refuses_a_mixture(minima):
     ]  # fmt: skip
     assert all(trial["certified"] is None for trial in found["by-adam"]["trials"])
     for trial in found["by-newton"]["trials"]:
-        assert (trial["outcome"] in ("success", "stationary")) == trial["certified"]
+        assert trial["certified"] or trial["outcome"] not in ("success", "stationary")
     assert "different quantities" in refusal(jam("nstar", "fit", "by-newton", "by-adam", cwd=minima.folder))
     assert "of certify False and True" in refusal(
         jam("nstar", "fit", "by-adam", "by-both", cwd=minima.folder)

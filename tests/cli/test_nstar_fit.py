@@ -26,11 +26,11 @@ def test_searches_in_patterns_enter_a_fit_beside_searches_in_width(array: Path) 
     options = ("--steps", "2k", "--trials", 24)
     by_patterns = searched(array, "--vary", "patterns", "--width", "4,6", *options)
     assert [(r["width"], r["vary"]) for r in by_patterns] == [(4, "patterns"), (6, "patterns")]
-    assert all(1 <= r["P_interval"][0] <= r["P"] <= 40 for r in by_patterns)
+    assert all(r["P_interval"][0] <= r["P"] <= 40 for r in by_patterns)
     (array / "p.jsonl").write_text("".join(json.dumps(r) + "\n" for r in by_patterns))
     (array / "n.jsonl").write_text(json.dumps(searched(array, "--patterns", 30, *options)[0]))
     (fit,) = objects(jam("nstar", "fit", "p.jsonl", "n.jsonl", cwd=array, check=True).stdout)
-    assert fit["n_points"] == sum(r["n_star"] is not None for r in by_patterns) + 1
+    assert fit["n_points"] == sum(r["n_star"] is not None for r in by_patterns) + 1 > 1
     ratios = sorted(point["P_over_N"] for point in fit["points"])
     assert ratios[0] <= fit["P_over_N"] <= ratios[-1]
 
@@ -57,7 +57,10 @@ def test_a_fit_takes_the_jump_from_runs_and_the_bound_from_spectra(array: Path) 
     (alone,) = objects(jam("nstar", "fit", "runs.st", cwd=array, check=True).stdout)
     assert alone["kind"] == "nstar-jump"
     (jump,) = alone["jump"]
-    assert jump["depth"] == 1 and jump["n_satisfied"] + jump["n_jammed"] + jump["n_undecided"] == 21
+    assert (
+        jump["depth"] == 1
+        and sum(jump[f"n_{name}"] for name in ("satisfied", "jammed", "dead", "other")) == 21
+    )
     assert 40 / 50 < jump["P_over_N"] < 40 / 10 and 0 < jump["unsatisfied_per_parameter"] < 1
     jam("hessian", "runs.st", "--inertia", "-q", "-o", "spectra.st", cwd=array, check=True)
     together = jam("nstar", "fit", "whole.jsonl", "spectra.st", "runs.st", cwd=array, check=True)
@@ -81,6 +84,6 @@ def test_jam_show_has_a_table_of_a_jump_and_jam_plot_refuses_it(array: Path) -> 
     jam("train", "data.st", *options, "-o", "some.st", cwd=array, check=True)
     jam("nstar", "fit", "some.st", "-q", "-o", "jump.jsonl", cwd=array, check=True)
     heading, row = jam("show", "--table", "jump.jsonl", cwd=array, check=True).stdout.decode().splitlines()
-    assert heading.split()[:5] == ["d", "depth", "activation", "steps", "P/N"]
-    assert row.split()[:4] == ["4", "1", "relu", "1000"]
+    assert heading.split()[:7] == ["data", "d", "depth", "activation", "optimizer", "steps", "P/N"]
+    assert row.split()[1:6] == ["4", "1", "relu", "adam", "1000"]
     assert "jam-show --table lays out" in refusal(jam("plot", "jump.jsonl", cwd=array))

@@ -77,6 +77,7 @@ def test_a_file_of_runs_holds_the_training_set_once_and_the_arrays_of_each_run(a
         for name in ("theta", "theta0"):
             assert found.pop(f"{prefix}/{name}").shape == (n_parameters(width),)
         assert found.pop(f"{prefix}/gaps").shape == (P,)
+        found.pop(f"{prefix}/dead", None)
         columns = [found.pop(f"{prefix}/history/{column}") for column in sorted(HISTORY)]
         assert len({column.shape for column in columns}) == 1 and columns[0].ndim == 1
     assert not found
@@ -84,7 +85,7 @@ def test_a_file_of_runs_holds_the_training_set_once_and_the_arrays_of_each_run(a
 
 def test_arrays_of_runs_are_float64_and_counts_are_int64(artefact_folder):
     for name, array in tensors(artefact_folder / "runs.safetensors").items():
-        counts = name.rpartition("/")[2] in ("step", "n_unsatisfied", "n_misclassified")
+        counts = name.rpartition("/")[2] in ("step", "n_unsatisfied", "n_misclassified", "dead")
         assert array.dtype == (np.int64 if counts else np.float64), name
 
 
@@ -280,13 +281,13 @@ def test_jam_gaps_gives_the_exponent_t_of_plain_numbers(tmp_path):
 
 def test_jam_nstar_search_prints_an_object_for_each_number_of_patterns(artefact_folder):
     records = objects((artefact_folder / "nstar.jsonl").read_bytes())
-    assert [record["P"] for record in records] == [10, 20]
+    assert [record["P"] for record in records] == [20, 40]
     for record in records:
         assert set(record) >= {"P", "n_star", "interval", "success", "width", "trials"}
         assert record["success"] == "satisfied"
         low, high = record["interval"]
         assert low < record["n_star"] < high
-        N = {width: n_parameters(width) - DEPTH * width for width in (record["width"] - 1, record["width"])}
+        N = {width: 4 * width + 1 for width in (record["width"] - 1, record["width"])}  # one hidden layer, d = 3
         assert N[record["width"] - 1] < record["n_star"] <= N[record["width"]]
         assert record["median"] == record["n_star"] and record["median_interval"] == record["interval"]
         seeds = [trial["seed"] for trial in record["trials"]]

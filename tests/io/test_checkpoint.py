@@ -76,7 +76,7 @@ def test_a_run_that_is_satisfied_up_to_round_off_continues_to_the_same_bytes(tmp
     """The engine calls max Δ ≤ 10⁻⁴ satisfied and the measurement does not: the run steps past it many times."""
     monkeypatch.setattr(
         "jamtools.engines.torch_engine.stop_reason",
-        lambda top, stop: "satisfied" if stop and top <= 1e-4 else "",
+        lambda top, stop, contact: "satisfied" if stop and top <= 1e-4 else "",
     )
     data = oracle.dataset(10, 8)
     options, arch = with_options(TrainingOptions(), lr=1e-3, steps=2000), Architecture(8, 8, 2)

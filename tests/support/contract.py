@@ -31,7 +31,7 @@ PIPELINE = {
     "data.safetensors": "jam-data random -P 60 -d 3 --test 20 --seed 1",
     "runs.safetensors": "jam-train data.safetensors --width 4,3 --depth 2 --patterns 60,40 --seeds 1,0 "
     "--steps 400 --lr 1e-2",
-    "nstar.jsonl": "jam-nstar search data.safetensors --patterns 20,10 --depth 2 --seeds 0:2 --steps 300 --lr 3e-2",
+    "nstar.jsonl": "jam-nstar search data.safetensors --patterns 40,20 --depth 1 --seeds 0:2 --steps 1k --lr 3e-2",
     "spectra.safetensors": "jam-hessian runs.safetensors --matrices",
     "neff.jsonl": "jam-neff runs.safetensors",
     "cusps.jsonl": "jam-cusps runs.safetensors",

@@ -40,7 +40,7 @@ def test_a_run_is_measured_only_at_its_events():
     assert [row["step"] for row in run.history.rows] == run.events
     assert 13 in run.events and run.events[-1] == 40
     last = run.history.rows[-1]
-    assert run.progress == Progress(40, last["loss"], last["n_unsatisfied"])
+    assert run.progress == Progress(40, last["loss"], last["n_unsatisfied"], has_ended=True)
 
 
 def test_a_run_ends_on_its_budget_with_unsatisfied_patterns():

@@ -56,11 +56,12 @@ def test_certificates_decide_trials_that_used_up_their_steps():
     assert record["certify"] and not without["certify"]
     assert all(trial["certified"] is None for trial in without["trials"])
     for trial in record["trials"]:
-        assert trial["certified"] is (trial["outcome"] in ("success", "stationary"))
+        assert trial["certified"] or trial["outcome"] not in ("success", "stationary")
     assert share_undecided(record) < share_undecided(without) / 2
     of_one_neuron = [trial["outcome"] for trial in record["trials"] if trial["width"] == 1]
     assert "success" not in of_one_neuron
-    assert of_one_neuron.count("stationary") > len(of_one_neuron) / 2, "a few certificates fail by round-off"
+    decided = sum(outcome in ("stationary", "dead") for outcome in of_one_neuron)
+    assert decided > len(of_one_neuron) / 2, "a few certificates fail by round-off"
 
 
 def test_the_numbers_of_a_search_agree_with_each_other_and_with_its_trials() -> None:
@@ -165,12 +166,14 @@ def test_a_search_starts_on_the_line_through_the_smaller_p() -> None:
     seen: list[TrialKey] = []
     spec = TrialSpec(1, "relu", with_options(QUICK, steps=2000), (0, 1))
     options = SearchOptions(trials=20)
-    records = search_transition(oracle.dataset(60, 5), spec, [15, 30, 60], options=options, watch=seen.append)
+    records = search_transition(
+        oracle.dataset(120, 5), spec, [30, 60, 120], options=options, watch=seen.append
+    )
     first_width = {key.P: key.width for key in reversed(seen)}
     P, N = ([record[name] for record in records[:2]] for name in ("P", "median"))
     slope = np.log(N[1] / N[0]) / np.log(P[1] / P[0])
-    assert first_width[60] == smallest_width(N[1] * 2**slope, Architecture(5, 1, 1))
-    assert first_width[30] == smallest_width(2 * N[0], Architecture(5, 1, 1))
+    assert first_width[120] == smallest_width(N[1] * 2**slope, Architecture(5, 1, 1))
+    assert first_width[60] == smallest_width(2 * N[0], Architecture(5, 1, 1))
 
 
 def test_more_patterns_than_the_dataset_has_are_refused():
