@@ -29,14 +29,14 @@ class WatchedTrials:
 
     def get(self, key: TrialKey) -> Trial | None:
         """The trial with this key in the store, or None."""
-        trial = self.store.get(key) if self.store else None
+        trial = None if self.store is None else self.store.get(key)
         if trial is not None:
             self._ended[key] = trial
         return trial
 
     def add(self, trial: Trial) -> None:
         """Stores a trial that has ended."""
-        if self.store:
+        if self.store is not None:
             self.store.add(trial)
         self._ended[trial.key] = trial
 
