@@ -12,17 +12,10 @@ import typer
 from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.groups import Streams, grouped
 from jamtools.cli.common.options import Sources, Where
+from jamtools.cli.common.plain_tables import aligned_text, flattened, n_fitting
 from jamtools.cli.common.selecting import select
 from jamtools.cli.common.session import Session
-from jamtools.cli.common.tables import (
-    CUT_IN_SHOW,
-    aligned_text,
-    cells,
-    flattened,
-    n_fitting,
-    show_columns,
-    shown,
-)
+from jamtools.cli.common.tables import CUT_IN_SHOW, cells, show_columns, shown
 from jamtools.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ records prints some of them on stderr (`IN_COMMAND`), and `jam-show --table` pri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from jamtools.cli.common.values import INTEGER_SUFFIXES
@@ -20,9 +19,6 @@ NEURONS_NAMED = 4
 
 #: How many digits of the digest of its data a search shows.
 DIGITS_OF_DIGEST = 6
-
-#: The largest width, in characters, of those tables of jam-show that may lose their last columns.
-TABLE_WIDTH = 120
 
 #: Kinds with columns of their own whose tables may lose the last ones; those of kinds without columns may as well.
 CUT_IN_SHOW = ("cusps", "nstar")
@@ -344,29 +340,3 @@ def print_table(stream: TextIO, table: Any) -> None:
     from rich.console import Console
 
     Console(file=stream, width=1000).print(table)
-
-
-def aligned_text(rows: list[list[str]]) -> str:
-    """Plain text with right-aligned columns, two spaces apart."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ("  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows)
-    return "".join(f"{line}\n" for line in lines)
-
-
-def n_fitting(rows: list[list[str]], width: int = TABLE_WIDTH) -> int:
-    """How many of the first columns of `aligned_text` fit into a width; at least one."""
-    widths = [max(map(len, column)) + 2 for column in zip(*rows)]
-    return max(1, sum(total - 2 <= width for total in accumulate(widths)))
-
-
-def flattened(record: Record, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Each field that fits a cell: a number, a word or a list of at most three; {"a": {"b": 1}} -> ("a.b", "1")."""
-    for key, value in record.items():
-        if isinstance(value, Mapping):
-            yield from flattened(value, f"{prefix}{key}.")
-        elif not isinstance(value, list) or _is_short(value):
-            yield f"{prefix}{key}", shown(value)
-
-
-def _is_short(values: list[Any]) -> bool:
-    return len(values) <= 3 and not any(isinstance(item, dict | list) for item in values)

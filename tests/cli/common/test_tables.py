@@ -80,24 +80,6 @@ def test_a_wide_table_keeps_every_row_on_one_line():
     assert any(line.count("x" * 20) == 20 for line in stream.getvalue().splitlines())
 
 
-def test_plain_text_is_aligned_to_the_right():
-    assert tables.aligned_text([["a", "bcd"], ["12", "3"]]) == " a  bcd\n12    3\n"
-
-
-def test_only_short_lists_fit_a_cell():
-    record = {"a": 1, "b": {"c": True}, "d": [1, 2], "e": [1, 2, 3, 4], "f": [{"x": 1}]}
-    assert dict(tables.flattened(record)) == {"a": "1", "b.c": "yes", "d": "[1,2]"}
-
-
-@pytest.mark.parametrize(("width", "columns"), [(1, 1), (4, 1), (5, 1), (6, 2), (7, 2), (10, 3), (99, 3)])
-def test_as_many_first_columns_are_kept_as_fit(width, columns):
-    rows = [["a", "bcd", "e"], ["12", "3", "45"]]  # columns of 2, 3 and 2 characters
-    assert tables.n_fitting(rows, width + 1) == columns
-    assert (
-        columns == 1 or len(tables.aligned_text([row[:columns] for row in rows]).split("\n")[0]) <= width + 1
-    )
-
-
 def test_a_search_shows_its_data_optimizer_budget_undecided_trials_and_times():
     record = {
         "kind": "nstar", "data": "0123456789ab", "optimizer": "adam", "steps": 100_000, "n_undecided": 3,
