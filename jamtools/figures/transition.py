@@ -52,7 +52,7 @@ class Varied(NamedTuple):
     limits: tuple[str, str]
 
     def xy(self, across: Array, along: Array) -> tuple[Array, Array]:
-        """Where points lie."""
+        """Where points lie, x [n] and y [n], from their coordinates across [n] and along [n] the axis that varies."""
         return (across, along) if self.along == "y" else (along, across)
 
     def ends(self, search: Record) -> tuple[float | None, float | None]:
@@ -63,8 +63,8 @@ class Varied(NamedTuple):
         return low or None, high
 
 
-WIDTHS = Varied("n_star", "interval", "P", "N", "y", "o", ("v", "^"))
-PATTERNS = Varied("P", "P_interval", "N", "P", "x", "s", ("<", ">"))
+WIDTH_VARIED = Varied("n_star", "interval", "P", "N", "y", "o", ("v", "^"))
+PATTERNS_VARIED = Varied("P", "P_interval", "N", "P", "x", "s", ("<", ">"))
 
 
 @styled
@@ -82,8 +82,8 @@ def draw_transition(records: Sequence[Record]) -> Figure:
     labels = _labels(searches)
     for label, colour in colours_of(sorted(labels, key=_natural_order)).items():
         same = [search for search, its_label in zip(searches, labels) if its_label == label]
-        for varied in (WIDTHS, PATTERNS):
-            of_kind = [s for s in same if (s.get("vary") == "patterns") is (varied is PATTERNS)]
+        for varied in (WIDTH_VARIED, PATTERNS_VARIED):
+            of_kind = [s for s in same if (s.get("vary") == "patterns") is (varied is PATTERNS_VARIED)]
             _plot_known(axis, varied, of_kind, label or "$N^*$", colour)
             _plot_limits(axis, varied, of_kind, label or "$N^*$", colour)
     ends = np.array(sorted(float(search["P"]) for search in searches if search["P"]) or [1.0])[[0, -1]]
@@ -130,7 +130,7 @@ def _plot_known(axis: Axes, varied: Varied, searches: Sequence[Record], label: s
     if not known:
         return
     centres = np.array([s[varied.value] for s in known], dtype=float)
-    across = np.array([s["n_star"] if varied is PATTERNS else s["P"] for s in known], dtype=float)
+    across = np.array([s["n_star"] if varied is PATTERNS_VARIED else s["P"] for s in known], dtype=float)
     x, y = varied.xy(across, centres)
     ends = [varied.ends(s) for s in known]
     lengths = np.abs(np.array([[number(end) for end in pair] for pair in ends]) - centres[:, None]).T
@@ -174,7 +174,7 @@ def _limit(varied: Varied, search: Record) -> tuple[int, float] | None:
     if number(high) > 0:
         return 0, number(high)
     trials = search.get("trials") or []
-    above = [t[varied.amount] for t in trials if (t.get("outcome") == "success") is (varied is WIDTHS)]
+    above = [t[varied.amount] for t in trials if (t.get("outcome") == "success") is (varied is WIDTH_VARIED)]
     if above:
         return 0, float(min(above))
     return (1, float(max(t[varied.amount] for t in trials))) if trials else None

@@ -80,8 +80,8 @@ class SearchRecord(Estimates, total=False):
 
 #: The keys of a search that follow from its trials, with "P" where patterns vary and "width" where the width varies.
 ESTIMATE_FIELDS = (
-    "n_star", "is_upper_bound", "interval", "P_interval", "median", "median_interval", "spread", "precise", "n_undecided", "n_dead",
-    "total_steps", "at_times",
+    "n_star", "is_upper_bound", "interval", "P_interval", "median", "median_interval", "spread", "precise",
+    "n_undecided", "n_dead", "total_steps", "at_times",
 )  # fmt: skip
 
 
