@@ -42,21 +42,17 @@ def print_dead(session: Session, runs: Sequence[Run]) -> None:
         n = sum(is_dead(run.info) for run in affected)
         width = max(run.info["width"] for run in affected)
         session.note(
-            f"{_of(n, len(runs))} dead, {len(affected) - n} more hold{'s' * (len(affected) - n == 1)} dead patterns: "
-            f"in some layer no neuron is active at them, which says nothing about jamming; take a width above {width}"
+            f"{len(affected)} of {len(runs)} run(s) have dead patterns, {n} of them no other unsatisfied ones: in some "
+            f"layer no neuron is active there, which says nothing about jamming; take a width above {width}"
         )
         return
     born = [run for run in runs if run.info.get("n_dead_at_start")]
     if born:
         worst = max(born, key=lambda run: run.info["n_dead_at_start"] / run.P)
         session.note(
-            f"{_of(len(born), len(runs))} initialised with dead patterns, the most {worst.info['n_dead_at_start']} of "
+            f"{len(born)} of {len(runs)} run(s) began with dead patterns, the most {worst.info['n_dead_at_start']} of "
             f"{worst.P} at width {worst.info['width']}: no neuron of some layer is active at them"
         )
-
-
-def _of(n: int, total: int) -> str:
-    return f"{n} of {total} run{'s' * (total > 1)} {'is' if n == 1 else 'are'}"
 
 
 def run_in_words(run: Run) -> str:

@@ -93,7 +93,7 @@ def _n_star(median: MedianEstimate, axis: SizeAxis, outcomes: set[tuple[int, Out
     if width is None and all_succeed and (1, "success") in outcomes:
         width, n_star = 1, axis.amount(1)  # there is no smaller network
         high = None if high is None else max(high, n_star)
-    elif width is None and all_succeed:
+    elif width is None and all_succeed and "dead" in {outcome for _, outcome in outcomes}:
         return _upper_bound(axis, outcomes)
     return {"n_star": n_star, "width": width, "interval": [low or 0, high]}
 

@@ -7,7 +7,7 @@ The place comes from satisfied against jammed runs, the height from jammed runs 
 L > 0 (states.py); a run on its way has a larger N_Δ than its minimum and enters neither. The line is fitted to jammed runs
 up to 1.5 α_J, where N_Δ/N still grows linearly in log P/N. At fixed α_J the interval of n_J holds all values whose best
 line, n_1 ≥ 0, leaves a sum of squares below (1 + t²/(n - 2)) times the smallest. If it holds 0, N_Δ/N may leave zero without
-a jump. Its ends are combined in quadrature with n_1 times the error of log α_J.
+a jump. The height is that of the line at the α_J that is reported; the error of α_J is in the interval of the place alone.
 
 Dead patterns are left out of N_Δ, and dead runs out of the sweep, unless they are kept.
 
@@ -40,16 +40,14 @@ LINE_MIN_RUNS = 3
 #: Halvings of an interval that brackets an end of the interval of the height.
 HEIGHT_HALVINGS = 60
 
-#: The place of a jump in a sweep without a satisfied or jammed run.
-NO_PLACE = MedianEstimate(None, (None, None), math.nan, math.nan, (None, None))
-
 
 @dataclass(frozen=True)
 class Jump:
     """The jump of one sweep. Its fields are the keys of its JSON object.
 
-    P_over_N: α_J; spread: the width w of the logistic in log P/N; unsatisfied_per_parameter: n_J. These are None where they
-    cannot be told, and `finding` says in words what was found, or why nothing was. An open end of an interval is None.
+    P_over_N: α_J; spread: the width w of the logistic in log P/N; unsatisfied_per_parameter: n_J, at this α_J. These are
+    None where they cannot be told, and `finding` says in words what was found, or why nothing was. An open end of an
+    interval is None.
     n_satisfied, n_jammed, n_dead, n_other: runs by state; the last are on their way, escaping or diverged.
     """
 
@@ -94,11 +92,9 @@ def _jump(sweep: Mapping[str, Any], runs: Sequence[Info], level: float, keep_dea
     """The jump of the runs of one sweep."""
     sides = [_side(run, keep_dead) for run in runs]
     decided = [(_log_ratio(run), side) for run, side in zip(runs, sides) if side]
-    place = fit_median(Tally.of(decided), level) if decided else NO_PLACE
+    place = fit_median(Tally.of(decided), level)
     jammed = [run for run, side in zip(runs, sides) if side == "above"]
-    satisfied = [run for run, side in zip(runs, sides) if side == "below"]
     line = _Line.of(_points(jammed, keep_dead), place, level)
-    interval = line.interval(_place_error(place, satisfied, jammed)) if line else None
     low, high = place.interval
     return Jump(
         sweep,
@@ -107,7 +103,7 @@ def _jump(sweep: Mapping[str, Any], runs: Sequence[Info], level: float, keep_dea
         P_over_N_interval=(None if low is None else math.exp(low), None if high is None else math.exp(high)),
         spread=None if place.m is None else place.w,
         unsatisfied_per_parameter=line.height if line else None,
-        unsatisfied_per_parameter_interval=interval,
+        unsatisfied_per_parameter_interval=(line.low, line.high) if line else None,
         n_satisfied=sides.count("below"),
         n_jammed=sides.count("above"),
         n_dead=sum(is_dead(run) for run in runs),
@@ -156,25 +152,11 @@ def _finding(runs: Sequence[Info], sides: Sequence[Side | None], line: _Line | N
     return "a jump"
 
 
-def _place_error(
-    place: MedianEstimate, satisfied: Sequence[Info], jammed: Sequence[Info]
-) -> tuple[float, float]:
-    """How far log α_J may lie below and above its estimate; the edges of both states replace an open end of its interval."""
-    assert place.m is not None
-    edges = max(map(_log_ratio, satisfied)), min(map(_log_ratio, jammed))
-    low, high = place.interval
-    return (
-        max(place.m - (min(edges) if low is None else low), 0.0),
-        max((max(edges) if high is None else high) - place.m, 0.0),
-    )
-
-
 @dataclass(frozen=True)
 class _Line:
-    """The line through jammed runs: its height n_J ≥ 0 at α_J, its slope n_1 ≥ 0, and the interval of n_J at fixed α_J."""
+    """The line through jammed runs: its height n_J ≥ 0 at α_J, and the interval of n_J."""
 
     height: float
-    slope: float
     low: float
     high: float
 
@@ -196,13 +178,7 @@ class _Line:
         while _misfit(best + reach, x, y) <= allowed:
             reach *= 2
         low = 0.0 if _misfit(0.0, x, y) <= allowed else _end(best, 0.0, allowed, x, y)
-        return cls(best, _slope(best, x, y), low, _end(best, best + reach, allowed, x, y))
-
-    def interval(self, place_error: tuple[float, float]) -> tuple[float, float]:
-        """The interval of n_J with the error of log α_J, below and above its estimate."""
-        below, above = (self.slope * error for error in place_error)
-        low = self.height - math.hypot(self.height - self.low, below)
-        return max(low, 0.0), self.height + math.hypot(self.high - self.height, above)
+        return cls(best, low, _end(best, best + reach, allowed, x, y))
 
 
 def _best_height(x: Array, y: Array) -> float:

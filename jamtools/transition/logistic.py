@@ -104,8 +104,14 @@ class MedianEstimate:
         return np.inf if low is None or high is None else high - low
 
 
+#: What no trial at all says.
+NOTHING_KNOWN = MedianEstimate(None, (None, None), PRIOR_W, PRIOR_W, (None, None))
+
+
 def fit_median(tally: Tally, level: float = 0.95) -> MedianEstimate:
     """Median of the decided trials, with an interval at confidence `level` that allows for the undecided ones."""
+    if not len(tally.x):
+        return NOTHING_KNOWN
     decided = _Posterior(tally.x, tally.above, tally.below, level)
     if not tally.undecided.any():
         return MedianEstimate(decided.m, decided.interval, decided.w, decided.w, (decided.m, decided.m))

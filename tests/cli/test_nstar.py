@@ -63,7 +63,7 @@ def test_an_interrupted_search_names_the_journal_that_holds_its_trials(tmp_path:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         messages = process.communicate(timeout=60)[1].decode()
-    assert process.returncode == 130
+    assert process.returncode == 130, messages
     assert "interrupted; the finished trials are in j" in messages and "Traceback" not in messages
 
 

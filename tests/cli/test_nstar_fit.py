@@ -52,7 +52,7 @@ def test_a_fit_at_a_time_takes_n_star_after_so_many_steps(array: Path) -> None:
 
 
 def test_a_fit_takes_the_jump_from_runs_and_the_bound_from_spectra(array: Path) -> None:
-    widths = ("--depth", 1, "--width", "2:9", "--seeds", "0:3", "--steps", "2k", "--lr", "1e-2", "-q")
+    widths = ("--depth", 1, "--width", "2:9", "--seeds", "0:3", "--optimizer", "newton", "-q")
     jam("train", "data.st", *widths, "-o", "runs.st", cwd=array, check=True)
     (alone,) = objects(jam("nstar", "fit", "runs.st", cwd=array, check=True).stdout)
     assert alone["kind"] == "nstar-jump"
@@ -61,7 +61,7 @@ def test_a_fit_takes_the_jump_from_runs_and_the_bound_from_spectra(array: Path) 
         jump["depth"] == 1
         and sum(jump[f"n_{name}"] for name in ("satisfied", "jammed", "dead", "other")) == 21
     )
-    assert 40 / 50 < jump["P_over_N"] < 40 / 10 and 0 < jump["unsatisfied_per_parameter"] < 1
+    assert 40 / 50 < jump["P_over_N"] < 40 / 10 and 0 < jump["unsatisfied_per_parameter"] < jump["P_over_N"]
     jam("hessian", "runs.st", "--inertia", "-q", "-o", "spectra.st", cwd=array, check=True)
     together = jam("nstar", "fit", "whole.jsonl", "spectra.st", "runs.st", cwd=array, check=True)
     (fit,) = objects(together.stdout)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jamtools.cli.train_ends import UNMET_CODE, exit_code, run_in_words
+from jamtools.cli.train_ends import UNMET_CODE, exit_code, print_dead, run_in_words
 from tests.support.artefacts import run
 
 
@@ -30,3 +30,32 @@ def test_one_run_that_fails_the_requirement_is_enough():
 
 def test_a_run_is_named_by_width_patterns_and_seed():
     assert run_in_words(run(width=4, P=6, seed=2)) == "width 4, P 6, seed 2"
+
+
+class Notes:
+    """Keeps the notes of a session."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+
+@pytest.mark.parametrize(
+    ("members", "begins"),
+    [
+        ([run(n_dead=3, status="dead"), run(n_dead=1), run()], "2 of 3 run(s) have dead patterns, 1 of them"),
+        (
+            [run(n_dead_at_start=2), run()],
+            "1 of 2 run(s) began with dead patterns, the most 2 of 6 at width 2",
+        ),
+        ([run(), run()], None),
+    ],
+    ids=["dead at the end", "dead at the start", "alive"],
+)
+def test_dead_patterns_are_warned_of_once(members, begins):
+    notes = Notes()
+    print_dead(notes, members)
+    assert len(notes.texts) == (begins is not None)
+    assert begins is None or notes.texts[0].startswith(begins)

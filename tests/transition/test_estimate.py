@@ -20,11 +20,12 @@ SEARCH: SearchRecord = {
     "level": 0.95,
     "precision": 0.2,
     "max_width": 9,
+    "success": "satisfied",
 }
 
 PATTERNS: SearchRecord = {**SEARCH, "vary": "patterns", "max_P": 100, "N": 50}
 
-OUTCOMES: dict[str, Outcome] = {"s": "success", "u": "undecided", "f": "unsatisfied"}
+OUTCOMES: dict[str, Outcome] = {"s": "success", "u": "undecided", "f": "unsatisfied", "d": "dead"}
 
 
 def N(width: int) -> int:
@@ -32,11 +33,11 @@ def N(width: int) -> int:
 
 
 def trials(letters_at: dict[int, str], size: str = "width", each: int = 20) -> list[Trial]:
-    """{size: letters} -> trials there: s success, u undecided, f unsatisfied, each letter `each` times."""
+    """{size: letters} -> trials there: s success, u undecided, f unsatisfied, d dead, each letter `each` times."""
     fields: list[tuple[str, dict[str, Any]]] = [
         (letter, {size: value}) for value, letters in letters_at.items() for letter in letters * each
     ]
-    return [trial(OUTCOMES[letter], steps=7, **size_field) for letter, size_field in fields]
+    return [trial(OUTCOMES[letter], steps=7, n_unsatisfied=50, **size_field) for letter, size_field in fields]
 
 
 def test_n_star_is_the_median_and_its_width_the_first_that_has_as_many_parameters():
@@ -97,3 +98,22 @@ def test_at_a_time_before_the_end_undecided_trials_count_as_failures():
     assert (early["steps"], late["steps"]) == (100, 900)
     assert N(7) < early["median"] <= N(8) and N(5) < late["median"] <= N(6)
     assert record["median"] is None, "no trial failed for certain at its end"
+
+
+def test_dead_trials_are_counted_and_change_no_estimate_unless_they_are_kept():
+    living = trials({3: "f", 4: "ff", 6: "s", 7: "s"})
+    dead = trials({5: "d", 6: "dd"})
+    without, left_out = estimate_fields(SEARCH, living), estimate_fields(SEARCH, living + dead)
+    kept = estimate_fields({**SEARCH, "keep_dead": True}, living + dead)
+    for name in ("n_star", "interval", "median", "median_interval", "spread"):
+        assert left_out[name] == without[name]
+    assert (without["n_dead"], left_out["n_dead"], kept["n_dead"]) == (0, 60, 60)
+    assert kept["n_star"] > left_out["n_star"]
+
+
+def test_if_every_failure_is_dead_n_star_is_an_upper_bound():
+    found = estimate_fields(SEARCH, trials({3: "d", 4: "sd", 6: "s"}))
+    assert found["is_upper_bound"] and found["median"] is None
+    assert (found["width"], found["n_star"], found["interval"]) == (4, N(4), [0, N(4)])
+    nothing = estimate_fields(SEARCH, trials({3: "d"}))
+    assert nothing["n_star"] is None and nothing["interval"] == [0, None]

@@ -42,19 +42,20 @@ def test_a_planted_jump_is_found_with_its_place_and_height():
     low, high = jump.P_over_N_interval
     assert low < 2.8 < high and high / low < 1.1
     low, high = jump.unsatisfied_per_parameter_interval
-    assert low < 0.6 < high < 1 and high - low < 0.12
+    assert low < 0.6 + np.log(jump.P_over_N / 2.8) < high < 1 and high - low < 0.12
     assert jump.n_satisfied + jump.n_jammed == 120 and jump.n_other == 0
     assert jump.finding == "a jump"
 
 
 @pytest.mark.statistical
 def test_the_intervals_of_place_and_height_cover_at_their_level():
-    """Of 100 planted sweeps 95 ± 2.2 at a nominal 95%; the interval of P/N may cover more often."""
+    """Of 100 planted sweeps 95 ± 2.2 at a nominal 95%. The true height at the reported P/N is 0.6 + log(P/N / 2.8)."""
     hits = np.zeros(2)
     for seed in range(100):
         (jump,) = jumps(sweep(2.8, 0.6, n=60, seed=seed))
         intervals = jump.P_over_N_interval, jump.unsatisfied_per_parameter_interval
-        hits += [low <= true <= high for (low, high), true in zip(intervals, (2.8, 0.6))]
+        true = 2.8, 0.6 + np.log(jump.P_over_N / 2.8)
+        hits += [low <= value <= high for (low, high), value in zip(intervals, true)]
     assert (hits >= 95 - 4 * 2.2).all()
 
 
@@ -166,8 +167,8 @@ def test_a_sweep_on_one_side_has_no_jump_in_its_range(kept, finding):
     assert jump.P_over_N is None and jump.unsatisfied_per_parameter is None
 
 
-def test_the_interval_of_the_height_combines_the_f_statistic_with_the_error_of_the_place():
-    """Without slope × the error of m, the sum of squares by scipy exceeds the smallest by t²/(n - 2) of it at both ends."""
+def test_the_interval_of_the_height_is_that_of_the_f_statistic():
+    """At each end the sum of squares, minimised over the slope by scipy, exceeds the smallest by t²/(n - 2) of it."""
     runs = sweep(2.8, 0.6, n=40, seed=3)
     (jump,) = jumps(runs)
     m = np.log(jump.P_over_N)
@@ -179,11 +180,9 @@ def test_the_interval_of_the_height_combines_the_f_statistic_with_the_error_of_t
 
     best = minimize(squares, (0.5, 0.5), bounds=((0, None), (0, None)), tol=1e-14)
     assert jump.unsatisfied_per_parameter == pytest.approx(best.x[0], abs=1e-6)
-    for end, place in zip(jump.unsatisfied_per_parameter_interval, jump.P_over_N_interval):
-        whole, from_place = end - best.x[0], best.x[1] * (np.log(place) - m)
-        alone = best.x[0] + np.sign(whole) * np.sqrt(whole**2 - from_place**2)
+    for end in jump.unsatisfied_per_parameter_interval:
         misfit = minimize_scalar(
-            lambda slope, height=alone: squares((height, slope)), bounds=(0, 10), method="bounded"
+            lambda slope, end=end: squares((end, slope)), bounds=(0, 10), method="bounded"
         ).fun
         ratio = (misfit / best.fun - 1) * (len(x) - 2)
         assert ratio == pytest.approx(t.ppf(0.975, len(x) - 2) ** 2, rel=1e-3)

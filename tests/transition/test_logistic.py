@@ -204,3 +204,8 @@ def test_intervals_of_fixed_designs_cover_at_their_level() -> None:
         low, high = fit.interval
         hits += (low is None or low <= 6) and (high is None or high >= 6)
     assert 380 - 4 * 4.4 <= hits <= 380 + 4 * 4.4
+
+
+def test_without_a_trial_nothing_is_known():
+    nothing = fit_median(Tally.of([]))
+    assert (nothing.m, nothing.interval, nothing.length) == (None, (None, None), np.inf)

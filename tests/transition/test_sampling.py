@@ -9,10 +9,10 @@ import pytest
 from scipy.special import expit
 
 from jamtools.network.architecture import Architecture
-from jamtools.random_streams import FRESH_SEEDS
-from jamtools.transition.logistic import MedianEstimate
+from jamtools.random_streams import FRESH_SEEDS, REPLACEMENT_SEEDS
+from jamtools.transition.logistic import MedianEstimate, Tally, fit_median
 from jamtools.transition.options import SearchOptions
-from jamtools.transition.sampling import SizeAxis, TrialCache, bisect, descend, seek
+from jamtools.transition.sampling import MAX_REPLACEMENTS, SizeAxis, TrialCache, bisect, descend, seek
 from jamtools.transition.trial import Outcome, Trial, outcome_at_end
 from tests.support.searches import simulated, trial
 
@@ -261,3 +261,52 @@ def test_a_median_beyond_the_largest_size_ends_the_search() -> None:
     cache = simulated(widths(20), lambda size, seed: OUTCOME[size == 20 and rng.random() < 0.2])
     seek(cache, widths(20), range(6), 12, SearchOptions(precision=0.01, trials=200), outcome_at_end)
     assert len(cache) < 60
+
+
+class MortalTrials(LogisticTrials):
+    """Trials that die with a probability of 0.9 at width 5 and less, of 0.5 up to width 12, and of 0 beyond."""
+
+    def outcome(self, size: int) -> Outcome:
+        outcome = super().outcome(size)
+        dies = self.rng.random() < (0.9 if size <= 5 else 0.5 if size <= 12 else 0.0)
+        return "dead" if dies and outcome != "success" else outcome
+
+
+def test_dead_trials_do_not_move_the_median_that_living_trials_have() -> None:
+    """Failures die; the median of the living ones, by a fit to them alone, is that of the search."""
+    trials = MortalTrials(widths(), math.log(300), 0.1, 1)
+    median, cache = searched(trials, SearchOptions(trials=60))
+    living = [t for t in cache.trials if t.outcome != "dead"]
+    assert len(living) < len(cache)
+    alone = fit_median(Tally.of([(widths().x(t.width), widths().side(t.outcome)) for t in living]))
+    assert median.interval == alone.interval and median.m == alone.m
+
+
+def test_a_dead_trial_of_a_bracket_is_replaced_by_other_seeds_of_the_same_seed_and_size() -> None:
+    """Seed 0 and its first replacement die at every width below 12; the second replacement lives."""
+
+    def outcome_at(width: int, seed: int) -> Outcome:
+        first_two = seed in (0, REPLACEMENT_SEEDS)
+        return "dead" if first_two and width < 12 else OUTCOME[width >= 7]
+
+    cache = simulated(widths(), outcome_at)
+    seek(cache, widths(), [0], 12, SearchOptions(trials=12, at_once=1), outcome_at_end)
+    at_six = {seed for width, seed in cache.by_size_and_seed if width == 6 and seed % FRESH_SEEDS == 0}
+    assert {0, REPLACEMENT_SEEDS, REPLACEMENT_SEEDS + FRESH_SEEDS} <= at_six
+    assert all(seed % FRESH_SEEDS == 0 for _, seed in cache.by_size_and_seed)
+
+
+def test_a_size_where_all_replacements_die_counts_as_too_hard_for_the_bracket_and_is_left_out_of_the_fit() -> (
+    None
+):
+    cache = simulated(widths(), lambda width, seed: "dead" if width < 10 else "success")
+    median = seek(cache, widths(), [0, 1], 12, SearchOptions(trials=40), outcome_at_end)
+    tried = [seed for width, seed in cache.by_size_and_seed if width == 9]
+    assert len(tried) == 2 * (1 + MAX_REPLACEMENTS)
+    assert median.m is None
+
+
+def test_replacements_do_not_exceed_the_number_of_trials() -> None:
+    cache = simulated(widths(), lambda width, seed: "dead")
+    seek(cache, widths(), [0, 1], 12, SearchOptions(trials=5), outcome_at_end)
+    assert len(cache) <= 5
