@@ -56,6 +56,7 @@ class Remedy(Enum):
     )
     # exponents
     FINISH_DESCENT = "train the runs longer, finish them with the newton optimiser, or pass lower_cut"
+    KEEP_DEAD = "pass keep_dead=True to use dead ones too"
     # transition
     COLD_SEARCH = "search each seed with cold=True"
     JAMMED_SPECTRA = "take spectra of jammed runs with all parts of the Hessian"

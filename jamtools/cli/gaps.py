@@ -9,7 +9,15 @@ import typer
 
 from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.groups import Streams, grouped
-from jamtools.cli.common.options import Seed, Sources, Where, file_option, integer_option, real_option
+from jamtools.cli.common.options import (
+    Dead,
+    Seed,
+    Sources,
+    Where,
+    file_option,
+    integer_option,
+    real_option,
+)
 from jamtools.cli.common.remedies import in_shell_words
 from jamtools.cli.common.selecting import read_members
 from jamtools.cli.common.session import Session
@@ -88,6 +96,7 @@ def gaps(
     per_run: PerRun = False,
     values: Values = None,
     kind: Kind = None,
+    dead: Dead = "leave-out",
     fit: FitGroup,
     streams: Streams,
 ) -> None:
@@ -101,7 +110,11 @@ def gaps(
 
     For small arguments, overlaps Δ/√L > 0 follow z^θ and gaps -Δ > 0 follow x^-γ. The fit is the maximum likelihood of
     x^t exp(c₁x + c₂x² + …). The number of terms and the share of the values are chosen from the data, unless you give
-    them. There are two intervals, from the profile likelihood and from a bootstrap over runs. The wider one is taken
+    them. Dead runs and dead patterns are left out; overlaps come from jammed runs, gaps from jammed and satisfied runs, and
+    if there are none, from runs on their way. The verdict begins with what the runs are. Only runs near the transition
+    allow a comparison with the paper and with spheres.
+
+    There are two intervals, from the profile likelihood and from a bootstrap over runs. The wider one is taken
     and is extended to the results of less biased fits; "stability" is the table of those fits. With --values the
     exponent is t itself.
     """
@@ -112,25 +125,26 @@ def gaps(
     if values is not None:
         if files:
             raise typer.BadParameter("got --values and run files, expected one of them")
-        if where or per_run:
-            raise typer.BadParameter("got --values with --where or --per-run, which are for runs")
+        if where or per_run or dead == "keep":
+            raise typer.BadParameter("got --values with --where, --per-run or --dead, which are for runs")
         _fit_values(session, values, kind, options)
         return
     if kind:
         raise typer.BadParameter("got --as without --values, expected both: runs have overlaps and gaps")
-    _fit_runs(session, files, where, per_run, options)
+    _fit_runs(session, files, where, per_run, options, dead == "keep")
 
 
 def _fit_values(session: Session, source: str, kind: str | None, options: FitOptions) -> None:
     """The exponent of plain numbers."""
     from jamtools.exponents.exponent import fit_exponent
+    from jamtools.exponents.references import PLAIN_NUMBERS
     from jamtools.exponents.samples import Sample
     from jamtools.io.read import read_numbers
     from jamtools.io.streams import naming
 
     sample = Sample(read_numbers(source), None)
     with naming(source):
-        fitted = fit_exponent(sample, options, references=_references(kind))
+        fitted = fit_exponent(sample, options, references=_references(kind), origin=PLAIN_NUMBERS)
     record = {"kind": "exponent", **fitted.as_dict()}
     session.write_json([record])
     _print_fits(session, {"x^t": record})
@@ -138,7 +152,12 @@ def _fit_values(session: Session, source: str, kind: str | None, options: FitOpt
 
 
 def _fit_runs(
-    session: Session, files: list[str] | None, where: str | None, per_run: bool, options: FitOptions
+    session: Session,
+    files: list[str] | None,
+    where: str | None,
+    per_run: bool,
+    options: FitOptions,
+    keep_dead: bool,
 ) -> None:
     """The exponents of the runs that fulfil a condition: of each run, or of all together."""
     from jamtools.exponents.distributions import fit_distributions, fit_each_run
@@ -150,15 +169,16 @@ def _fit_runs(
     if per_run:
         names = [member.name for member in members]
         with naming(*sources):
-            records = [fits.as_dict(in_shell_words) for fits in fit_each_run(runs, options, names)]
+            records = [fits.as_dict(in_shell_words) for fits in fit_each_run(runs, options, names, keep_dead)]
         session.write_json(records)
         _print_fits(session, {f"{SYMBOLS[name]} {r['run']}": r[name] for r in records for name in SYMBOLS})
         return
     with naming(*sources):
-        record = fit_distributions(runs, options).as_dict(in_shell_words)
+        record = fit_distributions(runs, options, keep_dead).as_dict(in_shell_words)
     session.write_json([record])
     if record["n_repeated"]:
         session.note(f"{record['n_repeated']} of the runs were given more than once and count once")
+    _print_left_out(session, record)
     fits = {symbol: record[name] for name, symbol in SYMBOLS.items()}
     _print_fits(session, fits)
     _print_verdicts(session, fits)
@@ -186,6 +206,22 @@ def _print_fits(session: Session, fits: dict[str, dict[str, Any]]) -> None:
         numbers = (fit["decades"], fit["p_null"], fit["p_fit"])
         rows.append((name, fit["exponent"], _interval(fit), fitted, *numbers))
     session.table(("", "exponent", "interval", "values", "decades", "p (no power law)", "p (fit)"), rows)
+
+
+def _print_left_out(session: Session, record: dict[str, Any]) -> None:
+    """Notes on dead runs and patterns, and on patterns with equal Δ."""
+    runs, patterns = record["n_dead_runs"], record["n_dead_patterns"]
+    if runs or patterns:
+        used = "used" if record["keep_dead"] else "left out"
+        session.note(
+            f"{runs} dead run(s) and {patterns} dead pattern(s) of other runs are {used}: in some layer no neuron is active "
+            "at what they do not fit"
+        )
+    equal = sum(record[name].get("n_equal") or 0 for name in SYMBOLS)
+    if equal:
+        session.note(
+            f"{equal} pattern(s) are left out: other patterns of their run have the same Δ, as where a layer is dead"
+        )
 
 
 def _print_verdicts(session: Session, fits: dict[str, dict[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -21,12 +21,19 @@ from jamtools.exponents.references import (
     THETA_REFERENCES,
     Comparison,
     MeasuredExponent,
+    Origin,
     Reference,
     compare_with_references,
     is_sound,
+    too_long,
 )
+from jamtools.exponents.resampling import MIN_RUNS_FOR_BOOTSTRAP
 from jamtools.exponents.samples import CutBy, Sample
 from jamtools.exponents.tilted import MIN_VALUES_FITTED
+
+#: The smallest number of values of fewer than eight runs. If the fit is chosen from the data, half of the interval of 10³
+#: independent values is 0.5 long (docs/exponents.md), so that of 250 values has the length 2.
+MIN_VALUES_OF_FEW_RUNS = 250
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class FittedExponent:
     """The exponent of one sample.
 
     fit: the fitted power law, negated where the exponent is γ of x^-γ; lowest: the smallest fitted value; cut_by: what set
-    the lower cut.
+    the lower cut; n_equal: as in `Sample`.
     """
 
     fit: PowerLaw
@@ -54,6 +61,7 @@ class FittedExponent:
     comparison: Comparison
     histogram: Histogram
     curve: Curve
+    n_equal: int = 0
 
     @property
     def sound(self) -> bool:
@@ -64,6 +72,7 @@ class FittedExponent:
         """Plain types for JSON; `wording` is not used, since there is no refusal."""
         return {
             **self.fit.as_dict(),
+            "n_equal": self.n_equal,
             "cut_by": self.cut_by,
             "range": [self.lowest, self.fit.upper_cut],
             **self.comparison.as_dict(),
@@ -74,24 +83,36 @@ class FittedExponent:
 
 @dataclass(frozen=True)
 class RefusedExponent:
-    """A sample of n values that could not be fitted, and the reason."""
+    """A sample of n values that could not be fitted, the reason, and the histogram of the values, if there are any."""
 
     reason: InputError
     n: int
+    histogram: Histogram | None = None
 
     def as_dict(self, wording: Callable[[JamError], str] = str) -> dict[str, Any]:
         """Plain types for JSON; `wording` puts the reason into words."""
-        return {"exponent": None, "interval": None, "n": self.n, "refused": wording(self.reason)}
+        return {
+            "exponent": None,
+            "interval": None,
+            "n": self.n,
+            "refused": wording(self.reason),
+            "histogram": self.histogram.as_dict() if self.histogram else None,
+        }
 
 
 def fit_or_refuse(
-    sample: Sample, options: FitOptions, sign: Literal[1, -1], references: Sequence[Reference]
+    sample: Sample,
+    options: FitOptions,
+    sign: Literal[1, -1],
+    references: Sequence[Reference],
+    origin: Origin | None = None,
 ) -> FittedExponent | RefusedExponent:
     """The exponent of a sample, or the reason why there is none. The arguments are those of `fit_exponent`."""
     try:
-        return fit_exponent(sample, options, sign, references)
+        return fit_exponent(sample, options, sign, references, origin)
     except InputError as error:
-        return RefusedExponent(error, len(sample.values))
+        histogram = log_histogram(sample.values) if len(sample.values) else None
+        return RefusedExponent(error, len(sample.values), histogram)
 
 
 def fit_exponent(
@@ -99,12 +120,14 @@ def fit_exponent(
     options: FitOptions,
     sign: Literal[1, -1] = 1,
     references: Sequence[Reference] = THETA_REFERENCES,
+    origin: Origin | None = None,
 ) -> FittedExponent:
     """The exponent of a sample: t of p(x) ~ x^t for sign = 1, and γ = -t of p(x) ~ x^-γ for sign = -1.
 
-    references: known values, with which the exponent is compared.
-    Raises InputError where `fit_power_law` does, for a sample without values, and for runs that still descend so much that
-    half of their values lie below the noise.
+    references: known values, with which the exponent is compared; origin: what the values are, for the verdict.
+    Raises InputError where `fit_power_law` does, for a sample without values, for runs that still descend so much that half
+    of their values lie below the noise. With fewer than eight runs also for few values, and for an interval that says
+    nothing (`too_long`). With eight runs or more such an interval comes from their scatter, and the verdict says so.
     """
     values = sample.values
     cut, cut_by = _lower_cut(sample, options)
@@ -118,14 +141,32 @@ def fit_exponent(
         seed=options.seed,
     )
     signed = fit if sign > 0 else fit.negated()
+    reason = too_long(signed.interval, len(values), fit.standard_error)
+    if (sample.n_runs or 0) < MIN_RUNS_FOR_BOOTSTRAP:
+        _check_few_runs(sample, reason)
+    if origin and reason:
+        origin = replace(origin, no_claim=", ".join(filter(None, (reason, origin.no_claim))))
     return FittedExponent(
         fit=signed,
         cut_by=cut_by,
         lowest=float(values[values > cut].min()),
-        comparison=compare_with_references(_measured(signed, len(values)), references),
+        comparison=compare_with_references(_measured(signed, len(values)), references, origin),
         histogram=log_histogram(values),
         curve=fitted_curve(values, fit),
+        n_equal=sample.n_equal,
     )
+
+
+def _check_few_runs(sample: Sample, reason: str | None) -> None:
+    """Raises InputError for a sample of few runs with a long interval (for the `reason` given) or few values."""
+    if reason:
+        raise InputError(reason)
+    n, n_runs = len(sample.values), sample.n_runs
+    if n_runs and n < MIN_VALUES_OF_FEW_RUNS:
+        raise InputError(
+            f"got {n} values of {n_runs} run{'s' * (n_runs > 1)}, expected {MIN_VALUES_OF_FEW_RUNS} values, or "
+            f"{MIN_RUNS_FOR_BOOTSTRAP} runs for an interval from their scatter"
+        )
 
 
 def _lower_cut(sample: Sample, options: FitOptions) -> tuple[float, CutBy]:

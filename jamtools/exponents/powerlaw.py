@@ -55,7 +55,7 @@ from jamtools.records import Array
 #: `decades` counts from the value of this rank to the cut. Below it, the number of values has a relative error above 1/√10.
 DECADES_FROM_RANK = 10
 
-#: If a smaller share of the values is distinct, a note warns that the values may be rounded.
+#: If a smaller share of the values is distinct, a note says so.
 MIN_SHARE_OF_DISTINCT_VALUES = 0.9
 
 
@@ -246,7 +246,10 @@ def _uncertainty(
     """Standard error, intervals and p_null of the chosen fit; runs [n]: the run of each of all values, or None."""
     window, maximum, t = fit.window, fit.maximum, fit.exponent
     error, bootstrap, effect, n_free = maximum.error / math.sqrt(window.n), None, 1.0, math.inf
-    notes = [_note_on_rounding(window), "" if t > -1 else "the likelihood is largest at the edge, t = -1"]
+    notes = [
+        _note_on_equal_values(window, runs is not None),
+        "" if t > -1 else "the likelihood is largest at the edge, t = -1",
+    ]
     if runs is not None:
         n_runs, rng = int(runs.max()) + 1, run_generator(seed, BOOTSTRAP)
         exponents, obstacle = bootstrap_exponents(
@@ -275,14 +278,18 @@ def _uncertainty(
     )
 
 
-def _note_on_rounding(window: Window) -> str:
-    """A note for values of which many are equal, else "": the density at scales below their rounding is not known."""
-    n_distinct = len(np.unique(window.statistics[0]))
-    if n_distinct >= MIN_SHARE_OF_DISTINCT_VALUES * window.n:
+def _note_on_equal_values(window: Window, from_runs: bool) -> str:
+    """A note for values of which many are equal, else "". Its advice depends on whether the values come from runs."""
+    distinct, counts = np.unique(window.statistics[0], return_counts=True)
+    if len(distinct) >= MIN_SHARE_OF_DISTINCT_VALUES * window.n:
         return ""
-    return (
-        f"only {n_distinct} of {window.n} values differ: if they are rounded, cut what is near the rounding"
+    often = f"{window.cut * math.exp(distinct[counts.argmax()]):.3g} occurs {counts.max()} times"
+    advice = (
+        "patterns of a run have equal Δ where a layer is dead, or where they are the same pattern"
+        if from_runs
+        else "if they are rounded, cut what is near the rounding"
     )
+    return f"only {len(distinct)} of {window.n} values differ ({often}): {advice}"
 
 
 def _check_options(

@@ -11,6 +11,9 @@ where z is the normal quantile of the level. This holds if reach and σ fall lik
 If n' ≤ n although the interval contains both a and b, this sample is the fifth case. Then n' = n (length / |a − b|)² is
 given instead: there the interval becomes too short to contain both.
 
+A verdict begins with what the values are, and with their exponent. Where they allow no conclusion (ensemble.py), it says
+why, and neither "compatible with" nor "excludes".
+
 Sources of the known values: spheres and the non-convex perceptron in mean field, Charbonneau, Kurchan, Parisi, Urbani,
 Zamponi (doi:10.1146/annurev-conmatphys-031016-025334); networks, arXiv:1809.09349, figs. 8, 9. Source of n': none, own
 derivation above.
@@ -31,6 +34,13 @@ SEPARATION_POWER = 0.8
 SIGNIFICANCE = 0.05
 
 
+#: An exponent with a longer interval is not known: all exponents of known systems lie between -1 and 1.
+MAX_INTERVAL_LENGTH = 2.0
+
+#: The quantile of the normal distribution at the ends of a 95 % interval, in standard errors.
+NORMAL_QUANTILE_95 = 1.96
+
+
 @dataclass(frozen=True)
 class Reference:
     """A known value of an exponent, and the name of the system that has it."""
@@ -38,6 +48,18 @@ class Reference:
     name: str
     value: float
 
+
+@dataclass(frozen=True)
+class Origin:
+    """What values are, in words; the symbol of their exponent; why they allow no claim about known values, or None."""
+
+    words: str
+    symbol: str
+    no_claim: str | None = None
+
+
+#: Numbers that the user gives, as the exponent t of x^t.
+PLAIN_NUMBERS = Origin("plain numbers", "t")
 
 MEAN_FIELD_THETA = 0.42311
 MEAN_FIELD_GAMMA = 0.41269  # = 1/(2 + θ)
@@ -113,11 +135,16 @@ class Separation:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The comparison with each known value, the sample sizes that separate compatible values, and a verdict in words."""
+    """The comparison with each known value, the sample sizes that separate compatible values, and a verdict in words.
+
+    no_claim: why the values allow no claim about the known values, or None. Then the numbers of the comparison prove
+    nothing.
+    """
 
     references: tuple[ReferenceComparison, ...]
     separate: tuple[Separation, ...]
     verdict: str
+    no_claim: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types for JSON."""
@@ -125,11 +152,14 @@ class Comparison:
             "references": [asdict(comparison) for comparison in self.references],
             "separate": [separation.as_dict() for separation in self.separate],
             "verdict": self.verdict,
+            "no_claim": self.no_claim,
         }
 
 
-def compare_with_references(measured: MeasuredExponent, references: Sequence[Reference]) -> Comparison:
-    """Compares the measured exponent with each of the known values."""
+def compare_with_references(
+    measured: MeasuredExponent, references: Sequence[Reference], origin: Origin | None = None
+) -> Comparison:
+    """Compares the measured exponent with each of the known values. The verdict begins with the origin of the values."""
     compared = tuple(
         ReferenceComparison(
             reference.name,
@@ -144,8 +174,10 @@ def compare_with_references(measured: MeasuredExponent, references: Sequence[Ref
     separations = tuple(
         Separation((a, b), values_needed(measured, a.value, b.value)) for a, b in combinations(inside, 2)
     )
-    sentences = [*_doubts(measured), *_comparison_in_words(measured, inside, outside, separations)]
-    return Comparison(compared, separations, "; ".join(sentences))
+    no_claim = origin.no_claim if origin else None
+    claims = [] if no_claim else _comparison_in_words(measured, inside, outside, separations)
+    sentences = [*_opening(measured, origin), *_doubts(measured), *claims]
+    return Comparison(compared, separations, "; ".join(sentences), no_claim)
 
 
 def distance(measured: MeasuredExponent, value: float) -> float | None:
@@ -171,8 +203,46 @@ def values_needed(measured: MeasuredExponent, a: float, b: float) -> int | None:
     n = measured.n * ((max(measured.reach) + quantiles * measured.standard_error) / (a - b)) ** 2
     if n <= measured.n:
         n = measured.n * (length / (a - b)) ** 2
+    return rounded_up(n)
+
+
+def rounded_up(n: float) -> int:
+    """A number of values, rounded up to two digits; at least 1."""
     unit = 10 ** max(math.floor(math.log10(n)) - 1, 0) if n >= 1 else 1
     return max(math.ceil(n / unit) * unit, 1)
+
+
+def too_long(interval: tuple[float, float], n: int, standard_error: float = math.nan) -> str | None:
+    """Why an interval of an exponent from n values says nothing, with the number of values that it takes; else None.
+
+    The length falls like n^-½. An infinite length is replaced by that of a normal distribution with the given standard
+    error, if there is one.
+    """
+    length = interval[1] - interval[0]
+    if length <= MAX_INTERVAL_LENGTH:
+        return None
+    finite = length if math.isfinite(length) else 2 * NORMAL_QUANTILE_95 * standard_error
+    needed = n * max(finite / MAX_INTERVAL_LENGTH, 1.0) ** 2
+    number = f", which takes about {rounded_up(needed)}" if math.isfinite(needed) else ""
+    return (
+        f"{n} values give the interval {interval_in_words(interval)}, expected one of length "
+        f"{MAX_INTERVAL_LENGTH:g} at most{number}"
+    )
+
+
+def interval_in_words(interval: tuple[float, float]) -> str:
+    """`[0.34, 0.66]`."""
+    low, high = interval
+    return f"[{low:.2f}, {high:.2f}]"
+
+
+def _opening(measured: MeasuredExponent, origin: Origin | None) -> list[str]:
+    """What the values are, why they allow no claim, and their exponent."""
+    if origin is None:
+        return []
+    reason = f": {origin.no_claim}, so no claim about spheres or the paper" if origin.no_claim else ""
+    exponent = f"{origin.symbol} = {measured.exponent:.2f} {interval_in_words(measured.interval)}"
+    return [f"{origin.words}{reason}: {exponent}"]
 
 
 def _doubts(measured: MeasuredExponent) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jamtools.figures.style import PALETTE, Record, legend, new_figure, note, styled
+from jamtools.figures.style import GREY, PALETTE, Record, legend, new_figure, note, styled
 
 
 class Notation(NamedTuple):
@@ -37,34 +37,51 @@ MAX_RATIO_BELOW_RANGE = 30
 
 REASON_WIDTH = 36  # columns
 
+#: Columns of the reason above a panel that has a histogram.
+SMALL_WIDTH = 62
+
+#: The largest number of characters of a reason above a panel: two lines.
+MAX_REASON = 110
+
 
 @styled
 def draw_distributions(records: Sequence[Record]) -> Figure:
     """P₊ and P₋ with the fitted curves and exponents, from records of `jamtools.exponents`.
 
-    A record of plain values has a single distribution.
+    A record of plain values has a single distribution. A fit that was refused leaves its histogram, and its reason above it.
     """
     plain = all("exponent" in record for record in records)
     panels = {"": PLAIN_VALUES_NOTATION} if plain else DISTRIBUTION_NOTATIONS
     figure, axes = new_figure(len(panels))
     for (name, notation), axis in zip(panels.items(), axes):
         fits = [record if plain else record.get(name) or {} for record in records]
-        fitted = [fit for fit in fits if fit.get("exponent") is not None]
-        for fit, colour in zip(fitted, PALETTE * len(fitted)):
+        shown = [fit for fit in fits if fit.get("histogram")]
+        for fit, colour in zip(shown, PALETTE * len(shown)):
             _draw_histogram(axis, fit, colour)
-            _draw_fit(axis, fit, colour, notation)
+            if fit.get("exponent") is not None:
+                _draw_fit(axis, fit, colour, notation)
         axis.set(xlabel=notation.argument, ylabel=notation.density, xscale="log", yscale="log")
         legend(axis)
-        if not fitted:
+        if not shown:
             note(axis, textwrap.fill(str(fits[0].get("refused", "not measured")), REASON_WIDTH))
+        elif refused := [fit["refused"] for fit in fits if fit.get("refused")]:
+            _write_reasons(axis, refused)
     return figure
+
+
+def _write_reasons(axis: Axes, refused: Sequence[str]) -> None:
+    """Writes above a panel, in small letters, why fits were refused; the first reason stands for many."""
+    more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+    text = textwrap.shorten(refused[0], MAX_REASON, placeholder=" …") + more
+    axis.set_title(textwrap.fill(f"no fit: {text}", SMALL_WIDTH), fontsize="xx-small", color=GREY, loc="left")
 
 
 def _draw_histogram(axis: Axes, fit: Record, colour: str) -> None:
     """Draws the density in the bins that are not empty, with the errors of their counts."""
     edges, counts, density = (np.array(fit["histogram"][name]) for name in ("edges", "counts", "density"))
     centre = np.sqrt(edges[1:] * edges[:-1])
-    shown = (counts > 0) & (centre > fit["range"][0] / MAX_RATIO_BELOW_RANGE)
+    lowest = fit["range"][0] / MAX_RATIO_BELOW_RANGE if fit.get("range") else 0.0
+    shown = (counts > 0) & (centre > lowest)
     bars = density[shown] * np.expm1(
         np.array([[-1], [1]]) / np.sqrt(counts[shown])
     )  # symmetric on a log axis

@@ -30,9 +30,12 @@ def planted(seed: int, **fields: Any) -> Run:
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """Two files: eight certified runs of depth 1, and four runs of another size without certificates."""
+    """Two files: eight certified runs of depth 1, and four jammed runs of another size without certificates."""
     ours = [planted(seed, certified=True, status="stationary", certificate=CERTIFICATE) for seed in range(8)]
-    others = [planted(10 + seed, depth=2, n_effective_expected=300, n_parameters=11) for seed in range(4)]
+    others = [
+        planted(10 + seed, depth=2, n_effective_expected=300, n_parameters=11, status="stationary")
+        for seed in range(4)
+    ]
     for name, runs in (("a", ours), ("b", others)):
         (tmp_path / f"{name}.safetensors").write_bytes(
             runs_bytes(Runs(artefacts.dataset(P), runs), artefacts.PROVENANCE)
@@ -125,7 +128,7 @@ def test_plain_numbers_have_an_exponent_compared_with_known_ones(tmp_path: Path)
 
 def test_the_verdict_and_a_table_are_printed_on_stderr(files: Path) -> None:
     messages = jam("gaps", "a.safetensors", cwd=files, check=True).stderr
-    for words in ("cannot separate", "needed", "θ", "γ", "order 2"):
+    for words in ("8 jammed runs, N = 9", "not near jamming", "no claim about spheres", "θ", "γ", "order 2"):
         assert words in messages
 
 
@@ -155,7 +158,7 @@ def test_naming_the_exponent_of_plain_numbers_is_refused_for_runs(files: Path) -
     assert "expected both" in refusal(jam("gaps", "a.safetensors", "--as", "theta", cwd=files), 2)
 
 
-@pytest.mark.parametrize("option", [["--where", "depth == 1"], ["--per-run"]])
+@pytest.mark.parametrize("option", [["--where", "depth == 1"], ["--per-run"], ["--dead", "keep"]])
 def test_plain_numbers_refuse_the_options_of_runs(tmp_path: Path, option: list[str]) -> None:
     (tmp_path / "x.txt").write_text("1\n")
     assert "which are for runs" in refusal(jam("gaps", "--values", "x.txt", *option, cwd=tmp_path), 2)
@@ -165,3 +168,48 @@ def test_the_library_and_the_command_agree(files: Path) -> None:
     runs = [planted(seed, certified=True, status="stationary", certificate=CERTIFICATE) for seed in range(8)]
     found = record("a.safetensors", "-q", "--seed", 3, cwd=files)
     assert found == json.loads(json.dumps(fit_distributions(runs, FitOptions(seed=3)).as_dict()))
+
+
+def with_dead(run: Run, n: int) -> Run:
+    """The run with its first n patterns dead and unsatisfied, all with one Δ."""
+    delta = np.concatenate([np.full(n, 0.4), run.gaps[n:]])
+    return Run(
+        run.theta, run.theta0, delta, run.history, {**run.info, "n_dead": n}, run.certificate, np.arange(n)
+    )
+
+
+def test_dead_runs_and_patterns_are_left_out_with_a_note_unless_they_are_kept(tmp_path: Path) -> None:
+    alive = [with_dead(planted(seed, status="stationary"), 40) for seed in range(8)]
+    dead = with_dead(planted(9, status="dead"), 5)
+    (tmp_path / "r.safetensors").write_bytes(
+        runs_bytes(Runs(artefacts.dataset(P), [*alive, dead]), artefacts.PROVENANCE)
+    )
+    fast = ("r.safetensors", "--order", 1, "--share", 0.8)
+    done = jam("gaps", *fast, cwd=tmp_path, check=True)
+    found = json.loads(done.stdout)
+    assert (found["n_runs"], found["n_dead_runs"], found["n_dead_patterns"]) == (8, 1, 320)
+    assert (found["runs"]["n_runs"], found["runs"]["n_jammed"], found["runs"]["n_dead"]) == (9, 8, 1)
+    assert found["overlaps"]["n_total"] == 8 * (P // 3 - 40) and "differ" not in found["overlaps"]["note"]
+    assert "1 dead run(s) and 320 dead pattern(s) of other runs are left out" in done.stderr
+    kept = jam("gaps", *fast, "--dead", "keep", cwd=tmp_path, check=True)
+    found = json.loads(kept.stdout)
+    assert (found["n_runs"], found["n_dead_runs"], found["keep_dead"]) == (9, 1, True)
+    assert found["overlaps"]["n_total"] == 8 * (P // 3)
+    assert "of other runs are used" in kept.stderr and "a layer is dead" in found["overlaps"]["note"]
+
+
+def test_dead_runs_alone_are_refused_with_the_option_that_keeps_them(tmp_path: Path) -> None:
+    dead = with_dead(planted(9, status="dead"), 5)
+    (tmp_path / "r.safetensors").write_bytes(
+        runs_bytes(Runs(artefacts.dataset(P), [dead]), artefacts.PROVENANCE)
+    )
+    message = refusal(jam("gaps", "r.safetensors", "-q", cwd=tmp_path), 1)
+    assert "all 1 runs are dead" in message or "the run is dead" in message
+    assert "add --dead keep" in message
+
+
+def test_the_verdict_on_plain_numbers_says_so(tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "x.txt", np.random.default_rng(1).gamma(1.42, size=3000))
+    found = record("--values", "x.txt", "--order", 1, "--share", 0.8, "-q", cwd=tmp_path)
+    assert found["verdict"].startswith("plain numbers: t = ")
+    assert "(spheres)" in found["verdict"] and found["no_claim"] is None

@@ -8,7 +8,10 @@ import pytest
 from jamtools.errors import InputError, Remedy
 from jamtools.exponents.distributions import fit_distributions, fit_each_run
 from jamtools.exponents.exponent import FitOptions, FittedExponent, RefusedExponent
-from tests.support.planted_gaps import run_with_gaps, runs_of_sizes
+from tests.support.planted_gaps import run_with_gaps, runs_near_jamming, runs_of_sizes
+
+#: One fit instead of a choice among eight.
+FAST = FitOptions(order=1, share=0.8, lower_cut=0.0)
 
 
 def test_planted_exponents_are_recovered_with_their_signs():
@@ -93,8 +96,8 @@ def test_where_the_sizes_differ_the_verdict_is_that_of_the_limit():
     )
     gaps = fits.as_dict()["gaps"]
     assert gaps["extrapolated"]["p_constant"] < 0.05
-    assert gaps["verdict"].startswith("the sizes differ (p = ")
-    assert gaps["verdict"].endswith(gaps["extrapolated"]["verdict"])
+    assert gaps["verdict"].startswith(gaps["extrapolated"]["verdict"] + "; the sizes differ (p = ")
+    assert "γ for N → ∞ = " in gaps["verdict"]
 
 
 # --- bounds --------------------------------------------------------------------------------------------
@@ -102,13 +105,9 @@ def test_where_the_sizes_differ_the_verdict_is_that_of_the_limit():
 
 def test_exponents_on_the_mean_field_curve_saturate_the_bound_and_low_exponents_break_both_bounds():
     """θ and γ on the curve γ = 1/(2+θ) are compatible with it. A γ far below (1-θ)/2 breaks both bounds."""
-    rng = np.random.default_rng(5)
 
     def bounds(theta, gamma):
-        runs = [
-            run_with_gaps(np.concatenate([rng.gamma(1 + theta, size=1000), -rng.gamma(1 - gamma, size=1000)]))
-            for _ in range(10)
-        ]
+        runs = runs_near_jamming(theta, gamma, n_runs=10, n=1000)
         return fit_distributions(runs, FitOptions(order=1, share=0.8, lower_cut=0.0)).bounds
 
     good, bad = bounds(0.423, 0.4127), bounds(0.1, -0.2)
@@ -157,6 +156,100 @@ def test_without_a_sound_fit_of_the_overlaps_there_are_no_bounds():
 
 def test_the_record_has_the_fields_of_an_artefact_in_their_order():
     record = fit_distributions(runs_of_sizes((200, 800))).as_dict()
-    assert list(record) == ["kind", "n_runs", "n_repeated", "fits", "overlaps", "gaps", "bounds"]
+    assert list(record) == [
+        "kind", "n_runs", "n_repeated", "n_dead_runs", "n_dead_patterns", "keep_dead", "runs", "fits", "overlaps",
+        "gaps", "bounds",
+    ]  # fmt: skip
     assert list(record["gaps"])[-2:] == ["sizes", "extrapolated"]
     assert record["fits"]["n_effective_expected"] == [200, 800]
+
+
+# --- what the runs are ---------------------------------------------------------------------------------
+
+
+def test_jammed_runs_near_jamming_allow_a_comparison_with_spheres_and_the_paper():
+    fits = fit_distributions(runs_near_jamming(), FAST)
+    for result, symbol in ((fits.overlaps, "θ"), (fits.gaps, "γ")):
+        verdict = result.comparison.verdict
+        assert verdict.startswith("12 jammed runs, N = 3000, P/N = 0.53, N_Δ/N = 0.27, L/ε² = ")
+        assert f": {symbol} = " in verdict
+        assert "compatible with" in verdict or "cannot separate" in verdict
+        assert result.comparison.no_claim is None
+    assert fits.bounds is not None
+    assert fits.runs.n_jammed == 12
+
+
+def test_the_same_values_from_runs_on_their_way_allow_none():
+    fits = fit_distributions(runs_near_jamming(status="budget"), FAST)
+    for result in (fits.overlaps, fits.gaps):
+        verdict = result.comparison.verdict
+        assert verdict.startswith("12 runs on their way (none at a minimum), N = 3000")
+        assert "so no claim about spheres or the paper" in verdict
+        assert not any(words in verdict for words in ("excludes", "exclude", "compatible", "separate"))
+    assert fits.bounds is None
+
+
+def test_a_single_small_size_allows_no_claim_about_gamma():
+    fits = fit_distributions(runs_near_jamming(N=1500), FAST)
+    assert fits.overlaps.comparison.no_claim is None
+    assert "γ depends on N below 2000" in fits.gaps.comparison.no_claim
+    assert fits.bounds is None
+
+
+def test_several_small_sizes_allow_a_claim_about_their_limit():
+    runs = [run for N in (800, 1200, 1900) for run in runs_near_jamming(N=N)]
+    fits = fit_distributions(runs, FAST)
+    assert fits.by_size.limit is not None and not fits.by_size.sizes_differ
+    assert fits.gaps.comparison.no_claim is None
+    assert "γ for N → ∞ = " in fits.gaps.comparison.verdict
+    assert fits.gaps.comparison.verdict.endswith("is that of finite systems")
+
+
+def test_overlaps_of_runs_on_their_way_do_not_mix_with_those_of_jammed_runs():
+    jammed = runs_near_jamming(theta=0.42)
+    others = runs_near_jamming(theta=2.0, gamma=-1.0, status="budget")
+    mixed, alone = fit_distributions([*jammed, *others], FAST), fit_distributions(jammed, FAST)
+    assert mixed.overlaps.as_dict() == alone.overlaps.as_dict()
+    assert mixed.gaps.as_dict() == alone.gaps.as_dict()
+    assert (mixed.runs.n_jammed, mixed.runs.n_budget) == (12, 12)
+
+
+def test_dead_runs_and_patterns_are_left_out_and_counted_unless_they_are_kept():
+    rng = np.random.default_rng(2)
+    alive = runs_near_jamming()
+    partly = [
+        run_with_gaps(
+            np.concatenate([run.gaps, np.full(50, 0.1)]),
+            final_loss=run.info["final_loss"] + 50 * 0.1**2 / 2,
+            dead=range(1600, 1650),
+            seed=run.info["seed"],
+            status="stationary",
+            n_effective_expected=3000,
+        )
+        for run in alive
+    ]
+    dead = [
+        run_with_gaps(np.append(-rng.gamma(0.7, size=300), 0.3), status="dead", dead=[300]) for _ in range(3)
+    ]
+    fits = fit_distributions([*partly, *dead], FAST)
+    assert (fits.n_runs, fits.n_dead_runs, fits.n_dead_patterns, fits.runs.n_dead) == (12, 3, 600, 3)
+    assert fits.overlaps.fit.n_total == 9600 and "differ" not in fits.overlaps.fit.note
+    kept = fit_distributions([*partly, *dead], FAST, keep_dead=True)
+    assert (kept.n_runs, kept.n_dead_runs, kept.overlaps.fit.n_total) == (15, 3, 9600 + 600)
+    assert kept.overlaps.comparison.no_claim and "dead patterns" in kept.overlaps.comparison.no_claim
+
+
+def test_dead_runs_alone_are_refused_with_the_remedy_to_keep_them():
+    dead = [run_with_gaps([0.1 + seed, -0.1], status="dead", dead=[0], seed=seed) for seed in range(3)]
+    with pytest.raises(InputError, match="all 3 runs are dead") as refusal:
+        fit_distributions(dead)
+    assert refusal.value.remedy is Remedy.KEEP_DEAD
+    (first, *_) = fit_each_run(dead, FitOptions())
+    assert "the run is dead" in first.as_dict()["overlaps"]["refused"]
+
+
+def test_one_run_allows_no_claim_and_says_how_many_it_takes():
+    (fits,) = fit_each_run(runs_near_jamming(n_runs=1), FAST)
+    for result in (fits.overlaps, fits.gaps):
+        assert result.comparison.verdict.startswith("1 jammed run, N = 3000")
+        assert "an interval over runs takes 8 of them" in result.comparison.no_claim

@@ -10,7 +10,7 @@ import pytest
 from jamtools.cli.common.remedies import in_shell_words
 from jamtools.errors import InputError
 from jamtools.exponents.exponent import FitOptions, RefusedExponent, fit_exponent, fit_or_refuse
-from jamtools.exponents.references import THETA_REFERENCES
+from jamtools.exponents.references import PLAIN_NUMBERS, THETA_REFERENCES, Origin
 from jamtools.exponents.samples import Sample, pool_overlaps
 from tests.support.planted_gaps import run_with_gaps
 
@@ -56,7 +56,8 @@ def test_a_refusal_is_put_into_the_words_of_the_caller():
     assert isinstance(refused, RefusedExponent)
     assert refused.as_dict()["refused"].endswith("or pass lower_cut")
     assert refused.as_dict(in_shell_words)["refused"].endswith("or give --lower-cut")
-    assert list(refused.as_dict()) == ["exponent", "interval", "n", "refused"]
+    assert list(refused.as_dict()) == ["exponent", "interval", "n", "refused", "histogram"]
+    assert sum(refused.as_dict()["histogram"]["counts"]) == 500
 
 
 def test_an_empty_sample_is_refused():
@@ -69,3 +70,42 @@ def test_the_record_of_an_exponent_is_plain_json():
     record = json.loads(json.dumps(result.as_dict(), allow_nan=False))
     assert record == result.as_dict()
     assert record["range"] == [result.lowest, result.fit.upper_cut]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_hundred_values_of_one_run_are_refused(seed):
+    x = np.random.default_rng(seed).gamma(1.42, size=100)
+    sample = pool_overlaps([run_with_gaps(x)])
+    words = "length 2 at most, which takes about|got 100 values of 1 run, expected 250 values, or 8 runs"
+    with pytest.raises(InputError, match=words):
+        fit_exponent(sample, FitOptions())
+
+
+def test_the_number_that_it_takes_gives_a_shorter_interval():
+    """The median length of ten samples: a single one scatters."""
+    lengths = []
+    for seed in range(10):
+        x = np.random.default_rng(seed).gamma(1.42, size=1000)
+        low, high = fit_exponent(Sample(x, None), FitOptions()).fit.interval
+        lengths.append(high - low)
+    assert np.median(lengths) < 2
+
+
+def test_a_long_interval_from_the_scatter_of_eight_runs_is_given_without_a_claim():
+    """The error of θ grows with θ: for θ = 8 the 240 values tell it to ± 2 at best."""
+    rng = np.random.default_rng(0)
+    runs = [run_with_gaps(0.01 * rng.gamma(9, size=30), seed=seed) for seed in range(8)]
+    result = fit_exponent(pool_overlaps(runs), FitOptions(), origin=Origin("eight runs", "θ"))
+    low, high = result.fit.interval
+    assert high - low > 2
+    assert result.comparison.verdict.startswith("eight runs: 240 values give the interval")
+    assert "excludes" not in result.comparison.verdict and result.comparison.no_claim
+
+
+def test_the_verdict_on_plain_numbers_says_so_and_keeps_the_comparison():
+    x = np.random.default_rng(0).gamma(1.42, size=3000)
+    verdict = fit_exponent(
+        Sample(x, None), FitOptions(order=1, share=0.8), origin=PLAIN_NUMBERS
+    ).comparison.verdict
+    assert verdict.startswith("plain numbers: t = ")
+    assert "(spheres)" in verdict and "no claim" not in verdict

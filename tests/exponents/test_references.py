@@ -13,9 +13,12 @@ from jamtools.exponents.powerlaw import fit_power_law as fit
 from jamtools.exponents.references import (
     THETA_REFERENCES,
     MeasuredExponent,
+    Origin,
     Reference,
     compare_with_references,
     distance,
+    rounded_up,
+    too_long,
     values_needed,
 )
 
@@ -111,3 +114,34 @@ def test_a_fit_that_is_not_sound_excludes_nothing(change: dict[str, float]) -> N
         "would exclude, if the fit held, 0.30"
         in compare_with_references(replace(SHARP, **change), THETA_REFERENCES).verdict
     )
+
+
+def test_a_verdict_begins_with_what_the_values_are_and_their_exponent() -> None:
+    verdict = compare_with_references(SHARP, THETA_REFERENCES, Origin("36 jammed runs", "θ")).verdict
+    assert verdict == (
+        "36 jammed runs: θ = 0.42 [0.40, 0.45]; compatible with 0.42 (spheres); "
+        "excludes 0.30 (paper, ReLU), 0.20 (paper, tanh)"
+    )
+
+
+def test_values_that_allow_no_claim_have_none_in_their_verdict() -> None:
+    origin = Origin("36 runs on their way", "θ", "not near jamming")
+    result = compare_with_references(replace(SHARP, p_fit=0.01), THETA_REFERENCES, origin)
+    assert result.verdict == (
+        "36 runs on their way: not near jamming, so no claim about spheres or the paper: θ = 0.42 [0.40, 0.45]; "
+        "the fit is rejected (p = 0.01)"
+    )
+    assert result.as_dict()["no_claim"] == "not near jamming"
+
+
+def test_an_interval_longer_than_two_says_nothing_and_has_the_number_that_it_takes() -> None:
+    assert too_long((-0.5, 1.5), 100) is None
+    assert too_long((-1.0, 5.78), 100) == (
+        "100 values give the interval [-1.00, 5.78], expected one of length 2 at most, which takes about 1200"
+    )  # 100 (6.78 / 2)² = 1149
+    assert (too_long((-1.0, math.inf), 100, 1.0) or "").endswith("takes about 390")  # 100 · 1.96² = 384
+    assert (too_long((-1.0, math.inf), 100) or "").endswith("length 2 at most")
+
+
+def test_numbers_are_rounded_up_to_two_digits() -> None:
+    assert [rounded_up(n) for n in (0.3, 7, 99, 101, 1149, 2000)] == [1, 7, 99, 110, 1200, 2000]

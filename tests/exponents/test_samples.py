@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jamtools.exponents.samples import overlap_noise, pool_gaps, pool_overlaps
+from jamtools.exponents.samples import gap_noise, overlap_noise, overlaps_of, pool_gaps, pool_overlaps
 from tests.support.planted_gaps import run_with_gaps
 
 
@@ -80,3 +80,59 @@ def test_the_noise_of_a_run_without_loss_is_zero():
 def test_runs_without_gaps_give_an_empty_sample():
     sample = pool_gaps([run_with_gaps([0.1, 0.2])])
     assert (len(sample.values), sample.lower_cut, sample.cut_by) == (0, 0.0, "nothing")
+
+
+# --- dead patterns -------------------------------------------------------------------------------------
+
+
+def test_dead_patterns_are_left_out_of_the_overlaps_and_of_the_loss_that_scales_them():
+    """L = (1/P) Σ ½Δ² with P = 4: without the dead pattern of Δ = 0.4 it is (0.3² + 0.1²)/8."""
+    delta = [0.3, 0.4, 0.1, -0.2]
+    run = run_with_gaps(delta, final_loss=(0.3**2 + 0.4**2 + 0.1**2) / 8, dead=[1])
+    assert overlaps_of(run).loss == pytest.approx((0.3**2 + 0.1**2) / 8)
+    assert pool_overlaps([run]).values == pytest.approx(np.array([0.3, 0.1]) / np.sqrt(0.1 / 8))
+    kept = pool_overlaps([run], keep_dead=True)
+    assert kept.values == pytest.approx(np.array([0.3, 0.4, 0.1]) / np.sqrt(0.26 / 8))
+
+
+def test_a_run_whose_unsatisfied_patterns_are_all_dead_has_no_overlaps():
+    run = run_with_gaps([0.3, 0.4, -0.2], dead=[0, 1], relative_descent=1.0)
+    assert len(pool_overlaps([run]).values) == 0
+    assert (overlaps_of(run).loss, overlap_noise(run), gap_noise(run)) == (0.0, 0.0, 0.0)
+
+
+def test_patterns_of_one_run_with_equal_gaps_are_left_out_and_counted():
+    """f is one constant at the patterns that are dead in one layer. Equal Δ of different runs are no sign of that."""
+    delta = [-0.3, -0.1, -0.3 * (1 + 1e-15), -0.2, 0.5, 0.5, 0.4]
+    runs = [run_with_gaps(delta), run_with_gaps([-0.1, -0.7])]
+    gaps, overlaps = pool_gaps(runs), pool_overlaps(runs)
+    assert gaps.values == pytest.approx([0.1, 0.2, 0.1, 0.7])
+    assert gaps.runs.tolist() == [0, 0, 1, 1]
+    assert (gaps.n_equal, overlaps.n_equal) == (2, 2)
+    assert overlaps.values == pytest.approx([4.0])
+    assert len(pool_gaps(runs, keep_dead=True).values) == 6
+    assert len(pool_overlaps(runs, keep_dead=True).values) == 3
+
+
+def test_dead_rows_of_several_outputs_are_left_out_whole():
+    delta = np.array([[0.1, 0.2, -0.3], [0.4, 0.5, -0.6], [-0.1, -0.2, -0.4]])
+    run = run_with_gaps(delta, final_loss=1.0, dead=[1])
+    assert overlaps_of(run).gaps == pytest.approx([0.1, 0.2])
+
+
+def test_the_noise_does_not_shrink_when_dead_patterns_add_a_constant_to_the_loss():
+    alive, dead = [0.1, 0.2, -1.0], [0.1, 0.2, -1.0, 0.9]
+    loss, constant = 0.05 / 6, 0.81 / 6
+    before = 0.2  # relative to the loss of the patterns alive
+    one = run_with_gaps(alive, final_loss=loss, relative_descent=before)
+    two = run_with_gaps(
+        dead, final_loss=loss + constant, relative_descent=before * loss / (loss + constant), dead=[3]
+    )
+    assert overlap_noise(two) == pytest.approx(overlap_noise(one))
+    assert overlap_noise(one) > 0
+
+
+def test_the_noise_of_a_jammed_run_without_certificate_is_its_subgradient():
+    run = run_with_gaps([0.2, -0.1], relative_descent=0.5, status="stationary", subgradient_share=1e-8)
+    assert overlap_noise(run) == 1e-8
+    assert gap_noise(run) == pytest.approx(1e-8 * np.sqrt(0.01))

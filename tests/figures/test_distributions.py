@@ -38,3 +38,28 @@ def test_a_refused_distribution_shows_its_reason():
     }
     assert "7 values, expected 50" in texts(draw_distributions([record]))
     assert "not measured" in texts(draw_distributions([{"overlaps": GAPS["overlaps"]}]))
+
+
+def test_a_refused_fit_leaves_its_histogram_with_the_reason_above_it():
+    refused = {
+        "exponent": None,
+        "refused": "77 values give a long interval " + "and more words " * 20,
+        "n": 77,
+        "histogram": GAPS["overlaps"]["histogram"],
+    }
+    axis = draw_distributions([{"overlaps": refused, "gaps": GAPS["gaps"]}]).axes[0]
+    edges = np.array(refused["histogram"]["edges"])
+    x, _ = np.array(points(axis, "o")).T
+    assert x == pytest.approx(np.sqrt(edges[1:] * edges[:-1])[:-1])
+    title = axis.get_title(loc="left")
+    assert title.startswith("no fit: 77 values give a long interval") and title.endswith("…")
+    assert title.count("\n") <= 1
+    assert not [line for line in axis.lines if line.get_linestyle() == "--"]
+
+
+def test_of_several_refused_fits_the_first_reason_is_shown_with_their_number():
+    refused = {"exponent": None, "refused": "too few", "n": 7, "histogram": GAPS["overlaps"]["histogram"]}
+    record = {"overlaps": refused, "gaps": GAPS["gaps"]}
+    assert "no fit: too few (and 1 more)" in draw_distributions([record, record]).axes[0].get_title(
+        loc="left"
+    )

@@ -7,8 +7,12 @@ import numpy as np
 from jamtools.records import HISTORY_FIELDS, RUN_FIELDS, Run
 
 
-def run_with_gaps(delta, final_loss=0.01, seed=0, relative_descent=0.0, **fields) -> Run:
-    """A run with gaps `delta` [P]; its loss at half of the steps is (1 + relative_descent) times its final loss."""
+def run_with_gaps(delta, final_loss=0.01, seed=0, relative_descent=0.0, dead=(), **fields) -> Run:
+    """A run with gaps `delta` [P], of which the patterns `dead` are dead.
+
+    Its loss at half of the steps is (1 + relative_descent) times its final loss.
+    """
+    dead = np.array(dead, np.int64)
     info = {
         **dict.fromkeys(RUN_FIELDS),
         "n_parameters": 3,
@@ -24,12 +28,24 @@ def run_with_gaps(delta, final_loss=0.01, seed=0, relative_descent=0.0, **fields
         "d": 10,
         "status": "budget",
         "n_unsatisfied": int((np.asarray(delta) > 0).sum()),
+        "n_dead": len(dead),
         **fields,
     }
     columns = dict.fromkeys(HISTORY_FIELDS, np.zeros(3))
     loss = np.array([1.0, (1 + relative_descent) * final_loss, final_loss])
     columns |= {"step": np.array([0, 40, 100]), "loss": loss}
-    return Run(np.zeros(3), np.zeros(3), np.asarray(delta, float), columns, info)
+    return Run(np.zeros(3), np.zeros(3), np.asarray(delta, float), columns, info, dead=dead)
+
+
+def runs_near_jamming(theta=0.42, gamma=0.3, n_runs=12, n=800, N=3000, **fields) -> list[Run]:
+    """Jammed runs with L near 10⁻⁴ ε²: n overlaps Δ/√L of density z^θ e^-z and n gaps of density x^-γ e^-x."""
+    rng, runs = np.random.default_rng(N), []
+    for seed in range(n_runs):
+        loss = rng.uniform(0.5, 2) * 2.5e-5
+        overlaps, gaps = rng.gamma(1 + theta, size=n) * np.sqrt(loss), rng.gamma(1 - gamma, size=n)
+        own = {"final_loss": loss, "seed": seed, "status": "stationary", "n_effective_expected": N, **fields}
+        runs.append(run_with_gaps(np.concatenate([overlaps, -gaps]), **own))
+    return runs
 
 
 def runs_of_sizes(sizes, n=1500, seeds=10) -> list[Run]:

@@ -45,6 +45,7 @@ SHELL_WORDS = {
     "a smaller --width or --dtype float32",
     # exponents
     Remedy.FINISH_DESCENT: "train them longer, finish them with jam-train --finish, or give --lower-cut",
+    Remedy.KEEP_DEAD: "add --dead keep to use dead ones too",
     # transition
     Remedy.COLD_SEARCH: "search with --cold",
     Remedy.JAMMED_SPECTRA: "take jammed runs, without jam-hessian --only",
