@@ -152,9 +152,21 @@ def _record(
 def _run_fields(member: Member, arch: Architecture) -> dict[str, Any]:
     """What the line holds of the run itself."""
     info = member.run.info
-    names = ("d", "width", "depth", "P", "activation", "loss", "seed", "status", "n_unsatisfied")
-    head = {"kind": "cusps", "run": member.name, **{name: info[name] for name in names}}
-    return {**head, "n_effective_expected": arch.n_effective}
+    names = (
+        "data",
+        "d",
+        "width",
+        "depth",
+        "P",
+        "activation",
+        "loss",
+        "optimizer",
+        "seed",
+        "status",
+        "n_unsatisfied",
+    )
+    head = {"kind": "cusps", "run": member.name, **{name: info.get(name) for name in names}}
+    return {**head, "finished": "finish" in info, "n_effective_expected": arch.n_effective}
 
 
 def _clarke(

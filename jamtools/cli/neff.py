@@ -118,8 +118,8 @@ def _record(
 def _run_fields(member: Member, expected: int) -> dict[str, Any]:
     """What the line holds of the run itself."""
     info = member.run.info
-    names = ("d", "width", "depth", "P", "activation", "seed", "n_parameters", "n_hidden")
-    head = {"kind": "neff", "run": member.name, **{name: info[name] for name in names}}
+    names = ("data", "d", "width", "depth", "P", "activation", "seed", "n_parameters", "n_hidden")
+    head = {"kind": "neff", "run": member.name, **{name: info.get(name) for name in names}}
     return {**head, "n_effective_expected": expected}
 
 

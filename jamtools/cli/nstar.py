@@ -77,8 +77,8 @@ def search(
     jamming. Dead trials are left out and counted, unless --dead keep makes them failures.
 
     More --steps may decide an undecided trial, and --certify takes it to the minimum of its basin. --optimizer newton
-    reaches certified minima by itself. Its dynamics differ from Adam's and so does its N*; jam-nstar fit refuses a
-    mixture of both.
+    reaches certified minima by itself. Its dynamics differ from Adam's and so does its N*; jam-nstar fit fits each of
+    them alone.
 
     With --journal FILE the search may be killed at any moment: run it again with --resume, and no finished trial is
     repeated. SIGUSR1 and SIGTERM end it with exit code 75, "run me again". Without a journal, Ctrl-C loses all trials.

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from jamtools.cli.common.groups import Streams, grouped
-from jamtools.cli.common.options import Dead, Sources, Where, file_option, integer_option, real_option
-from jamtools.cli.common.selecting import select
+from jamtools.cli.common.options import By, Dead, Sources, Where, file_option, integer_option, real_option
+from jamtools.cli.common.selecting import check_by, note_pooled, select
 from jamtools.cli.common.session import Session
 from jamtools.cli.common.values import confidence
-from jamtools.cli.nstar_messages import print_fit, print_jumps
+from jamtools.cli.nstar_messages import print_fits, print_jumps
 from jamtools.cli.nstar_plan import plan_cells
 from jamtools.errors import InputError
 from jamtools.io.streams import described, naming
@@ -38,13 +38,18 @@ def fit(
         integer_option("--time", help="Fit N* after N steps; N is one of the --times of the searches."),
     ] = None,
     dead: Dead = "leave-out",
+    by: By = None,
     streams: Streams,
 ) -> None:
     """Fit the slope of log N* against log P, and P/N*, over any number of search results.
 
+    Searches of other data, networks, losses or dynamics are other groups, each with its own fit: a JSON line and a row of
+    the table. Depths are compared within a group. --by says which fields make groups; --by none mixes all of them.
+
     \b
     Example:
       jam-nstar fit nstar-*.jsonl | jq .slope
+      jam-nstar fit mnist.jsonl random.jsonl | jq -c '[.dataset, .P_over_N]'
       jam-nstar fit nstar-*.jsonl spectra.safetensors | jq .against
       jam-nstar fit runs-*.safetensors --where "depth == 3" | jq '.jump[].P_over_N'
 
@@ -66,18 +71,22 @@ def fit(
         raise InputError(
             f"{described(sources)}got spectra alone, expected searches beside them; add what jam-nstar search prints"
         )
-    result: dict[str, Any] = {"kind": "nstar-jump"}
-    if inputs.searches or not inputs.runs:
-        with naming(*sources):
-            result = scaling.fit_scaling(inputs.searches, level, planned, inputs.spectra, time)
-    if inputs.runs:
-        with naming(*sources):
-            found = jump.jumps(inputs.runs, level, dead == "keep")
-        result["jump"] = [sweep.as_dict() for sweep in found]
-    session.write_json([result])
-    if "slope" in result:
-        print_fit(session, result)
-    print_jumps(session, result.get("jump", []))
+    with naming(*sources):
+        check_by(by, [*inputs.searches, *inputs.runs])
+        results: list[dict[str, Any]] = []
+        if inputs.searches or not inputs.runs:
+            results = scaling.fit_groups(inputs.searches, level, planned, inputs.spectra, time, by)
+        fields = jump.SWEEP_FIELDS if by is None else by
+        sweeps = [sweep.as_dict() for sweep in jump.jumps(inputs.runs, level, dead == "keep", fields)]
+    if len(results) == 1 and sweeps:  # the jump stands beside the only fit, and behind several
+        results[0]["jump"] = sweeps
+    elif sweeps:
+        results.append({"kind": "nstar-jump", "jump": sweeps})
+    session.write_json(results)
+    print_fits(session, [result for result in results if "slope" in result])
+    if by is not None and inputs.runs:
+        note_pooled(session, inputs.runs, by)
+    print_jumps(session, sweeps)
 
 
 @dataclass(frozen=True)

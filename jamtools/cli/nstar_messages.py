@@ -9,6 +9,15 @@ from jamtools.cli.common.session import Session
 #: How many searches one note names.
 SEARCHES_NAMED = 3
 
+#: Fields of a fit, besides its data, that the table of several fits has where they differ.
+DIFFERING = (
+    "depths", "activation", "batch_norm", "loss", "success", "certify", "keep_dead", "optimizer", "protocol", "steps", "lr",
+    "decay", "init", "momentum", "batch",
+)  # fmt: skip
+
+#: Headings of the numbers in that table.
+FIT_COLUMNS = ("d log N*/d log P", "from", "to", "P/N*", "from", "to")
+
 #: Depths differ significantly if the p-value is below this.
 SIGNIFICANT = 0.05
 
@@ -62,14 +71,42 @@ def _what_decides(record: dict[str, Any]) -> str:
     )
 
 
+def print_fits(session: Session, results: list[dict[str, Any]]) -> None:
+    """A table of the only fit; of several fits a table with a row for each, and the notes of each."""
+    for result in results:
+        if result.get("pooled"):
+            values = "; ".join(
+                f"{name} ({', '.join(map(str, found))})" for name, found in result["pooled"].items()
+            )
+            session.note(f"pooled in one fit: {values}")
+    if len(results) == 1:
+        print_fit(session, results[0])
+        return
+    differing = [name for name in DIFFERING if len({str(result.get(name)) for result in results}) > 1]
+    for i, result in enumerate(results):
+        if i:  # the searches of the plan that are missing belong to no fit
+            result = {name: value for name, value in result.items() if name != "missing"}
+        words = ", ".join(
+            str(result[name]) for name in ("dataset", *differing) if result.get(name) is not None
+        )
+        _print_notes(session, result, f"{words or 'unnamed data'}: ")
+    if results:
+        session.table(
+            ("data", *differing, "points", *FIT_COLUMNS),
+            [
+                (
+                    result["dataset"], *(result.get(name) for name in differing), result["n_points"],
+                    result["slope"], *(result["slope_interval"] or (None, None)),
+                    result["P_over_N"], *(result["P_over_N_interval"] or (None, None)),
+                )
+                for result in results
+            ],
+        )  # fmt: skip
+
+
 def print_fit(session: Session, result: dict[str, Any]) -> None:
     """A table of the numbers with their intervals; notes on missing and repeated searches, depths and known lines."""
-    _print_unmatched(session, result)
-    if result.get("n_open"):
-        session.note(
-            f"{result['n_open']} N* with an open interval, which has no weight in the fit; give them more --trials"
-        )
-    _print_depths(session, result.get("depth"))
+    _print_notes(session, result)
     bound = result.get("bound")
     session.table(
         ("", "value", "from", "to"),
@@ -78,12 +115,24 @@ def print_fit(session: Session, result: dict[str, Any]) -> None:
             ("P/N*", result["P_over_N"], *result["P_over_N_interval"]),
             *([("C0 - N_c/N", bound["P_over_N"], *(bound["interval"] or (None, None)))] if bound else []),
         ],
-        title=f"{result['n_points']} point(s)",
+        title=", ".join(filter(None, [result["dataset"], f"{result['n_points']} point(s)"])),
     )
     lines = [
         f"{distance:+.1f} from {line}" for line, distance in result["against"].items() if distance is not None
     ]
     session.note(f"log P/N* in standard errors: {', '.join(lines)}")
+
+
+def _print_notes(session: Session, result: dict[str, Any], prefix: str = "") -> None:
+    """Notes on missing and repeated searches, on open intervals, and on the depths."""
+    if not result["n_points"]:
+        session.note(f"{prefix}none of {result['n_without']} searches found an N*")
+    _print_unmatched(session, result)
+    if result.get("n_open"):
+        session.note(
+            f"{prefix}{result['n_open']} N* with an open interval, which has no weight in the fit; give them more --trials"
+        )
+    _print_depths(session, result.get("depth"), prefix)
 
 
 def _print_unmatched(session: Session, result: dict[str, Any]) -> None:
@@ -100,15 +149,15 @@ def _print_unmatched(session: Session, result: dict[str, Any]) -> None:
             )
 
 
-def _print_depths(session: Session, depth: dict[str, Any] | None) -> None:
+def _print_depths(session: Session, depth: dict[str, Any] | None, prefix: str = "") -> None:
     """A note on P/N* of each depth, where there are several."""
     if depth and depth["p_value"] is not None:
         verdict = "differ" if depth["p_value"] < SIGNIFICANT else "do not differ significantly"
         ratios = ", ".join(f"{ratio:.3g} at L = {L}" for L, ratio in depth["P_over_N"].items())
-        session.note(f"depths {verdict} (p = {depth['p_value']:.2g}): P/N* = {ratios}")
+        session.note(f"{prefix}depths {verdict} (p = {depth['p_value']:.2g}): P/N* = {ratios}")
 
 
 def print_jumps(session: Session, jumps: list[dict[str, Any]]) -> None:
     """A table with a row for each sweep."""
     if jumps:
-        session.records_table("nstar-jump", jumps, title="the jump of N_Δ/N")
+        session.records_table("nstar-jump", jumps, ("data",), title="the jump of N_Δ/N")

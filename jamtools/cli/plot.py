@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,14 +13,12 @@ import typer
 
 from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.groups import Streams, grouped
-from jamtools.cli.common.options import Sources, Where
-from jamtools.cli.common.selecting import select
+from jamtools.cli.common.options import By, Sources, Where
+from jamtools.cli.common.selecting import check_by, note_pooled, select
 from jamtools.cli.common.session import Session
 from jamtools.errors import InputError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from jamtools.figures.registry import FigureKind
     from jamtools.io.artefact import Artefact
 
@@ -71,9 +69,16 @@ def plot(
     where: Where = None,
     figure: FigureName = None,
     form: Format = None,
+    by: By = None,
+    dead: Annotated[
+        Literal["leave-out", "keep"] | None, typer.Option("--dead", help="Whether dead runs are drawn.")
+    ] = None,
     streams: Streams,
 ) -> None:
     """Draw a figure of the input.
+
+    Runs, spectra or searches of other data, networks, losses or dynamics are other groups, each with its colour, its
+    marker and its entry in the legend, which names what differs. --by says which fields make groups instead.
 
     \b
     runs (jam-train)         history (loss and N_Δ/N against the step), jump (N_Δ/N against P/N),
@@ -86,6 +91,7 @@ def plot(
     Examples:
       jam-plot spectra.safetensors -o spectra.pdf
       jam-plot --figure jump runs/*.safetensors --where "depth == 3" -o jump.png
+      jam-plot --figure jump runs/*.safetensors --by depth,width -o jump.png
       jam-gaps runs/*.safetensors | jam-plot > gaps.png
     """
     chosen = form or format_of(streams.output)
@@ -104,8 +110,13 @@ def plot(
     with naming(*sources):
         if not records and kind in ("runs", "spectra"):
             raise InputError(f"got a file without any {kind}, expected at least one")
-        draw = _figure_of(figures.FIGURES, figure, kind)
-        drawn = draw(records)
+        name = _figure_of(figures.FIGURES, figure, kind)
+        options = _options_of(figures.FIGURES[name], name, by, dead)
+        infos = [getattr(record, "info", record) for record in records]
+        check_by(by, infos)
+        drawn = figures.FIGURES[name].draw(records, **options)
+    if by is not None:
+        note_pooled(session, infos, by)
     steps = json.dumps(session.provenance(provenance), sort_keys=True)
     session.write(figures.render(drawn, chosen, steps))
 
@@ -195,8 +206,8 @@ def _records(opened: Artefact | list[dict[str, Any]], numbers: Sequence[int]) ->
     return []
 
 
-def _figure_of(known: Mapping[str, FigureKind], figure: str | None, kind: str) -> Callable[..., Figure]:
-    """The function that draws this kind: the figure asked for, or the first. Raises InputError where there is none."""
+def _figure_of(known: Mapping[str, FigureKind], figure: str | None, kind: str) -> str:
+    """The name of the figure asked for, or of the first of this kind. Raises InputError where there is none."""
     possible = [name for name, known_figure in known.items() if known_figure.kind == kind]
     if kind == "nstar-jump":
         raise InputError(
@@ -211,7 +222,19 @@ def _figure_of(known: Mapping[str, FigureKind], figure: str | None, kind: str) -
         raise InputError(
             f"got {kind}, expected {known[figure].kind} for --figure {figure}; --figure {possible[0]} takes it"
         )
-    return known[figure or possible[0]].draw
+    return figure or possible[0]
+
+
+def _options_of(drawn: FigureKind, name: str, by: Sequence[str] | None, dead: str | None) -> dict[str, Any]:
+    """The arguments of the function that draws a figure. Raises a usage error for options that it does not have."""
+    given = {"by": by, "keep_dead": None if dead is None else dead == "keep"}
+    options = {argument: value for argument, value in given.items() if value is not None}
+    for argument, option in (("by", "--by"), ("keep_dead", "--dead")):
+        if argument in options and argument not in drawn.options:
+            raise typer.BadParameter(
+                f"got {option} with --figure {name}, which does not have it; leave it out"
+            )
+    return options
 
 
 def main() -> None:

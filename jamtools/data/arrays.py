@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 
 from jamtools.data.labels import SIGN_LABELS, dataset_info, encode_labels
 from jamtools.errors import InputError, Remedy
-from jamtools.records import Array, Dataset
+from jamtools.records import Array, Dataset, sha256
+
+#: The number of hexadecimal digits of the digest by which the first pattern tells arrays of different origin apart.
+DIGITS_OF_PATTERN = 12
 
 
 def array_dataset(arrays: Mapping[str, NDArray[Any]], labels: str = SIGN_LABELS) -> Dataset:
     """A dataset from arrays named x [P, d] and y [P], [P, 1] or [P, C], and perhaps x_test and y_test.
 
     Integers, booleans and other floats become float64. labels: `SIGN_LABELS` if y already is ±1, otherwise a rule of
-    `encode_labels`. Raises InputError for arrays that do not hold real numbers, for shapes that do not fit together, for
-    NaN, and for labels that do not fit the rule.
+    `encode_labels`. The metadata have a digest of the first pattern: different arrays have different names, and the first P
+    patterns of one array have one name. Raises InputError for arrays that do not hold real numbers, for shapes that do not
+    fit together, for NaN, and for labels that do not fit the rule.
     """
     numbers = {name: _as_float64(array, name) for name, array in arrays.items()}
     for name in ("y", "y_test"):
@@ -29,7 +33,8 @@ def array_dataset(arrays: Mapping[str, NDArray[Any]], labels: str = SIGN_LABELS)
             numbers[name] = numbers[name][:, 0]
     numbers |= _encoded({name: y for name, y in numbers.items() if name.startswith("y")}, labels)
     x, y = numbers["x"], numbers["y"]
-    info = dataset_info("arrays", None, x, y, {"labels": labels})
+    preprocessing = {"labels": labels, "first_pattern": sha256((x[:1], y[:1]))[:DIGITS_OF_PATTERN]}
+    info = dataset_info("arrays", None, x, y, preprocessing)
     return Dataset(x, y, numbers.get("x_test"), numbers.get("y_test"), info)
 
 

@@ -11,28 +11,30 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jamtools.errors import InputError
-from jamtools.figures.style import GREY, Record, colours_of, labels_of, legend, new_figure, styled
+from jamtools.figures.groups import labels_of, looks_of, members_of
+from jamtools.figures.style import GREY, Record, legend, new_figure, styled
 
 #: The axes are logarithmic where their range exceeds this ratio.
 MIN_RATIO_OF_LOG_AXES = 20
 
 
 @styled
-def draw_effective_parameters(records: Sequence[Record]) -> Figure:
+def draw_effective_parameters(records: Sequence[Record], by: Sequence[str] | None = None) -> Figure:
     """N_eff against Ñ minus the number of hidden neurons. On the diagonal, only the scale symmetries reduce N_eff.
 
-    Raises InputError where no record has N_eff.
+    by: the fields that make groups (grouping.py). Raises InputError where no record has N_eff.
     """
     known = [record for record in records if record.get("n_effective") is not None]
     if not known:
         raise InputError("got no run with a known N_eff, expected at least one; the runs diverged")
     figure, (axis,) = new_figure()
-    labels = np.array(labels_of(known, without=("width", "P", "seed")))
+    labels = labels_of(known, by=by)
+    looks = looks_of(labels)
     x = np.array([record["n_parameters"] - record["n_hidden"] for record in known])
     y = np.array([record["n_effective"] for record in known])
-    for label, colour in colours_of(labels.tolist()).items():
-        same = labels == label
-        axis.plot(x[same], y[same], "o", color=colour, mfc="white", label=label)
+    for label, members in members_of(labels).items():
+        look = looks[label]
+        axis.plot(x[members], y[members], look.marker, color=look.colour, mfc="white", label=label)
     ends = np.array([0.9 * min(x.min(), y.min()), 1.1 * max(x.max(), y.max())])
     scale = "log" if ends[1] > MIN_RATIO_OF_LOG_AXES * ends[0] > 0 else "linear"
     axis.plot(ends, ends, color=GREY, linewidth=0.8, zorder=0)

@@ -4,6 +4,8 @@
     Hp    density of λ/√L, beside its mirror image
     H     share of the modes in bins of equal width in asinh(λ/λ₀), where λ₀ is the median |λ| of the negative eigenvalues
 
+Satisfied runs have no Hessian, and dead runs say nothing about jamming: both are left out and counted.
+
 Source: arXiv:1809.09349, fig. 7.
 """
 
@@ -19,10 +21,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from jamtools.figures.style import GREY, PALETTE, colours_of, labels_of, legend, new_figure, note, styled
+from jamtools.figures.groups import Look, labels_of, looks_of, members_of
+from jamtools.figures.style import GREY, left_out_in_words, legend, new_figure, note, remark, styled
 from jamtools.records import Array, Spectrum
+from jamtools.states import is_dead, is_satisfied
 
-#: With more groups of runs than this, all runs are drawn as one group.
+#: With more groups than this, the runs of all P are drawn together, and then those of all widths.
 MAX_OVERLAID_GROUPS = 4
 
 MIN_BINS, MAX_BINS = 12, 60
@@ -44,7 +48,7 @@ class Group:
     """Spectra that are drawn as one histogram."""
 
     label: str
-    colour: Any
+    look: Look
     members: list[Spectrum]
 
     def pool(self, values: Callable[[Spectrum], Array]) -> Array:
@@ -53,32 +57,51 @@ class Group:
 
 
 @styled
-def draw_spectrum(spectra: Sequence[Spectrum]) -> Figure:
-    """Eigenvalues of H0, Hp and H, pooled over runs; up to MAX_OVERLAID_GROUPS kinds of run are overlaid."""
+def draw_spectrum(
+    spectra: Sequence[Spectrum], by: Sequence[str] | None = None, keep_dead: bool = False
+) -> Figure:
+    """Eigenvalues of H0, Hp and H, pooled over the runs of a group; the groups are overlaid.
+
+    by: the fields that make groups (grouping.py); keep_dead: whether dead runs are drawn.
+    """
     figure, axes = new_figure(3)
-    jammed = [s for s in spectra if any(np.any(values) for values in s.eigenvalues.values())]
+    shown, remarks = _shown(spectra, keep_dead)
+    groups = _groups(shown, by)
     for (part, plot_eigenvalues), axis in zip(PLOT_EIGENVALUES.items(), axes):
-        if spectra and all(part in spectrum.densities for spectrum in spectra):
-            _plot_density(axis, _groups(spectra), part)
-        elif not all(part in spectrum.eigenvalues for spectrum in jammed):
-            note(axis, f"no eigenvalues of {part}\nin every spectrum")
-        elif jammed:
-            plot_eigenvalues(axis, _groups(jammed))
-            legend(axis)
-        else:
+        if not shown:
             note(axis, "no pattern is unsatisfied:\nevery eigenvalue is 0")
+        elif all(part in spectrum.densities for spectrum in shown):
+            _plot_density(axis, groups, part)
+        elif not all(part in spectrum.eigenvalues for spectrum in shown):
+            note(axis, f"no eigenvalues of {part}\nin every spectrum")
+        else:
+            plot_eigenvalues(axis, groups)
+            legend(axis)
+    remark(figure, remarks)
     return figure
 
 
-def _groups(spectra: Sequence[Spectrum]) -> list[Group]:
-    """Groups of runs that differ only in their seed. With more than MAX_OVERLAID_GROUPS, all runs form one group."""
-    labels = labels_of([spectrum.info for spectrum in spectra], without=("seed",))
-    colours = colours_of(labels)
-    if len(colours) > MAX_OVERLAID_GROUPS:
-        return [Group("", PALETTE[0], list(spectra))]
+def _shown(spectra: Sequence[Spectrum], keep_dead: bool) -> tuple[list[Spectrum], list[str]]:
+    """The spectra that are drawn, and remarks on those that are left out."""
+    dead = [] if keep_dead else [s for s in spectra if is_dead(s.info)]
+    satisfied = [s for s in spectra if is_satisfied(s.info) or not (s.densities or _is_nonzero(s))]
+    reasons = {"satisfied": satisfied, "dead": dead}
+    remarks = [left_out_in_words(what, len(some)) for what, some in reasons.items() if some]
+    left_out = {id(s) for some in reasons.values() for s in some}
+    return [s for s in spectra if id(s) not in left_out], remarks
+
+
+def _is_nonzero(spectrum: Spectrum) -> bool:
+    return any(np.any(values) for values in spectrum.eigenvalues.values())
+
+
+def _groups(spectra: Sequence[Spectrum], by: Sequence[str] | None) -> list[Group]:
+    """Groups of runs that differ only in their seed, and in P and the width where there were too many."""
+    labels = labels_of([spectrum.info for spectrum in spectra], ("width", "P"), by, MAX_OVERLAID_GROUPS)
+    looks = looks_of(labels)
     return [
-        Group(label, colour, [spectrum for spectrum, its_label in zip(spectra, labels) if its_label == label])
-        for label, colour in colours.items()
+        Group(label, looks[label], [spectra[i] for i in members])
+        for label, members in members_of(labels).items()
     ]
 
 
@@ -89,8 +112,9 @@ def _n_bins(parts: Sequence[Array]) -> int:
 
 def _plot_histogram(axis: Axes, heights: Array, edges: Array, group: Group, label: str = "") -> None:
     """A histogram of heights [b] and edges [b+1], outlined and lightly filled."""
-    axis.stairs(heights, edges, color=group.colour, fill=True, alpha=0.15, linewidth=0)
-    axis.stairs(heights, edges, color=group.colour, label=label or group.label)
+    colour, line = group.look.colour, group.look.line
+    axis.stairs(heights, edges, color=colour, fill=True, alpha=0.15, linewidth=0)
+    axis.stairs(heights, edges, color=colour, linestyle=line, label=label or group.label)
 
 
 def _plot_H0(axis: Axes, groups: Sequence[Group]) -> None:
@@ -201,10 +225,10 @@ def _plot_density(axis: Axes, groups: Sequence[Group], part: str) -> None:
             density, estimate = member.densities[part], member.info["estimates"][part]
             n, x, y, error = estimate["dimension"], density["x"], density["y"], density["error"]
             label = f"{group.label} {_mass_at_zero(estimate['zero'], n)}".strip()
-            axis.plot(x, y / n, color=group.colour, label=label or None)
-            axis.fill_between(
-                x, np.maximum(y - error, 0) / n, (y + error) / n, color=group.colour, alpha=0.2, linewidth=0
-            )
+            colour, line = group.look.colour, group.look.line
+            axis.plot(x, y / n, line, color=colour, label=label or None)
+            low, high = np.maximum(y - error, 0) / n, (y + error) / n
+            axis.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     axis.set(yscale="log", xlabel=r"$\lambda$", ylabel="density")
     highest = axis.dataLim.y1
     if highest > 0:

@@ -1,4 +1,4 @@
-"""The common parts of all figures: the style, labels and colours that distinguish runs, and the bytes of a file.
+"""The common parts of all figures: the style, panels, legends, and the bytes of a file.
 
 Source: Okabe and Ito for the palette, whose colours colour-blind readers can distinguish.
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from matplotlib import colormaps, rc_context
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.container import ErrorbarContainer
@@ -31,22 +30,15 @@ STYLE: Any = {
     "svg.hashsalt": "jamtools", "figure.constrained_layout.w_pad": 0.08, "text.usetex": False, "axes.grid": False,
 }  # fmt: skip
 PANEL_WIDTH, PANEL_HEIGHT = 3.3, 2.7  # inches: two panels are as wide as a page
+REMARK_SIZE = 9  # points
+LEGEND_MARGIN, WIDTH_OF_LETTER = (
+    0.5,
+    0.07,
+)  # inches: the marker and the margin of a legend, and a letter of its labels
 PNG_DPI = 200  # pixels per inch
-MAX_PALETTE_LABELS = 4  # more labels have the shades of one colour map
 
 #: If the ends of a log axis have a smaller ratio, its ticks are at 200, 500, 1000 instead of powers of ten.
 MAX_RATIO_OF_PLAIN_TICKS = 300
-
-#: How a label writes the fields that distinguish runs. The seed is written only where no other field differs.
-FIELD_SYMBOLS = {
-    "activation": "",
-    "loss": "",
-    "optimizer": "",
-    "depth": "$L$ = ",
-    "d": "$d$ = ",
-    "width": "$h$ = ",
-    "P": "$P$ = ",
-}
 
 #: A decorator that draws a figure in this style.
 styled = rc_context(STYLE)
@@ -73,6 +65,25 @@ def note(axis: Axes, text: str) -> None:
     axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", color=GREY)
 
 
+def remark(figure: Figure, sentences: Sequence[str]) -> None:
+    """Writes sentences above a figure, for example what was left out."""
+    if sentences:
+        figure.suptitle("; ".join(sentences), fontsize=REMARK_SIZE, color=GREY)
+
+
+def left_out_in_words(what: str, n: int) -> str:
+    """`2 dead runs left out`."""
+    return f"{n} {what} run{'s' * (n > 1)} left out"
+
+
+def widen(axis: Axes, letters: int) -> None:
+    """Makes room for a legend with labels of so many letters beside the panel."""
+    figure = axis.get_figure(root=True)
+    assert figure is not None
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width + LEGEND_MARGIN + WIDTH_OF_LETTER * letters, height)
+
+
 def legend(axis: Axes, **options: Any) -> None:
     """Adds a legend where a curve has a label; points with error bars come first."""
     entries = list(zip(*axis.get_legend_handles_labels()))
@@ -88,24 +99,6 @@ def plain_ticks(axis: Axis) -> None:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
         axis.set_minor_formatter(NullFormatter())
-
-
-def labels_of(infos: Sequence[Record], without: Sequence[str] = ()) -> list[str]:
-    """A label for each run, "h = 10, P = 500" or "seed 3", from the fields that differ and are not in `without`."""
-    names = [
-        name for name in FIELD_SYMBOLS if name not in without and len({info.get(name) for info in infos}) > 1
-    ]
-    if names or "seed" in without or len(infos) == 1:
-        return [", ".join(f"{FIELD_SYMBOLS[name]}{info.get(name)}" for name in names) for info in infos]
-    return [f"seed {info.get('seed')}" for info in infos]
-
-
-def colours_of(labels: Iterable[str]) -> dict[str, Any]:
-    """A colour for each distinct label, in the order of the labels: from the palette for a few labels, else shades."""
-    distinct = list(dict.fromkeys(labels))
-    if len(distinct) <= MAX_PALETTE_LABELS:
-        return dict(zip(distinct, PALETTE))
-    return dict(zip(distinct, colormaps["viridis"](np.linspace(0, 0.92, len(distinct)))))
 
 
 def number(value: float | None) -> float:

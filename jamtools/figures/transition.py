@@ -14,20 +14,27 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jamtools.figures.groups import Look, labels_of, looks_of, members_of, steps_in_words
 from jamtools.figures.style import (
     GREY,
     Record,
-    colours_of,
-    labels_of,
     legend,
     new_figure,
     number,
     plain_ticks,
     styled,
+    widen,
 )
+from jamtools.grouping import SEARCH_GROUP_FIELDS, data_of
 from jamtools.records import Array
 
-TRANSITION_WIDTH = 4.6  # inches, of the panel without its legend
+TRANSITION_WIDTH = 4.6  # inches, of the panel and a legend of short labels
+
+#: Labels of more letters than this make the figure wider.
+SHORT_LABEL = 16
+
+#: The lines of several fits.
+FIT_LINES: tuple[Any, ...] = (":", (0, (3, 1, 1, 1)), (0, (5, 1)), (0, (1, 3)))
 
 #: If all searches have the same P, the lines run between P times these two factors.
 LINE_REACH = np.array([0.8, 1.25])
@@ -40,7 +47,7 @@ class Varied(NamedTuple):
     """What varied in a search, and how its result is drawn.
 
     value, interval: the fields of the result; across: the field that was fixed; amount: that of a trial; along: the axis
-    of the bars; marker: that of results; limits: those of upper and of lower limits.
+    of the bars; face: the colour inside a marker, None for that of the group; limits: those of upper and of lower limits.
     """
 
     value: str
@@ -48,7 +55,7 @@ class Varied(NamedTuple):
     across: str
     amount: str
     along: str
-    marker: str
+    face: str | None
     limits: tuple[str, str]
 
     def xy(self, across: Array, along: Array) -> tuple[Array, Array]:
@@ -63,31 +70,34 @@ class Varied(NamedTuple):
         return low or None, high
 
 
-WIDTH_VARIED = Varied("n_star", "interval", "P", "N", "y", "o", ("v", "^"))
-PATTERNS_VARIED = Varied("P", "P_interval", "N", "P", "x", "s", ("<", ">"))
+WIDTH_VARIED = Varied("n_star", "interval", "P", "N", "y", None, ("v", "^"))
+PATTERNS_VARIED = Varied("P", "P_interval", "N", "P", "x", "white", ("<", ">"))
 
 
 @styled
-def draw_transition(records: Sequence[Record]) -> Figure:
-    """N* against P, one colour per depth and time, with the lines N* = P and N* = 4P and the fits given.
+def draw_transition(records: Sequence[Record], by: Sequence[str] | None = None) -> Figure:
+    """N* against P, a marker for each group, depth and time, with the lines N* = P and N* = 4P and the fits given.
 
-    An open end of an interval is an arrow. Searches in which P varied have error bars along P. Without searches, the points
-    that the fits contain are drawn.
+    An open end of an interval is an arrow. Searches in which P varied are open, with error bars along P. by: the fields that
+    make groups (grouping.py). Without searches, the points that the fits contain are drawn.
     """
     fits = [record for record in records if record.get("kind") == "nstar-fit"]
     searches = [record for record in records if record.get("kind") != "nstar-fit"]
-    searches = searches or [point for fit in fits for point in fit["points"]]
+    searches = searches or [{**fit, **point} for fit in fits for point in fit["points"]]
     searches = [at_time for search in searches for at_time in _at_each_time(search)]
+    searches.sort(key=_order)
+    labels, fit_labels = _labels(searches, fits, by)
     figure, (axis,) = new_figure(width=TRANSITION_WIDTH)
-    labels = _labels(searches)
-    for label, colour in colours_of(sorted(labels, key=_natural_order)).items():
-        same = [search for search, its_label in zip(searches, labels) if its_label == label]
+    widen(axis, max(0, *(len(label) - SHORT_LABEL for label in (*labels, *fit_labels))))
+    looks = looks_of(labels)
+    for label, members in members_of(labels).items():
+        look, same = looks[label], [searches[i] for i in members]
         for varied in (WIDTH_VARIED, PATTERNS_VARIED):
             of_kind = [s for s in same if (s.get("vary") == "patterns") is (varied is PATTERNS_VARIED)]
-            _plot_known(axis, varied, of_kind, label or "$N^*$", colour)
-            _plot_limits(axis, varied, of_kind, label or "$N^*$", colour)
+            _plot_known(axis, varied, of_kind, label or "$N^*$", look)
+            _plot_limits(axis, varied, of_kind, label or "$N^*$", look.colour)
     ends = np.array(sorted(float(search["P"]) for search in searches if search["P"]) or [1.0])[[0, -1]]
-    _plot_lines(axis, ends if ends[0] < ends[1] else ends * LINE_REACH, fits)
+    _plot_lines(axis, ends if ends[0] < ends[1] else ends * LINE_REACH, fits, fit_labels)
     axis.set(xscale="log", yscale="log", xlabel="$P$", ylabel="$N^*$")
     for side in (axis.xaxis, axis.yaxis):
         plain_ticks(side)
@@ -97,34 +107,36 @@ def draw_transition(records: Sequence[Record]) -> Figure:
 
 def _at_each_time(search: Record) -> list[dict[str, Any]]:
     """One record for each learning time before the last step, and one for the last step, which is used by fits."""
-    earlier = [result for result in search.get("at_times") or [] if result["steps"] < search["steps"]]
-    final = {"steps": search["steps"] if search.get("at_times") else None}
-    return [{**search, **result, "time": result["steps"]} for result in (*earlier, final)]
+    times = search.get("at_times") or []
+    earlier = [result for result in times if result["steps"] < search["steps"]]
+    final = {"steps": search["steps"] if times else None}
+    steps = {"steps": search.get("steps")}
+    return [{**search, **result, **steps, "time": result["steps"]} for result in (*earlier, final)]
 
 
-def _labels(searches: Sequence[Record]) -> list[str]:
-    """The depth of each search and the fields that distinguish searches."""
-    others = labels_of([{**search, "depth": 0} for search in searches], without=("width", "P", "seed"))
-    success = [search.get("success", "") for search in searches]
-    certify = ["certified" if search.get("certify") else "" for search in searches]
-    parts = zip(
-        (f"$L$ = {search['depth']}" if "depth" in search else "" for search in searches),
-        others,
-        success if len(set(success)) > 1 else [""] * len(searches),
-        certify if len(set(certify)) > 1 else [""] * len(searches),
-        (f"$t$ = {search['time']}" if search["time"] else "" for search in searches),
-    )
-    return [", ".join(filter(None, part)) for part in parts]
-
-
-def _natural_order(label: str) -> list[tuple[int, float, str]]:
-    """A key that sorts 900 before 1000 in a label."""
-    return [
-        (0, float(word), "") if word.isdigit() else (1, 0.0, word) for word in label.replace(",", "").split()
+def _labels(
+    searches: Sequence[Record], fits: Sequence[Record], by: Sequence[str] | None
+) -> tuple[list[str], list[str]]:
+    """The label of each search, with its depth and its time, and that of each fit."""
+    groups = labels_of([*searches, *fits], fields=SEARCH_GROUP_FIELDS if by is None else by)
+    depths = [search.get("depth") if by is None else None for search in searches]
+    labels = [
+        ", ".join(filter(None, [f"$L$ = {depth}" if depth else "", group, _time_in_words(search["time"])]))
+        for depth, group, search in zip(depths, groups, searches)
     ]
+    return labels, groups[len(searches) :]
 
 
-def _plot_known(axis: Axes, varied: Varied, searches: Sequence[Record], label: str, colour: Any) -> None:
+def _time_in_words(time: int | None) -> str:
+    return f"$t$ = {steps_in_words(time)}" if time else ""
+
+
+def _order(search: Record) -> tuple[Any, ...]:
+    """A key that sorts searches by their depth, data and time."""
+    return search.get("depth") or 0, data_of(search) or "", search["time"] or 0
+
+
+def _plot_known(axis: Axes, varied: Varied, searches: Sequence[Record], label: str, look: Look) -> None:
     """Draws the results of the searches that have an N*, with their bars."""
     known = sorted((s for s in searches if s["n_star"] is not None), key=lambda s: s["P"])
     if not known:
@@ -134,12 +146,12 @@ def _plot_known(axis: Axes, varied: Varied, searches: Sequence[Record], label: s
     x, y = varied.xy(across, centres)
     ends = [varied.ends(s) for s in known]
     lengths = np.abs(np.array([[number(end) for end in pair] for pair in ends]) - centres[:, None]).T
-    style = {"color": colour, "capsize": 2, "linewidth": 0.8}
+    style = {"color": look.colour, "mfc": varied.face or look.colour, "capsize": 2, "linewidth": 0.8}
     bars = {f"{varied.along}err": np.nan_to_num(lengths)}
-    axis.errorbar(x, y, fmt=varied.marker, label=label, **bars, **style)
+    axis.errorbar(x, y, fmt=look.marker, label=label, **bars, **style)
     for side in (0, 1):
         is_open = np.array([pair[side] is None for pair in ends])
-        _plot_arrows(axis, varied, side, across[is_open], centres[is_open], colour)
+        _plot_arrows(axis, varied, side, across[is_open], centres[is_open], look.colour)
 
 
 def _plot_arrows(axis: Axes, varied: Varied, side: int, across: Array, centres: Array, colour: Any) -> None:
@@ -180,16 +192,18 @@ def _limit(varied: Varied, search: Record) -> tuple[int, float] | None:
     return (1, float(max(t[varied.amount] for t in trials))) if trials else None
 
 
-def _plot_lines(axis: Axes, P: Array, fits: Sequence[Record]) -> None:
+def _plot_lines(axis: Axes, P: Array, fits: Sequence[Record], labels: Sequence[str]) -> None:
     """Draws lines over P [2]: one parameter per pattern, the bound of stability, the measured bound, and the fits."""
     axis.plot(P, P, "-", color=GREY, linewidth=0.8, zorder=0, label="$N^* = P$")
     axis.plot(P, 4 * P, "--", color=GREY, linewidth=0.8, zorder=0, label="$N^* = 4P$")
-    for fit in fits:
+    for fit, label, line in zip(fits, labels, FIT_LINES * len(fits)):
+        group = f", {label}" if label else ""
         bound = fit.get("bound") or {}
         if (bound.get("P_over_N") or 0) > 0:
-            label = f"$P/N^* = C_0 - N_c/N = {bound['P_over_N']:.2f}$"
+            label = f"$P/N^* = C_0 - N_c/N = {bound['P_over_N']:.2f}${group}"
             axis.plot(P, P / bound["P_over_N"], "-.", color=GREY, linewidth=0.8, zorder=0, label=label)
         if fit.get("slope") is not None:
-            line = fit["prefactor"] * P ** fit["slope"]
-            when = f", $t$ = {fit['time']}" if fit.get("time") else ""
-            axis.plot(P, line, ":", color="black", label=rf"$N^* \sim P^{{\,{fit['slope']:.2f}}}${when}")
+            n_star = fit["prefactor"] * P ** fit["slope"]
+            when = f", {_time_in_words(fit['time'])}" if fit.get("time") else ""
+            words = rf"$N^* \sim P^{{\,{fit['slope']:.2f}}}${group}{when}"
+            axis.plot(P, n_star, linestyle=line, color="black", label=words)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from jamtools.errors import InputError, OutputError, Remedy, nearest_of
+from jamtools.grouping import with_data
 from jamtools.io.formats import HEAD_BYTES, is_safetensors, is_text, recognised
 from jamtools.io.streams import STDIN, describe, parse_json_lines, read_bytes, unreadable, write_all
 
@@ -69,12 +70,16 @@ class Artefact:
     def infos(self) -> list[dict[str, Any]]:
         """The metadata of each run or spectrum in the order r0000, r0001, …; for a dataset a list with one entry.
 
+        The metadata of a run name its data; where an older file lacks this name, it follows from those of its training set.
         Raises InputError when they are missing.
         """
         records = self.metadata.get(self.kind)
         records = [records] if isinstance(records, dict) else records
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
             raise InputError(f"{describe(self.source)}a {self.kind} file without its metadata; make it again")
+        dataset = self.metadata.get("dataset")
+        if self.kind == "runs" and isinstance(dataset, dict):
+            return [with_data(record, dataset) for record in records]
         return records
 
     @cached_property

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jamtools.grouping import data_name
 from jamtools.minima.certificate import Certificate, certify
 from jamtools.minima.state import RunState, state_of
 from jamtools.network.architecture import Architecture
@@ -44,6 +45,7 @@ def _info(run: RunInProgress, evaluation: Evaluation, state: RunState) -> dict[s
     loss = run.job.loss
     last = run.history.rows[-1] if run.history.last_step == run.step else {}
     return {
+        "data": data_name(run.job.data.info, run.job.arch.d),
         **_architecture_fields(run.job.arch),
         "P": loss.P,
         "loss": loss.name,

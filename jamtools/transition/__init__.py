@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jamtools.transition.sampling import SizeAxis as SizeAxis
     from jamtools.transition.sampling import TrialCache as TrialCache
     from jamtools.transition.sampling import seek as seek
+    from jamtools.transition.scaling import fit_groups as fit_groups
     from jamtools.transition.scaling import fit_scaling as fit_scaling
     from jamtools.transition.search import search_transition as search_transition
     from jamtools.transition.search import smallest_width as smallest_width
@@ -48,6 +49,7 @@ _OWNERS = {
     "SizeAxis": "sampling",
     "TrialCache": "sampling",
     "seek": "sampling",
+    "fit_groups": "scaling",
     "fit_scaling": "scaling",
     "search_transition": "search",
     "smallest_width": "search",

@@ -24,12 +24,26 @@ from typing import Any
 import numpy as np
 
 from jamtools.errors import InputError
+from jamtools.grouping import RUN_GROUP_FIELDS, groups_of, pooled_values, value_of
 from jamtools.records import Array
 from jamtools.states import Info, alive_per_parameter, is_dead, is_jammed, is_satisfied
 from jamtools.transition.logistic import MedianEstimate, Side, Tally, fit_median
 
-#: Runs that agree in these fields, and in the number of steps that they were given, belong to one sweep.
-SWEEP_FIELDS = ("data", "d", "depth", "activation", "batch_norm", "loss", "optimizer", "protocol")
+#: Runs that agree in these fields belong to one sweep.
+SWEEP_FIELDS = RUN_GROUP_FIELDS
+
+#: Fields of a sweep that its JSON object has in any case; it has the others where they are neither null nor false.
+NAMED_SWEEP_FIELDS = (
+    "data",
+    "d",
+    "depth",
+    "activation",
+    "batch_norm",
+    "loss",
+    "optimizer",
+    "protocol",
+    "steps",
+)
 
 #: The line is fitted to jammed runs whose P/N is at most this many times that of the jump.
 LINE_MAX_P_OVER_N = 1.5
@@ -69,23 +83,28 @@ class Jump:
         return {**self.sweep, **{k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}}
 
 
-def jumps(runs: Sequence[Info], level: float = 0.95, keep_dead: bool = False) -> list[Jump]:
+def jumps(
+    runs: Sequence[Info], level: float = 0.95, keep_dead: bool = False, by: Sequence[str] = SWEEP_FIELDS
+) -> list[Jump]:
     """The jump of each sweep among `runs` (their metadata), with intervals at confidence `level`.
 
-    keep_dead: whether dead patterns count in N_Δ, and a dead run at a certified minimum as jammed. Raises InputError for
-    runs with another loss than the hinge: with such a loss N_Δ does not count contacts.
+    keep_dead: whether dead patterns count in N_Δ, and a dead run at a certified minimum as jammed; by: the fields in which
+    the runs of a sweep agree. Raises InputError for runs with another loss than the hinge: with such a loss N_Δ does not
+    count contacts.
     """
-    sweeps: dict[tuple[Any, ...], list[Info]] = {}
     for run in runs:
         if run["loss"] != "hinge":
             raise InputError(f"got runs of {run['loss']}, expected hinge: the jump is one of N_Δ")
-        steps = (run.get("settings") or {}).get("steps")
-        sweeps.setdefault((*(run.get(name) for name in SWEEP_FIELDS), steps), []).append(run)
-    names = (*SWEEP_FIELDS, "steps")
-    return [
-        _jump(dict(zip(names, key)), sweep, level, keep_dead)
-        for key, sweep in sorted(sweeps.items(), key=str)
-    ]
+    sweeps = [[runs[i] for i in members] for members in groups_of(runs, by).values()]
+    return [_jump(_sweep_fields(sweep, by), sweep, level, keep_dead) for sweep in sweeps]
+
+
+def _sweep_fields(runs: Sequence[Info], by: Sequence[str]) -> dict[str, Any]:
+    """What identifies the runs of a sweep: the fields in which they agree."""
+    names = tuple(dict.fromkeys((*by, *SWEEP_FIELDS)))
+    pooled = pooled_values(runs, names)
+    values = {name: None if name in pooled else value_of(runs[0], name) for name in names}
+    return {name: value for name, value in values.items() if name in NAMED_SWEEP_FIELDS or value}
 
 
 def _jump(sweep: Mapping[str, Any], runs: Sequence[Info], level: float, keep_dead: bool) -> Jump:

@@ -25,6 +25,9 @@ NEEDED_FIELDS = {"depth", "vary", "activation", "batch_norm", "d", "precision", 
 #: Fields that say how many trials were made. All others but the estimates identify what was searched for.
 SEARCH_EXTENT_FIELDS = ("seeds", "trials", "max_width", "max_P", "precision")
 
+#: Fields that older searches may lack. They follow from others: `data` is the digest of the patterns that `dataset` names.
+DESCRIPTIVE_FIELDS = ("dataset",)
+
 
 def merge(records: Sequence[SearchRecord]) -> tuple[list[SearchRecord], list[SearchCell]]:
     """Merges searches that differ only in their seeds. Also returns the cells that were given more than once.
@@ -81,7 +84,8 @@ def _trials_of(record: SearchRecord) -> list[Trial]:
 
 def _identity(record: SearchRecord) -> str:
     """A text that is equal for searches of the same quantity: the record without its extent and its estimates."""
-    excluded = (*ESTIMATE_FIELDS, *SEARCH_EXTENT_FIELDS, "width" if record["vary"] == "width" else "P")
+    size = "width" if record["vary"] == "width" else "P"
+    excluded = (*ESTIMATE_FIELDS, *SEARCH_EXTENT_FIELDS, *DESCRIPTIVE_FIELDS, size)
     return json.dumps({name: value for name, value in record.items() if name not in excluded}, sort_keys=True)
 
 
@@ -98,8 +102,12 @@ def _merge_group(group: Sequence[SearchRecord]) -> tuple[SearchRecord, list[Sear
                 duplicates.append(cell)
             by_seed[seed] = trials
     seeds = sorted(by_seed)
+    described = {
+        name: value for record in group for name in DESCRIPTIVE_FIELDS if (value := _get(record, name))
+    }
     merged: dict[str, Any] = {
         **group[0],
+        **described,
         "seeds": seeds,
         "trials": [trial for seed in seeds for trial in by_seed[seed]],
     }
@@ -108,6 +116,11 @@ def _merge_group(group: Sequence[SearchRecord]) -> tuple[SearchRecord, list[Sear
             merged[name] = choose(cast(Mapping[str, Any], record)[name] for record in group)
     search = cast(SearchRecord, merged)
     return {**search, **estimate_fields(search, _trials_of(search))}, duplicates
+
+
+def _get(record: SearchRecord, name: str) -> Any:
+    """A field of a search by its name, None where it is missing."""
+    return cast(Mapping[str, Any], record).get(name)
 
 
 def _longer(

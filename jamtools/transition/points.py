@@ -17,14 +17,9 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from jamtools.errors import InputError, Remedy
+from jamtools.grouping import pooled_values
 from jamtools.records import Array
 from jamtools.transition.search_record import Ends, SearchRecord
-
-#: Fields that must agree between searches: N* of another loss, criterion or dynamics is another quantity.
-QUANTITY_FIELDS = ("loss", "success", "optimizer", "certify", "activation", "batch_norm")
-
-#: Fields of QUANTITY_FIELDS with a default value: all records that lack one of them agree in it.
-FIELDS_WITH_DEFAULT = ("loss", "success", "optimizer", "certify")
 
 #: σ of log N* where an end of the interval is open and all points have open ends: a factor of e.
 OPEN_ENDED_SIGMA = 1.0
@@ -84,26 +79,24 @@ def at_time(search: SearchRecord, time: int) -> SearchRecord:
 
 
 def check_searches(records: Sequence[SearchRecord]) -> None:
-    """Raises InputError unless all records are searches, hold valid numbers, and agree in QUANTITY_FIELDS."""
+    """Raises InputError unless all records are searches and hold valid numbers."""
     for record in records:
         if record.get("kind", "nstar") != "nstar" or "P" not in record or "n_star" not in record:
             raise InputError(
                 f"got {record.get('kind', 'another object')}, expected searches", Remedy.SEARCH_FIRST
             )
         _check_numbers(record)
-    for name in QUANTITY_FIELDS:
-        holders = [record for record in records if name in FIELDS_WITH_DEFAULT or name in record]
-        values = sorted({str(quantity_field(record, name)) for record in holders})
-        if len(values) > 1:
-            raise InputError(
-                f"got searches of {name} {' and '.join(values)}, expected one: their N* are different quantities"
-            )
 
 
-def quantity_field(search: SearchRecord, name: str) -> Any:
-    """A field of QUANTITY_FIELDS; a record without "certify" was made without certificates."""
-    value = _get(search, name)
-    return bool(value) if name == "certify" else value
+def check_one_quantity(records: Sequence[SearchRecord], names: Sequence[str]) -> None:
+    """Raises InputError unless all searches agree in the fields `names`: N* of other data or dynamics is another quantity.
+
+    A search that lacks a field agrees with all others in it.
+    """
+    for name, values in pooled_values(records, names).items():
+        raise InputError(
+            f"got searches of {name} {' and '.join(map(str, values))}, expected one: their N* are different quantities"
+        )
 
 
 def _check_numbers(record: SearchRecord) -> None:

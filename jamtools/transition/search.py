@@ -18,6 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from jamtools.errors import InputError
+from jamtools.grouping import data_name
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import changed_settings
 from jamtools.records import Dataset
@@ -163,6 +164,7 @@ def _search_fields(trainer: TrialTrainer, options: SearchOptions) -> SearchRecor
     """What is searched for and how, except for P and the sizes."""
     data, spec = trainer.data, trainer.spec
     fields: SearchRecord = {
+        "dataset": data_name(data.info, data.d),
         "d": data.d,
         "outputs": data.outputs,
         "depth": spec.depth,

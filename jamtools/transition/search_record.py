@@ -44,10 +44,12 @@ class SearchRecord(Estimates, total=False):
 
     settings: those of the trainings that are not the usual ones of the protocol, the loss and the optimizer;
     vary: "width" (P and max_width are given) or "patterns" (width, N and max_P are given); data: a digest of the patterns;
+    dataset: the name of their kind (grouping.py);
     total_steps: gradient steps of all trials; n_dead: dead trials; keep_dead: true where these count as failures.
     """
 
     kind: str
+    dataset: str | None
     d: int
     outputs: int
     depth: int

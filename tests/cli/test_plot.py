@@ -87,3 +87,34 @@ def test_inputs_that_cannot_be_drawn_are_refused_without_output(
 def test_an_unknown_file_ending_is_refused_in_one_line(folder):
     line = refusal(jam("plot", "runs.safetensors", "-o", "a.gif", cwd=folder), 2)
     assert "got 'a.gif' for the output, expected a name that ends in .png, .pdf or .svg, or --format" in line
+
+
+@pytest.fixture
+def searches(tmp_path: Path) -> Path:
+    """Searches on two kinds of data."""
+    lines = [
+        {"kind": "nstar", "P": P, "n_star": P / 2, "depth": 3, "dataset": name}
+        for P in (50, 100)
+        for name in "ab"
+    ]
+    (tmp_path / "nstar.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return tmp_path
+
+
+def test_what_fields_asked_for_pool_is_said(searches):
+    for by, said in (("none", "data (a, b)"), ("dataset", ""), ("P", "data (a, b)")):
+        done = jam("plot", "nstar.jsonl", "--by", by, "-o", "a.png", cwd=searches, check=True)
+        assert done.stderr == (f"jam-plot: pooled by --by {by}: {said}\n" if said else "")
+
+
+def test_fields_of_groups_that_no_record_has_or_that_are_no_names_are_refused(searches):
+    line = refusal(jam("plot", "nstar.jsonl", "--by", "dept", "-o", "a.png", cwd=searches))
+    assert "no field 'dept'; did you mean depth?" in line
+    line = refusal(jam("plot", "nstar.jsonl", "--by", "depth,", "-o", "a.png", cwd=searches), 2)
+    assert "expected names of fields such as depth,loss, or none" in line
+
+
+def test_a_figure_without_groups_or_without_dead_runs_refuses_their_options(folder, searches):
+    for file, option in (("gaps.jsonl", ("--by", "depth")), ("nstar.jsonl", ("--dead", "keep"))):
+        line = refusal(jam("plot", file, *option, "-o", "a.png", cwd=folder), 2)
+        assert f"got {option[0]} with --figure" in line

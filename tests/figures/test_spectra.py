@@ -44,9 +44,25 @@ def test_seeds_are_pooled_and_sizes_overlaid():
     assert axes[2].get_title().endswith("3 negative modes")
 
 
-def test_more_than_four_sizes_are_pooled():
-    result = [jammed_spectrum(P=P) for P in range(4, 10)]
-    assert [len(histograms(axis)) for axis in draw_spectrum(result).axes] == [1, 2, 1]
+def test_more_than_four_sizes_are_pooled_with_their_range_in_the_legend():
+    result = [jammed_spectrum(P=P, depth=depth) for P in range(4, 10) for depth in (1, 2)]
+    axes = draw_spectrum(result).axes
+    assert [len(histograms(axis)) for axis in axes] == [2, 2, 2]
+    assert legend_texts(axes[2]) == [f"$L$ = {depth}, $P$ = 4 to 9" for depth in (1, 2)]
+
+
+@pytest.mark.parametrize("status", ["satisfied", "dead"])
+def test_satisfied_and_dead_runs_are_left_out_and_counted(status):
+    """A satisfied run at L = 1e-33 has eigenvalues of round-off."""
+    jammed, other = jammed_spectrum(), jammed_spectrum(seed=1, status=status, n_negative_H=70)
+    figure = draw_spectrum([jammed, other])
+    assert f"1 {status} run left out" in texts(figure)
+    assert figure.axes[2].get_title().endswith("3 negative modes")
+
+
+def test_dead_runs_are_drawn_if_they_are_kept():
+    figure = draw_spectrum([jammed_spectrum(status="dead")], keep_dead=True)
+    assert len(histograms(figure.axes[0])) == 1 and "left out" not in texts(figure)
 
 
 def test_a_note_says_that_satisfied_runs_have_no_spectrum():

@@ -9,7 +9,7 @@ from matplotlib.lines import CARETDOWNBASE, CARETLEFTBASE, CARETRIGHTBASE, CARET
 
 from jamtools.figures.transition import draw_transition
 from jamtools.network.architecture import Architecture
-from jamtools.transition.scaling import fit_scaling
+from jamtools.transition.scaling import fit_groups, fit_scaling
 from tests.support.figures import legend_texts, points, texts
 
 
@@ -24,7 +24,7 @@ def test_the_transition_shows_N_star_with_its_interval_and_both_lines():
         [search(200, 70, (60, 90)), search(100, 40, (35, 40)), search(100, 30, (20, 45), depth=5)]
     )
     (axis,) = figure.axes
-    assert sorted(points(axis, "o")) == [(100, 30), (100, 40), (200, 70)]
+    assert sorted(points(axis, "o")) == [(100, 40), (200, 70)] and points(axis, "s") == [(100, 30)]
     bars = [segment for bar in axis.collections for segment in bar.get_segments()]
     assert sorted(tuple(segment[:, 1]) for segment in bars) == [(20, 45), (35, 40), (60, 90)]
     straight = {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
@@ -116,17 +116,16 @@ def test_each_learning_time_is_a_curve():
     times = [{"steps": t, "n_star": n, "interval": [n - 5.0, n + 5.0]} for t, n in ((900, 60), (10000, 40))]
     timed = search(100, 42, (30, 50), at_times=times, steps=10000)
     (axis,) = draw_transition([timed]).axes
-    assert sorted(points(axis, "o")) == [(100, 42), (100, 60)], (
-        "the final record is drawn unchanged, with its undecided trials"
-    )
+    assert points(axis, "o") == [(100, 60)]
+    assert points(axis, "s") == [(100, 42)], "the final record is drawn unchanged, with its undecided trials"
     in_legend = legend_texts(axis)
-    assert in_legend[:2] == ["$L$ = 3, $t$ = 900", "$L$ = 3, $t$ = 10000"]
+    assert in_legend[:2] == ["$L$ = 3, $t$ = 900", "$L$ = 3, $t$ = $10^{4}$"]
 
 
 def test_where_patterns_varied_the_bars_lie_along_P():
     record = search(180, 50, (40, 60), vary="patterns", N=50, P_interval=[150, 220])
     (axis,) = draw_transition([record]).axes
-    assert points(axis, "s") == [(180, 50)]
+    assert points(axis, "o") == [(180, 50)]
     (segment,) = (segment for bar in axis.collections for segment in bar.get_segments())
     assert segment.tolist() == [[150, 50], [220, 50]]
 
@@ -161,3 +160,26 @@ def test_differing_losses_and_success_criteria_are_in_the_legend():
         "$L$ = 3, cross-entropy, classified",
     ):
         assert label in text
+
+
+def test_searches_of_different_data_are_different_curves_each_with_its_fit():
+    """MNIST has P/N* = 2.5 and random data 1.5, at the same depth."""
+    names = ("mnist parity pca 10", "random d=10")
+    records = [
+        search(P, round(P / ratio), (P / ratio / 1.1, P / ratio * 1.1), dataset=name)
+        for name, ratio in zip(names, (2.5, 1.5))
+        for P in (100, 400)
+    ]
+    fits = fit_groups(records)
+    for given in ([*records, *fits], fits):
+        (axis,) = draw_transition(given).axes
+        assert [len(points(axis, marker)) for marker in "os"] == [2, 2]
+        found = legend_texts(axis)
+        assert all(any(entry == f"$L$ = 3, {name}" for entry in found) for name in names)
+        assert all(any("sim" in entry and entry.endswith(name) for entry in found) for name in names)
+
+
+def test_searches_are_one_curve_where_that_is_asked_for():
+    records = [search(P, P // 3, (20, 40), dataset=name) for P, name in ((100, "a"), (200, "b"))]
+    (axis,) = draw_transition(records, by=()).axes
+    assert points(axis, "o") == [(100, 33), (200, 66)]

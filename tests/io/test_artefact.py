@@ -181,3 +181,11 @@ def test_a_source_is_opened_as_an_artefact_or_as_json_lines(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(dataset_bytes(dataset(), PROVENANCE))
     assert open_any(str(tmp_path / "a.jsonl")) == [{"P": 3}, {"P": 4}]
     assert open_any(str(tmp_path / "a.safetensors")).kind == "dataset"
+
+
+def test_a_run_of_an_older_file_has_the_name_of_its_data_and_one_that_has_a_name_keeps_it():
+    """The name follows from the metadata of the training set."""
+    data = runs_bytes(runs(run(), run(seed=1, data="mine")), PROVENANCE)
+    assert [info["data"] for info in opened(data).infos] == ["by hand d=3", "mine"]
+    back, _ = read_runs(opened(data))
+    assert [member.info["data"] for member in back.runs] == ["by hand d=3", "mine"]

@@ -10,7 +10,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.stats import t
 
 from jamtools.errors import InputError
-from jamtools.transition.jump import SWEEP_FIELDS, jumps
+from jamtools.transition.jump import jumps
 from tests.support import artefacts
 
 
@@ -79,7 +79,8 @@ def test_the_json_object_of_a_jump_names_its_sweep_first():
     (jump,) = jumps(sweep(2.8, 0.6))
     record = jump.as_dict()
     assert list(record) == [
-        *SWEEP_FIELDS, "steps", "finding", "P_over_N", "P_over_N_interval", "spread", "unsatisfied_per_parameter",
+        "data", "d", "depth", "activation", "batch_norm", "loss", "epsilon", "optimizer", "protocol", "steps",
+        "finding", "P_over_N", "P_over_N_interval", "spread", "unsatisfied_per_parameter",
         "unsatisfied_per_parameter_interval", "n_satisfied", "n_jammed", "n_dead", "n_other",
     ]  # fmt: skip
     assert record["P_over_N_interval"] == list(jump.P_over_N_interval)
@@ -206,3 +207,22 @@ def test_a_sweep_of_jammed_runs_gives_only_an_upper_end_of_the_jump():
 def test_runs_with_another_loss_are_refused():
     with pytest.raises(InputError, match="got runs of cross-entropy, expected hinge"):
         jumps([artefacts.run_info(loss="cross-entropy")])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"data": "mnist parity pca 10"}, {"finish": {"steps": 1}}, {"settings": {"steps": 7}}, {"epsilon": 0.1}],
+    ids=str,
+)
+def test_runs_of_other_data_or_dynamics_are_another_sweep(change):
+    """Together, the two sweeps would have one jump between 2 and 2.8."""
+    usual = {"data": "random d=10", "settings": {"steps": 9}}
+    found = jumps([*sweep(2.8, 0.6, **usual), *sweep(2.0, 0.4, **(usual | change))])
+    assert sorted(jump.P_over_N for jump in found) == pytest.approx([2.0, 2.8], rel=0.05)
+
+
+def test_a_sweep_pools_what_the_fields_asked_for_do_not_divide():
+    runs = [*sweep(2.8, 0.6, data="a"), *sweep(2.8, 0.6, data="b", seed=1)]
+    assert [jump.sweep["data"] for jump in jumps(runs)] == ["a", "b"]
+    (pooled,) = jumps(runs, by=("depth",))
+    assert pooled.sweep["data"] is None and pooled.n_satisfied + pooled.n_jammed == 240

@@ -128,3 +128,12 @@ def test_cells_of_a_plan_without_a_search_are_missing() -> None:
 
 def test_a_fit_without_a_plan_names_no_missing_searches() -> None:
     assert "missing" not in fit_scaling([search(300, [0])])
+
+
+def test_a_search_that_does_not_name_its_data_is_merged_with_one_that_does() -> None:
+    """The digest of the patterns decides; older searches have no name."""
+    old, new = search(300, [0]), {**search(300, [1]), "dataset": "random d=5"}
+    old.pop("dataset", None)
+    for records in ([old, new], [new, old]):
+        ((merged,), _) = merge(records)
+        assert merged["dataset"] == "random d=5" and merged["seeds"] == [0, 1]

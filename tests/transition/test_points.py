@@ -7,39 +7,52 @@ import math
 import pytest
 
 from jamtools.errors import InputError
-from jamtools.transition.points import at_time, check_searches, is_open, log_point, quantity_field
+from jamtools.grouping import SEARCH_GROUP_FIELDS
+from jamtools.transition.points import at_time, check_one_quantity, check_searches, is_open, log_point
 from tests.support.searches import scaling_point
 
 
-@pytest.mark.parametrize("name", ["loss", "success", "optimizer"])
+@pytest.mark.parametrize("name", ["dataset", "loss", "success", "optimizer", "protocol", "steps"])
 def test_searches_of_different_quantities_are_refused(name):
     with pytest.raises(InputError, match="different quantities"):
-        check_searches([scaling_point(100, 40, **{name: "a"}), scaling_point(200, 80, **{name: "b"})])
+        check_one_quantity(
+            [scaling_point(100, 40, **{name: "a"}), scaling_point(200, 80, **{name: "b"})],
+            SEARCH_GROUP_FIELDS,
+        )
 
 
 def test_searches_of_different_activations_are_refused():
     with pytest.raises(InputError, match="activation relu and tanh"):
-        check_searches([scaling_point(100, 40, activation="relu"), scaling_point(200, 80, activation="tanh")])
+        check_one_quantity(
+            [scaling_point(100, 40, activation="relu"), scaling_point(200, 80, activation="tanh")],
+            SEARCH_GROUP_FIELDS,
+        )
 
 
 def test_a_search_that_names_no_activation_agrees_with_all():
-    check_searches([scaling_point(100, 40, activation="relu"), scaling_point(200, 80)])
+    check_one_quantity(
+        [scaling_point(100, 40, activation="relu"), scaling_point(200, 80)], SEARCH_GROUP_FIELDS
+    )
 
 
 @pytest.mark.parametrize("without", [{"certify": False}, {}], ids=str)
 def test_searches_with_and_without_certificates_are_refused_together(without):
     with pytest.raises(InputError, match="of certify False and True"):
-        check_searches([scaling_point(100, 40, certify=True), scaling_point(200, 80, **without)])
+        check_one_quantity(
+            [scaling_point(100, 40, certify=True), scaling_point(200, 80, **without)], SEARCH_GROUP_FIELDS
+        )
 
 
 @pytest.mark.parametrize("certify", [True, False])
 def test_searches_that_agree_in_their_certificates_pass(certify):
-    check_searches([scaling_point(100, 40, certify=certify), scaling_point(200, 80, certify=certify)])
+    check_one_quantity(
+        [scaling_point(100, 40, certify=certify), scaling_point(200, 80, certify=certify)],
+        SEARCH_GROUP_FIELDS,
+    )
 
 
 def test_a_search_that_does_not_mention_certificates_was_made_without_certificates():
-    assert quantity_field(scaling_point(100, 40), "certify") is False
-    check_searches([scaling_point(100, 40, certify=False), scaling_point(200, 80)])
+    check_one_quantity([scaling_point(100, 40, certify=False), scaling_point(200, 80)], SEARCH_GROUP_FIELDS)
 
 
 def test_objects_of_another_kind_are_refused():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jamtools.errors import InputError
-from jamtools.transition.scaling import fit_scaling
+from jamtools.transition.scaling import fit_groups, fit_scaling
+from tests.support.artefacts import run_info
 from tests.support.searches import scaling_point, scattered_points
 
 
@@ -119,3 +120,99 @@ def test_the_order_of_the_files_changes_no_digit():
     points = scattered_points(rng, (2, 3, 5), lambda P, L: P / 2.8)
     shuffled = [points[i] for i in rng.permutation(len(points))]
     assert fit_scaling(points) == fit_scaling(points[::-1]) == fit_scaling(shuffled)
+
+
+MNIST, RANDOM = "mnist parity pca 10", "random d=10"
+
+
+def two_data() -> list[dict]:
+    """MNIST with P/N* = 2.58 and random data with P/N* = 1.45, at P = 50 and 100."""
+    return [
+        scaling_point(P, P / ratio, dataset=name, d=10)
+        for name, ratio in ((MNIST, 2.58), (RANDOM, 1.45))
+        for P in (50, 100)
+    ]
+
+
+def test_different_data_are_fitted_each_alone():
+    assert [(fit["dataset"], fit["P_over_N"], fit["n_points"]) for fit in fit_groups(two_data())] == [
+        (MNIST, pytest.approx(2.58), 2), (RANDOM, pytest.approx(1.45), 2),
+    ]  # fmt: skip
+
+
+def test_one_fit_of_different_data_is_refused_unless_that_is_asked_for():
+    with pytest.raises(InputError, match=f"of data {MNIST} and {RANDOM}, expected one"):
+        fit_scaling(two_data())
+    (fit,) = fit_groups(two_data(), by=())
+    assert fit["P_over_N"] == pytest.approx((2.58 * 1.45) ** 0.5)
+    assert fit["dataset"] is None and fit["pooled"] == {"data": [MNIST, RANDOM]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"loss": "cross-entropy"}, {"success": "classified"}, {"optimizer": "newton"}, {"certify": True}, {"steps": 7},
+        {"activation": "tanh"}, {"batch_norm": True}, {"protocol": "paper-hinge"}, {"settings": {"lr": 0.5}},
+        {"keep_dead": True}, {"d": 11},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_each_field_of_the_quantity_makes_groups(change):
+    usual = {
+        "dataset": RANDOM, "d": 10, "optimizer": "adam", "certify": False, "steps": 5, "activation": "relu",
+        "batch_norm": False, "protocol": "custom", "settings": {"lr": 0.1},
+    }  # fmt: skip
+    records = [scaling_point(P, P / 2, **(usual | more)) for more in ({}, change) for P in (100, 200)]
+    fits = fit_groups(records)
+    assert [fit["n_points"] for fit in fits] == [2, 2] and "pooled" not in fits[0]
+
+
+def test_depths_are_compared_within_a_group_unless_they_make_the_groups():
+    records = [scaling_point(P, P / 2, depth=depth) for depth in (2, 3) for P in (100, 200, 400)]
+    (fit,) = fit_groups(records)
+    assert fit["depths"] == [2, 3] and fit["depth"]["P_over_N"] == {
+        "2": pytest.approx(2),
+        "3": pytest.approx(2),
+    }
+    assert [fit["depths"] for fit in fit_groups(records, by=("depth",))] == [[2], [3]]
+
+
+def test_a_group_without_an_n_star_has_a_fit_without_numbers():
+    records = [*two_data(), scaling_point(50, None, dataset="arrays d=3", d=3)]
+    first, *others = fit_groups(records)
+    assert (first["dataset"], first["n_points"], first["n_without"], first["P_over_N"]) == (
+        "arrays d=3",
+        0,
+        1,
+        None,
+    )
+    assert [fit["n_points"] for fit in others] == [2, 2]
+    with pytest.raises(InputError, match="none of the 2 searches found an N"):
+        fit_groups([scaling_point(50, None, dataset=name) for name in "ab"])
+
+
+def test_n_star_after_a_time_does_not_depend_on_the_steps_that_followed():
+    records = [
+        scaling_point(
+            P, P / 3, steps=steps, at_times=[{"steps": 10, "n_star": P / 2, "interval": [P / 3, P]}]
+        )
+        for P, steps in ((100, 10), (200, 90))
+    ]
+    assert len(fit_groups(records)) == 2
+    (fit,) = fit_groups(records, time=10)
+    assert fit["P_over_N"] == pytest.approx(2)
+
+
+def test_each_group_has_the_bound_of_its_own_spectra():
+    def spectrum(data: str, c0: float) -> dict:
+        return run_info(data=data, depth=3, c0=c0, n_cusps=0, status="stationary")
+
+    fits = fit_groups(two_data(), spectra=[spectrum(MNIST, 0.3), spectrum(RANDOM, 0.5)])
+    assert [fit["bound"]["P_over_N"] for fit in fits] == [0.3, 0.5]
+    with pytest.raises(InputError, match=f"got spectra of data {MNIST} beside searches of {RANDOM}"):
+        fit_scaling(two_data()[2:], spectra=[spectrum(MNIST, 0.3)])
+
+
+def test_an_unknown_field_of_groups_is_refused():
+    with pytest.raises(InputError, match="no field 'dept'; did you mean depth"):
+        fit_groups(two_data(), by=("dept",))

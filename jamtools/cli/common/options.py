@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from jamtools.cli.common.reporting import set_reporting
-from jamtools.cli.common.values import above_zero, natural, positive
+from jamtools.cli.common.values import above_zero, field_names, natural, positive
 
 
 def integer_option(
@@ -78,6 +78,18 @@ Source = Annotated[str, typer.Argument(metavar="FILE", help="A file, or - for st
 Sources = Annotated[
     list[str] | None,
     typer.Argument(metavar="FILES...", help="Files, read as one ensemble; - is standard input."),
+]
+
+By = Annotated[
+    Any,
+    typer.Option(
+        "--by",
+        parser=field_names,
+        metavar="FIELDS",
+        help="The fields that make groups, such as depth,loss; none: all in one group [default: the data, the network, the "
+        "loss and the dynamics].",
+        show_default=False,
+    ),
 ]
 
 Where = Annotated[

@@ -25,12 +25,6 @@ Record = Mapping[str, Any]
 #: The words for the records of a kind; those of another kind are "records".
 KIND_WORDS = {"runs": "runs", "spectra": "spectra", "nstar": "searches", "dataset": "datasets"}
 
-#: Runs that agree in these fields, in their data and in the steps that they were given have one transition.
-FIELDS_OF_ONE_TRANSITION = ("d", "depth", "activation", "batch_norm", "loss", "optimizer", "protocol")
-
-#: Parts of the preprocessing that do not distinguish one kind of data from another.
-SIZES_OF_DATA = ("P_test", "images")
-
 
 class Item(NamedTuple):
     """A record, its kind, and where it stands: the number of its input and its number in it."""
@@ -74,6 +68,22 @@ def select(
     for item in items:
         numbers[item.source].append(item.number)
     return numbers
+
+
+def check_by(by: Sequence[str] | None, records: Sequence[Record]) -> None:
+    """Raises InputError for a field of --by that none of the records has."""
+    from jamtools.grouping import check_fields_of_groups
+
+    check_fields_of_groups(records, by or ())
+
+
+def note_pooled(session: Session, records: Sequence[Record], by: Sequence[str]) -> None:
+    """Prints what the groups by the fields of --by pool although their data, networks, losses or dynamics differ."""
+    from jamtools.grouping import RUN_GROUP_FIELDS, SEARCH_GROUP_FIELDS, groups_of, pooled_in_words
+
+    names = tuple(dict.fromkeys((*RUN_GROUP_FIELDS, *SEARCH_GROUP_FIELDS)))
+    if words := pooled_in_words(records, groups_of(records, by).values(), names):
+        session.note(f"pooled by --by {','.join(by) or 'none'}: {words}")
 
 
 def _records(opened: Artefact | list[dict[str, Any]]) -> Iterator[tuple[str, Record]]:
@@ -147,19 +157,25 @@ class _Transitions:
         self.found: list[float | None] = []
 
     def __call__(self, records: Sequence[Record]) -> list[float | None]:
+        from jamtools.grouping import RUN_GROUP_FIELDS, data_of, groups_of
         from jamtools.records import RUN_FIELDS, check_fields
 
         for record in records:
             check_fields(record, RUN_FIELDS, "run")
-        sweeps: dict[str, list[int]] = {}
-        for i, record in enumerate(records):
-            sweeps.setdefault(str(_sweep(record)), []).append(i)
+        sweeps = groups_of(records, RUN_GROUP_FIELDS)
         self.found = [None] * len(records)
         reasons = []
         for members in sweeps.values():
             runs = [records[i] for i in members]
             place, reason = _transition(runs)
-            name = f"depth {runs[0]['depth']}, {runs[0]['activation']}, {runs[0]['optimizer']}"
+            name = ", ".join(
+                [
+                    *([data] if (data := data_of(runs[0])) else []),
+                    f"depth {runs[0]['depth']}",
+                    runs[0]["activation"],
+                    runs[0]["optimizer"],
+                ]
+            )
             if place is None:
                 reasons.append(f"{name}: {reason}")
                 continue
@@ -171,16 +187,6 @@ class _Transitions:
         for reason in reasons:
             self.session.note(f"no transition among the runs of {reason}; none of them is near it")
         return self.found
-
-
-def _sweep(run: Record) -> tuple[Any, ...]:
-    """What runs of one transition share: kind of data, network, loss and dynamics."""
-    data = run.get("dataset") or {}
-    preprocessing = data.get("preprocessing")
-    if isinstance(preprocessing, Mapping):
-        preprocessing = {name: preprocessing[name] for name in preprocessing if name not in SIZES_OF_DATA}
-    steps = (run.get("settings") or {}).get("steps")
-    return (data.get("source"), preprocessing, *(run.get(name) for name in FIELDS_OF_ONE_TRANSITION), steps)
 
 
 def _transition(runs: Sequence[Record]) -> tuple[float | None, str]:

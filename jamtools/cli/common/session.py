@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from jamtools.cli.common import progress
 from jamtools.cli.common.progress import Update
-from jamtools.cli.common.tables import cells, command_columns, make_table, print_table
+from jamtools.cli.common.rich_tables import make_table, print_table
+from jamtools.cli.common.tables import cells, command_columns, has_several_data
 from jamtools.errors import InputError, OutputError
 from jamtools.io.streams import STDIN, check_writable, json_line, write_all, write_file
 from jamtools.machine import available_cores
@@ -73,9 +74,13 @@ class Session:
     ) -> None:
         """Prints the table of records of one kind: the columns that its command prints, and those in `more`.
 
-        headings: the heading of a column, by its label, where it is not the label.
+        The last column names the data, where these differ. headings: the heading of a column, by its label, where it is not
+        the label.
         """
+        records = list(records)
         labels = [*command_columns(kind), *more]
+        if has_several_data(kind, records) and "data" not in labels:
+            labels.append("data")
         rows = (cells(kind, labels, record) for record in records)
         self.table([(headings or {}).get(label, label) for label in labels], rows, title)
 

@@ -7,7 +7,7 @@ records prints some of them on stderr (`IN_COMMAND`), and `jam-show --table` pri
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 from jamtools.cli.common.values import INTEGER_SUFFIXES
 
@@ -17,8 +17,6 @@ Value = Callable[[Record], object]
 #: How many neurons one cell names; a JSON line names all.
 NEURONS_NAMED = 4
 
-#: How many digits of the digest of its data a search shows.
-DIGITS_OF_DIGEST = 6
 
 #: Kinds with columns of their own whose tables may lose the last ones; those of kinds without columns may as well.
 CUT_IN_SHOW = ("cusps", "nstar")
@@ -90,6 +88,13 @@ def _short_number(number: int) -> str:
     return str(number)
 
 
+def _data(record: Record) -> str | None:
+    """The name of the data of a record."""
+    from jamtools.grouping import data_name, data_of  # not at the top: most commands start without it
+
+    return data_name(record) if record.get("kind") == "dataset" else data_of(record)
+
+
 # --- columns of each kind -----------------------------------------------------------------------------
 
 NETWORK: dict[str, Value] = {
@@ -107,6 +112,7 @@ COLUMNS: dict[str, dict[str, Value]] = {
         **_fields("source", "seed", "P", "d"),
         "test": lambda record: record["shapes"].get("x_test", [0])[0],
         "labels": lambda record: ",".join(f"{label}:{n}" for label, n in record["balance"]["y"].items()),
+        "data": _data,
     },
     "runs": {
         **NETWORK,
@@ -118,6 +124,7 @@ COLUMNS: dict[str, dict[str, Value]] = {
         "wrong": _field("n_misclassified"),
         "|∇L|": _field("grad_norm"),
         "test error": _field("test_error"),
+        "data": _data,
     },
     "finished runs": {
         **NETWORK,
@@ -127,6 +134,7 @@ COLUMNS: dict[str, dict[str, Value]] = {
         "steps": _field("finish.steps"),
         **_fields("status", "certified"),
         "test error": _field("test_error"),
+        "data": _data,
     },
     "verification": {
         **_fields("run", "width", "depth", "P", "seed", "status", "claimed", "certified", "holds"),
@@ -162,6 +170,7 @@ COLUMNS: dict[str, dict[str, Value]] = {
         "bound": _field("bound_holds"),
         "trace error": _field("trace_error"),
         "Frobenius error": _field("frobenius_error"),
+        "data": _data,
     },
     "neff": {
         **NETWORK,
@@ -173,6 +182,7 @@ COLUMNS: dict[str, dict[str, Value]] = {
         "silent": _field("n_silent"),
         "dead": _count_of_neurons("dead"),
         "always on": _count_of_neurons("always_on"),
+        "data": _data,
     },
     "cusps": {
         **_fields("run", "width", "depth", "P"),
@@ -192,6 +202,7 @@ COLUMNS: dict[str, dict[str, Value]] = {
         "N_-": _field("lagrangian.n_negative"),
         "λ_min/λ_max": _field("lagrangian.relative"),
         "stable": _field("lagrangian.stable"),
+        "data": _data,
     },
     "gaps": {
         "of": _field("name"),
@@ -200,16 +211,26 @@ COLUMNS: dict[str, dict[str, Value]] = {
         **_fields("order", "share", "settled", "range", "p_null", "p_fit", "refused"),
     },
     "nstar-jump": {
-        **_fields("data", "d", "depth", "activation", "optimizer", "steps"),
+        **_fields("d", "depth", "activation", "optimizer", "steps"),
         "P/N": _field("P_over_N"),
         "interval": _field("P_over_N_interval"),
         "N_Δ/N": _field("unsatisfied_per_parameter"),
         "its interval": _field("unsatisfied_per_parameter_interval"),
         **{name: _field(f"n_{name}") for name in ("satisfied", "jammed", "dead", "other")},
         "finding": _field("finding"),
+        "data": _data,
+    },
+    "nstar-fit": {
+        **_fields("depths", "activation", "loss", "success", "optimizer", "steps"),
+        "points": _field("n_points"),
+        "d log N*/d log P": _field("slope"),
+        "interval": _field("slope_interval"),
+        "P/N*": _field("P_over_N"),
+        "its interval": _field("P_over_N_interval"),
+        "data": _data,
     },
     "nstar": {
-        "data": lambda record: str(record.get("data", "-"))[:DIGITS_OF_DIGEST],
+        "data": _data,
         **_fields("P", "d", "depth", "loss", "success", "optimizer"),
         "budget": _short_count("steps"),
         "times": _short_counts("times"),
@@ -232,12 +253,12 @@ IN_SHOW: dict[str, tuple[str, ...]] = {
         "run", "width", "depth", "P", "seed", "status", "claimed", "certified", "holds", "findings",
     ),
     "spectra": (
-        *NETWORK, "loss", "N_Δ/N", "rank_H0", "gap_H0", "N_-(Hp)", "C0", "N_-(H)", "N_c", "bound",
+        *NETWORK, "loss", "N_Δ/N", "rank_H0", "gap_H0", "N_-(Hp)", "C0", "N_-(H)", "N_c", "bound", "data",
     ),
-    "neff": (*NETWORK, "Ñ", "hidden", "N_eff", "gap"),
+    "neff": (*NETWORK, "Ñ", "hidden", "N_eff", "gap", "data"),
     "cusps": (
         "run", "width", "depth", "P", "N", "N_Δ", "N_c", "N_c/N", "convex", "‖∇L‖", "Clarke", "tangent", "N_-",
-        "λ_min/λ_max", "stable",
+        "λ_min/λ_max", "stable", "data",
     ),
     "nstar": (
         "data", "P", "d", "depth", "loss", "optimizer", "budget", "N*", "interval", "width", "P/N*", "trials", "undecided",
@@ -286,8 +307,8 @@ SPECTRA_IN_WORDS = {
 
 
 def command_columns(kind: str) -> tuple[str, ...]:
-    """Labels of the columns that the command which makes these records prints."""
-    return IN_COMMAND.get(kind, tuple(COLUMNS[kind]))
+    """Labels of the columns that the command which makes these records prints; the data are named only where they differ."""
+    return IN_COMMAND.get(kind, tuple(label for label in COLUMNS[kind] if label != "data"))
 
 
 def show_columns(kind: str, records: Sequence[Record] = ()) -> tuple[str, ...]:
@@ -308,6 +329,11 @@ def cells(kind: str, labels: Iterable[str], record: Record) -> list[object]:
     return [COLUMNS[kind][label](record) for label in labels]
 
 
+def has_several_data(kind: str, records: Sequence[Record]) -> bool:
+    """Whether records of a kind whose tables can name their data are of more than one kind of data."""
+    return "data" in COLUMNS[kind] and len({_data(record) for record in records}) > 1
+
+
 # --- layout -------------------------------------------------------------------------------------------
 
 
@@ -320,23 +346,3 @@ def shown(value: object) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(shown, value))}]"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def make_table(labels: Iterable[str], rows: Iterable[Iterable[object]], title: str = "") -> Any:
-    """A table of the library rich, with right-aligned values."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title or None, box=box.SIMPLE_HEAD)
-    for label in labels:
-        table.add_column(label, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(shown(value) for value in row))
-    return table
-
-
-def print_table(stream: TextIO, table: Any) -> None:
-    """Prints a table of rich at its own width: a row that the terminal wraps still holds every digit."""
-    from rich.console import Console
-
-    Console(file=stream, width=1000).print(table)

@@ -153,6 +153,16 @@ def _real_number(text: str | float) -> float:
         raise typer.BadParameter(f"got {text!r}, expected a number") from None
 
 
+def field_names(text: str | tuple[str, ...]) -> tuple[str, ...]:
+    """The names of fields in `depth,loss`; none of them for `none`."""
+    if isinstance(text, tuple):
+        return text
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(re.fullmatch(r"[^\W\d]\w*(\.\w+)*", name) for name in names):
+        raise typer.BadParameter(f"got {text!r}, expected names of fields such as depth,loss, or none")
+    return () if names == ("none",) else tuple(dict.fromkeys(names))
+
+
 def duration(text: str | float) -> float:
     """Seconds from `90s`, `5m`, `1.5h`, `2d` or a plain number of seconds."""
     text = str(text)

@@ -12,6 +12,7 @@ from jamtools.cli.common.groups import Streams
 from jamtools.cli.common.selecting import select
 from jamtools.cli.common.session import Session
 from jamtools.errors import InputError
+from jamtools.grouping import with_data
 from tests.support import artefacts
 
 SEARCHES = [{"kind": "nstar", "P": P, "n_star": P / 3, "depth": 2} for P in (50, 100)]
@@ -19,7 +20,8 @@ SEARCHES = [{"kind": "nstar", "P": P, "n_star": P / 3, "depth": 2} for P in (50,
 
 def opened(*infos: dict[str, Any], kind: str = "runs", **dataset: Any) -> Any:
     """An artefact as `select` sees it: its kind and its metadata."""
-    return SimpleNamespace(kind=kind, infos=list(infos), metadata={"dataset": dataset or None})
+    named = [with_data(info, dataset) for info in infos]
+    return SimpleNamespace(kind=kind, infos=named, metadata={"dataset": dataset or None})
 
 
 def sweep(at: float, n: int = 40, **fields: Any) -> list[dict[str, Any]]:

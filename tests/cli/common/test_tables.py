@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
 
 from jamtools.cli.common import tables
@@ -73,19 +71,31 @@ def test_a_value_is_shown_with_four_digits(value, text):
     assert tables.shown(value) == text
 
 
-def test_a_wide_table_keeps_every_row_on_one_line():
-    stream = io.StringIO()
-    table = tables.make_table([f"column {i}" for i in range(20)], [["x" * 20] * 20])
-    tables.print_table(stream, table)
-    assert any(line.count("x" * 20) == 20 for line in stream.getvalue().splitlines())
-
-
 def test_a_search_shows_its_data_optimizer_budget_undecided_trials_and_times():
     record = {
-        "kind": "nstar", "data": "0123456789ab", "optimizer": "adam", "steps": 100_000, "n_undecided": 3,
+        "kind": "nstar", "n_star": 3, "data": "0123456789ab", "dataset": "random d=3",
+        "optimizer": "adam", "steps": 100_000, "n_undecided": 3,
         "times": [300, 1_000, 2_000_000], "trials": [],
     }  # fmt: skip
     labels = ("data", "optimizer", "budget", "undecided", "times")
     assert set(labels) <= set(tables.show_columns("nstar", [record]))
-    assert tables.cells("nstar", labels, record) == ["012345", "adam", "100k", 3, "300,1k,2M"]
+    assert tables.cells("nstar", labels, record) == ["random d=3", "adam", "100k", 3, "300,1k,2M"]
     assert "times" not in tables.show_columns("nstar", [{**record, "times": None}])
+
+
+def test_jam_show_names_the_data_of_every_kind_that_has_them():
+    for kind in ("dataset", "runs", "spectra", "neff", "nstar", "nstar-fit", "nstar-jump"):
+        assert "data" in tables.show_columns(kind)
+    assert tables.cells(
+        "nstar", ["data"], {"n_star": 3, "data": "0123456789ab", "dataset": "random d=3"}
+    ) == ["random d=3"]
+    assert tables.cells("dataset", ["data"], {"kind": "dataset", "source": "random", "d": 3}) == [
+        "random d=3"
+    ]
+
+
+def test_a_command_names_the_data_only_where_they_differ():
+    a, b = {"data": "a"}, {"data": "b"}
+    assert not tables.has_several_data("runs", [a, a])
+    assert tables.has_several_data("runs", [a, b])
+    assert not any("data" in tables.command_columns(kind) for kind in tables.COLUMNS)
