@@ -28,6 +28,12 @@ jam-data random -P 1200 -d 10 --seed 1 --test 1000 |
 random=$!
 trap 'kill "$random"; exit 130' INT TERM
 
+say "the jump: one hidden layer, N = 91, every run a certified minimum"
+jam-data random -P 300 -d 8 --seed 1 |
+    jam-train --optimizer newton --width 10 --depth 1 --patterns 160:300:10 --seeds 0:2 --quiet \
+        -o "$out/minima.safetensors"
+jam-nstar fit "$out/minima.safetensors" --quiet -o "$out/minima-fit.jsonl"
+
 say "MNIST: parity of the digit, first ten principal components, and a search for N*(P) on random patterns"
 jam-data images examples/data --labels parity --pca 10 -P 1800 --seed 0 |
     $train --patterns 450,900,1350,1800 |
@@ -45,7 +51,7 @@ jam-cusps "$out"/random.safetensors --quiet -o "$out/cusps.jsonl"
 jam-gaps "$out"/random.safetensors --quiet -o "$out/gaps.json"
 
 say "pictures"
-jam-plot "$out/random.safetensors" --figure jump --quiet -o "$out/jump.png"
+jam-plot "$out/minima.safetensors" --figure jump --quiet -o "$out/jump.png"
 jam-plot "$out/random-spectra.safetensors" --quiet -o "$out/spectra.png"
 jam-plot "$out/gaps.json" --quiet -o "$out/gaps.png"
 jam-plot "$out/nstar.jsonl" "$out/nstar-fit.jsonl" --quiet -o "$out/nstar.png"

@@ -17,18 +17,12 @@ def lines(name):
 
 def per_n(run, field):
     """Returns a count per effective parameter, such as N_Δ/N."""
-    return run[field] / run["n_effective_expected"]
-
-
-def jump(spectra):
-    """Returns the clearly jammed run of smallest P: its loss is far above round-off."""
-    jammed = [run for run in spectra if run["final_loss"] > 1e-5]
-    return min(jammed, key=lambda run: run["P"], default=None)
+    return None if run[field] is None else run[field] / run["n_effective_expected"]
 
 
 def mean(values):
     """Returns the mean and the range as a short text."""
-    values = list(values)
+    values = [value for value in values if value is not None]
     return f"{sum(values) / len(values):.2f} ({min(values):.2f} to {max(values):.2f})" if values else "-"
 
 
@@ -41,33 +35,36 @@ def exponent(half):
     )
 
 
-def jump_rows(name, spectra, paper_where, paper_height):
-    """Returns the table rows of the first jammed run: its P/N, and its number of unsatisfied patterns."""
-    run = jump(spectra)
-    if run is None:
-        return [(f"{name}: P/N at the jump", "no run jammed", paper_where)]
-    return [
-        (
-            f"{name}: P/N of the first jammed run",
-            f"{run['P'] / run['n_effective_expected']:.2f}",
-            paper_where,
-        ),
-        (f"{name}: N_Δ/N there", f"{per_n(run, 'n_unsatisfied'):.2f}", paper_height),
-    ]
+def between(value, interval):
+    """Returns a number with its interval as a short text."""
+    if value is None:
+        return "-"
+    low, high = ("open" if end is None else f"{end:.2f}" for end in interval)
+    return f"{value:.2f} [{low}, {high}]"
 
 
 random, mnist = lines("random-spectra.jsonl"), lines("mnist-spectra.jsonl")
-jammed = [run for run in random if run["final_loss"] > 1e-5]
+unsatisfied = [run for run in random if run["status"] in ("budget", "stationary")]
+(jump,) = lines("minima-fit.jsonl")[0]["jump"]
 gaps, nstar, fit = lines("gaps.json")[0], lines("nstar.jsonl"), lines("nstar-fit.jsonl")[0]
 neff, cusps = lines("neff.jsonl"), lines("cusps.jsonl")
-bounds = sum(run["bound_holds"] for run in random)
+bounds = [run["bound_holds"] for run in random if run["bound_holds"] is not None]
 
 rows = [
-    *jump_rows("random", random, "2.8 to 2.9 (N = 8000, 10⁷ steps)", "0.75"),
-    ("C0 = N_-(Hp)/N, jammed runs", mean(run["c0"] for run in jammed), "0.5"),
-    ("negative modes of H per N", mean(per_n(run, "n_negative_H") for run in jammed), "0.1"),
-    ("cusps per N, jammed runs", mean(per_n(run, "n_cusps") for run in jammed), "0.21 to 0.25"),
-    ("N_Δ ≥ N_- - N_c", f"{bounds} of {len(random)} runs", "always, at a minimum"),
+    (
+        "P/N at the jump, minima of L = 1",
+        between(jump["P_over_N"], jump["P_over_N_interval"]),
+        "2.8 to 2.9 (L = 2, 3, 5)",
+    ),
+    (
+        "N_Δ/N there",
+        between(jump["unsatisfied_per_parameter"], jump["unsatisfied_per_parameter_interval"]),
+        "0.75 (N = 8000, Adam)",
+    ),
+    ("C0 = N_-(Hp)/N, unsatisfied runs", mean(run["c0"] for run in unsatisfied), "0.5"),
+    ("negative modes of H per N", mean(per_n(run, "n_negative_H") for run in unsatisfied), "0.1"),
+    ("cusps per N, unsatisfied runs", mean(per_n(run, "n_cusps") for run in unsatisfied), "0.21 to 0.25"),
+    ("N_Δ ≥ N_- - N_c", f"{sum(bounds)} of {len(bounds)} runs", "always, at a minimum"),
     (
         "N_eff = Ñ - hidden",
         f"{sum(r['n_effective'] == r['n_effective_expected'] for r in neff)} of {len(neff)} runs",
@@ -85,7 +82,6 @@ rows = [
         f"{fit['slope']:.2f}" if fit["slope"] is not None else "-",
         "1 (random data)",
     ),
-    *jump_rows("MNIST", mnist, "larger than for random data", "0.5 (N = 3900)"),
 ]
 width = max(len(row[0]) for row in rows), max(len(row[1]) for row in rows)
 print(f"{'':{width[0]}}  {'here':{width[1]}}  paper")
@@ -93,7 +89,8 @@ for what, here, paper in rows:
     print(f"{what:{width[0]}}  {here:{width[1]}}  {paper}")
 clarke = [r for r in cusps if r["clarke_norm"] is not None]
 print(
-    f"\n{len(random) + len(mnist)} runs at N = {random[0]['n_effective_expected']}: small, short, and not at a minimum yet."
+    f"\n{len(random) + len(mnist)} deep runs at N = {random[0]['n_effective_expected']}: "
+    "small, short, and on their way to a minimum."
 )
 print(
     f"Norm of the gradient -> of the smallest subgradient, first {min(3, len(clarke))} of {len(clarke)} unsatisfied runs: "
