@@ -217,7 +217,7 @@ def cusps_of_point(record: Run, data: Dataset) -> CuspSummary:
         return CuspSummary(0, None, "-")
     cusps = count(theta, problem)
     smallest = smallest_subgradient(CuspGradient(theta, problem, cusps))
-    return CuspSummary(cusps.n_with_gradient, smallest.norm / certificate.scale, "-")
+    return CuspSummary(cusps.n_cusps, smallest.norm / certificate.scale, "-")
 
 
 # --- the tables -------------------------------------------------------------------------------------

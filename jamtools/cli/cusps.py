@@ -16,18 +16,20 @@ from jamtools.cli.common.session import Session
 if TYPE_CHECKING:
     import torch
 
-    from jamtools.cusps.counting import CuspCount
+    from jamtools.cusps.counting import CuspCount, LayerCount
     from jamtools.cusps.preactivations import Profile
     from jamtools.cusps.subgradient import CuspGradient, SmallestSubgradient
     from jamtools.io.read import Member
     from jamtools.network.architecture import Architecture
-    from jamtools.network.problem import Problem
 
 NAME = "jam-cusps"
 app = new_app()
 
 #: The counts over all layers and those of each layer: fields of cusps.counting.CuspCount and LayerCount.
-COUNTS = ("n_cusps", "n_with_gradient", "n_without_gradient", "n_convex", "background")
+COUNTS = ("n_cusps", "n_convex", "n_at_zero", "n_with_gradient", "n_without_gradient", "background")
+
+#: Those of them that are null where the count is refused.
+REFUSED_COUNTS = ("n_cusps", "n_convex")
 
 #: What a line holds of the curvature on one tangent space: fields of minima.second_order.Curvature.
 CURVATURE_FIELDS = ("dimension", "n_negative", "n_zero", "smallest", "largest", "relative")
@@ -39,7 +41,8 @@ Tolerance = Annotated[
     float | None,
     real_option(
         "--tolerance",
-        help="A |z| of up to X times the rms of its layer counts as zero; by default X is what separates the cusps best.",
+        help="A |z| of up to X times the scale of its neuron counts as zero; by default X is 1e-10 at a minimum, and "
+        "elsewhere what separates the cusps best.",
     ),
 ]
 Fresh = Annotated[
@@ -78,11 +81,15 @@ def cusps(
       jam-data random -P 1000 -d 10 | jam-train --width 10 --depth 3 --steps 100k | jam-cusps
       jam-cusps runs/*.safetensors | jq .n_cusps_per_parameter
 
-    N_c is counted over the training set, in total and layer by layer. Three parts of it are counted as well: the part
-    that a smooth density around zero explains (background); the cusps at patterns with gradient (Δ > 0); and those
-    where the loss has a kink like |z| (convex). The mass at zero and the density of pre-activations, in units of the
-    rms of the layer, are given for the training set and for fresh patterns. These are the test set, or for random
-    data new patterns on the sphere. A smooth activation has no cusps: its counts are 0, and the masses are still given.
+    N_c is counted over the training set, in total and layer by layer, at the patterns with gradient (Δ > 0), because
+    only there a cusp can hold a direction. A |z| counts as zero relative to the scale of its neuron: the size that z
+    would have if its terms did not cancel. N_c therefore does not change when neurons are rescaled. At a minimum N_c is
+    the number of cusps of its certificate. Elsewhere the part of the pre-activations at zero that a smooth density
+    explains (background) is subtracted. A count above what a minimum can hold is null, and "cusps_refused" has the
+    reason. Cusps where the loss has a kink like |z| are counted as well (convex). The mass at zero, and the density of
+    pre-activations in units of the rms of the layer, are given for the training set and for fresh patterns. These are
+    the test set, or for random data new patterns on the sphere. A smooth activation has no cusps: its counts are 0, and
+    the masses are still given.
 
     For a hinge loss with N_Δ > 0 there are two norms: that of the smallest element of the Clarke subdifferential, in
     which ρ' at each cusp may be anywhere in [0, 1], and that of the plain gradient. At a minimum the first vanishes
@@ -122,31 +129,43 @@ def _record(
     session: Session,
 ) -> dict[str, Any]:
     """The JSON line of a run."""
-    from jamtools.cusps.counting import count
+    from jamtools.cusps.counting import count_of_run
     from jamtools.cusps.preactivations import fresh_patterns, profile
     from jamtools.network.problem import Problem
 
-    problem = Problem.of(member.run, member.data, *place)
+    problem = Problem.of(member.run, member.data, place[0])
     arch, theta = problem.arch, problem.tensor(member.run.theta)
     if not theta.isfinite().all():
         session.note(
             f"{member.name}: the run diverged: its parameters are not finite, and no cusps can be counted"
         )
-        nothing = dict.fromkeys(("tolerance", *COUNTS, "n_cusps_per_parameter", "gradient_norm"))
+        nothing = dict.fromkeys(
+            ("tolerance", *COUNTS, "cusps_refused", "n_cusps_per_parameter", "gradient_norm")
+        )
         return {**_run_fields(member, arch), **nothing, **NO_SUBGRADIENT, "fresh": None, "layers": []}
-    counted = count(theta, problem, tolerance)
+    counted = count_of_run(member.run, member.data, place[0], tolerance)
+    if counted.refused:
+        session.note(f"{member.name}: no N_c: {counted.refused}")
     new, source = fresh_patterns(member.data, fresh, seed)
     profiles = [profile(theta, problem.x, arch, counted), None]
     if new is not None:
         profiles[1] = profile(theta, problem.tensor(new), arch, counted)
     return {
         **_run_fields(member, arch),
-        **{name: getattr(counted, name) for name in ("tolerance", *COUNTS)},
-        "n_cusps_per_parameter": counted.n_cusps / arch.n_effective,
-        **_clarke(member, theta, problem, counted, curvature, session),
+        "tolerance": counted.tolerance,
+        **_counts(counted, counted.refused),
+        "cusps_refused": counted.refused,
+        "n_cusps_per_parameter": None if counted.refused else counted.n_cusps / arch.n_effective,
+        **_clarke(member, counted, curvature, place, session),
         "fresh": None if new is None else {"source": source, "n": len(new)},
         "layers": [_layer(counted, profiles, j) for j in range(arch.depth)],
     }
+
+
+def _counts(counted: CuspCount | LayerCount, refused: str | None) -> dict[str, Any]:
+    """The counts over all layers or of one; None for those that are refused."""
+    counts = {name: getattr(counted, name) for name in COUNTS}
+    return counts | dict.fromkeys(REFUSED_COUNTS) if refused else counts
 
 
 def _run_fields(member: Member, arch: Architecture) -> dict[str, Any]:
@@ -171,21 +190,22 @@ def _run_fields(member: Member, arch: Architecture) -> dict[str, Any]:
 
 def _clarke(
     member: Member,
-    theta: torch.Tensor,
-    problem: Problem,
     counted: CuspCount,
     curvature: bool | None,
+    place: tuple[torch.device, torch.dtype],
     session: Session,
 ) -> dict[str, Any]:
     """The norms of the gradient and of the subdifferential's smallest element; null where there is nothing to minimise."""
     from jamtools.cusps.subgradient import CuspGradient, smallest_subgradient
     from jamtools.errors import InputError
+    from jamtools.network.problem import Problem
 
     info = member.run.info
-    if info["loss"] != "hinge" or not info["n_unsatisfied"]:
+    if info["loss"] != "hinge" or not info["n_unsatisfied"] or counted.refused:
         return {"gradient_norm": info["grad_norm"], **NO_SUBGRADIENT}
+    problem = Problem.of(member.run, member.data, *place)
     try:
-        cusps = CuspGradient(theta, problem, counted)
+        cusps = CuspGradient(problem.tensor(member.run.theta), problem, counted)
         end = smallest_subgradient(cusps)
     except InputError as error:
         session.note(f"{member.name}: no Clarke norm: {in_shell_words(error)}")
@@ -235,11 +255,10 @@ def _layer(counted: CuspCount, profiles: list[Profile | None], j: int) -> dict[s
     train, fresh = ((None, None) if p is None else (p.mass[j], _six_digits(p.density[j])) for p in profiles)
     return {
         "layer": layer.layer,
-        **{name: getattr(layer, name) for name in COUNTS},
+        **_counts(layer, counted.refused),
         "mass_train": train[0],
         "mass_fresh": fresh[0],
-        "scale": layer.scale,
-        "tolerance": layer.limit,
+        "scale": layer.rms,
         "histogram": {"edges": PREACTIVATION_EDGES, "train": train[1], "fresh": fresh[1]},
     }
 

@@ -10,7 +10,7 @@ import typer
 
 from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.groups import Arithmetic, Streams, grouped
-from jamtools.cli.common.options import Sources, Where, integer_option
+from jamtools.cli.common.options import Dead, Sources, Where, integer_option
 from jamtools.cli.common.selecting import read_members
 from jamtools.cli.common.session import Session
 from jamtools.cli.common.tables import SPECTRA_IN_WORDS, cells
@@ -133,6 +133,7 @@ def hessian(
     exact: ExactGroup,
     lanczos: LanczosGroup,
     max_memory: MaxMemory = None,
+    dead: Dead = "leave-out",
     arithmetic: Arithmetic,
     streams: Streams,
 ) -> None:
@@ -148,6 +149,8 @@ def hessian(
     negative modes with the scale symmetries of ReLU projected out; rank, kernel and gap of H0; and the symmetry of Hp.
     With --method lanczos no matrix is made: the result holds densities by stochastic Lanczos quadrature, and counts and
     masses with their intervals.
+
+    The table has all runs. The means of C0 and N_c/N that follow are of jammed runs, which are at a minimum with L > 0.
     """
     _check(method, vectors, exact, lanczos, arithmetic)
     session = Session(NAME, streams, binary=True)
@@ -172,6 +175,7 @@ def hessian(
                 spectra.append(work.spectrum_of(member))
     session.write(spectra_bytes(spectra, session.provenance(provenance)))
     _print_spectra(session, spectra)
+    _print_means(session, spectra, dead == "keep")
 
 
 def _check(
@@ -261,6 +265,27 @@ def _print_spectra(session: Session, spectra: Sequence[Spectrum]) -> None:
         columns = [cells("spectra", SPECTRA_IN_WORDS, record) for record in records]
         rows = [[words, *values] for words, *values in zip(SPECTRA_IN_WORDS.values(), *columns)]
         session.table(["", *(record["run"] for record in records)], rows)
+
+
+def _print_means(session: Session, spectra: Sequence[Spectrum], keep_dead: bool) -> None:
+    """A note on C0 and N_c/N over the jammed runs, and on the others; none for a single run or without signs."""
+    from jamtools.transition import bound
+
+    infos = [spectrum.info for spectrum in spectra]
+    if len(infos) < 2 or all(info["c0"] is None for info in infos):
+        return
+    reasons = [bound.why_left_out(info, keep_dead) for info in infos]
+    left_out = ", ".join(f"{reasons.count(reason)} {reason}" for reason in dict.fromkeys(reasons) if reason)
+    rest = f"; left out: {left_out}" if left_out else ""
+    if None not in reasons:
+        session.note(f"no jammed run, and no mean of C0 and N_c/N{rest}")
+        return
+    means = bound.stability_bound(infos, keep_dead=keep_dead)
+    ends = " [{:.2g}, {:.2g}]".format(*means.interval) if means.interval else ""
+    session.note(
+        f"{means.n_runs} jammed run(s): C0 = {means.c0:.2g}, N_c/N = {means.cusps_per_parameter:.2g}, "
+        f"C0 - N_c/N = {means.P_over_N:.2g}{ends}{rest}"
+    )
 
 
 def _estimate_rows(estimates: dict[str, Any]) -> list[list[object]]:

@@ -75,7 +75,9 @@ def fit(
         check_by(by, [*inputs.searches, *inputs.runs])
         results: list[dict[str, Any]] = []
         if inputs.searches or not inputs.runs:
-            results = scaling.fit_groups(inputs.searches, level, planned, inputs.spectra, time, by)
+            results = scaling.fit_groups(
+                inputs.searches, level, planned, inputs.spectra, time, by, dead == "keep"
+            )
         fields = jump.SWEEP_FIELDS if by is None else by
         sweeps = [sweep.as_dict() for sweep in jump.jumps(inputs.runs, level, dead == "keep", fields)]
     if len(results) == 1 and sweeps:  # the jump stands beside the only fit, and behind several

@@ -117,6 +117,11 @@ def print_fit(session: Session, result: dict[str, Any]) -> None:
         ],
         title=", ".join(filter(None, [result["dataset"], f"{result['n_points']} point(s)"])),
     )
+    if result.get("bound_refused"):
+        session.note(f"no bound C0 - N_c/N: {result['bound_refused']}")
+    if bound and bound["left_out"]:
+        left_out = ", ".join(f"{n} {reason}" for reason, n in bound["left_out"].items())
+        session.note(f"C0 - N_c/N is of {bound['n_runs']} jammed run(s); left out: {left_out}")
     lines = [
         f"{distance:+.1f} from {line}" for line, distance in result["against"].items() if distance is not None
     ]

@@ -27,9 +27,10 @@ PREACTIVATION_EDGES = np.round(np.linspace(-4.05, 4.05, 82), 10)
 
 @dataclass(frozen=True)
 class Profile:
-    """The pre-activations of a set of patterns, layer by layer, in the scales of the training set.
+    """The pre-activations of a set of patterns, layer by layer, in the units of the training set.
 
-    mass [L]: the fraction with |z| up to the limit of the count; density [L, bins]: of z / scale over PREACTIVATION_EDGES.
+    mass [L]: the fraction with |z| within the tolerance of the count; density [L, bins]: of z / rms over
+    PREACTIVATION_EDGES.
     """
 
     mass: NDArray[np.float64]
@@ -39,7 +40,7 @@ class Profile:
 def profile(theta: Tensor, x: Tensor, arch: Architecture, cusps: CuspCount) -> Profile:
     """The distribution of pre-activations of the network theta [Ñ] at x [P, d], training patterns or fresh ones.
 
-    cusps: the count on the training set, with the limit and the scale of each layer.
+    cusps: the count on the training set, with the scales of the neurons and the rms of each layer.
     """
     layers = layers_of(theta, arch)
     at_zero = np.zeros(arch.depth)
@@ -47,8 +48,8 @@ def profile(theta: Tensor, x: Tensor, arch: Architecture, cusps: CuspCount) -> P
     edges = torch.from_numpy(PREACTIVATION_EDGES).to(x)
     for part in x.split(CUSP_BLOCK_PATTERNS):
         for j, (z, layer) in enumerate(zip(forward(layers, part, arch).z[:-1], cusps.per_layer, strict=True)):
-            at_zero[j] += int((z.abs() <= layer.limit).sum())
-            bins = torch.bucketize((z / (layer.scale or 1.0)).flatten(), edges, right=True)
+            at_zero[j] += int((z.abs() <= cusps.tolerance * z.new_tensor(layer.scales)).sum())
+            bins = torch.bucketize((z / (layer.rms or 1.0)).flatten(), edges, right=True)
             counts[j] += torch.bincount(bins, minlength=len(PREACTIVATION_EDGES) + 1).cpu().numpy()
     n = len(x) * arch.width
     return Profile(at_zero / n, counts[:, 1:-1] / (n * np.diff(PREACTIVATION_EDGES)))

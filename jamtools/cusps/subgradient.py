@@ -1,6 +1,6 @@
 """The gradient of the loss on cusps, as a function of their multipliers, and its smallest value.
 
-    N_c = #{(µ, j, n): z_{jn}(x_µ) = 0},  read as |z_{jn}(x_µ)| ≤ τ s_j,   s_j² = ⟨z_{jn}(x_µ)²⟩_{µ,n}
+    cusps: the (µ, j, n) with z_jn(x_µ) = 0,  read as |z_jn(x_µ)| ≤ τ s_jn     (counting.py)
 
 A minimum of the loss of a ReLU network sits on cusps, and there the gradient is a set:
 
@@ -100,8 +100,7 @@ class CuspGradient:
 
     patterns [m]: the indices of the patterns with gradient; forward_pass, active, signal [m, C]: their forward pass, their
     problem and ∂L/∂f; at: for each hidden layer the (pattern among these [k], neuron [k]) of each cusp; signs [n]: the slope
-    θ(z) of the side of zero on which each cusp lies; counted, scales [L]: the count, and the rms of each hidden layer over
-    all patterns.
+    θ(z) of the side of zero on which each cusp lies; counted, scales [L][h]: the count, and the scale of each neuron.
     """
 
     def __init__(
@@ -117,10 +116,11 @@ class CuspGradient:
         self.active = replace(problem, x=self.forward_pass.inputs[0], y=problem.y[with_gradient])
         z = self.forward_pass.z[:-1]
         self.slopes = [self.arch.rho.slope(layer) for layer in z]
-        self.counted, self.scales = counted, [layer.scale for layer in counted.per_layer]
-        limits = [layer.limit if layer.n_cusps else -1.0 for layer in counted.per_layer]
+        self.counted, self.scales = counted, [theta.new_tensor(layer.scales) for layer in counted.per_layer]
+        kinked = self.arch.activation == "relu"
         self.at = [
-            (layer.abs() <= limit).nonzero(as_tuple=True) for layer, limit in zip(z, limits, strict=True)
+            (kinked & (layer.abs() <= counted.tolerance * scale)).nonzero(as_tuple=True)
+            for layer, scale in zip(z, self.scales, strict=True)
         ]
         self.signs = torch.cat([slope[at] for slope, at in zip(self.slopes, self.at, strict=True)])
 

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jamtools.cusps.counting import count
+from jamtools.cusps.counting import CuspCount, count_of_run
 from jamtools.errors import CheckError, Remedy
 from jamtools.hessian.assembly import Hessian, hessian
 from jamtools.hessian.assembly import bytes_needed as assembly_bytes
@@ -81,8 +81,7 @@ def exact_spectrum(
     if "Hp" in spectra:
         check_traceless(spectra["Hp"], problem.arch)
     info = {**run.info, "method": "exact", **summarise(spectra, signs, n_negative, run.info)}
-    cusps = count(theta, problem)
-    info |= bounds(info, cusps.n_cusps, cusps.n_convex)
+    info |= bounds(info, count_of_run(run, data, device))
     values = {name: _to_numpy(spectra[name].values) for name in spectra}
     vectors = {name: _to_numpy(e.vectors) for name, e in spectra.items() if e.vectors is not None}
     return Spectrum(values, info, parts.kept, vectors)
@@ -138,18 +137,21 @@ def check_traceless(spectrum: Eigenvalues, arch: Architecture) -> None:
         )
 
 
-def bounds(info: Mapping[str, Any], n_cusps: int, n_convex: int) -> dict[str, Any]:
-    """Whether N_Δ ≥ N_- (smooth ρ) and N_Δ ≥ N_- - N_c hold; N_c counts the convex cusps with gradient alone."""
+def bounds(info: Mapping[str, Any], cusps: CuspCount) -> dict[str, Any]:
+    """N_c, and whether N_Δ ≥ N_- (smooth ρ) and N_Δ ≥ N_- - N_c hold; in the bound N_c counts the convex cusps alone.
+
+    Without N_-, and for the second bound where N_c is refused, the fields are None.
+    """
+    fields = cusps.fields()
     n_negative, unsatisfied = info["n_negative_Hp"], info["n_unsatisfied"]
-    known = n_negative is not None
-    bound = n_negative - n_convex if known else None
+    n_convex = fields["n_convex_cusps"]
+    bound = None if n_negative is None or n_convex is None else n_negative - n_convex
     return {
-        "n_cusps": n_cusps,
-        "n_convex_cusps": n_convex,
+        **fields,
         "smooth_bound": n_negative,
-        "smooth_bound_holds": unsatisfied >= n_negative if known else None,
+        "smooth_bound_holds": None if n_negative is None else unsatisfied >= n_negative,
         "bound": bound,
-        "bound_holds": unsatisfied >= bound if bound is not None else None,
+        "bound_holds": None if bound is None else unsatisfied >= bound,
     }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from jamtools.cusps.counting import count
+from jamtools.cusps.counting import count_of_run
 from jamtools.hessian.products import Products
 from jamtools.linalg.extreme_eigenvalues import RitzPairs, extremes
 from jamtools.linalg.lanczos import probe
@@ -69,7 +69,7 @@ def estimate_density(
     theta = problem.tensor(run.theta)
     products = Products(theta, problem)
     generators = ScaleGenerators(theta, problem.arch)
-    cusps = count(theta, problem)
+    cusps = count_of_run(run, data, device)
     estimates: dict[str, Any] = {}
     densities: dict[str, Mapping[str, Array]] = {}
     vectors: dict[str, Array] = {}
@@ -82,7 +82,7 @@ def estimate_density(
             estimates[name] |= ends
             if options.vectors and rows is not None:
                 vectors[name] = rows
-    unknown = dict.fromkeys(SPECTRUM_FIELDS) | {"n_cusps": cusps.n_cusps, "n_convex_cusps": cusps.n_convex}
+    unknown = dict.fromkeys(SPECTRUM_FIELDS) | cusps.fields()
     info = {**unknown, **run.info, "method": "lanczos", "estimates": estimates}
     return Spectrum({}, info, vectors=vectors, densities=densities)
 

@@ -30,6 +30,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jamtools.cusps.counting import ACTIVE_CUSP_TOLERANCE
 from jamtools.cusps.subgradient import CuspGradient, SmallestSubgradient, smallest_subgradient
 from jamtools.errors import CheckError, InputError
 from jamtools.minima.cusp_manifold import CuspManifold
@@ -39,10 +40,6 @@ from jamtools.minima.second_order import Lagrangian, lagrangian
 from jamtools.network.problem import Problem
 from jamtools.network.roundoff import loss_error
 from jamtools.records import CERTIFICATE_ARRAYS
-
-#: A cusp is active when |z| is at most this, in rms of its layer. A minimiser leaves cusps at 10⁻¹³. Of
-#: networks with 10⁶ smooth pre-activations, one in ten thousand has one of these within this distance.
-ACTIVE_CUSP_TOLERANCE = 1e-10
 
 #: The default number of descent trials.
 DEFAULT_TRIALS = 12
@@ -64,9 +61,9 @@ class Certificate:
     kind: "satisfied", "jammed", or "diverged" where theta is not finite. obstacle: one line that says why there is no proof.
 
     n_unsatisfied: patterns with Δ > CONTACT_TOLERANCE ε; n_contacts: those with |Δ| ≤ CONTACT_TOLERANCE ε; n_undecided:
-    those with a Δ > 0 that round-off cannot distinguish from 0. cusp_distance: the largest |z| / rms of the active cusps
-    (at most `tolerance`); next_distance: the smallest of the other pre-activations at patterns with gradient. n_idle: idle
-    cusps, not counted in n_cusps.
+    those with a Δ > 0 that round-off cannot distinguish from 0. cusp_distance: the largest |z| of the active cusps, in
+    scales of the neuron (at most `tolerance`); next_distance: the smallest of the other pre-activations at patterns with
+    gradient. n_idle: idle cusps, not counted in n_cusps.
 
     First order: gradient is ‖g(λ)‖, scale is √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖² over the unsatisfied patterns, smallest_force is min u_i
     in units of its round-off bound, which it must exceed.

@@ -27,15 +27,15 @@ from jamtools.minima.second_order import in_units
 from jamtools.network.problem import Problem
 from jamtools.network.symmetry import scale_generators
 
-#: Tolerances of the cusps, in rms of the layer, in the order in which they are tried. A descent stops with its cusps at 10⁻⁵
-#: to 10⁻⁹ rms. Smooth pre-activations that lie within a tolerance by chance have no multiplier inside (0, 1).
+#: Tolerances of the cusps, in scales of the neuron, in the order in which they are tried. A descent stops with its cusps at
+#: 10⁻⁵ to 10⁻⁹. Smooth pre-activations that lie within a tolerance by chance have no multiplier inside (0, 1).
 POLISH_TOLERANCES = (1e-5, 1e-4, 1e-3, 1e-6)
 
 #: The largest number of steps, and the factor by which each step must reduce the residual.
 POLISH_MAX_STEPS, POLISH_RESIDUAL_FACTOR = 12, 0.5
 
-#: The residual is ‖g‖, relative to its terms, plus the largest |z| of a cusp, in rms of its layer. Up to this residual only
-#: round-off is left.
+#: The residual is ‖g‖, relative to its terms, plus the largest |z| of a cusp, in scales of its neuron. Up to this residual
+#: only round-off is left.
 POLISH_ARRIVED_RESIDUAL = 1e-11
 
 #: With a first residual above this, theta is not near a minimum on these cusps.
@@ -123,9 +123,9 @@ def _multipliers(cusps: CuspGradient) -> Tensor:
 
 
 def _distance(cusps: CuspGradient) -> float:
-    """The largest |z| of a cusp, in rms of its layer; 0 without cusps."""
+    """The largest |z| of a cusp, in scales of its neuron; 0 without cusps."""
     sizes = [
-        float(z[at].abs().max()) / scale
+        float((z[at].abs() / torch.where(scale > 0, scale, 1.0)[at[1]]).max())
         for z, at, scale in zip(cusps.forward_pass.z, cusps.at, cusps.scales)
         if len(at[0])
     ]

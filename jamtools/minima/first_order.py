@@ -72,7 +72,7 @@ class BalancedPoint:
         return self.unit**2 * self.scales.cpu().numpy()[at[:, 1] - 1, at[:, 2]]
 
     def cusps(self, tolerance: float) -> CuspGradient:
-        """The cusps of the loss at this point, within a tolerance in rms of the layer."""
+        """The cusps of the loss at this point, within a tolerance in scales of the neuron."""
         counted = count(self.theta, self.problem, tolerance, self.forward_pass)
         return CuspGradient(self.theta, self.problem, counted, self.forward_pass)
 
@@ -81,7 +81,7 @@ class FirstOrder:
     """The first-order conditions at a point, with the multipliers [n] of its cusps.
 
     alive [n]: cusps that are not idle; force, force_error [n]: u_i and bounds of its round-off; gradient: ‖g(λ)‖; scale: the
-    size of its terms, with which it is compared; distances [L][m, h]: |z| in rms of its layer.
+    size of its terms, with which it is compared; distances [L][m, h]: |z| in scales of its neuron.
     """
 
     def __init__(self, point: BalancedPoint, cusps: CuspGradient, multipliers: Tensor) -> None:
@@ -92,7 +92,8 @@ class FirstOrder:
         self.gradient = float(cusps.gradient(multipliers).norm())
         self.scale = gradient_scale(cusps, multipliers)
         self.distances = [
-            z.abs() / (scale or 1.0) for z, scale in zip(cusps.forward_pass.z[:-1], cusps.scales)
+            z.abs() / torch.where(scale > 0, scale, 1.0)
+            for z, scale in zip(cusps.forward_pass.z[:-1], cusps.scales)
         ]
 
     @property

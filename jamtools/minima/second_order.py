@@ -133,7 +133,7 @@ def _beside(cusps: CuspGradient, multipliers: Tensor) -> Tensor:
     """
     eps, forward_pass = torch.finfo(multipliers.dtype).eps, cusps.forward_pass
     off = [
-        z[at].abs() > (a.shape[1] + 1) * eps * scale
+        z[at].abs() > (a.shape[1] + 1) * eps * scale[at[1]]
         for z, at, a, scale in zip(forward_pass.z, cusps.at, forward_pass.inputs, cusps.scales)
     ]
     return torch.cat(off) & (multipliers == cusps.signs)

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from jamtools.cusps.counting import ACTIVE_CUSP_TOLERANCE
 from jamtools.cusps.subgradient import smallest_subgradient
 from jamtools.errors import InputError
-from jamtools.minima.certificate import ACTIVE_CUSP_TOLERANCE, Certificate
+from jamtools.minima.certificate import Certificate
 from jamtools.minima.first_order import BalancedPoint, FirstOrder
 from jamtools.network.dead import dead_by_layer
 from jamtools.network.problem import Evaluation, Problem

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from jamtools.cusps.counting import ACTIVE_CUSP_TOLERANCE
 from jamtools.errors import InputError
-from jamtools.minima.certificate import ACTIVE_CUSP_TOLERANCE, DEFAULT_TRIALS, Certificate, certify
+from jamtools.minima.certificate import DEFAULT_TRIALS, Certificate, certify
 from jamtools.minima.first_order import STATIONARY_RELATIVE_NORM, BalancedPoint, cusp_places, gradient_scale
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss

@@ -2,8 +2,9 @@
 
     N_Δ ≥ N_- - N_c at a minimum,  P ≥ N_Δ   ⇒   P/N ≥ C0 - N_c/N,       C0 = N_-(Hp)/N
 
-Below this P/N no minimum exists at which a training could be stuck. N_c is the number of convex cusps, or
-of all cusps where a spectrum does not count the convex ones. The interval of the mean over the runs is Student's.
+Below this P/N no minimum exists at which a training could be stuck. Runs that are at no minimum do not enter, and neither
+do dead ones or those whose N_c is refused. N_c is the number of convex cusps, or of all cusps where a spectrum does not
+count the convex ones. The interval of the mean over the runs is Student's.
 
 Source: arXiv:1809.09349, sections III and IV.
 """
@@ -11,6 +12,7 @@ Source: arXiv:1809.09349, sections III and IV.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from jamtools.errors import InputError, Remedy
-from jamtools.records import JAMMED_PER_PARAMETER
+from jamtools.states import is_dead, is_jammed, is_satisfied
 
 #: The metadata of a spectrum or of a run.
 Info = Mapping[str, Any]
@@ -45,25 +47,30 @@ class MeanBound:
 
 @dataclass(frozen=True)
 class StabilityBound(MeanBound):
-    """The bound over all jammed runs, and over those of each depth."""
+    """The bound over all jammed runs, and over those of each depth; left_out: how many other runs there are, by reason."""
 
     depths: Mapping[int, MeanBound]
+    left_out: Mapping[str, int]
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON object."""
         depths = {str(depth): bound.as_dict() for depth, bound in self.depths.items()}
-        return {**super().as_dict(), "depths": depths}
+        return {**super().as_dict(), "depths": depths, "left_out": dict(self.left_out)}
 
 
-def stability_bound(spectra: Sequence[Info], level: float = 0.95) -> StabilityBound:
+def stability_bound(spectra: Sequence[Info], level: float = 0.95, keep_dead: bool = False) -> StabilityBound:
     """C0, N_c/N and their difference over the jammed runs of `spectra` (their metadata), with intervals at `level`.
 
-    Raises InputError unless at least one spectrum is of a jammed run and has its negative modes counted.
+    keep_dead: whether dead runs count as jammed. Raises InputError unless at least one spectrum is of a jammed run and has
+    its negative modes counted.
     """
-    jammed = [info for info in spectra if _is_counted(info) and _is_jammed(info)]
+    reasons = [why_left_out(info, keep_dead) for info in spectra]
+    jammed = [info for info, reason in zip(spectra, reasons, strict=True) if reason is None]
+    left_out = Counter(reason for reason in reasons if reason is not None)
     if not jammed:
+        found = ", ".join(f"{n} {reason}" for reason, n in left_out.items())
         raise InputError(
-            f"got spectra of {len(spectra)} runs, none jammed with the signs of Hp counted",
+            f"got spectra of {len(spectra)} runs, none jammed with the signs of Hp counted ({found})",
             Remedy.JAMMED_SPECTRA,
         )
     depths = sorted({info["depth"] for info in jammed})
@@ -72,15 +79,21 @@ def stability_bound(spectra: Sequence[Info], level: float = 0.95) -> StabilityBo
         depths={
             depth: _mean_bound([info for info in jammed if info["depth"] == depth], level) for depth in depths
         },
+        left_out=dict(left_out),
     )
 
 
-def _is_counted(info: Info) -> bool:
-    return info.get("c0") is not None and info.get("n_cusps") is not None
-
-
-def _is_jammed(info: Info) -> bool:
-    return bool(info["n_unsatisfied"] > JAMMED_PER_PARAMETER * _n_effective(info))
+def why_left_out(info: Info, keep_dead: bool = False) -> str | None:
+    """Why a spectrum says nothing about minima, in a word or two; None for one of a jammed run with its signs counted."""
+    if is_satisfied(info):
+        return "satisfied"
+    if is_dead(info) and not keep_dead:
+        return "dead"
+    if not (is_jammed(info) or is_dead(info)):
+        return "at no minimum"
+    if info.get("c0") is None:
+        return "without signs"
+    return "without N_c" if info.get("n_cusps") is None else None
 
 
 def _n_effective(info: Info) -> int:

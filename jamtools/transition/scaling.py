@@ -62,6 +62,7 @@ def fit_scaling(
     spectra: Sequence[Mapping[str, Any]] = (),
     time: int | None = None,
     by: Sequence[str] | None = None,
+    keep_dead: bool = False,
 ) -> dict[str, Any]:
     """Slope a of log N* against log P, and P/N*, each with an interval at confidence `level`, as a JSON object.
 
@@ -69,6 +70,7 @@ def fit_scaling(
     of each planned search, to name the missing ones. spectra: metadata of spectra of jammed runs, for the measured bound.
     time: fits N* after this number of steps, which must be one of the times of the searches. by: the fields in which the
     searches must agree, None for all that make N* another quantity: the data, the network, the loss and the dynamics.
+    keep_dead: whether spectra of dead runs count as jammed.
 
     Raises InputError for searches that do not agree, and where no search found an N*.
     """
@@ -85,7 +87,7 @@ def fit_scaling(
     used = [search for search in known if not is_open(search)] or known
     points = LogPoints.of(used)
     comparison = compare_depths([search.get("depth") or 0 for search in used], points)
-    bound = stability_bound(_of_same_networks(spectra, used), level) if spectra else None
+    bound, no_bound = _measured_bound(_of_same_networks(spectra, used), level, keep_dead)
     return {
         "kind": "nstar-fit",
         **_power_law(points, level),
@@ -99,6 +101,7 @@ def fit_scaling(
         **({} if time is None else {"time": time}),
         **_identity(used, group_fields(by, time)),
         **({} if bound is None else {"bound": bound.as_dict()}),
+        **({} if no_bound is None else {"bound_refused": no_bound}),
         "depths": sorted({search["depth"] for search in used if search.get("depth") is not None}),
         "depth": None if comparison is None else comparison.as_dict(),
         "points": [_point_fields(search) for search in used],
@@ -112,6 +115,7 @@ def fit_groups(
     spectra: Sequence[Mapping[str, Any]] = (),
     time: int | None = None,
     by: Sequence[str] | None = None,
+    keep_dead: bool = False,
 ) -> list[dict[str, Any]]:
     """The fit of `fit_scaling` to each group of searches that agree in the fields `by`, in the order of their values.
 
@@ -123,12 +127,12 @@ def fit_groups(
     check_fields_of_groups(records, fields if by else ())
     groups = [[records[i] for i in members] for members in groups_of(records, fields).values()]
     if len(groups) < 2:
-        return [fit_scaling(records, level, planned, spectra, time, by)]
+        return [fit_scaling(records, level, planned, spectra, time, by, keep_dead)]
     fits = []
     for group in groups:
         own = [spectrum for spectrum in spectra if _agrees(spectrum, group)]
         try:
-            fits.append(fit_scaling(group, level, None, own, time, by))
+            fits.append(fit_scaling(group, level, None, own, time, by, keep_dead))
         except InputError as error:
             if error.remedy is not Remedy.MORE_STEPS_OR_WIDTH:
                 raise
@@ -212,6 +216,18 @@ def _distances(log_ratio: Estimate, bound: StabilityBound | None) -> dict[str, f
     elif bound is not None:
         distances[MEASURED_BOUND] = None
     return distances
+
+
+def _measured_bound(
+    spectra: Sequence[Mapping[str, Any]], level: float, keep_dead: bool
+) -> tuple[StabilityBound | None, str | None]:
+    """The measured bound, or why the spectra give none; neither without spectra."""
+    if not spectra:
+        return None, None
+    try:
+        return stability_bound(spectra, level, keep_dead), None
+    except InputError as error:
+        return None, str(error)
 
 
 def _of_same_networks(

@@ -57,14 +57,28 @@ def test_the_histograms_of_jam_cusps_integrate_to_one(records):
         assert len(histogram["edges"]) == len(histogram["train"]) + 1 == len(histogram["fresh"]) + 1
         for which in ("train", "fresh"):
             assert 0.9 < sum(histogram[which]) * 0.1 < 1 + 1e-5
-        assert layer["tolerance"] == pytest.approx(1e-9 * layer["scale"])
+
+
+def test_a_count_that_no_network_can_hold_is_null_with_the_reason(tmp_path):
+    """A neuron without weights is at zero at all 60 patterns; cusps of d = 4, h = 5, L = 1 hold 20 directions."""
+    arch, theta, _, _, _ = network(1)
+    data = oracle.dataset(60, 4)
+    theta[:4], theta[20] = 0, 0
+    file = tmp_path / "runs.safetensors"
+    file.write_bytes(runs_bytes(Runs(data, (made_run(arch, theta, data, epsilon=100.0),)), []))
+    done = jam("cusps", file, check=True)
+    line = json.loads(done.stdout)
+    nulls = ("n_cusps", "n_convex", "n_cusps_per_parameter", "clarke_norm", "lagrangian")
+    assert [line[name] for name in nulls] == [None] * 5 and line["layers"][0]["n_cusps"] is None
+    assert line["n_with_gradient"] >= 60 and "more than the 20 directions" in line["cusps_refused"]
+    assert f"r0000: no N_c: {line['cusps_refused']}" in done.stderr
 
 
 def test_jam_cusps_gives_the_clarke_norm_of_unsatisfied_hinge_runs_alone(records):
     relu, tanh, satisfied, diverged, entropy = records
     assert 0 < relu["clarke_norm"] <= relu["gradient_norm"]
     assert tanh["clarke_norm"] == tanh["gradient_norm"] and tanh["n_cusps"] == 0
-    assert satisfied["clarke_norm"] is None and satisfied["n_cusps"] == 1
+    assert satisfied["clarke_norm"] is None and satisfied["n_cusps"] == 0
     assert diverged["n_cusps"] is None and diverged["layers"] == []
     assert entropy["clarke_norm"] is None and entropy["n_with_gradient"] == 1
 

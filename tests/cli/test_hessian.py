@@ -53,6 +53,31 @@ def test_jam_hessian_leaves_diverged_runs_out_and_notes_it(runs_file, tmp_path):
     assert [json.loads(line)["seed"] for line in jam("show", tmp_path / "out").stdout.splitlines()] == [0, 1]
 
 
+def test_the_means_after_the_table_are_of_jammed_runs_alone(tmp_path):
+    arch, theta, _ = healthy("relu", 1, width=3)
+    fields = {
+        "d": arch.d, "width": arch.width, "depth": 1, "P": 60, "n_parameters": arch.n_parameters,
+        "n_hidden": arch.n_hidden, "n_effective_expected": arch.n_effective,
+    }  # fmt: skip
+    ends = ("budget", "stationary", "dead", "stationary", "satisfied")
+    members = [
+        replace(artefacts.run(**fields, seed=seed, status=status), theta=theta.numpy())
+        for seed, status in enumerate(ends)
+    ]
+    path = tmp_path / "runs.safetensors"
+    path.write_bytes(runs_bytes(Runs(oracle.dataset(60, arch.d), tuple(members)), []))
+    done = jam("hessian", path, "--inertia", "-o", tmp_path / "out", check=True)
+    assert "2 jammed run(s): C0 = " in done.stderr
+    assert "left out: 1 at no minimum, 1 dead, 1 satisfied" in done.stderr
+    kept = jam("hessian", path, "--inertia", "--dead", "keep", "-o", tmp_path / "out", check=True)
+    assert "3 jammed run(s): C0 = " in kept.stderr
+    assert "left out: 1 at no minimum, 1 satisfied" in kept.stderr
+    none = jam(
+        "hessian", path, "--inertia", "--where", "seed == 0 or seed == 4", "-o", tmp_path / "out", check=True
+    )
+    assert "no jammed run, and no mean of C0 and N_c/N; left out: 1 at no minimum, 1 satisfied" in none.stderr
+
+
 def test_jam_hessian_refuses_work_beyond_the_memory_that_it_may_use(runs_file):
     complaint = refusal(jam("hessian", runs_file, "--max-memory", "1k", "--quiet"))
     assert "allowed" in complaint and "--method lanczos" in complaint and "--max-memory" in complaint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from jamtools.cusps.counting import count
 from jamtools.cusps.preactivations import PREACTIVATION_EDGES, fresh_patterns, profile
@@ -19,9 +20,10 @@ def test_the_density_of_preactivations_equals_numpys_histogram():
     fresh = oracle.sphere(300, 4, 99)[0]
     got = profile(theta, fresh, arch, counted)
     for j, z in enumerate(forward(layers_of(theta, arch), fresh, arch).z[:-1]):
-        counts = np.histogram(z / counted.per_layer[j].scale, PREACTIVATION_EDGES)[0]
+        counts = np.histogram(z / counted.per_layer[j].rms, PREACTIVATION_EDGES)[0]
         assert got.density[j] == pytest.approx(counts / (300 * 5 * 0.1))
-        assert got.mass[j] == (z.abs() <= counted.per_layer[j].limit).double().mean()
+        limits = 0.01 * torch.tensor(counted.per_layer[j].scales, dtype=z.dtype)
+        assert got.mass[j] == (z.abs() <= limits).double().mean()
 
 
 def test_fresh_patterns_are_the_test_set_or_new_ones_on_the_sphere():

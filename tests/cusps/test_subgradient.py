@@ -56,7 +56,8 @@ def gradient_by_autograd(arch, theta, x, slopes, kinks, multipliers) -> Tensor:
 
 def kinks_of(theta, x, arch, cusp_count) -> list[Tensor]:
     z = forward(layers_of(theta, arch), x, arch).z[:-1]
-    return [layer.abs() <= c.limit for layer, c in zip(z, cusp_count.per_layer, strict=True)]
+    scales = [theta.new_tensor(layer.scales) for layer in cusp_count.per_layer]
+    return [layer.abs() <= cusp_count.tolerance * s for layer, s in zip(z, scales, strict=True)]
 
 
 def test_the_smallest_subgradient_of_one_neuron_is_zero_at_the_multiplier_found_by_hand():

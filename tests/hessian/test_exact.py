@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from jamtools.cusps.counting import CuspCount, LayerCount
 from jamtools.errors import CheckError, InputError
 from jamtools.hessian import exact, summary
-from jamtools.hessian.exact import ExactOptions, exact_spectrum
+from jamtools.hessian.exact import ExactOptions, bounds, exact_spectrum
 from jamtools.linalg.eigenvalues import symmetric_eigenvalues
 from jamtools.network.architecture import Architecture
 from jamtools.network.symmetry import scale_generators
 from jamtools.protocols import TrainingOptions, with_options
 from jamtools.training.ensemble import train
 from tests.support import oracle
+from tests.support.jammed import jammed
 from tests.support.spectra import adam_jammed
 
 
@@ -51,6 +53,27 @@ def test_negative_modes_are_counted_without_the_scale_generators():
     H = Hp + spectrum.matrices["H0"]
     tolerance = arch.n_parameters * np.finfo(float).eps * np.abs(spectrum["H"]).max()
     assert spectrum.info["n_negative_H"] == (np.linalg.eigvalsh(Z.T @ H @ Z) < -tolerance).sum()
+
+
+@pytest.mark.parametrize("n_negative", [5, None])
+@pytest.mark.parametrize(("n_cusps", "known"), [(4, True), (5, False)])
+def test_the_bound_counts_convex_cusps_and_is_null_where_their_number_is_refused(n_cusps, known, n_negative):
+    """Cusps hold 4 directions; 3 of them are convex, N_Δ = 1 and N_- = 5 or not known."""
+    layer = LayerCount(1, 100, 1.0, (1.0,), 9, 8, 8.0 - n_cusps, n_cusps, 3)
+    found = bounds({"n_negative_Hp": n_negative, "n_unsatisfied": 1}, CuspCount(1e-3, (layer,), 4))
+    assert (found["n_cusps"], found["n_convex_cusps"]) == ((n_cusps, 3) if known else (None, None))
+    assert (found["cusps_refused"] is None) == known
+    bounded = known and n_negative is not None
+    assert (found["bound"], found["bound_holds"]) == ((2, False) if bounded else (None, None))
+    assert found["smooth_bound_holds"] is (None if n_negative is None else False)
+
+
+def test_the_spectrum_of_a_certified_run_has_the_cusps_of_its_certificate():
+    run, data = jammed()
+    info = exact_spectrum(run, data, options=ExactOptions(("Hp",), signs_only=True)).info
+    n = run.info["certificate"]["n_cusps"]
+    assert info["n_cusps"] == info["n_convex_cusps"] == n > 0
+    assert info["bound"] == info["n_negative_Hp"] - n and info["bound_holds"]
 
 
 def test_a_diverged_run_is_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,11 @@ from tests.support.searches import scaling_point
 
 
 def spectrum(
-    c0: float | None, n_cusps: int, depth: int = 3, n_unsatisfied: int = 50, **fields: Any
+    c0: float | None, n_cusps: int | None, depth: int = 3, status: str = "stationary", **fields: Any
 ) -> dict[str, Any]:
     """The metadata of a spectrum with N = 100."""
-    counts = {"c0": c0, "n_cusps": n_cusps, "n_unsatisfied": n_unsatisfied, "n_effective_expected": 100}
-    return {"depth": depth, **counts, **fields}
+    counts = {"c0": c0, "n_cusps": n_cusps, "n_unsatisfied": 50, "n_effective_expected": 100}
+    return {"depth": depth, "status": status, **counts, **fields}
 
 
 SPECTRA = [spectrum(0.5, 20), spectrum(0.48, 22), spectrum(0.5, 27, depth=5), spectrum(0.46, 25, depth=5)]
@@ -45,19 +46,44 @@ def test_each_depth_has_its_own_bound():
 def test_the_json_object_of_a_bound_has_these_keys_in_this_order():
     keys = ["c0", "cusps_per_parameter", "P_over_N", "interval", "error", "n_runs"]
     record = stability_bound(SPECTRA).as_dict()
-    assert list(record) == [*keys, "depths"]
+    assert list(record) == [*keys, "depths", "left_out"]
     assert list(record["depths"]["3"]) == keys and isinstance(record["interval"], list)
 
 
-def test_only_jammed_runs_with_counted_signs_enter_the_bound():
-    others = [spectrum(0.1, 90, n_unsatisfied=10), spectrum(0.1, 90, n_unsatisfied=0), spectrum(None, 90)]
-    assert stability_bound([*SPECTRA, *others]) == stability_bound(SPECTRA)
+#: Spectra of runs that are at no minimum, whatever their N_Δ, or lack a number of the bound.
+OTHERS = [
+    spectrum(0.1, 90, status="budget"), spectrum(0.0, 0, status="satisfied"), spectrum(0.1, 90, status="dead"),
+    spectrum(None, 90), spectrum(0.5, None), spectrum(0.1, 90, status="escaping"),
+]  # fmt: skip
 
 
-def test_spectra_without_a_jammed_run_are_refused():
-    others = [spectrum(0.1, 90, n_unsatisfied=10), spectrum(0.1, 90, n_unsatisfied=0), spectrum(None, 90)]
-    with pytest.raises(InputError, match="spectra of 3 runs, none jammed"):
-        stability_bound(others)
+def test_only_jammed_runs_with_counted_signs_and_cusps_enter_the_bound():
+    bound = stability_bound([*SPECTRA, *OTHERS])
+    assert bound.left_out == {
+        "at no minimum": 2, "satisfied": 1, "dead": 1, "without signs": 1, "without N_c": 1,
+    }  # fmt: skip
+    assert replace(bound, left_out={}) == stability_bound(SPECTRA)
+
+
+def test_dead_runs_enter_the_bound_on_request():
+    dead = spectrum(0.1, 5, status="dead")
+    assert stability_bound([*SPECTRA, dead], keep_dead=True).n_runs == 5
+    searches = [scaling_point(P, P / 2, depth=L) for P in (100, 200) for L in (3, 5)]
+    fit = fit_scaling(searches, spectra=[*SPECTRA, dead], keep_dead=True)
+    assert fit["bound"]["n_runs"] == 5 and fit["bound"]["left_out"] == {}
+
+
+def test_spectra_without_a_jammed_run_are_refused_with_what_they_are():
+    with pytest.raises(
+        InputError, match="spectra of 6 runs, none jammed .*2 at no minimum, 1 satisfied, 1 dead"
+    ):
+        stability_bound(OTHERS)
+
+
+def test_a_fit_with_spectra_of_no_jammed_run_has_no_bound_and_the_reason():
+    fit = fit_scaling([scaling_point(100, 50)], spectra=[spectrum(0.1, 90, status="budget")])
+    assert "bound" not in fit and MEASURED_BOUND not in fit["against"]
+    assert "none jammed with the signs of Hp counted (1 at no minimum)" in fit["bound_refused"]
 
 
 def test_only_convex_cusps_count_where_a_spectrum_counts_them():
