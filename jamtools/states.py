@@ -46,5 +46,9 @@ def n_dead(info: Info) -> int:
 
 
 def alive_per_parameter(info: Info) -> float:
-    """(N_Δ - n_dead)/N of a run of the hinge loss."""
-    return float((info["n_unsatisfied"] - n_dead(info)) / info["n_effective_expected"])
+    """N_Δ/N of a run of the hinge loss without the dead patterns.
+
+    With C > 1 outputs N_Δ counts pairs (µ, c), and n_unsatisfied_dead those of the dead patterns.
+    """
+    dead = info.get("n_unsatisfied_dead", n_dead(info))
+    return float((info["n_unsatisfied"] - dead) / info["n_effective_expected"])

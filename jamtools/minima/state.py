@@ -34,14 +34,16 @@ class RunState:
     """The state of a run and the counts behind it.
 
     n_unsatisfied: N_Δ, None for a loss without margin; n_contacts: |Δ| ≤ loss.contact; dead [n_dead] int64: the unfitted
-    patterns that a layer does not pass on, ascending; dead_by_layer: their number by layer, where a pattern may be in
-    several; share: see the head of the module, None where it is not known.
+    patterns that a layer does not pass on, ascending; n_unsatisfied_dead: how many of the n_unsatisfied they have;
+    dead_by_layer: their number by layer, where a pattern may be in several; share: see the head of the module, None where
+    it is not known.
     """
 
     status: Status
     n_unsatisfied: int | None
     n_contacts: int
     n_misclassified: int
+    n_unsatisfied_dead: int | None
     dead: Tensor
     dead_by_layer: tuple[int, ...]
     share: float | None
@@ -54,6 +56,7 @@ class RunState:
             "n_contacts": self.n_contacts,
             "n_misclassified": self.n_misclassified,
             "n_dead": len(self.dead),
+            "n_unsatisfied_dead": self.n_unsatisfied_dead,
             "dead_by_layer": list(self.dead_by_layer),
             "subgradient_share": self.share,
         }
@@ -76,6 +79,7 @@ def state_of(
         evaluation.n_unsatisfied if problem.loss.has_margin else None,
         int((evaluation.gaps.abs() <= problem.loss.contact).sum()),
         evaluation.n_misclassified,
+        int(evaluation.unsatisfied[dead].sum()) if problem.loss.has_margin else None,
     )
     status = _status(unfitted, dead, at_minimum) if finite else "diverged"
     return RunState(status, *counts, dead.nonzero()[:, 0].cpu(), tuple(by_layer.sum(1).tolist()), share)

@@ -108,3 +108,15 @@ def test_a_dead_run_rests_where_its_gradient_vanishes():
         assert is_dead_at_rest(theta, given, given.evaluate(theta)) is rests
     alive = torch.tensor([*ON, 0.0, 0.0], dtype=torch.float64)
     assert not is_dead_at_rest(alive, given, given.evaluate(alive))
+
+
+def test_with_several_outputs_the_pairs_of_dead_patterns_are_counted_beside_the_patterns():
+    """Two dead patterns; f = 0 at both outputs, so that each has two unsatisfied pairs."""
+    arch = Architecture(1, 1, 1, outputs=2)
+    x = torch.tensor([[1.0], [1.5]], dtype=torch.float64)
+    y = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
+    given = Problem(x, y, arch, Loss("hinge", 0.5, 2, 2))
+    theta = torch.zeros(arch.n_parameters, dtype=torch.float64)
+    theta[:2] = torch.tensor(OFF)
+    found = state_of(theta, given, given.evaluate(theta))
+    assert (found.status, len(found.dead), found.n_unsatisfied, found.n_unsatisfied_dead) == ("dead", 2, 4, 4)
