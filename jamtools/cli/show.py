@@ -245,9 +245,9 @@ def table_text(rows: Iterable[Mapping[str, Any]], note: Callable[[str], None] = 
 
 def _table(kind: str | None, records: list[Mapping[str, Any]], note: Callable[[str], None]) -> str:
     """The table of one kind: its columns, or all fields that fit a cell if the kind has no columns of its own."""
-    labels = show_columns(kind or "", records)
+    rows = [row for record in records for row in _rows(kind, record)]
+    labels = show_columns(kind or "", rows)
     if labels:
-        rows = (row for record in records for row in _rows(kind, record))
         table = [list(labels), *([*map(shown, cells(str(kind), labels, row))] for row in rows)]
         return _cut(table, note) if kind in CUT_IN_SHOW else aligned_text(table)
     flat = [dict(flattened(record)) for record in records]

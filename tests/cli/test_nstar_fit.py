@@ -84,6 +84,7 @@ def test_jam_show_has_a_table_of_a_jump_and_jam_plot_refuses_it(array: Path) -> 
     jam("train", "data.st", *options, "-o", "some.st", cwd=array, check=True)
     jam("nstar", "fit", "some.st", "-q", "-o", "jump.jsonl", cwd=array, check=True)
     heading, row = jam("show", "--table", "jump.jsonl", cwd=array, check=True).stdout.decode().splitlines()
-    assert heading.split()[:7] == ["data", "d", "depth", "activation", "optimizer", "steps", "P/N"]
-    assert row.split()[1:6] == ["4", "1", "relu", "adam", "1000"]
+    assert heading.split()[:6] == ["d", "depth", "activation", "optimizer", "steps", "P/N"]
+    assert heading.endswith("data") and row.endswith("d=4")
+    assert row.split()[:5] == ["4", "1", "relu", "adam", "1000"]
     assert "jam-show --table lays out" in refusal(jam("plot", "jump.jsonl", cwd=array))

@@ -55,7 +55,8 @@ def shell(command: str, folder: Path) -> subprocess.CompletedProcess:
 
 def test_runs_are_numbered_through_all_files(folder):
     done = jam("show", "a.safetensors", "b.safetensors", cwd=folder, check=True)
-    assert lines(done.stdout) == [{"kind": "runs", "run": f"r{i:04d}", **run_info(seed=i)} for i in range(3)]
+    named = {"kind": "runs", "data": "by hand d=3"}
+    assert lines(done.stdout) == [{**named, "run": f"r{i:04d}", **run_info(seed=i)} for i in range(3)]
     assert done.stderr == ""
 
 
@@ -179,6 +180,8 @@ def test_a_table_is_aligned_and_has_a_cell_for_each_column(folder):
     done = jam("show", "--table", "a.safetensors", "b.safetensors", cwd=folder, check=True)
     head, *rows = done.stdout.decode().splitlines()
     assert len({len(row) for row in (head, *rows)}) == 1
+    assert head.endswith("data") and all(row.endswith("by hand d=3") for row in rows)
+    head, *rows = (line.removesuffix("by hand d=3").removesuffix("data") for line in (head, *rows))
     cells = [dict(zip(head.split(), row.split(), strict=True)) for row in rows]
     assert [cell["run"] for cell in cells] == ["r0000", "r0001", "r0002"]
     assert cells[0] | {"P/N": "0.6667", "N_Δ/N": "0.3333", "loss": "0.01", "status": "budget"} == cells[0]
@@ -188,7 +191,7 @@ def test_each_kind_has_a_table_of_its_own(folder):
     records = show.records([str(folder / f"{name}.safetensors") for name in ("data", "a", "spectra")])
     tables = show.table_text(records).decode().split("\n\n")
     assert [table.split()[0] for table in tables] == ["source", "run", "run"]
-    assert tables[0].splitlines()[1].split()[-2:] == ["4", "-1:3,1:3"]
+    assert tables[0].splitlines()[1].split()[-5:] == ["4", "-1:3,1:3", "by", "hand", "d=3"]
     assert "rank_H0" in tables[2]
 
 

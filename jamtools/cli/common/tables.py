@@ -123,8 +123,8 @@ COLUMNS: dict[str, dict[str, Value]] = {
         "dead": _field("n_dead"),
         "wrong": _field("n_misclassified"),
         "|∇L|": _field("grad_norm"),
-        "test error": _field("test_error"),
         "data": _data,
+        "test error": _field("test_error"),
     },
     "finished runs": {
         **NETWORK,
@@ -133,8 +133,8 @@ COLUMNS: dict[str, dict[str, Value]] = {
         "‖ΔW‖/‖W‖": _field("finish.relative_change"),
         "steps": _field("finish.steps"),
         **_fields("status", "certified"),
-        "test error": _field("test_error"),
         "data": _data,
+        "test error": _field("test_error"),
     },
     "verification": {
         **_fields("run", "width", "depth", "P", "seed", "status", "claimed", "certified", "holds"),
@@ -267,7 +267,7 @@ IN_SHOW: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 #: Columns that a table leaves out if none of its records has a value there.
-OPTIONAL_COLUMNS = ("test error", "times")
+OPTIONAL_COLUMNS = ("test error", "times", "data")
 
 #: Kinds whose records `jam-show --table` shows field by field.
 NOT_IN_SHOW = ("finished runs",)

@@ -85,7 +85,9 @@ def test_a_search_shows_its_data_optimizer_budget_undecided_trials_and_times():
 
 def test_jam_show_names_the_data_of_every_kind_that_has_them():
     for kind in ("dataset", "runs", "spectra", "neff", "nstar", "nstar-fit", "nstar-jump"):
-        assert "data" in tables.show_columns(kind)
+        named = {"kind": kind, "source": "random", "d": 3, "data": "random d=3", "dataset": "random d=3"}
+        assert "data" in tables.show_columns(kind, [named])
+        assert "data" not in tables.show_columns(kind, [{}])
     assert tables.cells(
         "nstar", ["data"], {"n_star": 3, "data": "0123456789ab", "dataset": "random d=3"}
     ) == ["random d=3"]
