@@ -61,8 +61,8 @@ def test_an_empty_selection_is_one_line_with_the_file_and_the_values(artefact_fo
 def test_spectra_and_searches_are_selected_too(artefact_folder):
     shown = typed("jam-show spectra.safetensors --where 'width == 3 and seed == 1'", artefact_folder)
     assert [record["run"] for record in objects(shown.stdout)] == ["r0001", "r0003"]
-    shown = typed("jam-show nstar.jsonl --where 'P > 10'", artefact_folder)
-    assert [record["P"] for record in objects(shown.stdout)] == [20]
+    shown = typed("jam-show nstar.jsonl --where 'P > 30'", artefact_folder)
+    assert [record["P"] for record in objects(shown.stdout)] == [40]
 
 
 def test_where_without_runs_or_beside_a_view_of_arrays_is_a_usage_error(artefact_folder):
