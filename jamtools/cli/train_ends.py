@@ -41,9 +41,10 @@ def print_dead(session: Session, runs: Sequence[Run]) -> None:
     if affected:
         n = sum(is_dead(run.info) for run in affected)
         width = max(run.info["width"] for run in affected)
+        only = f"; {n} run(s) have no other unsatisfied patterns" if n else ""
         session.note(
-            f"{len(affected)} of {len(runs)} run(s) have dead patterns, {n} of them no other unsatisfied ones: in some "
-            f"layer no neuron is active there, which says nothing about jamming; take a width above {width}"
+            f"{len(affected)} of {len(runs)} run(s) have dead patterns: in some layer no neuron is active at them, which "
+            f"says nothing about jamming{only}; take a width above {width}"
         )
         return
     born = [run for run in runs if run.info.get("n_dead_at_start")]

@@ -45,7 +45,10 @@ class Notes:
 @pytest.mark.parametrize(
     ("members", "begins"),
     [
-        ([run(n_dead=3, status="dead"), run(n_dead=1), run()], "2 of 3 run(s) have dead patterns, 1 of them"),
+        (
+            [run(n_dead=3, status="dead"), run(n_dead=1), run()],
+            "2 of 3 run(s) have dead patterns: in some layer",
+        ),
         (
             [run(n_dead_at_start=2), run()],
             "1 of 2 run(s) began with dead patterns, the most 2 of 6 at width 2",
