@@ -73,7 +73,8 @@ def state_of(
     by_layer = dead_by_layer(theta, problem) & unfitted
     dead = by_layer.any(0)
     finite = bool(theta.isfinite().all()) and bool(evaluation.gaps.isfinite().all())
-    share = _share(theta, problem, certificate) if finite and bool(unfitted.any()) else None
+    measurable = bool((evaluation.gradient.double().norm() ** 4).isfinite())  # else its squares overflow
+    share = _share(theta, problem, certificate) if finite and measurable and bool(unfitted.any()) else None
     at_minimum = bool(certificate and certificate.certified) or (share is not None and share <= JAMMED_SHARE)
     counts = (
         evaluation.n_unsatisfied if problem.loss.has_margin else None,
@@ -88,7 +89,7 @@ def state_of(
 def is_dead_at_rest(theta: Tensor, problem: Problem, evaluation: Evaluation) -> bool:
     """Whether a run at theta [Ñ] is dead and its gradient vanishes, so that more steps change nothing."""
     unfitted = unfitted_patterns(problem, evaluation)
-    if not bool(unfitted.any()) or not bool(evaluation.gaps.isfinite().all()):
+    if not bool(unfitted.any()) or not bool((evaluation.gradient.double().norm() ** 4).isfinite()):
         return False
     if not bool(dead_by_layer(theta, problem.take(unfitted)).any(0).all()):
         return False
