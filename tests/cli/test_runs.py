@@ -70,7 +70,8 @@ def test_merged_files_hold_every_run_as_it_was_and_the_longer_training_set(folde
     tensors, metadata = load(data), header(data)
     members = [*CONTENT["a"], *CONTENT["b"]]
     assert all(same_run(tensors, i, run) for i, run in enumerate(members))
-    assert metadata["runs"] == [dict(run.info) for run in members]
+    named = [{"data": "by hand d=3", **run.info} for run in members]
+    assert metadata["runs"] == named, "a file without the name of its data gets it when it is read"
     assert artefacts.identical(tensors["x"], DATA.x) and artefacts.identical(tensors["y"], DATA.y)
     assert metadata["dataset"] == dict(DATA.info)
     assert len([name for name in tensors if name.startswith("r0006")]) == 0

@@ -74,7 +74,9 @@ def test_a_dataset_that_is_written_and_read_is_the_same(data):
 def test_runs_that_are_written_and_read_are_the_same(written):
     back, steps = read_runs(opened(runs_bytes(written, PROVENANCE)))
     assert identical(back.dataset.x, written.dataset.x)
-    assert [run.info for run in back.runs] == [run.info for run in written.runs]
+    for read, original in zip(back.runs, written.runs, strict=True):
+        assert {**read.info, **original.info} == read.info
+        assert set(read.info) - set(original.info) <= {"data"}, "the name of the data is derived at reading"
     for read, original in zip(back.runs, written.runs, strict=True):
         assert all(
             identical(getattr(read, name), getattr(original, name)) for name in ("theta", "theta0", "gaps")

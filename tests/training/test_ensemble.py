@@ -15,6 +15,7 @@ from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Problem
 from jamtools.protocols import TrainingOptions, with_options
+from jamtools.records import CONTACT_TOLERANCE
 from jamtools.training import ensemble, memory
 from jamtools.training.ensemble import train, train_many
 from jamtools.training.job import Compute
@@ -66,7 +67,7 @@ def test_training_on_cross_entropy_follows_torch():
     theirs = reference(data, arch, 100, lambda p: torch.optim.Adam(p, lr=1e-4), init="torch", loss=entropy)
     assert np.abs(run.theta - theirs).max() < 1e-13
     assert run.info["epsilon"] == 0
-    assert run.info["n_unsatisfied"] == run.info["n_misclassified"]
+    assert run.info["n_unsatisfied"] is None
 
 
 @pytest.mark.statistical
@@ -102,8 +103,9 @@ def test_a_run_stops_at_the_first_step_without_unsatisfied_patterns():
     run = train(data, Architecture(8, 8, 2), with_options(TrainingOptions(), lr=1e-3, steps=5000), seed=0)
     assert run.info["status"] == "satisfied"
     assert run.info["steps"] < 5000
-    assert (run.gaps <= 0).all()
-    assert run.info["final_loss"] == 0
+    contact = CONTACT_TOLERANCE * 0.5
+    assert (run.gaps <= contact).all()
+    assert run.info["final_loss"] <= 0.5 * contact**2
     before = train(
         data,
         Architecture(8, 8, 2),
@@ -111,7 +113,7 @@ def test_a_run_stops_at_the_first_step_without_unsatisfied_patterns():
         seed=0,
     )
     assert before.info["status"] == "budget"
-    assert (before.gaps > 0).any()
+    assert (before.gaps > contact).any()
 
 
 def test_a_run_that_may_not_stop_takes_all_steps_of_its_budget():
