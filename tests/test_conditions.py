@@ -6,20 +6,7 @@ import pytest
 
 from jamtools.conditions import Condition, Formula
 from jamtools.errors import InputError
-
-RUN = {
-    "loss": "hinge",
-    "final_loss": 5e-4,
-    "status": "stationary",
-    "certified": True,
-    "depth": 3,
-    "P": 200,
-    "N": 80,
-    "seed": None,
-    "batch_norm": False,
-    "certificate": {"n_cusps": 7, "obstacle": None},
-    "finish": None,
-}
+from tests.support.fields import RUN
 
 #: One run of each state, P/N = 1, 2, 3, 4.
 STATES = [

@@ -9,20 +9,7 @@ import pytest
 
 from jamtools.errors import InputError
 from jamtools.formulas import parse, truth
-
-RUN = {
-    "loss": "hinge",
-    "final_loss": 5e-4,
-    "status": "stationary",
-    "certified": True,
-    "depth": 3,
-    "P": 200,
-    "N": 80,
-    "seed": None,
-    "batch_norm": False,
-    "certificate": {"n_cusps": 7, "obstacle": None},
-    "finish": None,
-}
+from tests.support.fields import RUN
 
 
 def holds(text: str, record: dict[str, Any] = RUN) -> bool:

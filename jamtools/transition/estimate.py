@@ -1,6 +1,6 @@
 """N* or P* of a search with its interval, at the end of the trainings and at earlier times, from nothing but its trials.
 
-    vary width:      m = log of the median N;       N* = e^m,  h* = the smallest width with N ≥ N*
+    vary width:      m = log of the median N;       N* = N(h*),  h* = the smallest width with N ≥ e^m
     vary patterns:   m = log of the median P;       P* = the largest number of patterns ≤ e^m, at fixed N
 
 The estimates depend on the trials and on what was searched for, and on nothing else. So the tasks of a job array, one
@@ -82,20 +82,27 @@ def _estimates(search: SearchRecord, trials: Sequence[Trial], outcome_of: Outcom
 
 
 def _n_star(median: MedianEstimate, axis: SizeAxis, outcomes: set[tuple[int, Outcome]]) -> Estimates:
-    """N*, its interval, and the smallest width that has N* parameters or more. N* lies between widths that exist.
+    """N* and its interval, rounded outwards to widths that exist.
 
-    outcomes: the (width, outcome) pairs that occur. Where all trials down to width 1 succeed, N* is its N.
+    An end e with N(h - 1) < e ≤ N(h) becomes N(h - 1) if it is the lower end, and N(h) if it is the upper one.
+    outcomes: the (width, outcome) pairs that occur.
     """
-    low, high = (_exp(end) for end in median.interval)
+    low, high = median.interval
     width = None if median.m is None else axis.smallest_from(median.m)
-    n_star = _exp(median.m)
     all_succeed = all(outcome in ("success", "dead") for _, outcome in outcomes)
     if width is None and all_succeed and (1, "success") in outcomes:
-        width, n_star = 1, axis.amount(1)  # there is no smaller network
-        high = None if high is None else max(high, n_star)
+        width = 1  # there is no smaller network
     elif width is None and all_succeed and "dead" in {outcome for _, outcome in outcomes}:
         return _upper_bound(axis, outcomes)
-    return {"n_star": n_star, "width": width, "interval": [low or 0, high]}
+    low_width = 0 if low is None or width == 1 else axis.largest_below(low)
+    return {
+        "n_star": width and axis.amount(width),
+        "width": width,
+        "interval": [
+            axis.amount(low_width) if low_width else 0,
+            None if high is None else axis.amount(axis.smallest_from(high)),
+        ],
+    }
 
 
 def _upper_bound(axis: SizeAxis, outcomes: set[tuple[int, Outcome]]) -> Estimates:

@@ -2,7 +2,7 @@
 
     σ = log(upper/lower) / (2 q),      q the normal quantile of the interval's level
 
-Where a record holds the median, the point is the median: that of N is n_star, and that of P is finer than the integer P.
+Where a record holds the median, the point is the median. It is finer than the N of an integer width, or the integer P.
 
 Source: none, the definition of a standard error.
 """

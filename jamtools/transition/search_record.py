@@ -14,11 +14,11 @@ Ends = list[float | None]
 class Estimates(TypedDict, total=False):
     """What follows from the trials of a search: N* where the width varies, P* where the number of patterns does.
 
-    n_star: the median N, or N of the network; interval: that of N*; median: that of N or P, with median_interval; spread:
-    the width w of the logistic in log N or log P; precise: whether the interval is as short as asked for; is_upper_bound:
-    true where all failures are dead, so that n_star is only the smallest N that fitted; width: the smallest one with
-    n_star parameters or more (where the width varies); P: the largest number of patterns at or below the median, with
-    P_interval (where patterns vary).
+    n_star: N of the smallest width at or above the median, or N of the network; interval: that of N*, of widths that exist;
+    median: that of N or P, with median_interval; spread: the width w of the logistic in log N or log P; precise: whether
+    the interval is as short as asked for; is_upper_bound: true where all failures are dead, so that n_star is only the
+    smallest N that fitted; width: that of N* (where the width varies); P: the largest number of patterns at or below the
+    median, with P_interval (where patterns vary).
     """
 
     n_star: float | None

@@ -67,11 +67,12 @@ def test_certificates_decide_trials_that_used_up_their_steps():
 def test_the_numbers_of_a_search_agree_with_each_other_and_with_its_trials() -> None:
     spec = TrialSpec(1, "relu", with_options(QUICK, steps=2000), (0, 1))
     (record,) = search_transition(oracle.dataset(30, 5), spec, [30], options=SearchOptions(trials=30))
-    below, above = (Architecture(5, record["width"] - i, 1).n_effective for i in (1, 0))
-    assert below < record["n_star"] <= above
-    low, high = record["interval"]
-    assert low < record["n_star"] < high
-    assert (record["median"], record["median_interval"]) == (record["n_star"], record["interval"])
+    assert record["width"] and record["n_star"] == Architecture(5, record["width"], 1).n_effective
+    below = Architecture(5, record["width"] - 1, 1).n_effective
+    assert below < record["median"] <= record["n_star"]
+    low, high = record["median_interval"]
+    assert low < record["median"] < high
+    assert record["interval"][0] < low and high <= record["interval"][1]
     assert record["total_steps"] == sum(trial["steps"] for trial in record["trials"])
     assert record["n_undecided"] == sum(trial["outcome"] == "undecided" for trial in record["trials"])
     assert (record["method"], record["vary"], record["seeds"]) == ("bisect", "width", [0, 1])
