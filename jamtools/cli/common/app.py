@@ -13,7 +13,7 @@ import sys
 import traceback
 import warnings
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 from typer.completion import completion_init
@@ -25,6 +25,9 @@ from jamtools.errors import JamError, nearest_of
 
 #: The options that print the help of a command and of its subcommands.
 HELP_OPTIONS = ["-h", "--help"]
+
+#: The flags that typer adds to every command.
+TYPER_FLAGS = ("help", "install_completion", "show_completion")
 
 INTERRUPTED_CODE = 130
 
@@ -107,6 +110,7 @@ def _exit_code(app: typer.Typer, name: str, reporting: Reporting) -> int:
     completion_init()  # typer does this only for commands that have its options of completion
     command = get_command(app)
     command.context_settings.setdefault("help_option_names", HELP_OPTIONS)  # subcommands inherit it
+    _set_defaults_of_flags(command)
     try:
         result = command.main(args=sys.argv[1:], prog_name=name, standalone_mode=False, obj=reporting)
         if result == INTERRUPTED_CODE:  # typer's answer to a KeyboardInterrupt
@@ -126,6 +130,14 @@ def _exit_code(app: typer.Typer, name: str, reporting: Reporting) -> int:
         if reporting.is_interrupted and not isinstance(error, JamError):
             return _interrupted_code(name)
         return _failure_code(name, error, reporting)
+
+
+def _set_defaults_of_flags(command: Any) -> None:
+    """Makes False the default of typer's own flags. typer imports pydantic, for 0.2 s, to check the default None."""
+    context = typer.Context(command, **command.context_settings)
+    for option in command.get_params(context):  # with --help, which the command keeps
+        if option.name in TYPER_FLAGS and option.default is None:
+            option.default = False
 
 
 def _interrupted_code(name: str, text: str = "interrupted") -> int:

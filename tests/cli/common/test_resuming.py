@@ -217,11 +217,14 @@ def test_an_interrupt_without_a_checkpoint_says_what_is_lost_and_writes_nothing(
         [sys.executable, "-c", IMPATIENT, str(whole / "data"), *line],
         env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
     ) as command:  # fmt: skip
-        for told in command.stderr:
-            if "1 of 2 runs finished" in told:
-                break
-        command.send_signal(signal.SIGINT)
-        message = command.communicate(timeout=60)[1].splitlines()[-1]
+        try:
+            for told in command.stderr:
+                if "1 of 2 runs finished" in told:
+                    break
+            command.send_signal(signal.SIGINT)
+            message = command.communicate(timeout=60)[1].splitlines()[-1]
+        finally:
+            command.kill()
     assert command.returncode == 130
     assert re.fullmatch(
         r"jam-train: 1 of 2 runs finished, L \S+ to \S+, \d+% of the steps, \d+ s", told.strip()
