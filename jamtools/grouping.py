@@ -14,7 +14,7 @@ from typing import Any
 
 from jamtools.conditions import Formula
 from jamtools.formulas import field_of
-from jamtools.protocols import SGD_MAX_DEFAULT_BATCH
+from jamtools.protocols import SGD_MAX_DEFAULT_BATCH, usual_settings
 
 #: A JSON object: the metadata of a run or of a spectrum, or a JSON line.
 Record = Mapping[str, Any]
@@ -102,7 +102,12 @@ def data_of(record: Record) -> str | None:
 
 
 def _is_search(record: Record) -> bool:
-    return "n_star" in record or "slope" in record
+    return "n_star" in record or _is_fit(record)
+
+
+def _is_fit(record: Record) -> bool:
+    """Whether a record is a fit of searches. It has the fields of its group themselves."""
+    return "slope" in record
 
 
 # --- fields -------------------------------------------------------------------------------------------
@@ -112,10 +117,21 @@ def _setting(name: str) -> Callable[[Record], Any]:
     """A setting of the dynamics. Runs have them all, searches only those that are not the usual ones."""
 
     def value(record: Record) -> Any:
+        if _is_fit(record):
+            return record.get(name)
         settings = record.get("settings") or {}
-        return settings.get(name, (settings.get("schedule") or {}).get(name))
+        own = settings.get(name, (settings.get("schedule") or {}).get(name))
+        return _usual_setting(record, name) if own is None and _is_search(record) else own
 
     return value
+
+
+def _usual_setting(search: Record, name: str) -> Any:
+    """What a setting is in a search that does not name it; None where another program wrote the search."""
+    loss, optimizer = search.get("loss"), search.get("optimizer")
+    if loss is None or optimizer is None:
+        return None
+    return usual_settings(search.get("protocol"), loss, optimizer, search.get("steps")).get(name)
 
 
 def _steps(record: Record) -> int | None:
@@ -129,20 +145,30 @@ def _steps(record: Record) -> int | None:
 
 def _decay(record: Record) -> str | None:
     """How the learning rate falls: every, factor and floor."""
+    if _is_fit(record):
+        return record.get("decay")
     values = [_setting(name)(record) for name in ("every", "factor", "floor")]
     return (
         None if values == [None] * 3 else ":".join("" if value is None else f"{value:g}" for value in values)
     )
 
 
-def _batch(record: Record) -> int | None:
-    """Patterns per step. None for the default of sgd, which follows from P."""
+def _epsilon(record: Record) -> float | None:
+    """The margin; runs have it beside their settings."""
+    own = record.get("epsilon")
+    return _setting("epsilon")(record) if own is None else own
+
+
+def _batch(record: Record) -> int | str | None:
+    """Patterns per step; "default": they follow from P and the optimizer; None where another program wrote the record."""
     batch, P = _setting("batch")(record), record.get("P")
-    return (
-        None
-        if record.get("optimizer") == "sgd" and P and batch == min(max(P // 2, 1), SGD_MAX_DEFAULT_BATCH)
-        else batch
-    )
+    if batch is None:
+        return "default" if "n_star" in record and record.get("optimizer") else None
+    if batch == "default":
+        return "default"
+    if record.get("optimizer") != "sgd":
+        return batch or "default"
+    return "default" if P and batch == min(max(P // 2, 1), SGD_MAX_DEFAULT_BATCH) else batch
 
 
 #: Fields of a group that are more than a field of the record.
@@ -151,6 +177,7 @@ DERIVED: dict[str, Callable[[Record], Any]] = {
     "dataset": data_of,
     "steps": _steps,
     "lr": _setting("lr"),
+    "epsilon": _epsilon,
     "decay": _decay,
     "init": _setting("init"),
     "momentum": _setting("momentum"),
@@ -178,7 +205,7 @@ RUN_GROUP_FIELDS = (
 
 #: The N* of searches that agree in these fields are points of one curve, or of one curve for each depth.
 SEARCH_GROUP_FIELDS = (
-    "data", "d", "activation", "batch_norm", "loss", "success", "optimizer", "certify", "keep_dead", *_DYNAMICS,
+    "data", "d", "activation", "batch_norm", "loss", "epsilon", "success", "optimizer", "certify", "keep_dead", *_DYNAMICS,
 )  # fmt: skip
 
 

@@ -189,10 +189,17 @@ def changed_settings(options: TrainingOptions) -> dict[str, Any]:
 
     They are epsilon (of the hinge), init, momentum and batch, and of the schedule lr, every, factor and floor.
     """
-    base = PROTOCOLS.get(options.protocol, TrainingOptions())
-    usual = with_options(base, loss=options.loss, optimizer=options.optimizer, steps=options.steps)
-    own, others = _dynamics(options), _dynamics(usual)
-    return {name: value for name, value in own.items() if value != others[name]}
+    own = _dynamics(options)
+    usual = usual_settings(options.protocol, options.loss, options.optimizer, options.steps)
+    return {name: value for name, value in own.items() if value != usual[name]}
+
+
+def usual_settings(
+    protocol: str | None, loss: str, optimizer: str, steps: int | None = None
+) -> dict[str, Any]:
+    """The settings of `changed_settings` that a protocol, loss and optimizer have unless others are given."""
+    base = PROTOCOLS.get(protocol or "", TrainingOptions())
+    return _dynamics(with_options(base, loss=loss, optimizer=optimizer, steps=steps))
 
 
 def _dynamics(options: TrainingOptions) -> dict[str, Any]:

@@ -104,10 +104,38 @@ def test_the_steps_of_newton_are_no_time_and_those_of_a_run_are_those_it_was_giv
     assert value_of({"n_star": 3, "optimizer": "adam", "steps": 50}, "steps") == 50
 
 
+SEARCH = {"n_star": 3, "loss": "hinge", "optimizer": "adam", "protocol": "custom", "steps": 50}
+
+
+@pytest.mark.parametrize("name", ["lr", "epsilon", "init", "momentum", "batch", "every", "factor", "floor"])
+def test_a_search_that_does_not_name_a_setting_has_the_usual_one(name):
+    """A run of the same options names them all."""
+    settings = asdict(with_options(TrainingOptions(), steps=50).resolve(100))
+    run = {"optimizer": "adam", "loss": "hinge", "settings": settings, "epsilon": settings["epsilon"]}
+    other = {**SEARCH, "settings": {name: "torch" if name == "init" else 0.75}}
+    field = "decay" if name in ("every", "factor", "floor") else name
+    assert value_of(SEARCH, field) == value_of(run, field) is not None
+    assert sorted(groups_of([SEARCH, other, SEARCH], (field,)).values()) == [[0, 2], [1]]
+
+
+def test_a_fit_belongs_to_the_searches_of_its_group():
+    others = [
+        {**SEARCH, "settings": {"lr": 0.5}},
+        {**SEARCH, "settings": {"batch": 7}},
+        {**SEARCH, "settings": {"factor": 3}},
+    ]
+    names = ("lr", "batch", "decay")
+    for search in [SEARCH, *others]:
+        fit = {"slope": 1.0, "loss": "hinge", "optimizer": "adam"} | {
+            name: value_of(search, name) for name in names
+        }
+        assert [len(members) for members in groups_of([search, fit], names).values()] == [2]
+
+
 @pytest.mark.parametrize("P", [10, 5000])
 def test_the_default_batch_of_sgd_does_not_divide_runs_by_their_p(P):
     settings = with_options(TrainingOptions(), optimizer="sgd").resolve(P)
-    assert value_of({"optimizer": "sgd", "P": P, "settings": asdict(settings)}, "batch") is None
+    assert value_of({"optimizer": "sgd", "P": P, "settings": asdict(settings)}, "batch") == "default"
     assert value_of({"optimizer": "sgd", "P": P, "settings": {"batch": 3}}, "batch") == 3
 
 

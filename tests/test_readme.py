@@ -41,7 +41,7 @@ def test_the_two_commands_of_a_newcomer_are_blocks_of_the_readme():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @needs_jq
 @needs_set_up
 def test_the_blocks_of_a_session_run_in_order(tmp_path):
@@ -74,7 +74,7 @@ def test_bin_test_collects_the_whole_suite():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @needs_set_up
 def test_quickstart_leaves_its_artefacts_and_a_summary(tmp_path):
     # Few steps are enough: this test is about the commands, not about the quality of the training.

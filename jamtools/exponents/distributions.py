@@ -50,7 +50,7 @@ RUN_RECORD_FIELDS = (
 )
 
 #: A record lists the distinct values of these fields over all runs of the ensemble.
-ENSEMBLE_FIELDS = ("depth", "width", "P", "activation", "n_effective_expected")
+ENSEMBLE_FIELDS = ("data", "depth", "width", "P", "activation", "n_effective_expected")
 
 ExponentResult = FittedExponent | RefusedExponent
 
@@ -234,8 +234,8 @@ def _check_runs(runs: Sequence[Run]) -> None:
 
 
 def _ensemble(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """The distinct values of ENSEMBLE_FIELDS, sorted."""
-    return {name: sorted({run.info[name] for run in runs}) for name in ENSEMBLE_FIELDS}
+    """The distinct values of ENSEMBLE_FIELDS, sorted; runs that are not read from a file may have no name of their data."""
+    return {name: sorted({run.info.get(name) for run in runs} - {None}) for name in ENSEMBLE_FIELDS}
 
 
 def _fit_by_size(

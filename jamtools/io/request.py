@@ -152,11 +152,9 @@ def _difference(
 ) -> InputError:
     """The error for two requests, which names the first entry in which they differ."""
     name = _differing(saved, wanted)[0]
-    return InputError(
-        f"{path}: the {what} is of {name} {_in_words(saved.get(name))}, the request is for "
-        f"{_in_words(wanted.get(name))}",
-        remedy,
-    )
+    kept = f"is of {name} {_in_words(saved[name])}" if name in saved else f"is of no {name}"
+    asked = f"for {_in_words(wanted[name])}" if name in wanted else f"of no {name}"
+    return InputError(f"{path}: the {what} {kept}, the request is {asked}", remedy)
 
 
 def _differing(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -13,8 +13,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import lstsq
-from scipy.optimize import lsq_linear
 from torch import Tensor
 
 #: The exact active-set method is faster for up to this many multipliers, the trust-region method for more.
@@ -23,6 +21,8 @@ ACTIVE_SET_MAX_MULTIPLIERS = 300
 
 def box_least_squares(rows: Tensor, target: Tensor) -> Tensor:
     """The λ [n] in [0, 1] that minimises ‖rowsᵀ λ - target‖, for rows [n, m] and a target [m] of any scale."""
+    from scipy.optimize import lsq_linear  # takes 0.4 s, which few trainings need
+
     A, b = rows.T.cpu().numpy(), target.cpu().numpy()
     scale = np.linalg.norm(A, axis=0).max()
     if scale == 0:
@@ -44,6 +44,8 @@ def _least_squares(A: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np
     columns) is returned. The columns are scaled to norm 1 first. Otherwise a short column could be mistaken for a
     dependent one.
     """
+    from scipy.linalg import lstsq
+
     norms = np.linalg.norm(A, axis=0)
     norms = np.where(norms > 0, norms, 1.0)
     half = np.full(len(norms), 0.5)

@@ -71,6 +71,10 @@ def test_an_existing_journal_is_refused_without_resume(path: str) -> None:
 def test_a_journal_of_another_request_is_refused_by_its_first_difference(path: str) -> None:
     with pytest.raises(InputError, match=r"the journal is of lr 0\.001, the request is for 0\.01; remove it"):
         Journal(path, {**REQUEST, "lr": 1e-2}, resume=True)
+    with pytest.raises(InputError, match="the journal is of no engine, the request is for torch; remove it"):
+        Journal(path, {**REQUEST, "engine": "torch"}, resume=True)
+    with pytest.raises(InputError, match="the journal is of depth 2, the request is of no depth; remove it"):
+        Journal(path, {"lr": 1e-3, "seeds": None}, resume=True)
 
 
 @pytest.mark.parametrize("data", [b"hello\n", b"hello", b'{"kind": "gaps"}\n', b"[1]\n", b"\x00\x01\n"])

@@ -2,8 +2,10 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
+from typing import Any
+
+from tests.support.fork_server import run_forked
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE_IMAGES = ROOT / "examples" / "data"
@@ -13,12 +15,9 @@ def jam(
     name: str, *args: object, input: bytes = b"", cwd: Path | None = None, check: bool = False
 ) -> subprocess.CompletedProcess:
     """Runs `jam-name args…`. stdout is bytes, stderr text; `check` asserts exit code 0."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"jamtools.cli.{name}", *map(str, args)],
-        input=input,
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done: subprocess.CompletedProcess[Any] = run_forked(
+        f"jamtools.cli.{name}", [*map(str, args)], input, cwd, environment
     )
     done.stderr = done.stderr.decode()
     if check:

@@ -22,6 +22,8 @@ from jamtools.protocols import TrainingOptions, with_options
 from tests.support.commands import ROOT, jam, refusal
 from tests.support.jobs import make_job
 
+pytestmark = pytest.mark.timeout(300)
+
 #: Four runs of about a second each, two at a time, some of them satisfied early.
 LINE = ["--width", "6,7", "--seeds", "0:2", "--steps", "30k", "--measurements", "30", "--threads", "2"]
 LINE += ["--no-stop", "--lr", "1e-3"]
