@@ -14,7 +14,7 @@ from typing import Any
 
 from jamtools.conditions import Formula
 from jamtools.formulas import field_of
-from jamtools.protocols import SGD_MAX_DEFAULT_BATCH, usual_settings
+from jamtools.protocols import OPTIMIZERS, SGD_MAX_DEFAULT_BATCH, usual_settings
 
 #: A JSON object: the metadata of a run or of a spectrum, or a JSON line.
 Record = Mapping[str, Any]
@@ -128,10 +128,12 @@ def _setting(name: str) -> Callable[[Record], Any]:
 
 def _usual_setting(search: Record, name: str) -> Any:
     """What a setting is in a search that does not name it; None where another program wrote the search."""
-    loss, optimizer = search.get("loss"), search.get("optimizer")
-    if loss is None or optimizer is None:
+    loss, optimizer, steps = search.get("loss"), search.get("optimizer"), search.get("steps")
+    if loss is None or optimizer not in OPTIMIZERS:
         return None
-    return usual_settings(search.get("protocol"), loss, optimizer, search.get("steps")).get(name)
+    return usual_settings(
+        search.get("protocol"), loss, optimizer, steps if isinstance(steps, int) else None
+    ).get(name)
 
 
 def _steps(record: Record) -> int | None:

@@ -165,7 +165,8 @@ def test_plain_numbers_refuse_the_options_of_runs(tmp_path: Path, option: list[s
 
 
 def test_the_library_and_the_command_agree(files: Path) -> None:
-    runs = [planted(seed, certified=True, status="stationary", certificate=CERTIFICATE) for seed in range(8)]
+    named = {"certified": True, "status": "stationary", "certificate": CERTIFICATE, "data": "by hand d=3"}
+    runs = [planted(seed, **named) for seed in range(8)]
     found = record("a.safetensors", "-q", "--seed", 3, cwd=files)
     assert found == json.loads(json.dumps(fit_distributions(runs, FitOptions(seed=3)).as_dict()))
 
