@@ -129,18 +129,30 @@ class CuspGradient:
         """The pre-activation of each cusp [n]."""
         return torch.cat([layer[at] for layer, at in zip(self.forward_pass.z, self.at)])
 
-    def only(self, keep: Tensor) -> CuspGradient:
-        """The same function with only the cusps to `keep` ([n] booleans); the others count as smooth."""
+    def only(self, keep: Tensor, multipliers: Tensor | None = None) -> CuspGradient:
+        """The same function with only the cusps to `keep` ([n] booleans); the others count as smooth.
+
+        multipliers [n]: the slopes of the others, if they are not those of the sides on which they lie.
+        """
         fewer = copy(self)
+        if multipliers is not None:
+            fewer.slopes = self.with_multipliers(multipliers).slopes or []
         parts = keep.split([len(at[0]) for at in self.at])
         fewer.at = [(p[part], n[part]) for (p, n), part in zip(self.at, parts, strict=True)]
         fewer.signs = self.signs[keep]
         return fewer
 
     def moved_to(self, theta: Tensor, forward_pass: ForwardPass) -> CuspGradient:
-        """The same cusps at another theta [Ñ], where the pass of the patterns with gradient is `forward_pass`."""
-        moved = copy(self)
+        """The same cusps at another theta [Ñ], where the pass of the patterns with gradient is `forward_pass`.
+
+        The patterns with gradient stay the same, also where Δ has changed its sign, and so do the slopes of a ReLU.
+        """
+        moved, active = copy(self), self.active
         moved.theta, moved.layers, moved.forward_pass = theta, layers_of(theta, self.arch), forward_pass
+        slope = -active.loss.hinge_curvature * active.y * active.loss.gaps(forward_pass.f, active.y)
+        moved.signal = torch.where(self.signal != 0, slope, 0.0)
+        if self.arch.activation != "relu":
+            moved.slopes = [self.arch.rho.slope(z) for z in forward_pass.z[:-1]]
         return moved
 
     @property
@@ -177,9 +189,18 @@ class CuspGradient:
 
     def jacobian(self, multipliers: Tensor) -> Tensor:
         """∂g/∂λ [n, Ñ] at the multipliers [n], one row for each cusp: u_i ∂z_i/∂W."""
+        return self._rows(multipliers, self._by_layer(self.signal, self.layers, multipliers))
+
+    def normals(self, multipliers: Tensor) -> Tensor:
+        """∂z_i/∂W [n, Ñ] at the multipliers [n], one row for each cusp."""
+        return self._rows(
+            multipliers, [torch.ones_like(z[at]) for z, at in zip(self.forward_pass.z, self.at)]
+        )
+
+    def _rows(self, multipliers: Tensor, factors: list[Tensor]) -> Tensor:
+        """∂z_i/∂W times a factor for each cusp [n, Ñ]; the factors are those of each layer."""
         forward_pass, rows = self.with_multipliers(multipliers), []
-        forces = self._by_layer(self.signal, self.layers, multipliers)
-        for j, ((patterns, neurons), u) in enumerate(zip(self.at, forces, strict=True)):
+        for j, ((patterns, neurons), u) in enumerate(zip(self.at, factors, strict=True)):
             signal = u.new_zeros(len(u), self.arch.width).scatter(1, neurons[:, None], u[:, None])
             at_cusps = forward_pass.take(patterns)
             below = backward(self.layers[: j + 1], at_cusps, signal, self.arch)

@@ -34,15 +34,16 @@ from jamtools.cusps.counting import ACTIVE_CUSP_TOLERANCE
 from jamtools.cusps.subgradient import CuspGradient, SmallestSubgradient, smallest_subgradient
 from jamtools.errors import CheckError, InputError
 from jamtools.minima.cusp_manifold import CuspManifold
-from jamtools.minima.descent_trials import try_to_descend
+from jamtools.minima.descent_trials import DescentTrials, try_to_descend
 from jamtools.minima.first_order import BalancedPoint, FirstOrder, cusp_places, idle
+from jamtools.minima.newton_step import arrival
 from jamtools.minima.second_order import Lagrangian, lagrangian
 from jamtools.network.problem import Problem
 from jamtools.network.roundoff import loss_error
 from jamtools.records import CERTIFICATE_ARRAYS
 
-#: The default number of descent trials.
-DEFAULT_TRIALS = 12
+#: The default number of lengths of the kicks of the descent trials.
+DEFAULT_TRIALS = 10
 
 Integers = NDArray[np.int64]
 
@@ -71,7 +72,12 @@ class Certificate:
     Second order, in the units of second_order.py: the dimension of the space, the numbers of negative and zero eigenvalues,
     the smallest and the largest eigenvalue; n_flat: the zero eigenvalues along which the loss is exactly constant.
 
-    Trials: n_trials, their number; lowest_change of the loss, relative to it; trial_error: how much of it errors explain.
+    Newton's step (newton_step.py): newton_gain, the predicted decrease of the loss, relative to it; newton_length, the
+    largest part of a layer by which it moves; residual and next_residual, before and after the step; residual_rounding, that
+    of both.
+
+    Trials (descent_trials.py): n_trials, their number; radius, in ‖W‖, within which none found a lower loss; lowest_change
+    of the loss by the shortest of them, relative to it; trial_error: how much of a change errors explain.
 
     cusps [n, 3]: pattern, layer from 1, neuron; multipliers λ_i [n]; forces u_i [n]. They and the loss have the units of
     theta as it was given.
@@ -101,7 +107,13 @@ class Certificate:
     n_flat: int | None = None
     smallest_curvature: float | None = None
     largest_curvature: float | None = None
+    newton_gain: float | None = None
+    newton_length: float | None = None
+    residual: float | None = None
+    next_residual: float | None = None
+    residual_rounding: float | None = None
     n_trials: int | None = None
+    radius: float | None = None
     lowest_change: float | None = None
     trial_error: float | None = None
     cusps: Integers = field(default_factory=lambda: _empty(3))
@@ -169,15 +181,57 @@ def _jammed(point: BalancedPoint, gap_fields: dict[str, Any], seed: int, trials:
             certificate,
             obstacle="an output at Δ = 0 to round-off beside one that is not, which is not decided",
         )
-    certificate = _second_order(certificate, *_without(point, cusps, smallest, keep), seed)
+    kept_cusps, kept_smallest = _without(point, cusps, smallest, keep)
+    certificate = _second_order(certificate, kept_cusps, kept_smallest, seed)
+    if certificate.obstacle:
+        return certificate
+    rounding = 2 * loss_error(point.gaps, point.errors, point.problem.loss)
+    errors = point.errors[keep][kept_cusps.patterns]
+    certificate = _newton(
+        certificate, kept_cusps, kept_smallest, errors, rounding / (point.value / point.unit**2)
+    )
     if certificate.obstacle:
         return certificate
     manifold = CuspManifold(cusps, first.multipliers, first.alive)
-    slack = 2 * loss_error(point.gaps, point.errors, point.problem.loss) + first.off_zero
-    trial = try_to_descend(point.problem, manifold, (slack, first.gradient), trials, seed)
-    certificate = replace(certificate, n_trials=trial.n, lowest_change=trial.change, trial_error=trial.error)
-    if trial.found:
-        return replace(certificate, obstacle=f"a trial found a loss lower by {-trial.change:.1e} of it")
+    return _tried(
+        certificate, try_to_descend(point.problem, manifold, rounding + first.off_zero, trials, seed)
+    )
+
+
+def _newton(
+    certificate: Certificate, cusps: CuspGradient, smallest: SmallestSubgradient, errors: Tensor, slack: float
+) -> Certificate:
+    """The certificate with its Newton step, on the cusps whose multipliers lie inside (0, 1).
+
+    errors [m, C]: bounds of the round-off in Δ of the patterns with gradient; slack: that of L, relative to it.
+    """
+    inside = torch.from_numpy(smallest.inside).to(cusps.theta.device)
+    multipliers = torch.from_numpy(smallest.multipliers.round()).to(cusps.theta)
+    arrived = arrival(cusps.only(inside & ~idle(cusps), multipliers), errors)
+    return replace(
+        certificate,
+        obstacle=arrived.obstacle(slack),
+        newton_gain=arrived.gain,
+        newton_length=arrived.length,
+        residual=arrived.residual,
+        next_residual=arrived.next_residual,
+        residual_rounding=arrived.rounding,
+    )
+
+
+def _tried(certificate: Certificate, trials: DescentTrials | None) -> Certificate:
+    """The certificate with the outcome of its trials, certified unless they refute it."""
+    if trials is None:
+        return replace(certificate, certified=True, n_trials=0)
+    certificate = replace(
+        certificate,
+        n_trials=trials.n,
+        radius=trials.radius,
+        lowest_change=trials.change,
+        trial_error=trials.error,
+    )
+    if trials.refuted:
+        return replace(certificate, obstacle=f"a trial found a loss lower by {-trials.change:.1e} of it")
     return replace(certificate, certified=True)
 
 

@@ -5,7 +5,10 @@
 𝓛 depends on W through F alone. Where the rank of ∇F is the same in a neighbourhood, the sets of constant F are manifolds of
 dimension Ñ - rank ∇F, and 𝓛 is constant along them. A null direction of ∇F is then flat to all orders. Examples are the
 scale symmetries, a neuron that is off at all these patterns, and linear combinations of two neurons that are always
-on. Where the rank is greater nearby, as at W = 0, a zero eigenvalue of ∇²𝓛 decides nothing.
+on. Where the rank is greater nearby, as at W = 0, a zero eigenvalue of ∇²𝓛 decides nothing. F is a polynomial of W (analytic
+for tanh), so its rank is the same, and greatest, at almost all points of M. It is computed at a random one with z of order
+1. Next to W = 0 in a network of depth L, ∇F differs from that at W = 0 by the power L of the distance, and next to a
+saturated neuron by e^{-2|z|}; both may be below round-off.
 
 Source: none, own derivation above (the constant rank theorem).
 """
@@ -25,8 +28,9 @@ from jamtools.network.symmetry import scale_generators
 #: Displacement for central differences of ∇𝓛, in ‖W‖; their error is of the order of its square.
 DIFFERENCE_KICK = 1e-5
 
-#: Displacement to the point where the rank of ∇F is computed a second time, in ‖W‖.
-RANK_KICK = 1e-3
+#: The largest number of Newton steps from a random point to a point of M, and the largest |z| there, in the rms of all z of
+#: the layer.
+RANDOM_POINT_STEPS, RANDOM_POINT_DISTANCE = 50, 1e-10
 
 #: Newton steps back onto M; each reduces the distance by a factor of the size of the displacement.
 RETRACTION_STEPS = 6
@@ -45,9 +49,7 @@ class CuspManifold:
         self._active = cusps.signal != 0
         self._multipliers = multipliers
         self._slopes = cusps.with_multipliers(multipliers).slopes or []
-        force = cusps.forces(multipliers)[held]
-        normals = cusps.jacobian(multipliers)[held] / force[:, None]  # ∂z_i/∂W [n, Ñ]
-        self._across = pseudo_inverse(normals)
+        self._across = pseudo_inverse(cusps.normals(multipliers)[held])
         directions = [self._across, scale_generators(self.theta, self.arch)]
         self._fixed = orthonormal_basis(torch.cat(directions, 1))
 
@@ -79,9 +81,7 @@ class CuspManifold:
     def onto(self, theta: Tensor) -> Tensor:
         """The point [Ñ] of M next to theta [Ñ], by Newton steps along the normals at the first point."""
         for _ in range(RETRACTION_STEPS if self._across.shape[1] else 0):
-            z = self.forward_pass(theta).z
-            off = torch.cat([layer[at] for layer, at in zip(z[:-1], self.cusps.at, strict=True)])
-            theta = theta - self._across @ off[self.held]
+            theta = theta - self._across @ self._at_cusps(self.forward_pass(theta).z[:-1])
         return theta
 
     def curvature(self) -> Operator:
@@ -107,21 +107,42 @@ class CuspManifold:
     def flat(self, rng: np.random.Generator) -> int | None:
         """The dimension of the tangent vectors along which 𝓛 is constant to all orders, without the scale symmetries.
 
-        None where the rank of ∇F changes near theta; rng draws the direction of the second point.
+        None where the rank of ∇F is greater elsewhere on M; rng draws the point where it is computed.
         """
-        kick = torch.from_numpy(rng.standard_normal(len(self.theta))).to(self.theta)
-        kick *= RANK_KICK * self.size / kick.norm()
-        rank = self._rank(self.theta)
-        if rank != self._rank(self.onto(self.theta + self.project(kick[:, None])[:, 0])):
+        rank, elsewhere = self._rank(self.theta), self._random_point(rng)
+        if elsewhere is None or rank != self._rank(elsewhere):
             return None
         return len(self.theta) - rank - orthonormal_basis(scale_generators(self.theta, self.arch)).shape[1]
+
+    def _random_point(self, rng: np.random.Generator) -> Tensor | None:
+        """A point [Ñ] of M with pre-activations of order 1; None where Newton steps do not lead onto M.
+
+        It does not depend on theta: next to a theta with saturated neurons most points have saturated neurons too.
+        """
+        theta, x = torch.empty_like(self.theta), self.cusps.active.x
+        sizes = [float(x.square().mean().sqrt()) or 1.0, *[1.0] * self.arch.depth]
+        for (weight, bias), size in zip(layers_of(theta, self.arch), sizes, strict=True):
+            weight[:] = torch.from_numpy(rng.standard_normal(weight.shape)) / (size * weight.shape[1] ** 0.5)
+            bias[:] = torch.from_numpy(rng.standard_normal(bias.shape))
+        for _ in range(RANDOM_POINT_STEPS if bool(self.held.any()) else 0):
+            moved = self.cusps.moved_to(theta, self.forward_pass(theta))
+            z = [layer / layer.square().mean().sqrt() for layer in moved.forward_pass.z[:-1]]
+            if bool((self._at_cusps(z).abs() <= RANDOM_POINT_DISTANCE).all()):
+                return theta
+            rows = moved.normals(self._multipliers)[self.held]
+            theta = theta - pseudo_inverse(rows) @ self._at_cusps(moved.forward_pass.z[:-1])
+        return None if bool(self.held.any()) else theta
+
+    def _at_cusps(self, z: list[Tensor]) -> Tensor:
+        """The values at the cusps held at zero, of arrays [m, h] of each hidden layer."""
+        return torch.cat([layer[at] for layer, at in zip(z, self.cusps.at, strict=True)])[self.held]
 
     def _rank(self, theta: Tensor) -> int:
         """The rank of ∇F at theta [Ñ]: one row for each pair (µ, c) with gradient, and one for each cusp."""
         moved = self.cusps.moved_to(theta, self.forward_pass(theta))
         forward_pass, rows = (
             moved.with_multipliers(self._multipliers),
-            [moved.jacobian(self._multipliers)[self.held]],
+            [moved.normals(self._multipliers)[self.held]],
         )
         for c, active in enumerate(self._active.T):
             passed, signal = forward_pass.take(active), torch.zeros_like(forward_pass.f[active])

@@ -1,12 +1,19 @@
 """Descent trials: attempts to find a lower loss near a point that may be a minimum.
 
-    L(W + δ) < L(W) - error - Σ_i |u_i z_i| - ‖g‖ ‖δ‖
+    L(W + δ) < L(W) - error,      error = round-off + Σ_i |u_i z_i|
 
-A displacement δ for which this holds refutes the minimum. The last two terms bound the decrease at first order that is due
-to cusps which are not exactly at zero, and to a gradient which is not exactly zero. Half of the trials start with a
-displacement in a random direction and descend along -∇L. The other half start along the manifold M of the cusps in the
-directions of least curvature and descend on M, along -P∇L with P the projector on the tangent space of M, then back onto M
-by Newton steps. L is the loss over all patterns.
+A displacement δ for which this holds shows that the minimum does not reach to |δ|. The last term bounds the decrease at
+first order that is due to cusps which are not exactly at zero. There are trials of two kinds:
+
+- Lines: L at points W + δ of growing distance, to both sides, along the directions of least curvature and, for each hidden
+  neuron, along its own weights and bias: it is scaled up and down.
+- Kicks: a displacement of 10⁻⁶ to 10⁻³ ‖W‖, once in a random direction and once along a mixture of the directions of least
+  curvature, then a descent.
+
+Displacements along the directions of least curvature stay on the manifold M of the cusps. L is that of all patterns. The
+radius is the distance up to which no trial has found a lower loss, less a safety factor: a descent finds a way over an edge
+only if its kick has the right direction. A trial that succeeds from the shortest kick refutes the minimum, and so does a
+line along which L falls as soon as errors allow to see it. Any other trial that succeeds shows an edge of the basin.
 
 The directions come from products with ∇²𝓛 by differences of ∇𝓛. On purpose they share no code with the matrix of
 second_order.py.
@@ -16,7 +23,7 @@ Source: none, own design.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,72 +31,124 @@ import torch
 from torch import Tensor
 
 from jamtools.linalg.extreme_eigenvalues import extremes
+from jamtools.minima.bfgs import Bfgs
 from jamtools.minima.cusp_manifold import CuspManifold
+from jamtools.minima.loss_function import LossFunction
+from jamtools.network.passes import layers_of
 from jamtools.network.problem import Problem
 from jamtools.random_streams import DESCENT_TRIALS, generator
 
-#: Lengths of the first displacement, in ‖W‖. Small ones are needed: near jamming the curvature changes within √Δ.
-TRIAL_KICK_SIZES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+#: The shortest and the longest kick, in ‖W‖. Short ones are needed: near jamming the curvature changes within √Δ.
+SHORTEST_KICK, LONGEST_KICK = 1e-6, 1e-3
 
-#: The largest number of steps of a descent, and of halvings of one step.
-TRIAL_DESCENT_STEPS, TRIAL_STEP_HALVINGS = 12, 30
+#: The number of steps of a descent.
+TRIAL_DESCENT_STEPS = 40
 
-#: How many directions of least curvature are mixed, and the largest number of products with ∇²𝓛 to find them.
+#: Distances of the points on a line, in ‖W‖.
+LINE_DISTANCES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+#: Where the first decrease along a line is this many times larger than what errors explain, it would have been visible ten
+#: times nearer if L fell from the minimum on, like t² to t⁴: it begins at an edge of the basin.
+EDGE_DECREASE = 1e4
+
+#: How many directions of least curvature there are, and the largest number of products with ∇²𝓛 to find them.
 SOFT_DIRECTIONS, SOFT_PRODUCTS = 3, 150
 
 #: The search for soft directions ends earlier when the residuals are below this part of the largest curvature.
 SOFT_TOLERANCE = 1e-6
 
+#: The radius is the distance of the nearest trial that found a lower loss, or the longest kick, divided by this.
+RADIUS_SAFETY_FACTOR = 10.0
+
 
 @dataclass(frozen=True)
 class DescentTrials:
-    """The outcome of n trials, given by the trial with the lowest change + error.
+    """The outcome of n trials.
 
-    change: of the loss, relative to it; error: the part of the change that errors explain.
+    radius: the distance, in ‖W‖, up to which nothing lower was found; change: the lowest change of the loss by a trial that
+    could refute the minimum, relative to the loss; error: what round-off and distances from the cusps explain of it.
     """
 
     n: int
+    radius: float
     change: float
     error: float
 
     @property
-    def found(self) -> bool:
-        """Whether a trial found a lower loss than errors explain."""
+    def refuted(self) -> bool:
+        """Whether a trial refutes the minimum."""
         return self.change < -self.error
 
 
+@dataclass(frozen=True)
+class _Trial:
+    """L at the end of a trial from a distance in ‖W‖; line: the number of its line, None after a kick."""
+
+    distance: float
+    value: float
+    line: int | None = None
+
+
 def try_to_descend(
-    problem: Problem, manifold: CuspManifold, slack: tuple[float, float], n: int, seed: int
-) -> DescentTrials:
-    """n attempts to lower the loss of a problem, from the theta of the manifold of its cusps.
+    problem: Problem, manifold: CuspManifold, slack: float, kicks: int, seed: int
+) -> DescentTrials | None:
+    """Trials with a number of kicks, from the theta of the manifold of its cusps; None for no kicks.
 
-    slack: the decrease that round-off and the distance of the cusps from zero explain, and ‖g‖. seed: that of the random
-    directions.
+    slack: the decrease that round-off and the distance of the cusps from zero explain. seed: that of the random directions.
     """
-    if n == 0:
-        return DescentTrials(0, 0.0, 0.0)
-    loss = problem.value(manifold.theta)
-    soft, stiffest = _soft(manifold, seed)
-    worst = DescentTrials(n, np.inf, 0.0)
-    for i in range(n):
-        rng = generator(seed, DESCENT_TRIALS, i)
-        kick = TRIAL_KICK_SIZES[i // 2 % len(TRIAL_KICK_SIZES)] * manifold.size
-        if i % 2:
-            end = _random_trial(problem, manifold, kick, stiffest, rng)
-        else:
-            end = _soft_trial(problem, manifold, kick * soft, stiffest, rng)
-        error = slack[0] + slack[1] * float((end - manifold.theta).norm())
-        outcome = DescentTrials(n, (problem.value(end) - loss) / loss, error / loss)
-        worst = min(worst, outcome, key=lambda trial: (trial.change + trial.error, trial.change))
-    return worst
+    if kicks == 0:
+        return None
+    loss, soft = problem.value(manifold.theta), _soft(manifold, seed)
+    trials = [*_lines(problem, manifold, soft), *_kicks(problem, manifold, soft, kicks, seed)]
+    found = [trial for trial in trials if trial.value < loss - slack]
+    first = {trial.line: trial for trial in reversed(found) if trial.line is not None}.values()
+    near = [trial.value for trial in trials if trial.distance <= SHORTEST_KICK]
+    near += [trial.value for trial in first if trial.value > loss - EDGE_DECREASE * slack]
+    nearest = min((trial.distance for trial in found), default=LONGEST_KICK)
+    radius = min(nearest, LONGEST_KICK) / RADIUS_SAFETY_FACTOR
+    return DescentTrials(len(trials), radius, min(0.0, min(near) / loss - 1), slack / loss)
 
 
-def _soft(manifold: CuspManifold, seed: int) -> tuple[Tensor, float]:
-    """Unit vectors [Ñ, k] of approximately the least curvature on M, and the largest curvature."""
+def _soft(manifold: CuspManifold, seed: int) -> Tensor:
+    """Unit vectors [Ñ, k] of approximately the least curvature on M."""
     operator = manifold.curvature()
     k = min(SOFT_DIRECTIONS, operator.dimension)
-    ends = extremes(operator, k, 0, tolerance=SOFT_TOLERANCE, budget=SOFT_PRODUCTS, seed=seed)
-    return ends.lowest.vectors, ends.norm or 1.0
+    return extremes(operator, k, 0, tolerance=SOFT_TOLERANCE, budget=SOFT_PRODUCTS, seed=seed).lowest.vectors
+
+
+def _lines(problem: Problem, manifold: CuspManifold, soft: Tensor) -> Iterator[_Trial]:
+    """L at points of growing distance along each half-line."""
+    stay = lambda theta: theta  # a neuron that is scaled keeps its cusps
+    lines = [(v, manifold.onto) for v in soft.T] + [(v, stay) for v in _neurons(manifold)]
+    sides = [(side * v, onto) for v, onto in lines for side in (-1, 1)]
+    for number, (direction, onto) in enumerate(sides):
+        for t in LINE_DISTANCES:
+            yield _Trial(t, problem.value(onto(manifold.theta + t * manifold.size * direction)), number)
+
+
+def _neurons(manifold: CuspManifold) -> Iterator[Tensor]:
+    """For each hidden neuron, the unit vector [Ñ] along its weights and its bias."""
+    arch = manifold.arch
+    for j in range(arch.depth):
+        for n in range(arch.width):
+            direction = torch.zeros_like(manifold.theta)
+            for own, part in zip(
+                layers_of(direction, arch)[j], layers_of(manifold.theta, arch)[j], strict=True
+            ):
+                own[n] = part[n]
+            if bool(direction.any()):
+                yield direction / direction.norm()
+
+
+def _kicks(problem: Problem, manifold: CuspManifold, soft: Tensor, n: int, seed: int) -> Iterator[_Trial]:
+    """L at the end of the descent after each kick."""
+    function = LossFunction(problem, manifold.theta.clone())
+    for i, length in enumerate(np.geomspace(SHORTEST_KICK, LONGEST_KICK, n)):
+        rng, theta = generator(seed, DESCENT_TRIALS, i), manifold.theta
+        distance = float(length) * manifold.size
+        yield _Trial(float(length), _lowest(function, theta + distance * _random(rng, theta, len(theta))))
+        mixture = soft @ _random(rng, soft, soft.shape[1])
+        yield _Trial(float(length), _lowest(function, manifold.onto(theta + distance * mixture)))
 
 
 def _random(rng: np.random.Generator, like: Tensor, n: int) -> Tensor:
@@ -98,42 +157,10 @@ def _random(rng: np.random.Generator, like: Tensor, n: int) -> Tensor:
     return v / v.norm()
 
 
-def _random_trial(
-    problem: Problem, manifold: CuspManifold, kick: float, stiffest: float, rng: np.random.Generator
-) -> Tensor:
-    """The end [Ñ] of a descent along -∇L after a displacement of length `kick` in a random direction."""
-    start = manifold.theta + kick * _random(rng, manifold.theta, len(manifold.theta))
-    return _descended(problem, start, 1 / stiffest, lambda g: g, lambda theta: theta)
-
-
-def _soft_trial(
-    problem: Problem, manifold: CuspManifold, kicks: Tensor, stiffest: float, rng: np.random.Generator
-) -> Tensor:
-    """The end [Ñ] of a descent on M after a displacement that mixes the columns of `kicks` [Ñ, k]."""
-    start = manifold.onto(manifold.theta + kicks @ _random(rng, kicks, kicks.shape[1]))
-    return _descended(
-        problem, start, 1 / stiffest, lambda g: manifold.project(g[:, None])[:, 0], manifold.onto
-    )
-
-
-def _descended(
-    problem: Problem,
-    theta: Tensor,
-    step: float,
-    project: Callable[[Tensor], Tensor],
-    onto: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """The end [Ñ] of steepest descent from theta [Ñ], with backtracking and a step that doubles after each success."""
-    value = problem.value(theta)
+def _lowest(function: LossFunction, theta: Tensor) -> float:
+    """The loss after a descent from theta [Ñ]."""
+    descent = Bfgs(theta, function)
     for _ in range(TRIAL_DESCENT_STEPS):
-        g = project(problem.value_and_gradient(theta)[1])
-        for _ in range(TRIAL_STEP_HALVINGS):
-            trial = onto(theta - step * g)
-            lower = problem.value(trial)
-            if lower < value:
-                break
-            step /= 2
-        else:
-            return theta
-        theta, value, step = trial, lower, 2 * step
-    return theta
+        if not descent.iterate():
+            break
+    return descent.value

@@ -2,13 +2,9 @@
 
     u_i > 0,      0 ≤ λ_i ≤ 1,      g(λ) = 0
 
-Round-off changes f by at most
-
-    |δf| ≤ k eps F,     F = |W_{L+1}| (… |W_2| (|W_1| |x| + |b_1|) + |b_2| …) + |b_{L+1}|,      k = Σ_j (fan-in_j + 2)
-
-This follows from |ρ(z)| ≤ |z| and |ρ'| ≤ 1: a sum of n products has an error of at most n eps times the sum of their sizes,
-and the bias and ρ add one rounding each. The backward pass has the same bound. A sign is accepted only where the modulus of
-the number is larger than its bound.
+A sign is accepted only where the modulus of the number is larger than a bound of its round-off: that of Δ comes with the
+forward pass (network/roundoff.py). In the backward pass, with |ρ'| ≤ 1, a force has a relative rounding of at most k eps in
+each path from the output, k = Σ_j (fan-in_j + 2).
 Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms (2002), section 3.1.
 """
 
@@ -145,10 +141,13 @@ def _extreme(values: Tensor, which: Callable[[Tensor], Tensor]) -> float | None:
     return float(which(values)) if values.numel() else None
 
 
-def gradient_scale(cusps: CuspGradient, multipliers: Tensor) -> float:
-    """√Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖², the value of ‖g(λ)‖ if its terms were orthogonal; multipliers [n]."""
+def gradient_scale(cusps: CuspGradient, multipliers: Tensor, signal: Tensor | None = None) -> float:
+    """√Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖², the value of ‖g(λ)‖ if its terms were orthogonal; multipliers [n].
+
+    signal [m, C]: the ∂L/∂f_µ, if they are not those of the cusps.
+    """
     forward_pass = cusps.with_multipliers(multipliers)
-    beta = backward(cusps.layers, forward_pass, cusps.signal, cusps.arch)
+    beta = backward(cusps.layers, forward_pass, cusps.signal if signal is None else signal, cusps.arch)
     squares = [
         b.square().sum(1) @ (a.square().sum(1) + 1) for b, a in zip(beta, forward_pass.inputs, strict=True)
     ]

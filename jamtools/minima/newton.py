@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.engines.kernel.problem import KernelProblem
 from jamtools.errors import InputError, Remedy
 from jamtools.minima.bfgs import Bfgs
 from jamtools.minima.cusp_newton import polish
 from jamtools.minima.levenberg_marquardt import LevenbergMarquardt
+from jamtools.minima.loss_function import LossFunction
 from jamtools.minima.softplus_path import SoftplusPath
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
@@ -103,30 +103,6 @@ class LevenbergStage:
         """Continues from a state."""
         self.levenberg.mu, self.levenberg.nu = state["damping"].tolist()
         self.values = state["values"].tolist()
-
-
-class LossFunction:
-    """L and ∇L [Ñ] at theta [Ñ]: by the compiled kernel on the CPU with one output, else by torch."""
-
-    def __init__(self, problem: Problem, theta: Tensor) -> None:
-        self.problem, self.call = problem, None
-        if theta.device.type == "cpu" and problem.arch.outputs == 1:
-            self.call = KernelProblem(problem, theta.numpy())
-
-    def __call__(self, theta: Tensor) -> tuple[float, Tensor]:
-        if self.call is None:
-            return self.problem.value_and_gradient(theta)
-        value, gradient = self.call.value_and_gradient(theta.numpy())
-        return value, torch.from_numpy(gradient)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """The kernel's list of patterns, which decides the order of its sums."""
-        return {f"list-{name}": array for name, array in self.call.state().items()} if self.call else {}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Continues with the list of a state."""
-        if self.call:
-            self.call.restore({name: state[f"list-{name}"] for name in self.call.state()})
 
 
 class BfgsStage:

@@ -15,14 +15,16 @@ such sides. The cone lies between the tangent space of all cusps (`held`) and th
 (`free`). At a concave cusp (u_i < 0), L falls like −|x|, at first order to one of its sides. A cusp with u_i = 0 is no kink
 of L, unless u_i = 0 because the weights above vanish.
 
-Parameters are measured in units in which H0 has a mean diagonal of 1 over the weights of each layer, and over its biases.
-Signs do not depend on units, but the round-off between layers of different scale does.
+Parameters are measured in units in which H0 has a mean diagonal of 1 over the weights of each layer, and over its biases; in
+the first layer over the weights of each component of x. Signs do not depend on units, but the round-off between parameters
+of different scale does. For the units alone, a slope ρ' counts as SATURATED_SLOPE where it is smaller: those of a layer that
+saturates would grow without limit.
 Source: arXiv:1809.09349, section III; R. T. Rockafellar and R. J.-B. Wets, Variational Analysis (1998), chapter 13.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -33,6 +35,7 @@ from jamtools.hessian.assembly import hessian
 from jamtools.linalg.eigenvalues import symmetric_eigenvalues
 from jamtools.linalg.subspace import project_out
 from jamtools.network.architecture import Architecture
+from jamtools.network.passes import backward
 from jamtools.network.symmetry import scale_generators
 
 #: Up to this many parameters the curvature is computed by default: it takes 7 s on one core.
@@ -43,6 +46,10 @@ CURVATURE_MAX_PARAMETERS = 20_000
 
 #: Matrices [Ñ, Ñ] in memory at one time: H0, Hp, their sum, its projection and the workspace of the eigensolver.
 CURVATURE_MATRICES = 5
+
+
+#: The smallest slope ρ' of a smooth ρ in the units of the parameters.
+SATURATED_SLOPE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -142,10 +149,33 @@ def _beside(cusps: CuspGradient, multipliers: Tensor) -> Tensor:
 def in_units(cusps: CuspGradient, multipliers: Tensor) -> tuple[Tensor, Tensor]:
     """D ∇²𝓛 D [Ñ, Ñ], which has the signs of ∇²𝓛, and the units D [Ñ] of the parameters; multipliers [n]."""
     parts = hessian(cusps.theta, cusps.active, cusps.with_multipliers(multipliers).slopes)
-    groups = [size for out, fan_in in cusps.arch.shapes for size in (out * fan_in, out)]
-    mean = torch.cat([part.mean().expand(len(part)) for part in parts.H0.diagonal().split(groups)])
-    units = torch.where(mean > 0, mean, 1.0).rsqrt()
+    units = units_of(cusps, multipliers)
     return parts.H.mul_(units[:, None]).mul_(units), units
+
+
+def units_of(cusps: CuspGradient, multipliers: Tensor) -> Tensor:
+    """The units D [Ñ] of the parameters; see the head of the module. A parameter without effect has the unit 1."""
+    forward_pass = cusps.with_multipliers(multipliers)
+    if cusps.arch.activation != "relu":
+        slopes = [slope.clamp(min=SATURATED_SLOPE) for slope in forward_pass.slopes or ()]
+        forward_pass = replace(forward_pass, slopes=slopes)
+    diagonal = (
+        [torch.zeros_like(weight) for weight, _ in cusps.layers],
+        [torch.zeros_like(b) for _, b in cusps.layers],
+    )
+    for c, active in enumerate((cusps.signal != 0).T):
+        signal = torch.zeros_like(cusps.signal)
+        signal[active, c] = 1.0
+        for j, beta in enumerate(backward(cusps.layers, forward_pass, signal, cusps.arch)):
+            squares = cusps.active.loss.hinge_curvature * beta.square()
+            diagonal[0][j] += squares.T @ forward_pass.inputs[j].square()
+            diagonal[1][j] += squares.sum(0)
+    means = []
+    for j, (weight, bias) in enumerate(zip(*diagonal, strict=True)):
+        mean = weight.mean(0, keepdim=True) if j == 0 else weight.mean()
+        means += [mean.expand_as(weight).flatten(), bias.mean().expand_as(bias)]
+    mean = torch.cat(means)
+    return torch.where(mean > 0, mean, 1.0).rsqrt()
 
 
 def _curvature(matrix: Tensor, directions: list[Tensor]) -> Curvature:

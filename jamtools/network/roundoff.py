@@ -1,8 +1,13 @@
-"""Bounds of the round-off in Δ and L; minima/first_order.py has their derivation.
+"""Bounds of the round-off in Δ and L, carried along with the forward pass.
 
-    |δf| ≤ k eps F,     F = |W_{L+1}| (… |W_2| (|W_1| |x| + |b_1|) + |b_2| …) + |b_{L+1}|,      k = Σ_j (fan-in_j + 2)
+    |δz_j| ≤ |W_j| |δa_{j-1}| + (fan-in_j + 2) eps (|W_j| |a_{j-1}| + |b_j|),        δa_0 = 0
+    |δa_j| ≤ s_j |δz_j| + 2 eps |a_j|,        s_j = max |ρ'| on [z_j - |δz_j|, z_j + |δz_j|],        f = z_{L+1}
 
-Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms (2002), section 3.1.
+A sum of n products has an error of at most n eps times the sum of their sizes; the bias and ρ add one rounding each. s_j is
+0 where a ReLU is off beyond doubt, and small where a tanh is saturated: a bound with |ρ'| ≤ 1 would grow with ‖W‖ there
+although f does not.
+
+Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms (2002), sections 3.1 and 3.3 (running error analysis).
 """
 
 from __future__ import annotations
@@ -23,11 +28,23 @@ def operations(arch: Architecture) -> int:
 
 def gap_errors(theta: Tensor, problem: Problem, eps: float | None = None) -> Tensor:
     """Bounds of the round-off in Δ [P, C] at theta [Ñ]; eps: that of the arithmetic, by default that of theta's dtype."""
-    size = problem.x.abs()
-    for weight, bias in absolute(layers_of(theta, problem.arch)):
-        size = torch.addmm(bias, size, weight.T)
     eps = eps or torch.finfo(theta.dtype).eps
-    return operations(problem.arch) * eps * (problem.loss.epsilon + size)
+    forward_pass, layers = problem.forward(theta), layers_of(theta, problem.arch)
+    error = torch.zeros_like(problem.x)
+    for j, ((weight, bias), a) in enumerate(zip(absolute(layers), forward_pass.inputs, strict=True)):
+        if j > 0:
+            error = _steepest(forward_pass.z[j - 1], error, problem.arch) * error + 2 * eps * a.abs()
+        size = torch.addmm(bias, a.abs(), weight.T)
+        error = error @ weight.T + (weight.shape[1] + 2) * eps * size
+    return error + 2 * eps * (problem.loss.epsilon + forward_pass.f.abs())
+
+
+def _steepest(z: Tensor, error: Tensor, arch: Architecture) -> Tensor:
+    """The largest |ρ'| within ± error of the pre-activations z [P, h]."""
+    if arch.activation == "relu":
+        return (z > -error).to(z.dtype)
+    nearest = (z.abs() - error).clamp(min=0)  # |ρ'| of the other activations does not rise with |z|
+    return arch.rho.slope(nearest) + 2 * torch.finfo(z.dtype).eps
 
 
 def loss_error(gaps: Tensor, errors: Tensor, loss: Loss) -> float:

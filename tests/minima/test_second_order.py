@@ -271,12 +271,16 @@ def test_the_spectrum_on_the_tangent_space_equals_that_of_autograd(depth, output
 
 
 def units_of(smooth: Smooth, theta: Tensor, problem: Problem) -> np.ndarray:
-    """1/√(mean diagonal of H0) over each layer's weights and over its biases, for each parameter."""
+    """1/√(mean diagonal of H0) over each layer's weights and over its biases, for each parameter.
+
+    In the first layer the mean is over the weights of each component of x.
+    """
     f = lambda t: passes(smooth.arch, t, smooth.x, smooth.slopes)[-1]
     rows = jacrev(f)(theta)[problem.loss.gaps(f(theta), problem.y) > 0]
     diagonal, units = problem.loss.hinge_curvature * rows.square().sum(0), []
-    for weight, bias in layers_of(diagonal, smooth.arch):
-        units += [weight.mean().expand(weight.numel()), bias.mean().expand(len(bias))]
+    for j, (weight, bias) in enumerate(layers_of(diagonal, smooth.arch)):
+        mean = weight.mean(0).expand_as(weight) if j == 0 else weight.mean().expand_as(weight)
+        units += [mean.flatten(), bias.mean().expand(len(bias))]
     return torch.cat(units).rsqrt().numpy()
 
 
