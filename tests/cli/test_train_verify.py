@@ -57,9 +57,31 @@ def false_claim(arrays, metadata):
     metadata["runs"][3]["certified"] = True
 
 
+def relabelled(arrays, metadata):
+    """Calls a jammed run satisfied."""
+    metadata["runs"][3]["status"] = "satisfied"
+
+
+def rounded_gaps(arrays, metadata):
+    """Rounds the gaps of a certified run to single precision."""
+    arrays["r0003/gaps"] = arrays["r0003/gaps"].astype(np.float32).astype(np.float64)
+
+
+def better_start(arrays, metadata):
+    """Claims that the run was nearly at its minimum before it was finished."""
+    metadata["runs"][3]["finish"]["final_loss_before"] = metadata["runs"][3]["final_loss"]
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
-    [("finished", nudged_theta), ("finished", altered_gap), ("adam", false_claim)],
+    [
+        ("finished", nudged_theta),
+        ("finished", altered_gap),
+        ("finished", relabelled),
+        ("finished", rounded_gaps),
+        ("finished", better_start),
+        ("adam", false_claim),
+    ],
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_verify_refuses_a_file_that_was_changed(name, change, folder):

@@ -13,12 +13,18 @@ from jamtools.io.checkpoint import pack, read
 from jamtools.io.read import read_runs
 from jamtools.io.write import runs_bytes
 from jamtools.minima.certificate import Certificate, certify
+from jamtools.minima.state import state_of
 from jamtools.minima.verification import Verification, verify
 from jamtools.records import Dataset, Run, Runs
-from tests.support import artefacts, oracle
+from tests.support import artefacts, fakes, oracle
 from tests.support.commands import jam
 from tests.support.one_neuron import minimum, saddle
 from tests.support.planted import BOTH, Point, stationary, true_loss
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch) -> None:
+    fakes.remember_certificates(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -30,20 +36,32 @@ def stored(point: Point, **fields) -> tuple[Run, Dataset]:
     """A certified run of a planted point, as a minimiser would record it."""
     theta, problem = point
     x, y, arch, loss = problem.x, problem.y, problem.arch, problem.loss
-    certificate = certify(theta, problem)
+    certificate, evaluation = certify(theta, problem), problem.evaluate(theta)
     data = Dataset(x.numpy(), y[:, 0].numpy(), info={"source": "arrays"})
-    gaps = (loss.epsilon - y * oracle.f(arch, theta, x))[:, 0].numpy()
+    f = oracle.f(arch, theta, x)
+    gaps = (loss.epsilon - y * f)[:, 0].numpy()
     sizes = {
         name: getattr(arch, name)
         for name in ("d", "width", "depth", "activation", "n_parameters", "n_hidden")
     }
     info = {
         **sizes, "n_effective_expected": arch.n_effective, "P": len(x), "epsilon": loss.epsilon, "certified": True,
-        "final_loss": true_loss(point), "n_unsatisfied": int((gaps > 0).sum()), "n_contacts": 0,
-        "status": "stationary", "certificate": certificate.fields(),
+        "final_loss": true_loss(point), "n_unsatisfied": int((gaps > 0).sum()), "n_contacts": 0, "optimizer": "newton",
+        "n_misclassified": int((y * f < 0).sum()), "grad_norm": float(evaluation.gradient.norm()),
+        "status": state_of(theta, problem, evaluation, certificate).status, "certificate": certificate.fields(),
     }  # fmt: skip
     run = artefacts.run(**(info | fields))
-    return replace(run, theta=theta.numpy(), gaps=gaps, certificate=certificate.arrays()), data
+    last = {name: np.r_[column[:-1], info[name]] for name, column in run.history.items() if name in info}
+    return (
+        replace(
+            run,
+            theta=theta.numpy(),
+            gaps=gaps,
+            certificate=certificate.arrays(),
+            history={**run.history, **last},
+        ),
+        data,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +89,7 @@ def test_verify_finds_nothing_in_an_untouched_certified_run(kept):
 
 def test_verify_reports_a_run_without_a_certificate(kept):
     run, data = kept
-    verification = verify(replace(run, info=run.info | {"certified": None}), data)
+    verification = verify(replace(run, info=run.info | {"certified": None, "certificate": None}), data)
     assert not verification.holds and not verification.claims
     assert verification.findings == ("claims nothing: certified is null, one holds",)
 
@@ -129,7 +147,7 @@ def test_verify_finds_a_nudged_theta(kept):
         (
             "multipliers",
             lambda a: a + np.r_[0.01, np.zeros(len(a) - 1)],
-            "with the stored multipliers the subgradient",
+            "with the stored multipliers the subgradient is",
         ),
         ("forces", lambda a: -a, "24 forces that differ"),
         (
@@ -152,6 +170,10 @@ def test_verify_finds_an_altered_array_of_the_certificate(kept, name, change, wo
         ({"n_contacts": 3}, "n_contacts 3, expected 0"),
         ({"final_loss": 0.0}, "final_loss 0.0, expected"),
         ({"certificate": {"kind": "satisfied"}}, "a certificate of kind 'satisfied', expected 'jammed'"),
+        ({"certificate": None}, "certificate null, expected an object"),
+        ({"status": "satisfied"}, "status 'satisfied', expected 'stationary'"),
+        ({"n_misclassified": -1}, "n_misclassified -1, expected "),
+        ({"n_hidden": True}, "n_hidden true, expected "),
     ],
 )
 def test_verify_finds_altered_metadata(kept, fields, word):
