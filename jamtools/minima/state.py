@@ -4,13 +4,15 @@
 
 g(λ) is the smallest subgradient over the cusps at zero (first_order.py). A run that has no certificate is judged by it.
 
+    escaping: share ≤ JAMMED_SHARE, not certified, with saturated neurons, and L_∞ ≤ L       (network/saturation.py)
+
 Source: arXiv:1809.09349, section III.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +24,7 @@ from jamtools.minima.certificate import Certificate
 from jamtools.minima.first_order import BalancedPoint, FirstOrder
 from jamtools.network.dead import dead_by_layer
 from jamtools.network.problem import Evaluation, Problem
+from jamtools.network.saturation import limit_loss, saturated_neurons
 from jamtools.states import Status
 
 #: The largest share of its terms to which the smallest subgradient falls at a minimum. A first-order run on its way has 10⁻³
@@ -36,7 +39,7 @@ class RunState:
     n_unsatisfied: N_Δ, None for a loss without margin; n_contacts: |Δ| ≤ loss.contact; dead [n_dead] int64: the unfitted
     patterns that a layer does not pass on, ascending; n_unsatisfied_dead: how many of the n_unsatisfied they have;
     dead_by_layer: their number by layer, where a pattern may be in several; share: see the head of the module, None where
-    it is not known.
+    it is not known. n_saturated: the number of saturated neurons; limit_loss: L_∞ where there are some, else None.
     """
 
     status: Status
@@ -47,6 +50,8 @@ class RunState:
     dead: Tensor
     dead_by_layer: tuple[int, ...]
     share: float | None
+    n_saturated: int
+    limit_loss: float | None
 
     def fields(self) -> dict[str, Any]:
         """The fields of the state in the metadata of a run."""
@@ -59,6 +64,8 @@ class RunState:
             "n_unsatisfied_dead": self.n_unsatisfied_dead,
             "dead_by_layer": list(self.dead_by_layer),
             "subgradient_share": self.share,
+            "n_saturated": self.n_saturated,
+            "limit_loss": self.limit_loss,
         }
 
 
@@ -82,8 +89,33 @@ def state_of(
         evaluation.n_misclassified,
         int(evaluation.unsatisfied[dead].sum()) if problem.loss.has_margin else None,
     )
-    status = _status(unfitted, dead, at_minimum) if finite else "diverged"
-    return RunState(status, *counts, dead.nonzero()[:, 0].cpu(), tuple(by_layer.sum(1).tolist()), share)
+    runaway = _runaway(theta, problem, unfitted) if finite and not problem.arch.batch_norm else _NO_RUNAWAY
+    certified = bool(certificate and certificate.certified)
+    escapes = (
+        at_minimum and not certified and runaway.limit_loss is not None and runaway.limit_loss <= runaway.loss
+    )
+    status = _status(unfitted, dead, at_minimum, escapes) if finite else "diverged"
+    numbers = dead.nonzero()[:, 0].cpu(), tuple(by_layer.sum(1).tolist())
+    return RunState(status, *counts, *numbers, share, runaway.n_saturated, runaway.limit_loss)
+
+
+class _Runaway(NamedTuple):
+    """The number of saturated neurons, L_∞ where there are some, and L."""
+
+    n_saturated: int
+    limit_loss: float | None
+    loss: float
+
+
+_NO_RUNAWAY = _Runaway(0, None, 0.0)
+
+
+def _runaway(theta: Tensor, problem: Problem, unfitted: Tensor) -> _Runaway:
+    saturated = saturated_neurons(theta, problem, unfitted)
+    if not bool(saturated.any()):
+        return _NO_RUNAWAY
+    loss = limit_loss(theta, problem, torch.zeros_like(saturated))
+    return _Runaway(int(saturated.sum()), limit_loss(theta, problem, saturated), loss)
 
 
 def is_dead_at_rest(theta: Tensor, problem: Problem, evaluation: Evaluation) -> bool:
@@ -102,10 +134,12 @@ def unfitted_patterns(problem: Problem, evaluation: Evaluation) -> Tensor:
     return evaluation.unsatisfied.any(1) if problem.loss.has_margin else evaluation.misclassified
 
 
-def _status(unfitted: Tensor, dead: Tensor, at_minimum: bool) -> Status:
+def _status(unfitted: Tensor, dead: Tensor, at_minimum: bool, escapes: bool) -> Status:
     """The state of a finite run; unfitted, dead [P] booleans."""
     if not bool(unfitted.any()):
         return "satisfied"
+    if escapes:  # a slope of tanh that rounds to zero also looks dead
+        return "escaping"
     if bool(dead[unfitted].all()):
         return "dead"
     return "stationary" if at_minimum else "budget"

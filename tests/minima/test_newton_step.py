@@ -12,6 +12,7 @@ import torch
 from jamtools.minima.certificate import certify
 from jamtools.minima.first_order import BalancedPoint
 from jamtools.minima.newton_step import arrival
+from jamtools.minima.state import state_of
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Problem
@@ -72,6 +73,21 @@ def test_a_neuron_on_its_way_to_infinity_is_at_no_minimum(w):
     certificate = certify(theta, problem)
     assert not certificate.certified and certificate.kind == "jammed"
     assert certificate.loss == pytest.approx(INFIMUM, rel=2 * np.exp(-2 * w))
+
+
+@pytest.mark.parametrize("w", [8.0, 12.0, 18.0, 25.0, 1e3])
+def test_the_limit_of_a_runaway_is_the_infimum(w):
+    """The loss with sign(w x) in the place of tanh(w x) is the infimum by hand."""
+    theta, problem = runaway(w)
+    found = state_of(theta, problem, problem.evaluate(theta), certify(theta, problem))
+    assert (found.status, found.n_saturated) == ("escaping", 1)
+    assert found.limit_loss == pytest.approx(INFIMUM, rel=1e-15)
+
+
+def test_a_neuron_on_its_way_that_is_not_saturated_is_no_runaway():
+    theta, problem = runaway(2.0)
+    found = state_of(theta, problem, problem.evaluate(theta), certify(theta, problem))
+    assert (found.status, found.n_saturated, found.limit_loss) == ("budget", 0, None)
 
 
 def test_at_a_minimum_the_step_is_round_off():
