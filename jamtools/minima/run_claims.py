@@ -128,6 +128,8 @@ def _state(stored: Stored) -> Claims:
         yield "dead_by_layer", Exactly([len(stored.run.dead)])
     yield "n_dead_at_start", Between(*stored.at(stored.run.theta0).silent.any(0).number)
     yield "subgradient_share", Exactly(None) if state.share is None else SameOrder(state.share, SHARE_FLOOR)
+    yield "n_saturated", Exactly(state.n_saturated)
+    yield "limit_loss", Exactly(None) if state.limit_loss is None else Near(state.limit_loss, end.loss_error)
     yield from _share_of_certificate(stored.run.info.get("certificate"))
 
 
