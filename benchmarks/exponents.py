@@ -1,16 +1,19 @@
 """Planted exponents: bias of the estimate and coverage of its 95% interval, beside two peers, as markdown tables.
 
-    python benchmarks/exponents.py [--quick] [--cases PATTERN...] [--peers] [--replicas N]
+    python benchmarks/exponents.py [--quick] [--cases PATTERN...] [--peers] [--replicas N] [--drift]
 
 Densities x^t g(x) with t = -0.41 … 1. Light crossovers: e^−x, e^−x², (1−x)^b; heavy ones: (1+x)^−(t+2.4),
 1/(1+x²)², mixtures of two Gamma densities; a noise floor, below which there are twice as many values as the
 density has, and which is given as the lower cut; and e^−√x, which is not smooth at 0. "runs": 40 runs (20 of 10³ values),
 each with a scale of its own, log-normal with σ = 0.5.
 
-A cell is: bias / coverage / half the width of the interval, as means over the replicas. With --peers, two other estimators
-fit the first samples of the same cells: that of Clauset, Shalizi and Newman (the package powerlaw) and Hill's with the
-lowest tenth, both of 1/x, with the interval t ± 1.96 standard errors. The error of a bias is its half width / √replicas,
-that of a coverage √(0.05·0.95/replicas).
+A cell is: bias / coverage / half the width of the interval, as means over the replicas whose power law can be told, and
+the share of the others, whose exponent drifts. The error of a bias is its half width / √replicas, that of a coverage
+√(0.05·0.95/replicas).
+
+With --drift only the share of drifts is shown, for t = 0.42 and for log-normals. With --peers, two other estimators fit the
+first samples of the same cells: that of Clauset, Shalizi and Newman (the package powerlaw) and Hill's with the lowest
+tenth, both of 1/x, with the interval t ± 1.96 standard errors.
 """
 
 from __future__ import annotations
@@ -88,6 +91,29 @@ BEYOND: dict[str, Draw] = {"e^-√x": lambda t, n, rng: rng.gamma(2 * (1 + t), s
 DENSITIES = LIGHT | HEAVY | BEYOND
 
 
+def early_crossover(t: float, n: int, rng: np.random.Generator) -> Any:
+    """x^t / (1+(x/0.1)²)^0.96."""
+    b = rng.beta((1 + t) / 2, 0.96 - (1 + t) / 2, size=n)
+    return 0.1 * np.sqrt(b / np.maximum(1 - b, np.finfo(float).tiny))
+
+
+def log_normal(sigma: float) -> Draw:
+    """A log-normal, which has no exponent t."""
+    return lambda t, n, rng: np.exp(sigma * rng.standard_normal(n))
+
+
+#: The densities on which --drift tests how often an exponent drifts, their exponent, and the sizes of the samples.
+DRIFT_DENSITIES: dict[str, Draw] = {
+    "log-normal, σ = 1": log_normal(1),
+    "log-normal, σ = 2": log_normal(2),
+    "x^t on (0, 1)": lambda t, n, rng: rng.random(n) ** (1 / (1 + t)),
+    **{name: draw for name, draw in DENSITIES.items() if name != "noise floor"},
+    "(1+(x/0.1)²)^-0.96": early_crossover,
+}
+DRIFT_EXPONENT = 0.42
+DRIFT_SIZES = (3_000, 30_000)
+
+
 @dataclass(frozen=True)
 class Case:
     """n values of a density of exponent t, independent or in runs with different scales."""
@@ -125,11 +151,12 @@ class Estimate(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """Means over replicas: bias, coverage of the interval, half its width."""
+    """Means over the replicas with a finite interval: bias, coverage, half the width; and the share of the others."""
 
     bias: float
     coverage: float
     half_width: float
+    not_told: float
 
 
 def jam_gaps(case: Case, replica: int) -> Estimate:
@@ -174,11 +201,14 @@ ESTIMATORS: dict[str, Callable[[Case, int], Estimate]] = {
 
 def cell_of(name: str, case: Case, replicas: int) -> Cell:
     """The mean over replicas of one estimator on one case."""
-    t, low, high = np.array([ESTIMATORS[name](case, replica) for replica in range(replicas)]).T
+    estimates = np.array([ESTIMATORS[name](case, replica) for replica in range(replicas)])
+    told = np.isfinite(estimates).all(axis=1)
+    t, low, high = estimates[told].T
     return Cell(
         float(t.mean() - case.t),
         float(((low <= case.t) & (case.t <= high)).mean()),
         float((high - low).mean() / 2),
+        float(1 - told.mean()),
     )
 
 
@@ -186,7 +216,9 @@ def cell_of(name: str, case: Case, replicas: int) -> Cell:
 
 
 def print_row(name: str, estimator: str, cells: list[Cell]) -> None:
-    shown = " | ".join(f"{c.bias:+.3f} / {c.coverage:.2f} / {c.half_width:.3f}" for c in cells)
+    shown = " | ".join(
+        f"{c.bias:+.3f} / {c.coverage:.2f} / {c.half_width:.3f} / {c.not_told:.2f}" for c in cells
+    )
     print(f"| {name} | {estimator} | {shown} |", flush=True)
 
 
@@ -199,10 +231,28 @@ def print_summary(label: str, cells: list[Cell]) -> None:
     )
 
 
+def drifts(density: str, n: int, replica: int) -> bool:
+    """Whether the exponent of one sample drifts."""
+    rng = np.random.default_rng([*density.encode(), n, replica])
+    return fit_power_law(DRIFT_DENSITIES[density](DRIFT_EXPONENT, n, rng), n_gof=0).drift is not None
+
+
+def print_drifts(pool: ProcessPoolExecutor, replicas: int) -> None:
+    print(f"{replicas} replicas\n\n| density | {' | '.join(f'n = {n}' for n in DRIFT_SIZES)} |")
+    print("|" + "---|" * (1 + len(DRIFT_SIZES)), flush=True)
+    for density in DRIFT_DENSITIES:
+        found = [
+            np.mean(list(pool.map(drifts, [density] * replicas, [n] * replicas, range(replicas))))
+            for n in DRIFT_SIZES
+        ]
+        print(f"| {density} | {' | '.join(f'{share:.2f}' for share in found)} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="10³ values, 20 replicas")
     parser.add_argument("--peers", action="store_true", help="add the two peers")
+    parser.add_argument("--drift", action="store_true", help="only how often an exponent drifts")
     parser.add_argument("--replicas", type=int, default=200)
     parser.add_argument(
         "--cases",
@@ -212,6 +262,10 @@ def main() -> None:
         help="only cases whose name fits, as e^-x-10000-iid",
     )
     given = parser.parse_args()
+    if given.drift:
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            print_drifts(pool, given.replicas)
+        return
     sizes, replicas = (SAMPLE_SIZES[:1], 20) if given.quick else (SAMPLE_SIZES, given.replicas)
     cases = [
         Case(d, n, c, t) for c in (False, True) for n in sizes for d in DENSITIES for t in PLANTED_EXPONENTS

@@ -115,8 +115,8 @@ def gaps(
     allow a comparison with the paper and with spheres.
 
     There are two intervals, from the profile likelihood and from a bootstrap over runs. The wider one is taken
-    and is extended to the results of less biased fits; "stability" is the table of those fits. With --values the
-    exponent is t itself.
+    and is extended to the results of less biased fits; "stability" is the table of those fits. If their exponents drift as
+    the share falls, no power law can be told, and the interval has no end. With --values the exponent is t itself.
     """
     session = Session(NAME, streams)
     from jamtools.exponents.exponent import FitOptions
@@ -263,6 +263,8 @@ def _print_bounds(session: Session, bounds: dict[str, Any] | None) -> None:
 
 
 def _interval(fit: dict[str, Any]) -> str:
+    if fit.get("drift"):
+        return "no power law"
     low, high = (f"{end:.3f}" if end is not None else "" for end in fit["interval"])
     return f"[{low}, {high}]"
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jamtools.errors import InputError
-from jamtools.exponents.powerlaw import PowerLaw, sorted_values
-from jamtools.exponents.tilted import moments, sufficient_statistics
+from jamtools.exponents.powerlaw import PowerLaw
+from jamtools.exponents.tilted import moments, sorted_values, sufficient_statistics
 from jamtools.records import Array
 
 N_CURVE_POINTS = 100

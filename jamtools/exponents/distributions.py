@@ -62,7 +62,7 @@ class DistributionFits:
     n_repeated: the number of given runs that repeat one of these and were left out; n_dead_runs, n_dead_patterns: the dead
     runs, and the dead patterns of the other ones; runs: what the distinct runs are, dead ones included; ensemble: the
     distinct values of ENSEMBLE_FIELDS; by_size: γ at each N and at N → ∞, None where all runs have the same N; bounds: None
-    where θ or γ has no sound fit or allows no claim.
+    where θ or γ has no sound fit, is 0 by its own test, or allows no claim.
     """
 
     n_runs: int
@@ -266,7 +266,8 @@ def _with_verdict_of_limit(gaps: FittedExponent, by_size: SizeDependence) -> Fit
         if by_size.sizes_differ
         else f"γ of all sizes together, {gaps.fit.exponent:.2f}, is that of finite systems"
     )
-    return replace(gaps, comparison=replace(gaps.comparison, verdict=f"{comparison.verdict}; {why}"))
+    own = replace(gaps.comparison, verdict=f"{comparison.verdict}; {why}")
+    return replace(gaps, comparison=replace(own, no_claim=comparison.no_claim) if gaps.fit.drift else own)
 
 
 def _bounds(
@@ -275,7 +276,8 @@ def _bounds(
     """Comparison of θ and γ with the bounds of stability.
 
     Where γ depends on N or N is small, its limit for N → ∞ is compared. The result is None where a fit was refused, is not
-    sound, has an infinite interval, or allows no claim.
+    sound, has an infinite interval, or allows no claim. It is None, too, where an interval contains 0: the bounds relate the
+    exponents of two power laws, and there may be none.
     """
     if not (isinstance(overlaps, FittedExponent) and _usable(overlaps)):
         return None
@@ -286,6 +288,8 @@ def _bounds(
     elif _usable(gaps):
         interval = gaps.fit.interval
     else:
+        return None
+    if any(low <= 0 <= high for low, high in (overlaps.fit.interval, interval)):
         return None
     return stability_bounds(overlaps.fit.exponent, overlaps.fit.interval, interval)
 

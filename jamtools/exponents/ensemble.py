@@ -183,7 +183,7 @@ def _common_obstacles(runs: Sequence[Run], near: Sequence[Run], keep_dead: bool)
     reasons = []
     if len(near) < len(runs):
         share = f"only {len(near)} of {len(runs)} runs are" if near else "not"
-        limits = f"L ≤ {NEAR_RELATIVE_LOSS:g} ε² and N_Δ/N ≤ {NEAR_UNSATISFIED_PER_PARAMETER:g} at a minimum"
+        limits = f"L ≤ {NEAR_RELATIVE_LOSS:g} ε², N_Δ/N ≤ {NEAR_UNSATISFIED_PER_PARAMETER:g}"
         reasons.append(f"{share} near jamming ({limits})")
     if len(runs) < MIN_RUNS_FOR_BOOTSTRAP:
         reasons.append(f"an interval over runs takes {MIN_RUNS_FOR_BOOTSTRAP} of them")

@@ -141,7 +141,7 @@ def fit_exponent(
         seed=options.seed,
     )
     signed = fit if sign > 0 else fit.negated()
-    reason = too_long(signed.interval, len(values), fit.standard_error)
+    reason = None if fit.drift else too_long(signed.interval, len(values), fit.standard_error)
     if (sample.n_runs or 0) < MIN_RUNS_FOR_BOOTSTRAP:
         _check_few_runs(sample, reason)
     if origin and reason:
@@ -197,4 +197,5 @@ def _measured(fit: PowerLaw, n: int) -> MeasuredExponent:
         p_null=fit.p_null if math.isfinite(fit.p_null) else None,
         p_fit=fit.p_fit,
         settled=fit.settled,
+        drift=fit.drift,
     )

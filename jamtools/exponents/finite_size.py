@@ -162,7 +162,7 @@ class SizeFit:
         if self.fit is None:
             reason = {"refused": wording(self.refusal)} if self.refusal else {}
             return row | {"exponent": None, "interval": None, "n": self.n} | reason
-        fields = ("exponent", "interval", "standard_error", "reach", "n", "lower_cut", "settled")
+        fields = ("exponent", "interval", "standard_error", "reach", "n", "lower_cut", "settled", "drift")
         record = self.fit.as_dict()
         return row | {name: record[name] for name in fields}
 
@@ -199,9 +199,10 @@ class SizeDependence:
 def size_dependence(sizes: Sequence[SizeFit], level: float, origin: Origin | None = None) -> SizeDependence:
     """γ for N → ∞ from the sizes that have a fit. Standard error and reach of a fit are added in quadrature.
 
-    origin: what the runs are, for the verdict. There is no limit where its interval is longer than MAX_INTERVAL_LENGTH.
+    A fit whose exponent drifts has no γ. origin: what the runs are, for the verdict. There is no limit where its interval is
+    longer than MAX_INTERVAL_LENGTH.
     """
-    fits = [(size.N, size.fit) for size in sizes if size.fit is not None]
+    fits = [(size.N, size.fit) for size in sizes if size.fit is not None and not size.fit.drift]
     errors = [math.hypot(fit.standard_error, *fit.reach) for _, fit in fits]
     try:
         if len(fits) < 2:

@@ -6,10 +6,13 @@ t is the exponent of the power law as x → 0. The tilt c describes the crossove
 values can be fitted; without it, only the few smallest values follow the power law. The data choose the share of the
 values and the order of the tilt (selection.py). If both are given instead, the interval assumes that this model is true.
 
+If the exponent drifts with the share beyond chance (drift.py), no power law can be told. Then nothing limits the exponent
+for x → 0: the interval is that of every exponent, (−1, ∞).
+
 Limits. If log p(x) − t log x is not smooth at 0, as for x^t e^−√x, no share is small enough: the exponent changes with the
-share, however small, and `settled` does not always detect this. To distinguish 0.30 from 0.42, ten thousand values are
-needed where the model is known, and three times as many where it is not. A finite system has no power law below its
-smallest scale, and only `lower_cut` can exclude these values.
+share, however small, and the test of a drift does not always detect this. To distinguish 0.30 from 0.42, ten thousand
+values are needed where the model is known, and three times as many where it is not. A finite system has no power law below
+its smallest scale, and only `lower_cut` can exclude these values.
 
 The method of Clauset, Shalizi and Newman (doi:10.1137/070710111) is not used. It chooses the cut by the Kolmogorov–Smirnov
 distance, and shortens the tail until the misfit of a power law without tilt is no longer *detected*. For x^0.423 e^−x and
@@ -28,6 +31,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jamtools.errors import InputError
+from jamtools.exponents.drift import DriftTest, find_drift
 from jamtools.exponents.profile_likelihood import Interval, exponent_p_value, profile_interval
 from jamtools.exponents.resampling import (
     MIN_BOOTSTRAP_REPLICAS,
@@ -43,11 +47,13 @@ from jamtools.exponents.selection import (
     Choice,
     candidate_fits,
     choose_fit,
+    informative,
 )
 from jamtools.exponents.tilted import (
     MAX_TILT_ORDER,
     MIN_VALUES_FITTED,
     Window,
+    sorted_values,
 )
 from jamtools.random_streams import BOOTSTRAP, GOODNESS_OF_FIT, run_generator
 from jamtools.records import Array
@@ -57,6 +63,10 @@ DECADES_FROM_RANK = 10
 
 #: If a smaller share of the values is distinct, a note says so.
 MIN_SHARE_OF_DISTINCT_VALUES = 0.9
+
+
+#: The exponents of all densities that can be normalised.
+EVERY_EXPONENT: Interval = (-1.0, math.inf)
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,9 @@ class PowerLaw:
     profile_interval: takes the values as independent. bootstrap_interval: takes the runs as independent; None without
     enough runs. reach: the distances of the less biased fits below and above the exponent. interval: the wider of the two
     intervals, extended by `reach`.
-    settled: whether there are less biased fits and they agree; None where order and share were given.
+    settled: whether there are less biased fits and they agree, without a drift; None where order and share were given.
+    p_drift: p-value of "no drift with the share", None where there are too few fits. drift: the first and the last exponent
+    compared, where they drift beyond chance, else None; then the interval is (-1, ∞), and p_null is NaN.
     n values of n_total are fitted; n_clusters: the number of runs, or None.
     coefficients: c₁, c₂, … in units of 1/x, 1/x², …. log_likelihood: of the n values.
     p_null: p-value of an exponent of 0, at most 1 - level where 0 lies outside of the interval. It comes from the likelihood
@@ -97,6 +109,8 @@ class PowerLaw:
     bootstrap_interval: Interval | None
     reach: Interval
     settled: bool | None
+    p_drift: float | None
+    drift: Interval | None
     level: float
     n: int
     n_total: int
@@ -128,6 +142,7 @@ class PowerLaw:
             profile_interval=_negated(self.profile_interval),
             bootstrap_interval=self.bootstrap_interval and _negated(self.bootstrap_interval),
             reach=self.reach[::-1],
+            drift=self.drift and (-self.drift[0], -self.drift[1]),
             stability=tuple(replace(row, exponent=-row.exponent) for row in self.stability),
         )
 
@@ -175,15 +190,18 @@ def fit_power_law(
     orders = CANDIDATE_ORDERS if order is None else (order,)
     shares = _shares_to_try(x, lower_cut, share)
     runs_if_enough = runs if (n_clusters or 0) >= MIN_RUNS_FOR_BOOTSTRAP else None
-    fits = candidate_fits(x, runs_if_enough, orders, shares, lower_cut)
+    tried = candidate_fits(x, runs_if_enough, orders, shares, lower_cut)
+    fits, drift = informative(tried), find_drift(tried)
     choice = choose_fit(fits)
     fit = fits[choice.taken]
     window, maximum = fit.window, fit.maximum
     uncertainty = _uncertainty(fit, runs, choice, level, n_bootstrap, seed)
-    return PowerLaw(
+    found = PowerLaw(
         exponent=fit.exponent,
         **uncertainty._asdict(),
         settled=None if len(orders) == len(shares) == 1 else choice.settled,
+        p_drift=drift.p_value if drift else None,
+        drift=None,
         level=level,
         n=window.n,
         n_total=x.size,
@@ -199,6 +217,19 @@ def fit_power_law(
         stability=tuple(
             StabilityRow(c.order, c.share, c.exponent, c.error, c.window.n, c.window.cut) for c in fits
         ),
+    )
+    return _without_power_law(found, drift) if drift and drift.drifts else found
+
+
+def _without_power_law(found: PowerLaw, drift: DriftTest) -> PowerLaw:
+    """The same fit where the exponent drifts: it describes the values of its share, and nothing limits it for x → 0."""
+    return replace(
+        found,
+        drift=(drift.start, drift.end),
+        settled=False,
+        interval=EVERY_EXPONENT,
+        p_null=math.nan,
+        converged=False,
     )
 
 
@@ -315,29 +346,3 @@ def _check_options(
     ):
         if not valid:
             raise InputError(f"{name} is {value}, expected {expected}")
-
-
-def sorted_values(values: ArrayLike, clusters: ArrayLike | None) -> tuple[Array, NDArray[np.intp] | None]:
-    """The sorted values [n] and their runs [n], which are counted from 0; None for the runs without `clusters`.
-
-    Raises InputError for values that are not finite and positive, and for clusters that are not one whole number per value.
-    """
-    x = np.asarray(values, dtype=np.float64)
-    if x.ndim != 1 or x.size == 0:
-        raise InputError(f"values have shape {x.shape}, expected a list of numbers that is not empty")
-    bad = x[~(np.isfinite(x) & (x > 0))]
-    if bad.size:
-        raise InputError(
-            f"{bad.size} of {x.size} values are zero, negative or not finite (as {bad[0]:g}), "
-            "expected positive numbers; leave them out"
-        )
-    order = np.argsort(x, kind="stable")
-    if clusters is None:
-        return x[order], None
-    runs = np.asarray(clusters)
-    if runs.shape != x.shape or not np.issubdtype(runs.dtype, np.integer):
-        raise InputError(
-            f"clusters are {runs.dtype} of shape {runs.shape}, "
-            f"expected one whole number for each of the {x.size} values"
-        )
-    return x[order], np.unique(runs, return_inverse=True)[1][order]

@@ -11,8 +11,8 @@ where z is the normal quantile of the level. This holds if reach and σ fall lik
 If n' ≤ n although the interval contains both a and b, this sample is the fifth case. Then n' = n (length / |a − b|)² is
 given instead: there the interval becomes too short to contain both.
 
-A verdict begins with what the values are, and with their exponent. Where they allow no conclusion (ensemble.py), it says
-why, and neither "compatible with" nor "excludes".
+A verdict begins with what the values are, and with their exponent. Where they allow no conclusion (ensemble.py), or where
+the exponent drifts with the share of the values (drift.py), it says so, and neither "compatible with" nor "excludes".
 
 Sources of the known values: spheres and the non-convex perceptron in mean field, Charbonneau, Kurchan, Parisi, Urbani,
 Zamponi (doi:10.1146/annurev-conmatphys-031016-025334); networks, arXiv:1809.09349, figs. 8, 9. Source of n': none, own
@@ -83,7 +83,8 @@ class MeasuredExponent:
     """The exponent of a sample of n values, with its interval at `level`, standard error, reach (below, above), and tests.
 
     p_null: p-value of the exponent 0; p_fit: p-value of the goodness of fit; settled: whether later fits agree with this
-    fit. Each is None where there is no such test.
+    fit. Each is None where there is no such test. drift: the first and the last exponent of a drift with the share beyond
+    chance, or None.
     """
 
     exponent: float
@@ -95,6 +96,7 @@ class MeasuredExponent:
     p_null: float | None = None
     p_fit: float | None = None
     settled: bool | None = None
+    drift: tuple[float, float] | None = None
 
     @property
     def sound(self) -> bool:
@@ -137,8 +139,8 @@ class Separation:
 class Comparison:
     """The comparison with each known value, the sample sizes that separate compatible values, and a verdict in words.
 
-    no_claim: why the values allow no claim about the known values, or None. Then the numbers of the comparison prove
-    nothing.
+    no_claim: why the values allow no claim about the known values, such as a drift of the exponent, or None. Where it is not
+    None, the numbers of the comparison prove nothing.
     """
 
     references: tuple[ReferenceComparison, ...]
@@ -174,20 +176,22 @@ def compare_with_references(
     separations = tuple(
         Separation((a, b), values_needed(measured, a.value, b.value)) for a, b in combinations(inside, 2)
     )
-    no_claim = origin.no_claim if origin else None
+    drift = [drift_in_words(measured.drift)] if measured.drift else []
+    no_claim = "; ".join([*drift, *([origin.no_claim] if origin and origin.no_claim else [])]) or None
     claims = [] if no_claim else _comparison_in_words(measured, inside, outside, separations)
     sentences = [*_opening(measured, origin), *_doubts(measured), *claims]
     return Comparison(compared, separations, "; ".join(sentences), no_claim)
 
 
 def distance(measured: MeasuredExponent, value: float) -> float | None:
-    """The distance of the exponent from `value` beyond its reach, in standard errors; None where the standard error is 0.
+    """The distance of the exponent from `value` beyond its reach, in standard errors.
 
-    It is positive where the exponent is larger than `value`.
+    It is None where the standard error is 0, and where the exponent drifts. It is positive where the exponent is larger than
+    `value`.
     """
     difference = measured.exponent - value
     beyond = max(0.0, abs(difference) - measured.reach[0 if difference > 0 else 1])
-    if not measured.standard_error > 0:
+    if measured.drift or not measured.standard_error > 0:
         return None
     return math.copysign(beyond / measured.standard_error, difference)
 
@@ -236,23 +240,29 @@ def interval_in_words(interval: tuple[float, float]) -> str:
     return f"[{low:.2f}, {high:.2f}]"
 
 
+def drift_in_words(drift: tuple[float, float]) -> str:
+    """Why no power law can be told, with the first and the last exponent of the drift."""
+    start, end = drift
+    return f"no power law can be told: the exponent drifts from {start:.2f} to {end:.2f} as the share falls"
+
+
 def _opening(measured: MeasuredExponent, origin: Origin | None) -> list[str]:
-    """What the values are, why they allow no claim, and their exponent."""
+    """What the values are, why they allow no claim, and their exponent, or the drift in its place."""
     if origin is None:
-        return []
+        return [drift_in_words(measured.drift)] if measured.drift else []
     reason = f": {origin.no_claim}, so no claim about spheres or the paper" if origin.no_claim else ""
     exponent = f"{origin.symbol} = {measured.exponent:.2f} {interval_in_words(measured.interval)}"
-    return [f"{origin.words}{reason}: {exponent}"]
+    return [f"{origin.words}{reason}: {drift_in_words(measured.drift) if measured.drift else exponent}"]
 
 
 def _doubts(measured: MeasuredExponent) -> list[str]:
     """Reasons to doubt the fit, or to doubt that there is a power law."""
     doubts = []
-    if measured.settled is False:
-        doubts.append("not settled: no other fit is left to check this one by, more numbers may help")
+    if measured.settled is False and not measured.drift:
+        doubts.append("not settled: no other fit can check this one, more numbers may help")
     if measured.p_fit is not None and measured.p_fit <= SIGNIFICANCE:
         doubts.append(f"the fit is rejected (p = {measured.p_fit:.2g})")
-    if measured.contains(0.0):
+    if measured.contains(0.0) and not measured.drift:
         p = "" if measured.p_null is None else f" (p = {measured.p_null:.2g})"
         doubts.append(f"no power law, exponent 0, is not excluded{p}")
     return doubts

@@ -7,11 +7,14 @@ exponent by at most κ standard deviations of the difference,
 
     |t̂_k − t̂_j| ≤ κ σ_jk,        σ²_jk = Var(t̂_k − t̂_j),        k = j+1 … j+3.
 
-Otherwise fit j+1 is tested in the same way. κ is small: weak evidence is enough to reject a fit. The next three fits also
-extend the interval of the chosen fit. Its lower end moves by the largest distance of these fits below the chosen exponent,
-and its upper end by the largest distance above it. These two distances are the reach. Thus the interval also covers a bias
-that is too small to be detected, which can be as large as the error itself. For an easy crossover (e^−x, e^−x², a Beta
-density) the interval becomes twice as wide as that of the known model.
+Otherwise fit j+1 is tested in the same way. κ is small: weak evidence is enough to reject a fit. Fit j+1 is passed over if
+it has the share of fit j and differs from it by more than 5 σ: then no polynomial of so low an order follows the crossover
+over this share, and one more term only hides the misfit.
+
+The next three fits also extend the interval of the chosen fit. Its lower end moves by the largest distance of these fits
+below the chosen exponent, and its upper end by the largest distance above it. These two distances are the reach. Thus the
+interval also covers a bias that is too small to be detected, which can be as large as the error itself. For an easy
+crossover (e^−x, e^−x², a Beta density) the interval becomes twice as wide as that of the known model.
 
 A fit with a standard error above one half is not used in the comparison. If no later fit is left to compare with, the
 exponent is not settled: an undetected dependence on the share may remain.
@@ -47,6 +50,10 @@ CANDIDATE_ORDERS = (2, 3)
 
 #: κ: a later fit contradicts a fit if their exponents differ by more than this, in standard deviations of the difference.
 LEPSKI_KAPPA = 1.4
+
+#: Two orders at one share contradict each other grossly beyond this, in standard deviations of the difference. For the light
+#: crossovers of benchmarks/exponents.py neither chance nor a misfit that one more term removes is as large.
+GROSS_CONTRADICTION = 5.0
 
 #: The number of later fits with which a fit is compared.
 N_FITS_COMPARED = 3
@@ -103,8 +110,7 @@ def candidate_fits(
 ) -> list[CandidateFit]:
     """The fits to the sorted values `x` [n] at all shares and orders for which there are enough values.
 
-    runs [n]: the run of each value, counted from 0, or None. A fit with an error above MAX_INFORMATIVE_ERROR is left out,
-    unless it is the first. Raises InputError if no fit is possible.
+    runs [n]: the run of each value, counted from 0, or None. Raises InputError if no fit is possible.
     """
     fits: list[CandidateFit] = []
     refusals: list[InputError] = []
@@ -116,15 +122,17 @@ def candidate_fits(
             break  # a lower share holds even fewer values
         for order in orders:
             try:
-                fit = _candidate(window, order, share, runs, x.size)
+                fits.append(_candidate(window, order, share, runs, x.size))
             except InputError as error:
                 refusals.append(error)
-                continue
-            if not fits or fit.error <= MAX_INFORMATIVE_ERROR:
-                fits.append(fit)
     if not fits:
         raise refusals[0]
     return fits
+
+
+def informative(fits: Sequence[CandidateFit]) -> list[CandidateFit]:
+    """The fits without those with an error above MAX_INFORMATIVE_ERROR, but always with the first."""
+    return [*fits[:1], *(fit for fit in fits[1:] if fit.error <= MAX_INFORMATIVE_ERROR)]
 
 
 def _candidate(
@@ -138,8 +146,13 @@ def _candidate(
 
 
 def choose_fit(fits: Sequence[CandidateFit]) -> Choice:
-    """The first fit that no later fit contradicts. The reach of the last fit is its distance from the fit before it."""
+    """The first fit that no later fit contradicts, and the fit before it at the same share not grossly.
+
+    The reach of the last fit is its distance from the fit before it.
+    """
     for taken, fit in enumerate(fits):
+        if 0 < taken < len(fits) - 1 and _is_grossly_contradicted(fits[taken - 1], fit):
+            continue
         later = fits[taken + 1 : taken + 1 + N_FITS_COMPARED]
         moves = [(other.exponent - fit.exponent, influence_error(other.psi - fit.psi)) for other in later]
         if all(abs(move) <= LEPSKI_KAPPA * error for move, error in moves):
@@ -150,3 +163,9 @@ def choose_fit(fits: Sequence[CandidateFit]) -> Choice:
     return Choice(
         taken, max([0.0, *(-move for move in distances)]), max([0.0, *distances]), settled=bool(moves)
     )
+
+
+def _is_grossly_contradicted(before: CandidateFit, fit: CandidateFit) -> bool:
+    """Whether a fit differs grossly from the fit before it at the same share."""
+    move, error = fit.exponent - before.exponent, influence_error(fit.psi - before.psi)
+    return before.share == fit.share and abs(move) > GROSS_CONTRADICTION * error

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from jamtools.errors import InputError
 from jamtools.records import Array
@@ -190,6 +190,32 @@ def likelihood_maximum(mean: Array, u0: float, start: Array) -> Maximum:
     return (
         maximum if maximum.eta[0] >= -1 or not maximum.converged else profile_maximum(-1.0, mean, u0, maximum)
     )
+
+
+def sorted_values(values: ArrayLike, clusters: ArrayLike | None) -> tuple[Array, NDArray[np.intp] | None]:
+    """The sorted values [n] and their runs [n], which are counted from 0; None for the runs without `clusters`.
+
+    Raises InputError for values that are not finite and positive, and for clusters that are not one whole number per value.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if x.ndim != 1 or x.size == 0:
+        raise InputError(f"values have shape {x.shape}, expected a list of numbers that is not empty")
+    bad = x[~(np.isfinite(x) & (x > 0))]
+    if bad.size:
+        raise InputError(
+            f"{bad.size} of {x.size} values are zero, negative or not finite (as {bad[0]:g}), "
+            "expected positive numbers; leave them out"
+        )
+    order = np.argsort(x, kind="stable")
+    if clusters is None:
+        return x[order], None
+    runs = np.asarray(clusters)
+    if runs.shape != x.shape or not np.issubdtype(runs.dtype, np.integer):
+        raise InputError(
+            f"clusters are {runs.dtype} of shape {runs.shape}, "
+            f"expected one whole number for each of the {x.size} values"
+        )
+    return x[order], np.unique(runs, return_inverse=True)[1][order]
 
 
 @dataclass(frozen=True)

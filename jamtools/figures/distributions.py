@@ -40,6 +40,9 @@ REASON_WIDTH = 36  # columns
 #: Columns of the reason above a panel that has a histogram.
 SMALL_WIDTH = 62
 
+#: The words for an infinite lower and upper end of an interval.
+ENDLESS = (r"-\infty", r"\infty")
+
 #: The largest number of characters of a reason above a panel: two lines.
 MAX_REASON = 110
 
@@ -90,12 +93,20 @@ def _draw_histogram(axis: Axes, fit: Record, colour: str) -> None:
     )
 
 
+def _label(fit: Record, notation: Notation) -> str:
+    """The exponent and its interval, of which an end may be infinite; or that no power law can be told."""
+    if fit.get("drift"):
+        return "no power law can be told"
+    low, high = (f"{end:.2f}" if end is not None else sign for end, sign in zip(fit["interval"], ENDLESS))
+    return f"${notation.exponent} = {fit['exponent']:.2f}$  $[{low}, {high}]$"
+
+
 def _draw_fit(axis: Axes, fit: Record, colour: str, notation: Notation) -> None:
-    """Draws the fitted density and, dashed, its power law without the tilt."""
+    """Draws the fitted density and, dashed, its power law without the tilt, unless no power law can be told."""
     x, fitted = (np.array(fit["curve"][name]) for name in ("x", "density"))
-    low, high = fit["interval"]
-    label = f"${notation.exponent} = {fit['exponent']:.2f}$  $[{low:.2f}, {high:.2f}]$"
-    axis.plot(x, fitted, color=colour, label=label)
+    axis.plot(x, fitted, color=colour, label=_label(fit, notation))
+    if fit.get("drift"):
+        return
     tilt = sum(c * x[0] ** k for k, c in enumerate(fit["coefficients"], start=1))
     power = fitted[0] / math.exp(tilt) * (x / x[0]) ** (notation.sign * fit["exponent"])
     axis.plot(x, power, "--", color=colour, linewidth=0.8)

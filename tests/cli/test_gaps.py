@@ -213,3 +213,12 @@ def test_the_verdict_on_plain_numbers_says_so(tmp_path: Path) -> None:
     found = record("--values", "x.txt", "--order", 1, "--share", 0.8, "-q", cwd=tmp_path)
     assert found["verdict"].startswith("plain numbers: t = ")
     assert "(spheres)" in found["verdict"] and found["no_claim"] is None
+
+
+def test_numbers_without_a_power_law_have_an_interval_without_end(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.exp(2 * np.random.default_rng(1).standard_normal(10_000)))
+    done = jam("gaps", "--values", "x.npy", cwd=tmp_path, check=True)
+    found = json.loads(done.stdout)
+    assert (found["interval"], found["settled"], found["p_null"]) == ([-1.0, None], False, None)
+    assert found["verdict"].startswith("plain numbers: no power law can be told: the exponent drifts from")
+    assert "no power law can be told" in done.stderr

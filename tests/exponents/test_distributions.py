@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -118,6 +120,34 @@ def test_exponents_on_the_mean_field_curve_saturate_the_bound_and_low_exponents_
     assert good.extended.saturated and good.extended.kept and good.local.kept
     assert bad.local.gamma_at_least == pytest.approx(0.45, abs=0.1)
     assert not (bad.extended.saturated or bad.extended.kept or bad.local.kept)
+
+
+def test_exponents_that_are_zero_by_their_own_test_have_no_bounds():
+    """The bounds relate two power laws. At (θ, γ) = (0, 0), (0, γ) or (θ, 0) there may be none."""
+
+    def fits(theta, gamma):
+        runs = runs_near_jamming(theta, gamma, n_runs=10, n=1000, N=3001)
+        return fit_distributions(runs, FitOptions(order=1, share=0.8, lower_cut=0.0))
+
+    for theta, gamma in ((0.0, 0.0), (0.0, 0.4), (0.4, 0.0)):
+        found = fits(theta, gamma)
+        for fit, planted in ((found.overlaps.fit, theta), (found.gaps.fit, gamma)):
+            low, high = fit.interval
+            assert (low <= 0 <= high) == (planted == 0)
+        assert found.bounds is None
+    assert fits(0.4, 0.4).bounds is not None
+
+
+def test_overlaps_without_a_power_law_allow_neither_a_claim_nor_bounds():
+    rng, runs = np.random.default_rng(5), []
+    for run in runs_near_jamming(n=800):
+        values = np.exp(1.5 * rng.standard_normal(800)) * np.sqrt(run.info["final_loss"])
+        runs.append(replace(run, gaps=np.concatenate([values, run.gaps[run.gaps < 0]])))
+    fits = fit_distributions(runs, FitOptions(lower_cut=0.0))
+    assert fits.overlaps.fit.drift and fits.overlaps.fit.settled is False
+    verdict = fits.overlaps.comparison.verdict
+    assert verdict.startswith("12 jammed runs, N = 3000") and "no power law can be told" in verdict
+    assert "compatible" not in verdict and fits.bounds is None
 
 
 # --- each run ------------------------------------------------------------------------------------------

@@ -109,3 +109,26 @@ def test_the_verdict_on_plain_numbers_says_so_and_keeps_the_comparison():
     ).comparison.verdict
     assert verdict.startswith("plain numbers: t = ")
     assert "(spheres)" in verdict and "no claim" not in verdict
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_log_normal_values_have_no_power_law_in_any_field(sign):
+    """log p of a log-normal is quadratic in log x: its exponent grows without end as x → 0."""
+    x = np.exp(2 * np.random.default_rng(1).standard_normal(10_000))
+    result = fit_exponent(Sample(x, None), FitOptions(), sign, origin=PLAIN_NUMBERS)
+    record = result.as_dict()
+    start, end = record["drift"]
+    assert sign * start < sign * end and record["p_drift"] < 0.01
+    assert record["interval"] == ([-1.0, None] if sign > 0 else [None, 1.0])
+    assert (record["settled"], record["p_null"], result.sound) == (False, None, False)
+    told = f"no power law can be told: the exponent drifts from {start:.2f} to {end:.2f} as the share falls"
+    assert record["verdict"].startswith(f"plain numbers: {told}")
+    assert "compatible" not in record["verdict"] and "exclude" not in record["verdict"]
+    assert record["no_claim"] == told
+    json.dumps(record, allow_nan=False)
+
+
+def test_a_drift_of_few_runs_is_told_and_not_refused_for_its_interval():
+    x = np.exp(2 * np.random.default_rng(1).standard_normal(10_000))
+    result = fit_exponent(Sample(x, np.arange(10_000) % 3, n_runs=3), FitOptions())
+    assert result.fit.drift and "more numbers" not in result.comparison.verdict

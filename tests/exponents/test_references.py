@@ -145,3 +145,28 @@ def test_an_interval_longer_than_two_says_nothing_and_has_the_number_that_it_tak
 
 def test_numbers_are_rounded_up_to_two_digits() -> None:
     assert [rounded_up(n) for n in (0.3, 7, 99, 101, 1149, 2000)] == [1, 7, 99, 110, 1200, 2000]
+
+
+def test_an_exponent_that_drifts_is_compared_with_nothing() -> None:
+    drifting = replace(
+        SHARP, interval=(-1.0, math.inf), p_null=None, settled=False, drift=(-0.07, 0.57), p_fit=0.01
+    )
+    words = "no power law can be told: the exponent drifts from -0.07 to 0.57 as the share falls"
+    result = compare_with_references(drifting, THETA_REFERENCES, Origin("36 jammed runs", "θ"))
+    assert result.verdict == f"36 jammed runs: {words}; the fit is rejected (p = 0.01)"
+    assert result.no_claim == words
+    assert [known.distance for known in result.references] == [None, None, None]
+    assert {separation.n_needed for separation in result.separate} == {None}
+    assert compare_with_references(replace(drifting, p_fit=None), THETA_REFERENCES).verdict == words
+
+
+def test_a_drift_does_not_hide_what_the_runs_are() -> None:
+    origin = Origin("36 runs on their way", "θ", "not near jamming")
+    result = compare_with_references(
+        replace(SHARP, settled=False, drift=(1.0, 2.0)), THETA_REFERENCES, origin
+    )
+    assert result.verdict.startswith("36 runs on their way: not near jamming, so no claim")
+    assert result.verdict.endswith(
+        "no power law can be told: the exponent drifts from 1.00 to 2.00 as the share falls"
+    )
+    assert "not near jamming" in (result.no_claim or "") and "drifts" in (result.no_claim or "")

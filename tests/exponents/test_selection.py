@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,16 @@ def test_a_fit_that_one_of_the_next_three_contradicts_is_not_chosen(late: int) -
 def test_a_fit_after_the_next_three_does_not_affect_the_choice() -> None:
     fits = [made_up_fit(0.0, *QUIET), *(made_up_fit(0.0, *LOUD) for _ in range(3)), made_up_fit(99.0, *LOUD)]
     assert selection.choose_fit(fits).taken == 0
+
+
+def test_a_fit_far_from_the_one_before_at_the_same_share_is_passed_over() -> None:
+    """QUIET does not scatter: its distance from LOUD is SIGMA. The fits after it agree with each other and with it."""
+    limit, fits = selection.GROSS_CONTRADICTION * SIGMA, [made_up_fit(0.0, *QUIET) for _ in range(6)]
+    for factor, taken in ((0.99, 1), (1.01, 2)):
+        fits[1:] = [made_up_fit(factor * limit, *LOUD) for _ in range(5)]
+        assert selection.choose_fit(fits).taken == taken
+    other = replace(fits[1], share=0.4)
+    assert selection.choose_fit([fits[0], other, *fits[2:]]).taken == 1, "another share"
 
 
 def test_the_last_fit_is_not_settled_and_its_reach_is_the_distance_of_the_fit_before() -> None:
@@ -173,6 +184,8 @@ def test_the_p_value_excludes_zero_exactly_where_the_interval_does(level: float,
     for _ in range(40):
         x = generator.gamma(1.15, size=3000)
         result = fit(x, level=level, n_gof=0, clusters=None if runs is None else np.arange(3000) % runs)
+        if result.drift:  # there is no p-value
+            continue
         low, high = result.interval
         slack = 0.1 if runs is None else 0.6  # quantiles of 200 replicas, of 15 runs
         assert (
@@ -186,7 +199,7 @@ def test_the_p_value_excludes_zero_exactly_where_the_interval_does(level: float,
 
 def test_the_p_value_is_one_where_the_less_biased_fits_reach_zero() -> None:
     fits = [fit(rng(seed).gamma(1.05, size=1000), n_gof=0) for seed in range(30)]
-    reached = [f for f in fits if f.reach[0 if f.exponent > 0 else 1] >= abs(f.exponent)]
+    reached = [f for f in fits if not f.drift and f.reach[0 if f.exponent > 0 else 1] >= abs(f.exponent)]
     assert reached and all(f.p_null == pytest.approx(1) for f in reached)
 
 
@@ -260,6 +273,8 @@ def test_an_easy_crossover_keeps_its_model_at_about_twice_the_interval() -> None
     for _ in range(replicas):
         x = generator.gamma(1.42, size=10_000)
         result, known = fit(x, n_gof=0), fit(x, order=2, share=0.8, n_gof=0)
+        if result.drift:  # a false alarm, once in a hundred samples
+            continue
         wider.append((result.interval[1] - result.interval[0]) / (known.interval[1] - known.interval[0]))
         kept += (result.order, result.share) == (2, 0.8)
     assert kept >= replicas / 2 and np.mean(wider) < 2.5

@@ -63,3 +63,15 @@ def test_of_several_refused_fits_the_first_reason_is_shown_with_their_number():
     assert "no fit: too few (and 1 more)" in draw_distributions([record, record]).axes[0].get_title(
         loc="left"
     )
+
+
+def test_a_fit_whose_exponent_drifts_says_so_and_has_no_dashed_power_law():
+    fit = fit_record(0.3, 1) | {"interval": [-1.0, None], "drift": [-0.1, 0.6], "kind": "exponent"}
+    axis = draw_distributions([fit]).axes[0]
+    assert legend_texts(axis) == ["no power law can be told"]
+    assert not [line for line in axis.lines if line.get_linestyle() == "--"]
+
+
+def test_an_interval_without_an_upper_end_is_drawn():
+    axis = draw_distributions([fit_record(0.3, 1) | {"interval": [0.1, None], "kind": "exponent"}]).axes[0]
+    assert "[0.10, \\infty]" in legend_texts(axis)[0]
