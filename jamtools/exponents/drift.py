@@ -38,8 +38,9 @@ DRIFT_LEVEL = 0.01
 #: The drift goes on if the later steps are this many of their standard errors long, in the direction of all.
 MIN_LATER_DRIFT = 0.5
 
-#: The largest standard error of τ, which is that of t in units of 1 + t. A less precise fit tells nothing about a drift.
-MAX_RELATIVE_ERROR = 0.5
+#: The largest standard error of τ, which is that of t in units of 1 + t. The exponents of less precise fits are too skew for
+#: Student's t.
+MAX_RELATIVE_ERROR = 0.35
 
 #: The fewest fits that show a drift which goes on: two steps.
 MIN_FITS_OF_DRIFT = 3

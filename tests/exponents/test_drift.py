@@ -59,8 +59,8 @@ def test_a_drift_may_go_down():
 
 def test_fewer_than_three_precise_fits_have_no_test():
     assert drift.find_drift(made_up_fits(0.0, 1.0)) is None
-    assert drift.find_drift(made_up_fits(0.0, 1.0, 2.0, 3.0, error=2.1)) is None, (
-        "two are precise: 2.1/4, 2.1/3"
+    assert drift.find_drift(made_up_fits(0.0, 1.0, 5.0, 6.0, error=2.0)) is None, (
+        "only 2/6 and 2/7 are precise"
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,6 +130,16 @@ def test_the_limit_is_extrapolated_from_the_sizes_that_have_a_fit() -> None:
     }  # fmt: skip
     assert record["sizes"][1]["exponent"] == fits[1].fit.exponent
     assert [known["value"] for known in record["extrapolated"]["references"]] == [0.41269, 0.2, 0.16, 0.25]
+
+
+def test_a_size_whose_exponent_drifts_does_not_enter_the_limit() -> None:
+    """It has no γ: the exponent of its fit describes the gaps of one share."""
+    fits = [SizeFit(N, 4, 2000, fit_of(0.3, N)) for N in (100, 400, 1600)]
+    drifting = replace(fits[0].fit, exponent=-2.0, drift=(1.0, -2.0), interval=(-math.inf, 1.0))
+    result = size_dependence([replace(fits[0], fit=drifting), *fits[1:]], 0.95)
+    assert result.limit == size_dependence(fits[1:], 0.95).limit
+    row = json.loads(json.dumps(result.as_dict()))["sizes"][0]
+    assert (row["drift"], row["interval"]) == ([1.0, -2.0], [None, 1.0])
 
 
 def test_a_limit_needs_two_sizes_with_a_fit() -> None:
