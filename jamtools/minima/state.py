@@ -2,7 +2,8 @@
 
     share = ‖g(λ)‖ / √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖²,       jammed: certified, or share ≤ JAMMED_SHARE without a concave cusp
 
-g(λ) is the smallest subgradient over the cusps at zero (first_order.py). A run that has no certificate is judged by it.
+g(λ) is the smallest subgradient over the cusps at zero (first_order.py). A run that has no certificate is judged by it. For
+a tanh network that was refused a certificate it proves nothing, because it vanishes also where neurons saturate.
 
     escaping: share ≤ JAMMED_SHARE, not certified, with saturated neurons, and L_∞ ≤ L       (network/saturation.py)
 
@@ -30,6 +31,10 @@ from jamtools.states import Status
 #: The largest share of its terms to which the smallest subgradient falls at a minimum. A first-order run on its way has 10⁻³
 #: to 10⁻¹, a minimiser that has arrived 10⁻⁸ and less.
 JAMMED_SHARE = 1e-6
+
+
+#: L_∞ may exceed L by this factor: both consist of the same terms, which differ by round-off where all is saturated.
+LIMIT_ROUND_OFF = 1 + 1e-13
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,8 @@ def state_of(
     finite = bool(theta.isfinite().all()) and bool(evaluation.gaps.isfinite().all())
     measurable = bool((evaluation.gradient.double().norm() ** 4).isfinite())  # else its squares overflow
     share = _share(theta, problem, certificate) if finite and measurable and bool(unfitted.any()) else None
-    at_minimum = bool(certificate and certificate.certified) or (share is not None and share <= JAMMED_SHARE)
+    certified, slow = bool(certificate and certificate.certified), share is not None and share <= JAMMED_SHARE
+    at_minimum = certified or (slow and not (certificate and problem.arch.activation == "tanh"))
     counts = (
         evaluation.n_unsatisfied if problem.loss.has_margin else None,
         int((evaluation.gaps.abs() <= problem.loss.contact).sum()),
@@ -90,9 +96,11 @@ def state_of(
         int(evaluation.unsatisfied[dead].sum()) if problem.loss.has_margin else None,
     )
     runaway = _runaway(theta, problem, unfitted) if finite and not problem.arch.batch_norm else _NO_RUNAWAY
-    certified = bool(certificate and certificate.certified)
     escapes = (
-        at_minimum and not certified and runaway.limit_loss is not None and runaway.limit_loss <= runaway.loss
+        slow
+        and not certified
+        and runaway.limit_loss is not None
+        and runaway.limit_loss <= runaway.loss * LIMIT_ROUND_OFF
     )
     status = _status(unfitted, dead, at_minimum, escapes) if finite else "diverged"
     numbers = dead.nonzero()[:, 0].cpu(), tuple(by_layer.sum(1).tolist())
@@ -114,8 +122,9 @@ def _runaway(theta: Tensor, problem: Problem, unfitted: Tensor) -> _Runaway:
     saturated = saturated_neurons(theta, problem, unfitted)
     if not bool(saturated.any()):
         return _NO_RUNAWAY
-    loss = limit_loss(theta, problem, torch.zeros_like(saturated))
-    return _Runaway(int(saturated.sum()), limit_loss(theta, problem, saturated), loss)
+    unfitted_problem = problem.take(unfitted)
+    loss = limit_loss(theta, unfitted_problem, torch.zeros_like(saturated))
+    return _Runaway(int(saturated.sum()), limit_loss(theta, unfitted_problem, saturated), loss)
 
 
 def is_dead_at_rest(theta: Tensor, problem: Problem, evaluation: Evaluation) -> bool:

@@ -2,8 +2,10 @@
 
     saturated_n = [ρ'(z_n(µ)) ≤ 10⁻⁵ for every unfitted µ],        limit network: sign(z_n) in the place of tanh(z_n)
 
-When the weights and the bias of such a neuron grow by a factor s, L tends to the loss L_∞ of the limit network like
-e^{-2s|z|}. If L_∞ < L, the descent along s has no minimum: L_∞ is an infimum that no theta attains.
+When the weights and the bias of such a neuron grow by a factor s, its share of L tends to that of the limit network like
+e^{-2s|z|}. If the loss L_∞ of the limit network is below L, the descent along s has no minimum: L_∞ is an infimum that no
+theta attains. L_∞ is the loss of the unfitted patterns. The others stay fitted: often some of them lie on the slope of the
+neuron, as contacts, and the weights grow around them.
 
 Source: none, own derivation above.
 """
@@ -31,7 +33,10 @@ def saturated_neurons(theta: Tensor, problem: Problem, unfitted: Tensor) -> Tens
 
 
 def limit_loss(theta: Tensor, problem: Problem, saturated: Tensor) -> float:
-    """L_∞ at theta [Ñ]: the loss with the sign in the place of tanh at the `saturated` neurons [L, h]."""
+    """L_∞ at theta [Ñ]: the loss with the sign in the place of tanh at the `saturated` neurons [L, h].
+
+    problem: that of the unfitted patterns alone.
+    """
     a, layers = problem.x, layers_of(theta, problem.arch)
     for (weight, bias), at in zip(layers[:-1], saturated, strict=True):
         z = torch.addmm(bias, a, weight.T)
