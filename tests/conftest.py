@@ -1,6 +1,8 @@
 """The settings and fixtures of all tests."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,25 @@ if os.environ.get("CI"):
 
 #: Files whose few tests take longest. They run first, or one process would wait for them at the end.
 SLOWEST_FILES = {"test_slurm.py", "test_readme.py", "test_resuming.py", "test_compilation.py"}
+
+
+#: A training of one step, which compiles the kernel.
+FIRST_TRAINING = """
+from jamtools.data.sphere import random_sphere
+from jamtools.network.architecture import Architecture
+from jamtools.protocols import TrainingOptions, with_options
+from jamtools.training.ensemble import train
+train(random_sphere(9, 2, 0), Architecture(2, 2, 1), with_options(TrainingOptions(), steps=1), 0)
+"""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compiles the kernel once, before several processes of the tests would compile it at the same time."""
+    config = session.config
+    is_worker = hasattr(config, "workerinput")
+    if config.getoption("numprocesses", 0) and not is_worker and not config.option.collectonly:
+        root = Path(__file__).resolve().parent.parent
+        subprocess.run([sys.executable, "-c", FIRST_TRAINING], cwd=root)  # a test shows what fails
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
