@@ -1,6 +1,6 @@
 """What is measured at one theta, with all values that round-off leaves possible: the ground on which claims are checked.
 
-    |δz_j| ≤ |W_j| |δa_{j-1}| + (fan-in_j + 2) eps (|W_j| |a_{j-1}| + |b_j|),         |δa_j| ≤ s_j |δz_j| + 2 eps |a_j|
+    |δz_j|, |δa_j|, s_j: as in network/roundoff.py
     |δβ_j| ≤ s_j |δv_j| + |δρ'_j| |v_j|,     v_j = W_{j+1}ᵀ β_{j+1},     |δv_j| ≤ |W_{j+1}|ᵀ (|δβ_{j+1}| + k eps |β_{j+1}|)
     |δ∇L| ≤ Σ_µ |δβ_j| (|a_{j-1}| + |δa_{j-1}|) + |β_j| |δa_{j-1}| + (P + 1) eps |β_j| |a_{j-1}|
 
@@ -22,21 +22,13 @@ from torch import Tensor
 
 from jamtools.network.passes import layers_of
 from jamtools.network.problem import Evaluation, Problem
+from jamtools.network.roundoff import Layer, errors_of_gaps, layers_with_errors, loss_error, steepest_slope
 
 #: A stored and a new value have one error each, so the bounds are computed with this multiple of eps.
 ERRORS_OF_A_COMPARISON = 2
 
 #: How far the z may be off at which tanh² rounds to 1: programs differ in the last bit of tanh.
 TANH_ROUNDS_WITHIN = 0.5
-
-
-class Layer(NamedTuple):
-    """A layer: its input a [P, in] and pre-activation z [P, out], with bounds of their errors."""
-
-    a: Tensor
-    a_error: Tensor
-    z: Tensor
-    z_error: Tensor
 
 
 class Range(NamedTuple):
@@ -90,31 +82,18 @@ class Measured:
     def layers(self) -> list[Layer]:
         """The forward pass with its errors; a single-precision arithmetic rounds the patterns too."""
         x, eps = self.problem.x, self._unit
-        error = eps * x.abs() if self.eps > torch.finfo(x.dtype).eps else torch.zeros_like(x)
-        passed = self.problem.forward(self.theta)
-        layers: list[Layer] = []
-        for j, (weight, bias) in enumerate(layers_of(self.theta, self.problem.arch)):
-            a, z = passed.inputs[j], passed.z[j]
-            if j > 0:
-                error = _steepest(layers[-1], self.problem) * error + 2 * eps * a.abs()
-            size = torch.addmm(bias.abs(), a.abs(), weight.abs().T)
-            a_error, error = error, error @ weight.abs().T + (weight.shape[1] + 2) * eps * size
-            layers.append(Layer(a, a_error, z, error))
-        return layers
+        x_error = eps * x.abs() if self.eps > torch.finfo(x.dtype).eps else None
+        return layers_with_errors(self.theta, self.problem, eps, x_error)
 
     @cached_property
     def errors(self) -> Tensor:
         """How far a stored Δ [P, C] may be from the new one."""
-        size = self.problem.loss.epsilon + self.layers[-1].z.abs()
-        return self.layers[-1].z_error + 2 * self._unit * size
+        return errors_of_gaps(self.layers[-1], self.problem.loss, self._unit)
 
     @property
     def loss_error(self) -> float:
         """How far a stored L may be from the new one."""
-        loss, above = self.problem.loss, (self.evaluation.gaps + self.errors).clamp(min=0)
-        moved = (above * torch.minimum(self.errors, above)).sum()
-        summed = above.numel() * self._unit * above.square().sum()
-        return float(loss.hinge_curvature * (moved + summed))
+        return loss_error(self.evaluation.gaps, self.errors, self.problem.loss, self._unit)
 
     @property
     def unsatisfied(self) -> Patterns:
@@ -191,19 +170,9 @@ class Measured:
         return float(squares.sqrt())
 
 
-def _steepest(layer: Layer, problem: Problem) -> Tensor:
-    """The largest |ρ'| within the error of z [P, h]."""
-    if problem.arch.activation == "relu":
-        return (layer.z > -layer.z_error).to(layer.z.dtype)
-    nearest = (layer.z.abs() - layer.z_error).clamp(
-        min=0
-    )  # |ρ'| of the other activations does not rise with |z|
-    return problem.arch.rho.slope(nearest) + 2 * torch.finfo(layer.z.dtype).eps
-
-
 def _slopes(layer: Layer, problem: Problem, kinks: bool) -> tuple[Tensor, Tensor]:
     """The largest |ρ'| within the error of z [P, h], and how much ρ' may change there."""
-    steepest, change = _steepest(layer, problem), torch.zeros_like(layer.z)
+    steepest, change = steepest_slope(layer, problem.arch), torch.zeros_like(layer.z)
     if problem.arch.activation == "relu":
         change = steepest * (layer.z <= layer.z_error) if kinks else change
     elif problem.arch.activation == "tanh":

@@ -13,7 +13,7 @@ Source: arXiv:1809.09349, section III.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,44 +87,34 @@ def state_of(
     finite = bool(theta.isfinite().all()) and bool(evaluation.gaps.isfinite().all())
     measurable = bool((evaluation.gradient.double().norm() ** 4).isfinite())  # else its squares overflow
     share = _share(theta, problem, certificate) if finite and measurable and bool(unfitted.any()) else None
-    certified, slow = bool(certificate and certificate.certified), share is not None and share <= JAMMED_SHARE
-    at_minimum = certified or (slow and not (certificate and problem.arch.activation == "tanh"))
+    certified, at_rest = (
+        bool(certificate and certificate.certified),
+        share is not None and share <= JAMMED_SHARE,
+    )
+    refused = certificate is not None and not certified
+    at_minimum = certified or (at_rest and not (refused and problem.arch.activation == "tanh"))
     counts = (
         evaluation.n_unsatisfied if problem.loss.has_margin else None,
         int((evaluation.gaps.abs() <= problem.loss.contact).sum()),
         evaluation.n_misclassified,
         int(evaluation.unsatisfied[dead].sum()) if problem.loss.has_margin else None,
     )
-    runaway = _runaway(theta, problem, unfitted) if finite and not problem.arch.batch_norm else _NO_RUNAWAY
-    escapes = (
-        slow
-        and not certified
-        and runaway.limit_loss is not None
-        and runaway.limit_loss <= runaway.loss * LIMIT_ROUND_OFF
-    )
+    n_saturated, limit, falls = _limit(theta, problem, unfitted) if finite else (0, None, False)
+    escapes = falls and at_rest and not certified
     status = _status(unfitted, dead, at_minimum, escapes) if finite else "diverged"
     numbers = dead.nonzero()[:, 0].cpu(), tuple(by_layer.sum(1).tolist())
-    return RunState(status, *counts, *numbers, share, runaway.n_saturated, runaway.limit_loss)
+    return RunState(status, *counts, *numbers, share, n_saturated, limit)
 
 
-class _Runaway(NamedTuple):
-    """The number of saturated neurons, L_∞ where there are some, and L."""
-
-    n_saturated: int
-    limit_loss: float | None
-    loss: float
-
-
-_NO_RUNAWAY = _Runaway(0, None, 0.0)
-
-
-def _runaway(theta: Tensor, problem: Problem, unfitted: Tensor) -> _Runaway:
+def _limit(theta: Tensor, problem: Problem, unfitted: Tensor) -> tuple[int, float | None, bool]:
+    """The number of saturated neurons; L_∞ where there are some; whether L falls to it as they grow."""
     saturated = saturated_neurons(theta, problem, unfitted)
     if not bool(saturated.any()):
-        return _NO_RUNAWAY
+        return 0, None, False
     unfitted_problem = problem.take(unfitted)
     loss = limit_loss(theta, unfitted_problem, torch.zeros_like(saturated))
-    return _Runaway(int(saturated.sum()), limit_loss(theta, unfitted_problem, saturated), loss)
+    limit = limit_loss(theta, unfitted_problem, saturated)
+    return int(saturated.sum()), limit, limit <= loss * LIMIT_ROUND_OFF
 
 
 def is_dead_at_rest(theta: Tensor, problem: Problem, evaluation: Evaluation) -> bool:

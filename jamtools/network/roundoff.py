@@ -12,6 +12,8 @@ Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms (2002), sec
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -26,34 +28,63 @@ def operations(arch: Architecture) -> int:
     return sum(fan_in + 2 for _, fan_in in arch.shapes)
 
 
+class Layer(NamedTuple):
+    """A layer: its input a [P, in] and pre-activation z [P, out], with bounds of their errors."""
+
+    a: Tensor
+    a_error: Tensor
+    z: Tensor
+    z_error: Tensor
+
+
+def layers_with_errors(
+    theta: Tensor, problem: Problem, eps: float, x_error: Tensor | None = None
+) -> list[Layer]:
+    """The forward pass at theta [Ñ] with bounds of its round-off.
+
+    eps: that of the arithmetic; x_error [P, d]: the error of the patterns, if they are not exact.
+    """
+    forward_pass = problem.forward(theta)
+    layers: list[Layer] = []
+    error = torch.zeros_like(problem.x) if x_error is None else x_error
+    for (weight, bias), a, z in zip(
+        absolute(layers_of(theta, problem.arch)), forward_pass.inputs, forward_pass.z, strict=True
+    ):
+        if layers:
+            error = steepest_slope(layers[-1], problem.arch) * error + 2 * eps * a.abs()
+        rounding = (weight.shape[1] + 2) * eps * torch.addmm(bias, a.abs(), weight.T)
+        layers.append(Layer(a, error, z, error @ weight.T + rounding))
+        error = layers[-1].z_error
+    return layers
+
+
+def steepest_slope(layer: Layer, arch: Architecture) -> Tensor:
+    """The largest |ρ'| within the error of z [P, h]."""
+    if arch.activation == "relu":
+        return (layer.z > -layer.z_error).to(layer.z.dtype)
+    nearest = (layer.z.abs() - layer.z_error).clamp(
+        min=0
+    )  # |ρ'| of the other activations does not rise with |z|
+    return arch.rho.slope(nearest) + 2 * torch.finfo(layer.z.dtype).eps
+
+
 def gap_errors(theta: Tensor, problem: Problem, eps: float | None = None) -> Tensor:
     """Bounds of the round-off in Δ [P, C] at theta [Ñ]; eps: that of the arithmetic, by default that of theta's dtype."""
     eps = eps or torch.finfo(theta.dtype).eps
-    forward_pass, layers = problem.forward(theta), layers_of(theta, problem.arch)
-    error = torch.zeros_like(problem.x)
-    for j, ((weight, bias), a) in enumerate(zip(absolute(layers), forward_pass.inputs, strict=True)):
-        if j > 0:
-            error = _steepest(forward_pass.z[j - 1], error, problem.arch) * error + 2 * eps * a.abs()
-        size = torch.addmm(bias, a.abs(), weight.T)
-        error = error @ weight.T + (weight.shape[1] + 2) * eps * size
-    return error + 2 * eps * (problem.loss.epsilon + forward_pass.f.abs())
+    return errors_of_gaps(layers_with_errors(theta, problem, eps)[-1], problem.loss, eps)
 
 
-def _steepest(z: Tensor, error: Tensor, arch: Architecture) -> Tensor:
-    """The largest |ρ'| within ± error of the pre-activations z [P, h]."""
-    if arch.activation == "relu":
-        return (z > -error).to(z.dtype)
-    nearest = (z.abs() - error).clamp(min=0)  # |ρ'| of the other activations does not rise with |z|
-    return arch.rho.slope(nearest) + 2 * torch.finfo(z.dtype).eps
+def errors_of_gaps(output: Layer, loss: Loss, eps: float) -> Tensor:
+    """Bounds of the round-off in Δ [P, C] from the output layer."""
+    return output.z_error + 2 * eps * (loss.epsilon + output.z.abs())
 
 
-def loss_error(gaps: Tensor, errors: Tensor, loss: Loss) -> float:
+def loss_error(gaps: Tensor, errors: Tensor, loss: Loss, eps: float | None = None) -> float:
     """A bound of the round-off in L, from Δ and its errors [P, C]: c Σ (Δ + ½ δ) δ, plus the round-off of the sum."""
     above = (gaps + errors).clamp(min=0)
-    moved = loss.hinge_curvature * (above * torch.minimum(errors, above)).sum()
-    return float(
-        moved + gaps.numel() * torch.finfo(gaps.dtype).eps * loss.hinge_curvature * above.square().sum()
-    )
+    moved = (above * torch.minimum(errors, above)).sum()
+    summed = gaps.numel() * (eps or torch.finfo(gaps.dtype).eps) * above.square().sum()
+    return float(loss.hinge_curvature * (moved + summed))
 
 
 def absolute(layers: Layers) -> Layers:

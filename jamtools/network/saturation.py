@@ -23,9 +23,12 @@ SATURATED_NEURON_SLOPE = 1e-5
 
 
 def saturated_neurons(theta: Tensor, problem: Problem, unfitted: Tensor) -> Tensor:
-    """Which hidden neurons [L, h] are saturated at theta [Ñ]; unfitted [P] booleans. None are where ρ is not tanh."""
+    """Which hidden neurons [L, h] are saturated at theta [Ñ]; unfitted [P] booleans.
+
+    None are where ρ is not tanh, or with batch normalisation.
+    """
     arch = problem.arch
-    if arch.activation != "tanh" or not bool(unfitted.any()):
+    if arch.activation != "tanh" or arch.batch_norm or not bool(unfitted.any()):
         return torch.zeros(arch.depth, arch.width, dtype=torch.bool, device=theta.device)
     slope = arch.rho.slope
     hidden = problem.take(unfitted).hidden(theta)
