@@ -142,6 +142,27 @@ class CuspGradient:
         fewer.signs = self.signs[keep]
         return fewer
 
+    def wider(self, n: int) -> CuspGradient:
+        """The same function where also the n pre-activations next to zero, in scales of their neurons, count as cusps."""
+        z, wider = self.forward_pass.z[:-1], copy(self)
+        size = torch.stack([a.abs() / torch.where(scale > 0, scale, 1.0) for a, scale in zip(z, self.scales)])
+        for layer, at in zip(size, self.at):
+            layer[at] = 0.0
+        n_most = min(n + len(self.signs), size.numel())
+        near = size <= size.flatten().kthvalue(n_most).values
+        wider.at = [layer.nonzero(as_tuple=True) for layer in near]
+        wider.signs = torch.cat([slope[at] for slope, at in zip(self.slopes, wider.at, strict=True)])
+        return wider
+
+    def is_in(self, other: CuspGradient) -> Tensor:
+        """Which cusps [n] are also those of the same function with other cusps."""
+        marks = []
+        for a, at, theirs in zip(self.forward_pass.z, self.at, other.at):
+            mark = torch.zeros_like(a, dtype=torch.bool)
+            mark[theirs] = True
+            marks.append(mark[at])
+        return torch.cat(marks)
+
     def moved_to(self, theta: Tensor, forward_pass: ForwardPass) -> CuspGradient:
         """The same cusps at another theta [Ñ], where the pass of the patterns with gradient is `forward_pass`.
 

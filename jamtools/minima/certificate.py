@@ -193,9 +193,8 @@ def _jammed(point: BalancedPoint, gap_fields: dict[str, Any], seed: int, trials:
     if certificate.obstacle:
         return certificate
     manifold = CuspManifold(cusps, first.multipliers, first.alive)
-    return _tried(
-        certificate, try_to_descend(point.problem, manifold, rounding + first.off_zero, trials, seed)
-    )
+    tried = try_to_descend(point.problem, manifold, rounding + first.off_zero, trials, seed)
+    return _tried(certificate, tried, point.stretch)
 
 
 def _newton(
@@ -219,14 +218,14 @@ def _newton(
     )
 
 
-def _tried(certificate: Certificate, trials: DescentTrials | None) -> Certificate:
-    """The certificate with the outcome of its trials, certified unless they refute it."""
+def _tried(certificate: Certificate, trials: DescentTrials | None, stretch: float) -> Certificate:
+    """The certificate with the outcome of its trials, certified unless they refute it; stretch: that of the point."""
     if trials is None:
         return replace(certificate, certified=True, n_trials=0)
     certificate = replace(
         certificate,
         n_trials=trials.n,
-        radius=trials.radius,
+        radius=trials.radius / max(1.0, stretch),
         lowest_change=trials.change,
         trial_error=trials.error,
     )

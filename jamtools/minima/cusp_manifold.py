@@ -84,6 +84,43 @@ class CuspManifold:
             theta = theta - self._across @ self._at_cusps(self.forward_pass(theta).z[:-1])
         return theta
 
+    def edges(self, n: int) -> Tensor:
+        """Displacements [k, Ñ], k ≤ 2n, each of which leads along M to where 𝓛 is no longer L, and would lower it.
+
+        To those of the nearest n pre-activations that have u < 0, at which L has a concave kink, and to the nearest n zeros
+        of a Δ > 0, whose curvature ends there. The displacements are linear estimates.
+        """
+        wider = self.cusps.wider(n)
+        multipliers = wider.signs.clone()
+        own = wider.is_in(self.cusps)
+        multipliers[own] = self._multipliers
+        concave = ~own & (wider.forces(multipliers) < 0)
+        rows, values = [wider.normals(multipliers)[concave]], [wider.z[concave]]
+        passed = self.cusps.with_multipliers(self._multipliers)
+        gaps = self.cusps.active.loss.gaps(passed.f, self.cusps.active.y).where(self._active, torch.inf)
+        for place in gaps.flatten().argsort()[:n]:
+            pattern, c = divmod(int(place), gaps.shape[1])
+            signal = torch.zeros_like(gaps[:1])
+            signal[0, c] = -self.cusps.active.y[pattern, c]
+            one = passed.take(torch.tensor([pattern], device=place.device))
+            rows.append(gradient_rows(backward(self.cusps.layers, one, signal, self.arch), one))
+            values.append(gaps[pattern, c : c + 1])
+        along = self.project(torch.cat(rows).T).T
+        size = along.square().sum(1)
+        kept = size > 0
+        return -(torch.cat(values)[kept] / size[kept])[:, None] * along[kept]
+
+    def steepest(self, rng: np.random.Generator) -> Tensor:
+        """A unit vector [Ñ] along which L rises fast: across all cusps, Σ ± u_i ∇z_i; a random one where there are none."""
+        rows = self.cusps.jacobian(self._multipliers)
+        signs = torch.from_numpy(rng.choice([-1.0, 1.0], len(rows))).to(rows)
+        v = (
+            signs @ rows
+            if len(rows)
+            else torch.from_numpy(rng.standard_normal(len(self.theta))).to(self.theta)
+        )
+        return v / (v.norm() or 1.0)
+
     def curvature(self) -> Operator:
         """P ∇²𝓛 P as an operator on vectors [Ñ, k], by central differences of ∇𝓛; P: `project`."""
 

@@ -3,16 +3,19 @@
     L(W + δ) < L(W) - error,      error = round-off + Σ_i |u_i z_i|
 
 A displacement δ for which this holds shows that the minimum does not reach to |δ|. The last term bounds the decrease at
-first order that is due to cusps which are not exactly at zero. There are trials of two kinds:
+first order that is due to cusps which are not exactly at zero. There are trials of three kinds:
 
 - Lines: L at points W + δ of growing distance, to both sides, along the directions of least curvature and, for each hidden
   neuron, along its own weights and bias: it is scaled up and down.
 - Kicks: a displacement of 10⁻⁶ to 10⁻³ ‖W‖, once in a random direction and once along a mixture of the directions of least
   curvature, then a descent.
+- Edges: a displacement along M beyond the nearest concave kinks and beyond the nearest Δ = 0, then a descent.
 
 Displacements along the directions of least curvature stay on the manifold M of the cusps. L is that of all patterns. The
 radius is the distance up to which no trial has found a lower loss, less a safety factor: a descent finds a way over an edge
-only if its kick has the right direction. A trial that succeeds from the shortest kick refutes the minimum, and so does a
+only if its kick has the right direction. More kicks, of a few times this radius, try to refute it: a kick off M raises L at
+first order, and the descent may then go over an edge that lies farther away than the kick. Each that succeeds makes the
+radius smaller. A trial that succeeds from the shortest kick refutes the minimum, and so does a
 line along which L falls as soon as errors allow to see it. Any other trial that succeeds shows an edge of the basin.
 
 The directions come from products with ∇²𝓛 by differences of ∇𝓛. On purpose they share no code with the matrix of
@@ -36,7 +39,7 @@ from jamtools.minima.cusp_manifold import CuspManifold
 from jamtools.minima.loss_function import LossFunction
 from jamtools.network.passes import layers_of
 from jamtools.network.problem import Problem
-from jamtools.random_streams import DESCENT_TRIALS, generator
+from jamtools.random_streams import DESCENT_TRIALS, RADIUS_TRIALS, generator
 
 #: The shortest and the longest kick, in ‖W‖. Short ones are needed: near jamming the curvature changes within √Δ.
 SHORTEST_KICK, LONGEST_KICK = 1e-6, 1e-3
@@ -54,11 +57,20 @@ EDGE_DECREASE = 1e4
 #: How many directions of least curvature there are, and the largest number of products with ∇²𝓛 to find them.
 SOFT_DIRECTIONS, SOFT_PRODUCTS = 3, 150
 
+#: How many of the nearest edges of each kind there are, and how far the displacements go, in distances to the edge.
+NEAREST_EDGES, BEYOND_EDGE = 6, (1.5, 5.0)
+
 #: The search for soft directions ends earlier when the residuals are below this part of the largest curvature.
 SOFT_TOLERANCE = 1e-6
 
 #: The radius is the distance of the nearest trial that found a lower loss, or the longest kick, divided by this.
 RADIUS_SAFETY_FACTOR = 10.0
+
+#: The number of kicks that try to refute the radius, and their length, in radii.
+RADIUS_KICKS, RADIUS_KICK_FACTOR = 6, 3.0
+
+#: A radius below this is not made smaller: a kick is then of the order of the round-off of theta.
+SMALLEST_RADIUS = 1e-13
 
 
 @dataclass(frozen=True)
@@ -99,14 +111,39 @@ def try_to_descend(
     if kicks == 0:
         return None
     loss, soft = problem.value(manifold.theta), _soft(manifold, seed)
-    trials = [*_lines(problem, manifold, soft), *_kicks(problem, manifold, soft, kicks, seed)]
+    trials = [
+        *_lines(problem, manifold, soft),
+        *_kicks(problem, manifold, soft, kicks, seed),
+        *_beyond_edges(problem, manifold),
+    ]
     found = [trial for trial in trials if trial.value < loss - slack]
     first = {trial.line: trial for trial in reversed(found) if trial.line is not None}.values()
     near = [trial.value for trial in trials if trial.distance <= SHORTEST_KICK]
     near += [trial.value for trial in first if trial.value > loss - EDGE_DECREASE * slack]
     nearest = min((trial.distance for trial in found), default=LONGEST_KICK)
-    radius = min(nearest, LONGEST_KICK) / RADIUS_SAFETY_FACTOR
-    return DescentTrials(len(trials), radius, min(0.0, min(near) / loss - 1), slack / loss)
+    radius, n = _settled(
+        problem, manifold, loss - slack, min(nearest, LONGEST_KICK) / RADIUS_SAFETY_FACTOR, seed
+    )
+    return DescentTrials(len(trials) + n, radius, min(0.0, min(near) / loss - 1), slack / loss)
+
+
+def _settled(
+    problem: Problem, manifold: CuspManifold, limit: float, radius: float, seed: int
+) -> tuple[float, int]:
+    """The first of radius, radius/10, ... from which no kick descends below `limit`, and the number of the kicks."""
+    function, rng, n = LossFunction(problem, manifold.theta.clone()), generator(seed, RADIUS_TRIALS), 0
+    while True:
+        length = RADIUS_KICK_FACTOR * radius * manifold.size
+        for i in range(RADIUS_KICKS):
+            kick = manifold.steepest(rng) if i % 2 else _random(rng, manifold.theta, len(manifold.theta))
+            n += 1
+            if _lowest(function, manifold.theta + length * kick) < limit:
+                break
+        else:
+            return radius, n
+        if radius <= SMALLEST_RADIUS:
+            return radius, n
+        radius /= RADIUS_SAFETY_FACTOR
 
 
 def _soft(manifold: CuspManifold, seed: int) -> Tensor:
@@ -149,6 +186,17 @@ def _kicks(problem: Problem, manifold: CuspManifold, soft: Tensor, n: int, seed:
         yield _Trial(float(length), _lowest(function, theta + distance * _random(rng, theta, len(theta))))
         mixture = soft @ _random(rng, soft, soft.shape[1])
         yield _Trial(float(length), _lowest(function, manifold.onto(theta + distance * mixture)))
+
+
+def _beyond_edges(problem: Problem, manifold: CuspManifold) -> Iterator[_Trial]:
+    """L at the end of a descent from beyond each edge that is nearer than the longest kick."""
+    function = LossFunction(problem, manifold.theta.clone())
+    for displacement in manifold.edges(NEAREST_EDGES):
+        for factor in BEYOND_EDGE:
+            distance = factor * float(displacement.norm()) / manifold.size
+            if distance <= LONGEST_KICK:
+                start = manifold.onto(manifold.theta + factor * displacement)
+                yield _Trial(distance, _lowest(function, start))
 
 
 def _random(rng: np.random.Generator, like: Tensor, n: int) -> Tensor:

@@ -24,7 +24,7 @@ from jamtools.cusps.subgradient import CuspGradient
 from jamtools.network.passes import ForwardPass, backward
 from jamtools.network.problem import Problem
 from jamtools.network.roundoff import absolute, gap_errors, operations
-from jamtools.network.symmetry import balanced, normalised
+from jamtools.network.symmetry import balanced, even_inputs, gauge_factors, normalised
 
 #: ‖g‖ counts as zero up to this part of √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖².
 STATIONARY_RELATIVE_NORM = 1e-8
@@ -35,7 +35,8 @@ class BalancedPoint:
     """theta [Ñ] and its problem in the balanced gauge, with Δ and bounds of its round-off [P, C].
 
     Quantities are in the units of that gauge: Δ in `unit`, L in unit². scales [L, h]: the factor by which each hidden neuron
-    was scaled. forward_pass: that of all patterns.
+    was scaled. forward_pass: that of all patterns. stretch: a displacement of the balanced network by r ‖W‖, on the patterns
+    and with the ε that were given, is one of at most r `stretch` ‖W‖ here, where the components of x have an rms near 1.
     """
 
     theta: Tensor
@@ -45,17 +46,22 @@ class BalancedPoint:
     forward_pass: ForwardPass
     gaps: Tensor
     errors: Tensor
+    stretch: float
 
     @classmethod
     def of(cls, theta: Tensor, problem: Problem) -> BalancedPoint:
         """The point of a theta [Ñ], in float64."""
         arch = problem.arch
+        given, given_scales = balanced(theta.double(), arch)
         theta, loss, unit = normalised(theta.double(), arch, problem.loss)
+        theta, x, inputs = even_inputs(theta, arch, problem.x.double())
         theta, scales = balanced(theta, arch)
-        problem = replace(problem, x=problem.x.double(), y=problem.y.double(), loss=loss)
+        problem = replace(problem, x=x, y=problem.y.double(), loss=loss)
         forward_pass = problem.forward(theta)
         gaps = loss.gaps(forward_pass.f, problem.y)
-        return cls(theta, problem, scales, unit, forward_pass, gaps, gap_errors(theta, problem))
+        factors = gauge_factors(arch, inputs, scales / given_scales, unit)
+        stretch = float(factors.max() * given.norm() / theta.norm()) if bool(theta.any()) else 1.0
+        return cls(theta, problem, scales, unit, forward_pass, gaps, gap_errors(theta, problem), stretch)
 
     @property
     def value(self) -> float:

@@ -6,7 +6,8 @@ does not change f(x; W), not even in the last bit, because powers of two do not 
 such that the weights into a neuron and those out of it have norms within a factor of 2 of each other. Norms of all
 parameters, random displacements and the rms of the pre-activations of a layer depend on s, although f does not: they are
 meaningful in a fixed gauge only. Likewise (W_{L+1}, b_{L+1}, ε) → (W_{L+1}, b_{L+1}, ε) / 2^k takes Δ → Δ / 2^k and L → L /
-4^k, and brings ε into [½, 1).
+4^k, and brings ε into [½, 1). Likewise (x_·m, (W_1)_·m) → (x_·m / 2^k, 2^k (W_1)_·m), with k such that component m of x has
+an rms near 1: a displacement of all parameters then moves weights of small and of large components alike.
 
 The generators A W of the symmetries are orthogonal within a layer and overlap between neighbouring layers, so that their
 Gram matrix [hidden, hidden] suffices to project them out.
@@ -53,6 +54,34 @@ def normalised(theta: Tensor, arch: Architecture, loss: Loss) -> tuple[Tensor, L
     for tensor in layers_of(theta, arch)[-1]:
         tensor /= unit
     return theta, replace(loss, epsilon=loss.epsilon / unit), unit
+
+
+def even_inputs(theta: Tensor, arch: Architecture, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """theta [Ñ] and x [P, d] with components of x whose rms is near 1, and the 2^k [d] by which W_1 was multiplied.
+
+    A component that vanishes at all patterns is not scaled.
+    """
+    largest = x.abs().amax(0)
+    unit = torch.where(largest > 0, largest, 1.0)
+    rms = unit * (x / unit).square().mean(0).sqrt()  # the square of x itself may underflow
+    factors = torch.exp2(torch.where(largest > 0, rms, 1.0).log2().round())
+    theta = theta.clone()
+    layers_of(theta, arch)[0][0].mul_(factors)
+    return theta, x / factors, factors
+
+
+def gauge_factors(arch: Architecture, inputs: Tensor, scales: Tensor, unit: float) -> Tensor:
+    """The factor [Ñ] of each parameter: inputs [d] of W_1, scales [L, h] of the neurons, 1/unit of the outputs."""
+    theta = torch.ones(arch.n_parameters, dtype=scales.dtype, device=scales.device)
+    layers = layers_of(theta, arch)
+    layers[0][0].mul_(inputs)
+    for j, scale in enumerate(scales):
+        layers[j][0].mul_(scale[:, None])
+        layers[j][1].mul_(scale)
+        layers[j + 1][0].div_(scale)
+    for tensor in layers[-1]:
+        tensor /= unit
+    return theta
 
 
 def _factors(theta: Tensor, arch: Architecture, j: int) -> Tensor:

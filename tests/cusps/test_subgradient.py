@@ -23,6 +23,7 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.passes import forward, layers_of
 from jamtools.network.problem import Problem
 from tests.support import oracle
+from tests.support.curvature import cusps_of, planted
 from tests.support.cusps import network, plant
 
 
@@ -150,3 +151,20 @@ def test_a_least_squares_problem_that_is_too_large_is_refused(monkeypatch):
     monkeypatch.setattr(jamtools.cusps.subgradient, "LEAST_SQUARES_MAX_NUMBERS", 100)
     with pytest.raises(InputError, match=r"cusps times 61 parameters, expected at most"):
         smallest(theta, Problem(x, y, arch, loss), count(theta, Problem(x, y, arch, loss), 0.3))
+
+
+def test_the_cusps_next_to_zero_are_added_to_those_that_there_are():
+    theta, problem = planted(2)
+    cusps = cusps_of(theta, problem)
+    wider = cusps.wider(7)
+    assert len(wider.signs) == len(cusps.signs) + 7
+    own = wider.is_in(cusps)
+    assert int(own.sum()) == len(cusps.signs)
+    assert (wider.z[own] == cusps.z).all() and (wider.signs == (wider.z > 0)).all()
+    others = torch.cat(
+        [(z.abs() / s).flatten() for z, s in zip(cusps.forward_pass.z[:-1], cusps.scales)]
+    ).sort()
+    added = torch.cat(
+        [z[at].abs() / s[at[1]] for z, s, at in zip(wider.forward_pass.z, wider.scales, wider.at)]
+    )
+    assert added[~own].max() <= others.values[len(wider.signs)]

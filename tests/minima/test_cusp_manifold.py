@@ -83,3 +83,26 @@ def test_where_the_rank_changes_nearby_the_flat_directions_are_not_known():
     cusps = cusps_of(theta, Problem(x, y, arch, Loss("hinge", 0.5, 20)))
     M = CuspManifold(cusps, cusps.signs, torch.zeros(0, dtype=torch.bool))
     assert M.flat(np.random.default_rng(0)) is None
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_displacement_to_an_edge_leads_along_the_cusps_to_a_concave_kink_or_to_the_end_of_a_gap(depth):
+    cusps, multipliers, M = manifold(depth)
+    z, gaps = M.forward_pass(cusps.theta).z, cusps.active.loss.gaps(cusps.forward_pass.f, cusps.active.y)
+    n_reached = 0
+    for displacement in M.edges(8):
+        assert (cusps.normals(multipliers) @ displacement).abs().max() < 1e-9 * displacement.norm()
+        small = 1e-6  # the estimate is linear, and holds for a small part of the way
+        ahead = M.forward_pass(cusps.theta + small * displacement)
+        rate = torch.cat([(b / a - 1).flatten() for a, b in zip(z[:-1], ahead.z[:-1])])
+        gap = cusps.active.loss.gaps(ahead.f, cusps.active.y) / gaps - 1
+        nearest = (torch.cat([rate, gap.flatten()]) + small).abs().nan_to_num(torch.inf).min()
+        n_reached += bool(nearest < 1e-3 * small)
+    assert n_reached == len(M.edges(8)) > 8
+
+
+def test_the_steepest_direction_leaves_all_cusps():
+    cusps, multipliers, M = manifold()
+    v = M.steepest(np.random.default_rng(0))
+    assert float(v.norm()) == pytest.approx(1)
+    assert float(M.project(v[:, None]).norm()) < 1e-12

@@ -11,6 +11,8 @@ from jamtools.minima.first_order import BalancedPoint, FirstOrder, cusp_places, 
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Problem
+from jamtools.network.symmetry import balanced
+from tests.support import oracle
 from tests.support.curvature import TIGHT, cusps_of, planted
 from tests.support.one_neuron import column, minimum
 
@@ -30,6 +32,19 @@ def test_a_balanced_point_has_the_loss_of_the_point_in_its_own_units():
         point = BalancedPoint.of(scaled, replace(problem, loss=loss))
         assert 0.5 <= point.problem.loss.epsilon < 1
         assert point.value == pytest.approx(factor**2 * problem.value(theta), rel=1e-12)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_a_displacement_of_the_given_network_is_stretched_by_no_more_than_the_point_says(activation):
+    """The images of unit vectors along the parameters bound that of every displacement, since the map is diagonal."""
+    arch = Architecture(3, 4, 2, activation)
+    x, y = oracle.sphere(20, 3)
+    theta, x = oracle.random_theta(arch), x * torch.tensor([1e-4, 1.0, 50.0], dtype=torch.float64)
+    point = BalancedPoint.of(theta, Problem(x, y, arch, Loss("hinge", 37.0, 20)))
+    given, _ = balanced(theta, arch)
+    moved = (point.theta / given).abs()
+    assert (theta != 0).all() and (moved.max() / moved.min()) > 1e3
+    assert point.stretch == pytest.approx(float(moved.max() * given.norm() / point.theta.norm()), rel=1e-12)
 
 
 def test_the_first_order_conditions_hold_only_with_the_multiplier_found_by_hand():

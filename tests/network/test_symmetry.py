@@ -8,8 +8,16 @@ import pytest
 import torch
 
 from jamtools.network.architecture import Architecture
+from jamtools.network.loss import Loss
 from jamtools.network.passes import forward, layers_of
-from jamtools.network.symmetry import ScaleGenerators, balanced, scale_generators
+from jamtools.network.symmetry import (
+    ScaleGenerators,
+    balanced,
+    even_inputs,
+    gauge_factors,
+    normalised,
+    scale_generators,
+)
 from tests.support import oracle
 
 
@@ -28,6 +36,27 @@ def test_a_network_in_the_balanced_gauge_is_the_same_function_to_the_last_bit():
         assert ((into / above.norm(dim=0)).log2().abs() <= 1 + 1e-12).all()
     smooth = replace(arch, activation="tanh")
     assert (balanced(theta, smooth)[0] == theta).all()
+
+
+def test_a_network_on_even_inputs_is_the_same_function_to_the_last_bit():
+    arch = Architecture(4, 5, 2)
+    theta, (x, _) = oracle.random_theta(arch), oracle.sphere(30, 4)
+    x = x * torch.tensor([1e-200, 1.0, 0.0, 3e150], dtype=torch.float64)
+    same, even, factors = even_inputs(theta, arch, x)
+    before, after = forward(layers_of(theta, arch), x, arch), forward(layers_of(same, arch), even, arch)
+    assert (before.f == after.f).all() and factors[2] == 1
+    rms = even.square().mean(0).sqrt()[[0, 1, 3]]
+    assert ((rms > 0.5**0.51) & (rms < 2**0.51)).all()
+
+
+def test_the_factors_of_a_gauge_are_those_that_the_gauge_applied():
+    arch = Architecture(4, 5, 3)
+    theta, (x, _) = oracle.random_theta(arch), oracle.sphere(30, 4)
+    layers_of(theta, arch)[1][0].mul_(1e4)
+    moved, _, unit = normalised(theta, arch, Loss("hinge", 37.0, 30))
+    moved, _, inputs = even_inputs(moved, arch, x * 1e-3)
+    moved, scales = balanced(moved, arch)
+    assert (gauge_factors(arch, inputs, scales, unit) * theta == moved).all() and (scales != 1).any()
 
 
 def vectors(n, k):
