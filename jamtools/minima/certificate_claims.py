@@ -98,7 +98,9 @@ def _numbers(fresh: Certificate, end: Measured) -> dict[str, Expected]:
     }
     if fresh.gradient is not None:
         rules["gradient"] = SameOrder(fresh.gradient, balanced.subgradient_error)
-    for name in ("scale", "smallest_force", "next_distance", "radius"):
+    if fresh.radius is not None:
+        rules["radius"] = Near(fresh.radius, NUMBER_TOLERANCE * fresh.radius)  # which may be far below 1
+    for name in ("scale", "smallest_force", "next_distance"):
         value = getattr(fresh, name, None)
         if value is not None:
             rules[name] = Near(value, NUMBER_TOLERANCE * abs(value) + NUMBER_FLOOR)
