@@ -3,7 +3,7 @@
     satisfied     every Δ_µ ≤ 10⁻¹⁰ ε; with the cross-entropy: every y f ≥ 0
     dead          every unsatisfied pattern is dead: in some layer no neuron is active at it
     stationary    jammed: at a minimum with L > 0
-    escaping      L falls for ever while the weights of saturated neurons grow: there is no minimum
+    escaping      L falls for ever while the weights grow: neurons saturate, or ‖W‖ grew by a decade while L levelled off
     collapsed     f vanishes together with ε, at fixed norm
     budget        on its way: its steps ended, and it is none of the above
     diverged      its parameters or its Δ are not finite

@@ -85,13 +85,14 @@ class Passes:
     """Forward passes of chosen patterns of a problem, at theta [Ñ].
 
     slopes [L][P, h]: if given, they replace ρ'(z); rho: the activation of each hidden layer, if it is not that of the
-    architecture.
+    architecture; signal [P, C]: c = ∂L/∂f, if it is not that of the loss.
     """
 
     theta: Tensor
     problem: Problem
     slopes: Sequence[Tensor] | None = None
     rho: Sequence[Activation] | None = None
+    signal: Tensor | None = None
 
     @property
     def arch(self) -> Architecture:
@@ -196,7 +197,12 @@ class _BlockPass:
     @classmethod
     def at(cls, passes: Passes, chosen: Tensor) -> _BlockPass:
         arch, layers, forward_pass = passes.arch, passes.layers, passes.of(chosen)
-        signal = passes.problem.loss.slope(forward_pass.f, passes.problem.y[chosen])
+        problem = passes.problem
+        signal = (
+            problem.loss.slope(forward_pass.f, problem.y[chosen])
+            if passes.signal is None
+            else passes.signal[chosen]
+        )
         beta = backward(layers, forward_pass, signal, arch)
         z = [hidden.T.contiguous() for hidden in forward_pass.z[:-1]]
         inputs = [torch.cat([a.T, a.new_ones(1, len(a))]) for a in forward_pass.inputs]

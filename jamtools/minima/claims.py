@@ -127,6 +127,21 @@ class SameOrder:
 
 
 @dataclass(frozen=True)
+class LastNear:
+    """A list whose last entry is a number up to `slack`."""
+
+    value: float
+    slack: float
+
+    def admits(self, value: Any) -> bool:
+        """Whether the value is such a list."""
+        return isinstance(value, list) and bool(value) and Near(self.value, self.slack).admits(value[-1])
+
+    def __str__(self) -> str:
+        return f"a list that ends with {Near(self.value, self.slack)}"
+
+
+@dataclass(frozen=True)
 class Nothing:
     """No value that the field could have; `words` say what was expected."""
 

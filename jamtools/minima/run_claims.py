@@ -25,6 +25,7 @@ from jamtools.minima.claims import (
     Counts,
     Exactly,
     Expected,
+    LastNear,
     Near,
     Nothing,
     SameOrder,
@@ -32,11 +33,13 @@ from jamtools.minima.claims import (
     contradictions,
     is_number,
 )
+from jamtools.minima.escape import Escape, balanced_norm
 from jamtools.minima.measured import Measured
 from jamtools.minima.state import RunState, state_of
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import INITIALISATIONS, initial_parameters
 from jamtools.network.problem import Problem
+from jamtools.network.units import Units
 from jamtools.protocols import OPTIMIZERS
 from jamtools.records import Dataset, Run
 
@@ -76,7 +79,8 @@ class Stored:
     def state(self) -> RunState:
         """The state of the run, with the new certificate where it claims one."""
         certificate = None if self.run.info["certified"] is None else self.fresh
-        return state_of(self.end.theta, self.end.problem, self.end.evaluation, certificate)
+        escape = Escape.read(self.run.info.get("escape"))
+        return state_of(self.end.theta, self.end.problem, self.end.evaluation, certificate, escape)
 
     @property
     def test(self) -> Problem | None:
@@ -130,7 +134,31 @@ def _state(stored: Stored) -> Claims:
     yield "subgradient_share", Exactly(None) if state.share is None else SameOrder(state.share, SHARE_FLOOR)
     yield "n_saturated", Exactly(state.n_saturated)
     yield "limit_loss", Exactly(None) if state.limit_loss is None else Near(state.limit_loss, end.loss_error)
+    yield from _escape(stored, state)
     yield from _share_of_certificate(stored.run.info.get("certificate"))
+
+
+def _escape(stored: Stored, state: RunState) -> Claims:
+    """The trace of an escape: it begins at theta0 and ends at theta, in the units of the problem."""
+    if stored.run.info.get("escape") is None:
+        return
+    if state.escape is None:
+        yield "escape", Exactly(None)
+        return
+    problem, arch = stored.end.problem, stored.arch
+    units = Units.of(problem)
+    for name, theta in (
+        ("initial_norm", problem.tensor(stored.run.theta0)),
+        ("norm", units.inside(stored.end.theta)),
+    ):
+        if name == "initial_norm" and "finish" in stored.run.info:
+            theta = units.inside(theta)
+        size = balanced_norm(theta, arch)
+        expected = LastNear if name == "norm" else Near
+        yield f"escape.{name}", expected(size, REPEATED_TOLERANCE * size)
+    loss, slack = stored.end.evaluation.value, stored.end.loss_error
+    unit = units.margin_scale**2
+    yield "escape.loss", LastNear(loss / unit, 2 * slack / unit)
 
 
 def _share_of_certificate(certificate: Any) -> Claims:

@@ -5,7 +5,9 @@
 g(λ) is the smallest subgradient over the cusps at zero (first_order.py). A run that has no certificate is judged by it. For
 a tanh network that was refused a certificate it proves nothing, because it vanishes also where neurons saturate.
 
-    escaping: share ≤ JAMMED_SHARE, not certified, with saturated neurons, and L_∞ ≤ L       (network/saturation.py)
+    escaping: not certified, and one of
+              share ≤ JAMMED_SHARE, saturated neurons, L_∞ ≤ L                        (network/saturation.py)
+              L levels off while ‖W‖ grows by a decade, along the descent to W        (escape.py)
 
 Source: arXiv:1809.09349, section III.
 """
@@ -22,6 +24,7 @@ from jamtools.cusps.counting import ACTIVE_CUSP_TOLERANCE
 from jamtools.cusps.subgradient import smallest_subgradient
 from jamtools.errors import InputError
 from jamtools.minima.certificate import Certificate
+from jamtools.minima.escape import Escape, may_escape
 from jamtools.minima.first_order import BalancedPoint, FirstOrder
 from jamtools.network.dead import dead_by_layer
 from jamtools.network.problem import Evaluation, Problem
@@ -44,7 +47,8 @@ class RunState:
     n_unsatisfied: N_Δ, None for a loss without margin; n_contacts: |Δ| ≤ loss.contact; dead [n_dead] int64: the unfitted
     patterns that a layer does not pass on, ascending; n_unsatisfied_dead: how many of the n_unsatisfied they have;
     dead_by_layer: their number by layer, where a pattern may be in several; share: see the head of the module, None where
-    it is not known. n_saturated: the number of saturated neurons; limit_loss: L_∞ where there are some, else None.
+    it is not known. n_saturated: the number of saturated neurons; limit_loss: L_∞ where there are some, else None; escape:
+    the trace of ‖W‖ and L where it shows an escape and the run has no certificate, else None.
     """
 
     status: Status
@@ -57,6 +61,7 @@ class RunState:
     share: float | None
     n_saturated: int
     limit_loss: float | None
+    escape: Escape | None
 
     def fields(self) -> dict[str, Any]:
         """The fields of the state in the metadata of a run."""
@@ -71,15 +76,21 @@ class RunState:
             "subgradient_share": self.share,
             "n_saturated": self.n_saturated,
             "limit_loss": self.limit_loss,
+            "escape": self.escape.fields() if self.escape else None,
         }
 
 
 def state_of(
-    theta: Tensor, problem: Problem, evaluation: Evaluation, certificate: Certificate | None = None
+    theta: Tensor,
+    problem: Problem,
+    evaluation: Evaluation,
+    certificate: Certificate | None = None,
+    escape: Escape | None = None,
 ) -> RunState:
     """The state of a run at theta [Ñ], where `evaluation` is that of its problem.
 
-    certificate: that of theta, if there is one; otherwise the smallest subgradient is computed here.
+    certificate: that of theta, if there is one; otherwise the smallest subgradient is computed here. escape: the trace of
+    the descent to theta, if there is one.
     """
     unfitted = unfitted_patterns(problem, evaluation)
     by_layer = dead_by_layer(theta, problem) & unfitted
@@ -100,10 +111,13 @@ def state_of(
         int(evaluation.unsatisfied[dead].sum()) if problem.loss.has_margin else None,
     )
     n_saturated, limit, falls = _limit(theta, problem, unfitted) if finite else (0, None, False)
-    escapes = falls and at_rest and not certified
-    status = _status(unfitted, dead, at_minimum, escapes) if finite else "diverged"
+    shown = escape if escape and escape.seen and not certified and may_escape(problem.arch) else None
+    saturates = falls and at_rest and not certified
+    status = _status(unfitted, dead, at_minimum, saturates, shown is not None) if finite else "diverged"
     numbers = dead.nonzero()[:, 0].cpu(), tuple(by_layer.sum(1).tolist())
-    return RunState(status, *counts, *numbers, share, n_saturated, limit)
+    return RunState(
+        status, *counts, *numbers, share, n_saturated, limit, shown if status == "escaping" else None
+    )
 
 
 def _limit(theta: Tensor, problem: Problem, unfitted: Tensor) -> tuple[int, float | None, bool]:
@@ -133,14 +147,16 @@ def unfitted_patterns(problem: Problem, evaluation: Evaluation) -> Tensor:
     return evaluation.unsatisfied.any(1) if problem.loss.has_margin else evaluation.misclassified
 
 
-def _status(unfitted: Tensor, dead: Tensor, at_minimum: bool, escapes: bool) -> Status:
+def _status(unfitted: Tensor, dead: Tensor, at_minimum: bool, saturates: bool, escapes: bool) -> Status:
     """The state of a finite run; unfitted, dead [P] booleans."""
     if not bool(unfitted.any()):
         return "satisfied"
-    if escapes:  # a slope of tanh that rounds to zero also looks dead
+    if saturates:  # a slope of tanh that rounds to zero also looks dead
         return "escaping"
     if bool(dead[unfitted].all()):
         return "dead"
+    if escapes:
+        return "escaping"
     return "stationary" if at_minimum else "budget"
 
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from jamtools.grouping import data_name
 from jamtools.minima.certificate import Certificate, certify
+from jamtools.minima.escape import Escape, balanced_norm
+from jamtools.minima.newton import NewtonEngine
 from jamtools.minima.state import RunState, state_of
 from jamtools.network.architecture import Architecture
 from jamtools.network.dead import dead_by_layer
 from jamtools.network.problem import Evaluation
-from jamtools.network.symmetry import balanced
 from jamtools.records import Run
 from jamtools.training.run import RunInProgress, as_array
 
@@ -35,9 +35,14 @@ def record_of(run: RunInProgress) -> Run:
     gaps = evaluation.gaps[:, 0] if run.job.arch.outputs == 1 else evaluation.gaps
     arrays = (as_array(run.theta.double()), run.theta0, gaps.double().cpu().numpy())
     certificate = _certificate(run) if run.job.engine == "newton" else None
-    state = state_of(run.theta, run.problem, evaluation, certificate)
+    state = state_of(run.theta, run.problem, evaluation, certificate, _escape(run))
     record = Run(*arrays, run.history.columns(), _info(run, evaluation, state), dead=state.dead.numpy())
     return _certified(run, record, certificate) if certificate else record
+
+
+def _escape(run: RunInProgress) -> Escape | None:
+    """The trace of an escape that newton has seen, else None."""
+    return run.engine.seen_escape if isinstance(run.engine, NewtonEngine) else None
 
 
 def _info(run: RunInProgress, evaluation: Evaluation, state: RunState) -> dict[str, Any]:
@@ -121,8 +126,3 @@ def finish_fields(start: Run, end: Run) -> dict[str, Any]:
         "change_n_unsatisfied": after["n_unsatisfied"] - before["n_unsatisfied"],
         "relative_change": float(np.linalg.norm(end.theta - start.theta)) / start_norm if start_norm else 0.0,
     }
-
-
-def balanced_norm(theta: Tensor, arch: Architecture) -> float:
-    """‖W‖ of theta [Ñ] in the balanced gauge of the scale symmetries. It grows without bound if L has no minimum."""
-    return float(balanced(theta, arch)[0].norm())

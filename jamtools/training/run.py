@@ -93,7 +93,7 @@ class RunInProgress:
         """The engine of a run that is not in a batch."""
         job, problem = self.job, self.problem
         if job.engine == "newton":
-            return NewtonEngine(problem, self.theta, job.start is not None)
+            return NewtonEngine(problem, self.theta, problem.tensor(self.theta0), job.start is not None)
         if job.engine == "compiled":
             return CompiledEngine(problem, self.theta, self.optimizer, job.settings, threads)
         return TorchEngine(problem, self.theta, self.optimizer, job.settings, self.rng)

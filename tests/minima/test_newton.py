@@ -81,7 +81,7 @@ def test_the_newton_engine_removes_contacts_by_scaling_the_output_layer():
     )  # the smallest y f is now ε minus a tenth of a contact
     assert 0 < problem.largest_gap(theta) < CONTACT_TOLERANCE * 0.5
     before = theta.clone()
-    engine = NewtonEngine(problem, theta, finish=True)
+    engine = NewtonEngine(problem, theta, theta, finish=True)
     assert engine.advance(0, 10)[1] == "satisfied"
     assert problem.largest_gap(theta) <= 0
     assert (theta / before - 1).abs().max() < CONTACT_TOLERANCE
@@ -175,6 +175,39 @@ def test_newton_satisfies_patterns_of_several_classes():
     data = Dataset(random_sphere(40, 4, 0).x, y)
     run = train(data, Architecture(4, 8, 2, outputs=3), newton(), 0)
     assert run.info["status"] == "satisfied" and (run.gaps <= 0).all()
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize(("epsilon", "scale"), [(0.5e-30, 1.0), (0.5e30, 1.0), (0.5, 1e-10), (0.5, 1e10)])
+def test_the_path_is_the_same_for_every_scale_of_the_margin_and_of_the_inputs(activation, epsilon, scale):
+    """L is in units of ε². The first steps agree up to round-off, which grows along the path."""
+    arch, data = replace(ARCH, activation=activation), random_sphere(150, 4, 2)
+    scaled = Dataset(data.x * scale, data.y)
+    for steps, agreement in ((40, 1e-6), (300, 1e-2)):
+        plain = train(data, arch, newton(steps=steps), 2).info
+        other = train(scaled, arch, newton(steps=steps, epsilon=epsilon), 2).info
+        assert other["final_loss"] / epsilon**2 == pytest.approx(plain["final_loss"] / 0.25, rel=agreement)
+        assert other["n_unsatisfied"] == pytest.approx(plain["n_unsatisfied"], rel=0.05)
+
+
+def test_a_run_whose_weights_grow_for_ever_is_escaping_and_holds_its_evidence():
+    """tanh, d = h = 4, P/N = 3: neurons become sharper without end. The trace spans a decade from the initial norm."""
+    data, arch = random_sphere(75, 4, 0), Architecture(4, 4, 1, "tanh")
+    run = train(data, arch, newton(), 0)
+    trace = run.info["escape"]
+    assert run.info["status"] == "escaping" and not run.info["certified"]
+    assert run.info["steps"] < NEWTON_DEFAULT_STEPS / 10
+    assert trace["initial_norm"] == pytest.approx(np.linalg.norm(run.theta0), rel=1e-12)
+    assert trace["norm"][-1] == pytest.approx(np.linalg.norm(run.theta), rel=1e-9)
+    assert trace["norm"][-1] >= 10 * trace["initial_norm"]
+    assert trace["loss"][-1] == pytest.approx(run.info["final_loss"], rel=1e-9)
+    assert (np.diff(trace["norm"]) > 0).all() and (np.diff(trace["loss"]) <= 0).all()
+
+
+def test_a_satisfied_or_certified_run_has_no_trace_of_an_escape():
+    run, _ = jammed()
+    assert run.info["escape"] is None
+    assert train(random_sphere(30, 4, 3), ARCH, newton(), 3).info["escape"] is None
 
 
 @pytest.mark.gpu

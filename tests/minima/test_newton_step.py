@@ -44,7 +44,10 @@ def exact_loss(w, b, a, c):
 
 
 def test_the_step_and_its_gain_equal_those_of_fifty_digits():
-    """At w = 2, away from a minimum: ½ gᵀ|H|⁻¹g and ‖|H|⁻¹g‖ in units of each layer."""
+    """At w = 2, away from a minimum: ½ gᵀ|H|⁻¹g and ‖|H|⁻¹g‖ in units of each layer.
+
+    Lengths are those of the gauge in which x, of rms √2, has an rms near 1: w is multiplied by 1 or 2 there.
+    """
     theta, problem = runaway(2.0)
     with mpmath.workdps(50):
         point = [mpmath.mpf(float(value)) for value in theta]
@@ -59,8 +62,13 @@ def test_the_step_and_its_gain_equal_those_of_fifty_digits():
         assert min(values) > 0, "the modulus of a negative eigenvalue would depend on the units"
         step = vectors * mpmath.matrix([along[i] / values[i] for i in n])
         gain = sum(along[i] ** 2 / values[i] for i in n) / 2 / exact_loss(*point)
-        lengths = [mpmath.hypot(step[i], step[i + 1]) / mpmath.hypot(point[i], point[i + 1]) for i in (0, 2)]
     place = BalancedPoint.of(theta, problem)
+    scale = float(place.theta[0] / theta[0])
+    assert scale in (1.0, 2.0)
+    sizes = [
+        mpmath.hypot(factor * v[i], v[i + 1]) for v in (step, point) for i, factor in ((0, scale), (2, 1.0))
+    ]
+    lengths = [sizes[0] / sizes[2], sizes[1] / sizes[3]]
     found = arrival(place.cusps(1e-3), place.errors)
     assert found.gain == pytest.approx(float(gain), rel=1e-9)
     assert found.length == pytest.approx(float(max(lengths)), rel=1e-9)

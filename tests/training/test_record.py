@@ -10,12 +10,11 @@ import torch
 
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
-from jamtools.network.initialisation import initial_parameters
 from jamtools.network.problem import measure
 from jamtools.protocols import TrainingOptions, with_options
 from jamtools.records import Dataset
 from jamtools.training.ensemble import train, train_many
-from jamtools.training.record import balanced_norm, finish_fields
+from jamtools.training.record import finish_fields
 from tests.support import oracle
 from tests.support.jobs import make_job
 
@@ -86,18 +85,6 @@ def test_a_finish_that_starts_at_zero_has_no_relative_change():
     data, arch = oracle.dataset(40, 4), Architecture(4, 5, 2)
     run = train(data, arch, with_options(TrainingOptions(), steps=2), 0)
     assert finish_fields(replace(run, theta=0 * run.theta), run)["relative_change"] == 0.0
-
-
-def test_the_balanced_norm_is_the_same_along_a_scale_symmetry():
-    arch = Architecture(4, 5, 2)
-    theta = torch.from_numpy(initial_parameters(arch, "orthogonal", 0))
-    scaled = theta.clone()
-    first = 5 * 4
-    scaled[:first] *= 4.0  # the weights of the first layer; its biases and the next weights compensate
-    scaled[first : first + 5] *= 4.0
-    scaled[first + 5 : first + 5 + 25] /= 4.0
-    assert scaled.norm() > 1.5 * theta.norm()
-    assert balanced_norm(scaled, arch) == pytest.approx(balanced_norm(theta, arch), rel=1e-10)
 
 
 def test_the_settings_of_a_record_are_those_of_its_job():

@@ -1,0 +1,38 @@
+"""A symmetric matrix with its negative curvature turned up, exact on a subspace where it is convex already.
+
+    Z: an orthonormal basis of the null space of the rows C,  Y: of its complement
+    G = Z a Zᵀ + Z b Yᵀ + Y bᵀ Zᵀ + Y c Yᵀ    →    |a|, b, bᵀ|a|⁻¹b + |c - bᵀ a⁻¹ b|
+
+|·| takes the modulus of each eigenvalue, and at least a floor. Where G is positive on the null space of C, its Newton steps
+along it are those of G, whatever the curvature across. The result is positive definite.
+
+Source: none for the two blocks, own derivation above; P. E. Gill, W. Murray and M. H. Wright, Practical Optimization (1981),
+section 4.4, for |·|.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from jamtools.linalg.subspace import orthonormal_basis
+
+
+def convexified(G: Tensor, rows: Tensor, floor: float) -> Tensor:
+    """The positive definite matrix [n, n] of a symmetric G [n, n] and rows C [k, n]; floor: the least eigenvalue."""
+    basis = orthonormal_basis(rows.T)
+    r = basis.shape[1]
+    both = (
+        torch.linalg.qr(basis, mode="complete")[0] if r else torch.eye(len(G), dtype=G.dtype, device=G.device)
+    )
+    Y, Z = both[:, :r], both[:, r:]
+    a, vectors = torch.linalg.eigh(Z.T @ (G @ Z))
+    size = a.abs().clamp(min=floor)
+    Z = Z @ vectors
+    b = Z.T @ (G @ Y)
+    inverse = torch.where(a.abs() > floor, a, size).reciprocal()
+    across = Y.T @ (G @ Y) - b.T @ (inverse[:, None] * b)
+    c, vectors = torch.linalg.eigh(0.5 * (across + across.T))
+    upper = (vectors * c.abs().clamp(min=floor)) @ vectors.T + b.T @ (b / size[:, None])
+    mixed = (Z @ b) @ Y.T
+    return (Z * size) @ Z.T + Y @ upper @ Y.T + mixed + mixed.T

@@ -1,0 +1,111 @@
+"""The last stage of newton: Newton's method with the kinks in its model, and on the conditions of a minimum at its end.
+
+    KinkNewton (kink_newton.py)  →  stationary_point (kkt_newton.py), where the steps predict little decrease, or fail
+
+At a saddle the stage goes on along the direction of negative curvature, to the side where S is lower.
+Source: none, own design.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from torch import Tensor
+
+from jamtools.minima.escape import Escape, balanced_norm, may_escape
+from jamtools.minima.kink_newton import KinkNewton
+from jamtools.minima.kkt_newton import Stationary, stationary_point
+from jamtools.network.problem import Problem
+
+#: The largest number of iterations of the stage, and of failures in a row.
+KINK_MAX_ITERATIONS, KINK_MAX_FAILURES = 200, 12
+
+#: The end is tried below this predicted decrease of S, relative to it, and after these numbers of failures in a row.
+END_BELOW_DECREASE, END_AT_FAILURES = 1e-3, (2, 5, 8, 12)
+
+#: The end may raise S by this part of it: S is flat around a minimum.
+END_LOSS_RISE = 1e-9
+
+#: Lengths of the steps that leave a saddle, in ‖W‖.
+SADDLE_STEPS = (1e-4, 1e-3)
+
+
+class KinkStage:
+    """The stage on theta [Ñ], in place, of a problem with one output, from the trace of an Escape.
+
+    outcome: "" until the stage has ended, then "stationary" at a minimum, "escaping", or "budget" where it does not arrive.
+    """
+
+    def __init__(self, theta: Tensor, problem: Problem, escape: Escape) -> None:
+        self.problem, self.escape, self.taken, self.outcome = problem, escape, 0, ""
+        self.newton = KinkNewton(theta, problem)
+
+    def iterate(self, theta: Tensor) -> bool:
+        """One iteration of theta [Ñ], in place; False when the stage has ended. theta is the tensor of the constructor."""
+        moved = self.newton.iterate()
+        self.taken += 1
+        gaps = self._gaps(theta)
+        value = self._value(gaps)
+        if not value > 0:
+            return False
+        if self._note(theta, value):
+            self.outcome = "escaping"
+        elif self._is_near_end(moved) and self._ends(theta, gaps, value):
+            self.outcome = "stationary"
+        elif self.taken >= KINK_MAX_ITERATIONS or self.newton.failures >= KINK_MAX_FAILURES:
+            self.outcome = "budget"
+        return not self.outcome
+
+    def _is_near_end(self, moved: bool) -> bool:
+        if moved:
+            return self.newton.predicted < END_BELOW_DECREASE
+        return self.newton.failures in END_AT_FAILURES
+
+    def _ends(self, theta: Tensor, gaps: Tensor, value: float) -> bool:
+        """Goes to the stationary point nearby, if there is one without a higher S; whether it is a minimum."""
+        newton = self.newton
+        found = stationary_point(theta, self.problem, newton.held, gaps > 0, newton.surface)
+        if found is None or not found.admissible:
+            return False
+        if not self._value(self._gaps(found.theta)) <= (1 + END_LOSS_RISE) * value:
+            return False
+        theta.copy_(found.theta)
+        newton.held = found.held
+        if found.curvature >= 0:
+            return True
+        self._leave(theta, found)
+        return False
+
+    def _leave(self, theta: Tensor, saddle: Stationary) -> None:
+        """Moves off a saddle, to the lowest of some points along its negative curvature."""
+        size = float(saddle.theta.norm())
+        points = [
+            saddle.theta + sign * step * size * saddle.downward for step in SADDLE_STEPS for sign in (1, -1)
+        ]
+        values = [self._value(self._gaps(point)) for point in points]
+        lowest = int(np.argmin(values))
+        if values[lowest] < self._value(self._gaps(theta)):
+            theta.copy_(points[lowest])
+
+    def _note(self, theta: Tensor, value: float) -> bool:
+        """Adds the present point to the trace; whether the trace shows an escape."""
+        arch = self.problem.arch
+        self.escape = self.escape.with_point(balanced_norm(theta, arch), value)
+        return may_escape(arch) and self.escape.seen
+
+    def _gaps(self, theta: Tensor) -> Tensor:
+        return self.problem.loss.gaps(self.problem.forward(theta).f, self.problem.y)[:, 0]
+
+    def _value(self, gaps: Tensor) -> float:
+        """L of the gaps [P]."""
+        return 0.5 * self.problem.loss.hinge_curvature * float(gaps.clamp(min=0).square().sum())
+
+    def state(self) -> dict[str, np.ndarray]:
+        """A copy of everything except theta that the next step depends on."""
+        return {"kink_taken": np.array([self.taken]), **self.newton.state()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continues from a state; the trace is that of the engine."""
+        self.taken = int(state["kink_taken"][0])
+        self.newton.restore(state)
