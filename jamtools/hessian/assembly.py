@@ -29,6 +29,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
+from jamtools.hessian.placement import Key, place
 from jamtools.network.activations import Activation
 from jamtools.network.architecture import Architecture
 from jamtools.network.passes import ForwardPass, Layers, backward, forward, layers_of
@@ -121,6 +122,12 @@ class Passes:
             unsatisfied.append(self.problem.loss.unsatisfied(self.problem.loss.gaps(f, y)))
         return torch.cat(unsatisfied)
 
+    def signal_of(self, chosen: Tensor, forward_pass: ForwardPass) -> Tensor:
+        """c = ∂L/∂f [p, C] of the patterns with these indices [p], whose forward pass is given."""
+        if self.signal is not None:
+            return self.signal[chosen]
+        return self.problem.loss.slope(forward_pass.f, self.problem.y[chosen])
+
     def curvature(self, z: Sequence[Tensor]) -> list[Tensor]:
         """ρ''(z) of every hidden layer, from z [L][h, p]; empty where ρ is piecewise linear."""
         if self.rho is None and self.arch.activation in ("relu", "linear"):
@@ -197,12 +204,7 @@ class _BlockPass:
     @classmethod
     def at(cls, passes: Passes, chosen: Tensor) -> _BlockPass:
         arch, layers, forward_pass = passes.arch, passes.layers, passes.of(chosen)
-        problem = passes.problem
-        signal = (
-            problem.loss.slope(forward_pass.f, problem.y[chosen])
-            if passes.signal is None
-            else passes.signal[chosen]
-        )
+        signal = passes.signal_of(chosen, forward_pass)
         beta = backward(layers, forward_pass, signal, arch)
         z = [hidden.T.contiguous() for hidden in forward_pass.z[:-1]]
         inputs = [torch.cat([a.T, a.new_ones(1, len(a))]) for a in forward_pass.inputs]
@@ -213,12 +215,6 @@ class _BlockPass:
             for curvature, (weight, _), above in zip(passes.curvature(z), layers[1:], beta[1:])
         ]
         return cls(layers, inputs, beta, slope, bend)
-
-
-#: The kind of a sum, and the layers j ≤ k of its block. "near": β_k a_j ⊗ diag T_kj for k = j + 1; "far": β_k a_j ⊗ T_kj for
-#: k > j + 1; "curved": M_jk ⊗ a_j a_k for j < k; "same": a triangle of M_jj ⊗ a triangle of a_j a_j; "diagonal": the
-#: diagonal M_jj of the last hidden layer ⊗ a triangle of a_j a_j.
-Key = tuple[str, int, int]
 
 
 def hp(passes: Passes, unsatisfied: Tensor) -> Tensor:
@@ -255,7 +251,7 @@ def _summed(
     Hp = passes.theta.new_zeros(arch.n_parameters, arch.n_parameters)
     while sums:
         key, total = sums.popitem()
-        _place(Hp, total, key, arch)
+        place(Hp, total, key, arch)
     return _mirrored(Hp)
 
 
@@ -301,54 +297,3 @@ def _curved_factors(point: _BlockPass) -> Iterator[tuple[Key, Tensor, Tensor]]:
         M[j].diagonal().add_(bend.T)
         p, r = torch.triu_indices(len(bend), len(bend), device=bend.device)
         yield ("same", j, j), M[j][p, r], pairs
-
-
-def _place(Hp: Tensor, total: Tensor, key: Key, arch: Architecture) -> None:
-    """Adds one sum to the block (j, k) of Hp."""
-    kind, j, k = key
-    (out_j, in_j), (out_k, in_k) = arch.shapes[j], arch.shapes[k]
-    for block, q, s in _block_parts(Hp, arch, j, k):
-        if kind == "curved":
-            block += total.view(out_j, out_k, in_j + 1, in_k + 1)[:, :, q, s].transpose(1, 2)
-        elif kind == "same":
-            places = _symmetric_places(in_j + 1, Hp.device)[q, s]
-            step = max(
-                1, ASSEMBLY_BLOCK_NUMBERS // (2 * out_j * (in_j + 1) ** 2)
-            )  # rows p at one time, so that the copy has at most a block of numbers
-            rows = _symmetric_places(out_j, Hp.device).split(step)
-            for rows_of_block, places_of_rows in zip(block.split(step), rows, strict=True):
-                rows_of_block += total[places_of_rows][:, :, places].transpose(1, 2)
-        elif kind == "diagonal":
-            places = _symmetric_places(in_j + 1, Hp.device)[q, s]
-            block.diagonal(0, 0, 2).add_(total[:, places].permute(1, 2, 0))
-        elif s.start == 0 and kind == "far":  # the 1 of a bias does not depend on z_j
-            block += total.view(out_k, in_j + 1, in_k, out_j)[:, q].permute(3, 1, 0, 2)
-        elif s.start == 0:
-            block.diagonal(0, 0, 3).add_(total.view(out_k, in_j + 1, out_j)[:, q].transpose(0, 1))
-
-
-def _block_parts(Hp: Tensor, arch: Architecture, j: int, k: int) -> Iterator[tuple[Tensor, slice, slice]]:
-    """The four parts of the block (j, k) as views [p, q, r, s], with their ranges of q and s (weights or biases)."""
-    for q, rows in _layer_parts(arch, j):
-        for s, columns in _layer_parts(arch, k):
-            part = Hp[rows, columns].unflatten(1, (arch.shapes[k][0], -1))
-            yield part.unflatten(0, (arch.shapes[j][0], -1)), q, s
-
-
-def _layer_parts(arch: Architecture, layer: int) -> list[tuple[slice, slice]]:
-    """For the weights and for the biases of a layer: their inputs, and their place in theta."""
-    start = sum(out * (fan_in + 1) for out, fan_in in arch.shapes[:layer])
-    out, fan_in = arch.shapes[layer]
-    middle = start + out * fan_in
-    return [
-        (slice(0, fan_in), slice(start, middle)),
-        (slice(fan_in, fan_in + 1), slice(middle, middle + out)),
-    ]
-
-
-def _symmetric_places(n: int, device: torch.device) -> Tensor:
-    """[n, n]: the place of (p, r) and of (r, p) among the pairs p ≤ r."""
-    places = torch.zeros(n, n, dtype=torch.long, device=device)
-    p, r = torch.triu_indices(n, n, device=device)
-    places[p, r] = places[r, p] = torch.arange(len(p), device=device)
-    return places

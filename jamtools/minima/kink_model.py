@@ -38,7 +38,7 @@ class Kinks:
 
     @classmethod
     def none(cls, like: Tensor) -> Kinks:
-        """No kinks, on the device of a tensor."""
+        """No kinks: arrays [0, 3] and [0], on the device of a tensor of any shape."""
         return cls(torch.zeros(0, 3, dtype=torch.long, device=like.device), like.new_zeros(0))
 
 
