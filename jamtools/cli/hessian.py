@@ -298,9 +298,10 @@ def _estimate_rows(estimates: dict[str, Any]) -> list[list[object]]:
 
 
 def _with_interval(estimate: dict[str, Any]) -> list[object]:
-    """The value and its interval; `at most` where the quadrature does not resolve the value."""
+    """The value and its interval; `at most` where the quadrature does not resolve the value and it is not known exactly."""
     low, high = estimate["interval"]
-    value = f"{estimate['value']:.4g}" if estimate.get("resolved", True) else "at most"
+    known = estimate.get("exact", False) or estimate.get("resolved", True)
+    value = f"{estimate['value']:.4g}" if known else "at most"
     return [value, f"{low:.4g} to {high:.4g}"]
 
 

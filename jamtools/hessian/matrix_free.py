@@ -1,10 +1,11 @@
 """The spectra of H, H0 and Hp, estimated from products with vectors, for networks whose matrices do not fit in memory.
 
-    density(λ) = Ñ Σ_i w_i δ_σ(λ - θ_i),    N(λ < x) = Ñ Σ_{θ_i < x} w_i,    mass at zero of H0: no smearing
+    density(λ) = Ñ Σ_i w_i δ_σ(λ - θ_i),    N_- by negative_count.py,    mass at zero of H0: no smearing
 
 θ and w are the nodes and weights of stochastic Lanczos quadrature over `probes` random vectors. Each number has an error.
-The scale generators of ReLU are projected out of H and Hp, as for the exact count of signs. Only the extreme eigenvalues
-are exact, each with its residual. Memory is that of the data, a block of patterns and some vectors [Ñ].
+The scale generators of ReLU are projected out of H and Hp, as for the exact count of signs. Exact are the facts of
+known_counts.py and the extreme eigenvalues, each with its residual. Memory is that of the data, a block of patterns and
+some vectors [Ñ].
 
 Source: Lin, Saad, Yang, SIAM Review 58, 34 (2016).
 """
@@ -18,9 +19,11 @@ from typing import Any
 import torch
 
 from jamtools.cusps.counting import count_of_run
+from jamtools.hessian.known_counts import MAX_GRAM_ROWS, KnownCounts, known_h, known_h0
 from jamtools.hessian.products import Products
-from jamtools.linalg.extreme_eigenvalues import RitzPairs, extremes
+from jamtools.linalg.extreme_eigenvalues import Extremes, RitzPairs, extremes
 from jamtools.linalg.lanczos import probe
+from jamtools.linalg.negative_count import NO_NEGATIVE, LowEnd, negative_count
 from jamtools.linalg.operator import Operator
 from jamtools.linalg.quadrature import Quadrature
 from jamtools.linalg.spectral_density import Density, smeared_density
@@ -76,54 +79,47 @@ def estimate_density(
     for part in options.parts:
         for name, operator, known in _operators(products, generators, part, options.layers):
             quadrature = probe(operator, options.probes, options.steps, options.seed)
-            density, estimates[name] = _checked(quadrature, part, known)
+            ritz = _extreme_eigenvalues(operator, options)
+            low_end = LowEnd.of(ritz.lowest, quadrature.round_off) if ritz else LowEnd()
+            density, estimates[name] = _checked(quadrature, part, known, low_end)
             densities[name] = {"x": density.x, "y": density.y, "error": density.error}
-            ends, rows = _extreme_eigenvalues(operator, options)
-            estimates[name] |= ends
-            if options.vectors and rows is not None:
-                vectors[name] = rows
+            estimates[name]["lowest"] = _listed(ritz.lowest) if ritz else []
+            estimates[name]["highest"] = _listed(ritz.highest) if ritz else []
+            if options.vectors and ritz:
+                pairs = torch.cat([ritz.lowest.vectors, ritz.highest.vectors], 1)
+                vectors[name] = pairs.T.double().cpu().numpy()
     unknown = dict.fromkeys(SPECTRUM_FIELDS) | cusps.fields()
     info = {**unknown, **run.info, "method": "lanczos", "estimates": estimates}
     return Spectrum({}, info, vectors=vectors, densities=densities)
 
 
-@dataclass(frozen=True)
-class _Known:
-    """Exact facts with which the probes must agree: the trace, and a lower bound of the kernel's dimension."""
-
-    trace: float | None
-    kernel: int
-
-
 def _operators(
     products: Products, generators: ScaleGenerators, part: str, layers: bool
-) -> list[tuple[str, Operator, _Known]]:
+) -> list[tuple[str, Operator, KnownCounts]]:
     """A part as an operator on all parameters; with `layers`, its diagonal block of each layer too."""
-    traces = products.traces_h0() if part == "H0" else None
-    piecewise_linear = products.arch.activation != "tanh"
-    whole = products.operator(part, generators=None if part == "H0" else generators)
-    # the projection changes the trace of Hp
-    traceless = part == "Hp" and piecewise_linear and generators.rank == 0
-    trace = sum(traces) if traces else 0.0 if traceless else None
-    operators = [(part, whole, _known(part, whole, trace, products.n_unsatisfied))]
+    if part == "H0":
+        operators = [(part, products.operator(part), known_h0(products))]
+    else:
+        whole = products.operator(part, generators=generators)
+        operators = [(part, whole, known_h(products, part, generators))]
+    traceless = part == "Hp" and products.arch.activation != "tanh"
     for j in range(len(products.layers) if layers else 0):
-        block = products.operator(part, layer=j)
-        trace = traces[j] if traces else 0.0 if part == "Hp" and piecewise_linear else None
-        operators.append((f"{part}/layer{j + 1}", block, _known(part, block, trace, products.n_unsatisfied)))
+        block = KnownCounts(0.0 if traceless else None, 0, False, False)
+        known = known_h0(products, j) if part == "H0" else block
+        operators.append((f"{part}/layer{j + 1}", products.operator(part, layer=j), known))
     return operators
 
 
-def _known(part: str, operator: Operator, trace: float | None, rank: int) -> _Known:
-    return _Known(trace, max(0, operator.dimension - rank) if part == "H0" else 0)
-
-
-def _checked(quadrature: Quadrature, part: str, known: _Known) -> tuple[Density, dict[str, Any]]:
+def _checked(
+    quadrature: Quadrature, part: str, known: KnownCounts, low_end: LowEnd
+) -> tuple[Density, dict[str, Any]]:
     """The checked density, and the numbers of the estimate."""
     if known.trace is not None:
-        quadrature.check_trace(known.trace, part, nonnegative=part == "H0")
+        quadrature.check_trace(known.trace, part, nonnegative=known.nonnegative)
     zero = zero_mass(quadrature, at_least=known.kernel)
+    zero = zero.known(known.kernel) if known.exact else zero
     density = smeared_density(quadrature, zero=zero)
-    below = quadrature.counts(-quadrature.round_off)
+    below = NO_NEGATIVE if known.nonnegative else negative_count(quadrature, zero, low_end, known.kernel)
     trace, trace_error = quadrature.trace()
     return density, {
         "dimension": quadrature.dimension,
@@ -132,24 +128,20 @@ def _checked(quadrature: Quadrature, part: str, known: _Known) -> tuple[Density,
         "width": density.width,
         "zero": {
             "value": zero.value, "error": zero.error, "interval": [zero.low, zero.high], "resolved": zero.resolved,
-            "threshold": zero.threshold,
+            "exact": zero.exact, "threshold": zero.threshold,
         },
         "negative": {
-            "value": float(below.value[0]), "error": float(below.error[0]),
-            "interval": [float(below.low[0]), float(below.high[0])],
+            "value": below.value, "error": below.error, "interval": [below.low, below.high],
+            "bounds": list(below.bounds),
         },
         "trace": {"value": trace, "error": trace_error, "exact": known.trace},
     }  # fmt: skip
 
 
-def _extreme_eigenvalues(operator: Operator, options: LanczosOptions) -> tuple[dict[str, Any], Array | None]:
-    """The extreme eigenvalues with their residuals, and their eigenvectors [2K, n]."""
+def _extreme_eigenvalues(operator: Operator, options: LanczosOptions) -> Extremes | None:
+    """The extreme eigenvalues with their residuals and eigenvectors; None if none are wanted, or n is 1."""
     K = min(options.extremes, operator.dimension // 2)
-    if K == 0:
-        return {"lowest": [], "highest": []}, None
-    ritz = extremes(operator, K, K, seed=options.seed)
-    rows = torch.cat([ritz.lowest.vectors, ritz.highest.vectors], 1).T
-    return {"lowest": _listed(ritz.lowest), "highest": _listed(ritz.highest)}, rows.double().cpu().numpy()
+    return extremes(operator, K, K, seed=options.seed) if K else None
 
 
 def _listed(ritz: RitzPairs) -> list[dict[str, Any]]:
@@ -160,5 +152,9 @@ def _listed(ritz: RitzPairs) -> list[dict[str, Any]]:
 
 
 def bytes_needed(info: Mapping[str, Any]) -> int:
-    """Bytes in float64 for a run of this shape, without its data: vectors, a block of patterns, three [hidden, hidden]."""
-    return 8 * (LANCZOS_VECTORS * info["n_parameters"] + 3 * info["n_hidden"] ** 2) + 2**28
+    """Bytes in float64 for a run of this shape, without its data.
+
+    Vectors, a block of patterns, three matrices [hidden, hidden], and three of the unsatisfied patterns for the rank of H0.
+    """
+    squares = 3 * info["n_hidden"] ** 2 + 3 * MAX_GRAM_ROWS**2
+    return 8 * (LANCZOS_VECTORS * info["n_parameters"] + squares) + 2**28

@@ -123,19 +123,43 @@ class Products:
             z_dot.append(tangent)
         return z_dot, a_dot
 
-    def traces_h0(self) -> list[float]:
-        """tr H0 = (∂²L/∂Δ²) Σ ‖∇f_c‖², exact, one part for each layer [L + 1]."""
-        total = torch.zeros(len(self.layers), dtype=torch.float64, device=self.theta.device)
+    def _slopes(self) -> Iterator[tuple[ForwardPass, list[Tensor]]]:
+        """By blocks of unsatisfied pairs (µ, c): the forward pass, and β_j = ∂f_c/∂z [m, out] of each layer."""
         for forward_pass, active, _ in self._blocks():
             for c in range(self.arch.outputs):
-                signal = torch.zeros_like(forward_pass.f)
-                signal[:, c] = active[:, c].to(signal.dtype)
-                beta = backward(self.layers, forward_pass, signal, self.arch)
-                squares = [
-                    b.square().sum(1) @ (a.square().sum(1) + 1) for b, a in zip(beta, forward_pass.inputs)
-                ]
-                total += torch.stack(squares).double()
-        return (total * self.loss.hinge_curvature).tolist()
+                part = forward_pass.take(active[:, c])
+                signal = torch.zeros_like(part.f)
+                signal[:, c] = 1.0
+                yield part, backward(self.layers, part, signal, self.arch)
+
+    def diagonal_h0(self) -> Tensor:
+        """The diagonal of H0 [Ñ], (∂²L/∂Δ²) Σ (∂f_c/∂W)² over the unsatisfied pairs, exact, in float64."""
+        total = torch.zeros(1, self.theta.numel(), dtype=torch.float64, device=self.theta.device)
+        for forward_pass, beta in self._slopes():
+            for (weight, bias), b, a in zip(views_of(total, self.arch), beta, forward_pass.inputs):
+                weight[0] += b.square().T @ a.square()
+                bias[0] += b.square().sum(0)
+        return total[0] * self.loss.hinge_curvature
+
+    def traces_h0(self) -> list[float]:
+        """tr H0, exact, one part for each layer [L + 1]."""
+        views = views_of(self.diagonal_h0()[None], self.arch)
+        return [float(weight.sum() + bias.sum()) for weight, bias in views]
+
+    def gram_h0(self, layer: int | None = None) -> Tensor:
+        """(∂²L/∂Δ²) ∇f · ∇f [N_Δ, N_Δ] of all unsatisfied pairs: it has the non-zero eigenvalues of H0, in float64.
+
+        Σ_j (β_j β_jᵀ) ∘ (a_{j-1} a_{j-1}ᵀ + 1), over all layers or for one (from 0), whose block it then stands for.
+        """
+        blocks = list(self._slopes())
+        total = torch.zeros(
+            self.n_unsatisfied, self.n_unsatisfied, dtype=torch.float64, device=self.theta.device
+        )
+        for j in range(len(self.layers)) if layer is None else [layer]:
+            b = torch.cat([beta[j] for _, beta in blocks]).double()
+            a = torch.cat([forward_pass.inputs[j] for forward_pass, _ in blocks]).double()
+            total += (b @ b.T) * (a @ a.T + 1)
+        return total * self.loss.hinge_curvature
 
     def operator(
         self, name: str, layer: int | None = None, generators: ScaleGenerators | None = None
@@ -154,12 +178,13 @@ class Products:
             )
         if generators is not None:
             raise InputError("got scale generators with a block of one layer, expected the whole matrix")
-        part = self._part(layer)
+        part = self.part(layer)
         return Operator(
             lambda V: self._block_product(name, part, V), part.stop - part.start, theta.dtype, theta.device
         )
 
-    def _part(self, layer: int) -> slice:
+    def part(self, layer: int) -> slice:
+        """The parameters of a layer (from 0); InputError for another number."""
         sizes = [out * (fan_in + 1) for out, fan_in in self.arch.shapes]
         if not 0 <= layer < len(sizes):
             raise InputError(f"layer {layer}, expected 0 to {len(sizes) - 1}")

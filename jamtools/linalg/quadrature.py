@@ -143,8 +143,8 @@ class Quadrature:
         """The counts from the share of the spectrum that the probes give, and its bounds lower and upper, all [points]."""
         n, k, tail = self.dimension, self.probes, (1 - confidence) / 2
         round_off = max(map(len, self.alpha)) * self.eps  # of a sum of weights
-        low = _beta_limit(lower - round_off, n, k, tail, upper=False)
-        high = _beta_limit(upper + round_off, n, k, tail, upper=True)
+        low = beta_limit(lower - round_off, n * k, tail, upper=False)
+        high = beta_limit(upper + round_off, n * k, tail, upper=True)
         share = np.clip(share, 0, 1)
         return CountEstimate(n * share, n * self.probe_error(share, share), n * low, n * high)
 
@@ -156,7 +156,7 @@ class Quadrature:
     def step_error(self, scaled: Array) -> Array:
         """ρ [points], the bound on the error of G, at x / unit [points]; the mean over the probes."""
         parts = [
-            weight * _christoffel(alpha, beta, scaled, exhausted)
+            weight * christoffel(alpha, beta, scaled, exhausted)
             for alpha, beta, exhausted, weight in zip(
                 self.alpha, self.beta, self.exhausted, self.probe_weights
             )
@@ -195,11 +195,12 @@ class Quadrature:
 
     def largest_count(self, share: Array) -> float:
         """The largest number of eigenvalues that agrees with `share` [1], except with CHECK_FAILURE_PROBABILITY."""
-        limit = _beta_limit(share, self.dimension, self.probes, CHECK_FAILURE_PROBABILITY, upper=True)
+        trials = self.dimension * self.probes
+        limit = beta_limit(share, trials, CHECK_FAILURE_PROBABILITY, upper=True)
         return float(self.dimension * limit[0])
 
 
-def _christoffel(alpha: Array, beta: Array, x: Array, exhausted: bool) -> Array:
+def christoffel(alpha: Array, beta: Array, x: Array, exhausted: bool) -> Array:
     """ρ(x) = 1 / Σ_{j<m} p_j(x)² [points], and 0 where the rule is exact; alpha [m], beta [m - 1], x [points]."""
     if exhausted:
         return np.zeros_like(x)
@@ -213,8 +214,10 @@ def _christoffel(alpha: Array, beta: Array, x: Array, exhausted: bool) -> Array:
     return np.where(total > CHRISTOFFEL_OVERFLOW, 0.0, 1 / total)
 
 
-def _beta_limit(share: Array, n: int, k: int, tail: float, upper: bool) -> Array:
-    """The limit of p = r/n [points] for an observed `share` [points] of the law Beta(k r/2, k (n-r)/2).
+def beta_limit(share: Array, trials: float | Array, tail: float, upper: bool) -> Array:
+    """The limit of p = r/n [points] for an observed `share` [points] of the law Beta(p M/2, (1 - p) M/2).
+
+    trials: M, [points] or for all; n k for k probes in n dimensions.
 
     At the upper limit, the probability of a smaller share is `tail`; at the lower limit, that of a larger share is.
     """
@@ -222,7 +225,7 @@ def _beta_limit(share: Array, n: int, k: int, tail: float, upper: bool) -> Array
     low, high = np.zeros_like(share), np.ones_like(share)
     while (high - low > np.finfo(float).eps).any():
         p = (low + high) / 2
-        below = betainc(n * k * p / 2, n * k * (1 - p) / 2, share)
+        below = betainc(trials * p / 2, trials * (1 - p) / 2, share)
         too_small = (below > tail) if upper else (1 - below < tail)
         low, high = np.where(too_small, p, low), np.where(too_small, high, p)
     return np.where(share >= 1, 1.0, high) if upper else np.where(share <= 0, 0.0, low)

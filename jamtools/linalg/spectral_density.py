@@ -71,5 +71,6 @@ def smeared_density(
     for i, centre in enumerate(x):
         kernel = np.exp(-0.5 * ((centre - nodes) / sigma) ** 2) / (sigma * math.sqrt(2 * math.pi))
         mean[i], mean_square[i] = weights @ kernel, weights @ kernel**2
-    factor = quadrature.dimension / unit
+    n_nonzero = quadrature.dimension - (zero.value if zero.resolved else 0.0)
+    factor = n_nonzero / float(weights.sum()) / unit
     return Density(x * unit, mean * factor, quadrature.probe_error(mean, mean_square) * factor, width)

@@ -12,13 +12,16 @@ Source: Golub, Meurant, Matrices, Moments and Quadrature (2010) for ρ; the choi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from jamtools.errors import CheckError, Remedy
 from jamtools.linalg.quadrature import Quadrature
 from jamtools.records import Array
+
+#: Fewer eigenvalues than this are none: of those between round-off and τ.
+NONE_OF_THEM = 0.1
 
 #: Values of τ that are tried, per factor of ten.
 THRESHOLDS_PER_DECADE = 8
@@ -29,7 +32,8 @@ class ZeroMass:
     """The number of eigenvalues |λ| ≤ threshold: estimate, standard error over probes, and interval [low, high].
 
     resolved: whether the error of the steps is within the standard error. If not, the threshold is the round-off, and the
-    value is an upper bound, which decreases with more steps.
+    value is an upper bound, which decreases with more steps, unless it is known otherwise (exact). at_round_off: whether it
+    is resolved and all nodes below the threshold are round-off, so that these eigenvalues are zero and not only small.
     """
 
     value: float
@@ -38,6 +42,14 @@ class ZeroMass:
     high: float
     threshold: float
     resolved: bool
+    at_round_off: bool = False
+    exact: bool = False
+
+    def known(self, number: int) -> ZeroMass:
+        """The same threshold, with a number that is known exactly."""
+        return replace(
+            self, value=float(number), error=0.0, low=float(number), high=float(number), exact=True
+        )
 
 
 def zero_mass(quadrature: Quadrature, confidence: float = 0.95, at_least: int = 0) -> ZeroMass:
@@ -45,7 +57,7 @@ def zero_mass(quadrature: Quadrature, confidence: float = 0.95, at_least: int = 
 
     Raises CheckError when the probes contradict the lower bound.
     """
-    thresholds = _thresholds(quadrature)
+    thresholds, n = _thresholds(quadrature), quadrature.dimension
     nodes, weights = np.abs(quadrature.scaled_nodes), quadrature.weights
     share = np.array([weights[nodes <= tau].sum() for tau in thresholds])
     rho = quadrature.step_error(thresholds) + quadrature.step_error(-thresholds)
@@ -53,15 +65,24 @@ def zero_mass(quadrature: Quadrature, confidence: float = 0.95, at_least: int = 
     is_resolved = rho <= quadrature.probe_error(upper, upper)
     i = int(is_resolved.argmax())  # the first resolved threshold, or the first of all: round-off
     chosen, resolved = slice(i, i + 1), bool(is_resolved[i])
-    if resolved:
-        bounds = share[chosen], share[chosen] - rho[chosen], upper[chosen]
+    at_round_off = resolved and n * float(share[i] - share[0]) < NONE_OF_THEM
+    if resolved:  # small eigenvalues in the gap's mass need not be zero
+        bounds = share[chosen], np.minimum(share[chosen] - rho[chosen], share[0]), upper[chosen]
     else:
         largest = np.maximum(quadrature.step_error(np.zeros(1)), share[chosen])
         bounds = largest, np.zeros(1), largest
     _check_lower_bound(quadrature, bounds[2], at_least)
     value, error, low, high = (float(a[0]) for a in quadrature.count_estimate(*bounds, confidence))
     threshold = float(thresholds[i]) * quadrature.unit
-    return ZeroMass(max(value, at_least), error, max(low, at_least), max(high, at_least), threshold, resolved)
+    return ZeroMass(
+        max(value, at_least),
+        error,
+        max(low, at_least),
+        max(high, at_least),
+        threshold,
+        resolved,
+        at_round_off,
+    )
 
 
 def _thresholds(quadrature: Quadrature) -> Array:
