@@ -151,6 +151,41 @@ def test_every_fake_of_an_array_is_refused(kept):
     assert not accepted, "\n".join(accepted)
 
 
+@functools.cache
+def escaping() -> tuple[Run, Dataset]:
+    """A run that stopped because its weights grow for ever; it claims no certificate."""
+    data = random_sphere(75, 4, 0)
+    return train(data, Architecture(4, 4, 1, "tanh"), newton(), 0), data
+
+
+def test_of_a_run_that_escapes_nothing_is_wrong_but_it_claims_no_certificate(monkeypatch):
+    fakes.remember_certificates(monkeypatch)
+    run, data = escaping()
+    assert run.info["status"] == "escaping" and run.info["escape"] is not None
+    assert len(verify(run, data).findings) == 1
+
+
+@pytest.mark.parametrize(
+    "fake",
+    [
+        lambda trace: None,
+        lambda trace: {**trace, "initial_norm": 0.9 * trace["initial_norm"]},
+        lambda trace: {**trace, "norm": [*trace["norm"][:-1], trace["norm"][-1] * 1.001]},
+        lambda trace: {**trace, "loss": [*trace["loss"][:-1], trace["loss"][-1] * (1 - 1e-9)]},
+        lambda trace: {**trace, "norm": trace["norm"][-1:], "loss": trace["loss"][-1:]},
+        lambda trace: {**trace, "norm": trace["norm"][::-1]},
+        lambda trace: {**trace, "loss": [0.0, *trace["loss"][1:]]},
+        lambda trace: {**trace, "more": 1},
+        lambda trace: "none",
+    ],
+)
+def test_a_faked_trace_of_an_escape_is_found(fake, monkeypatch):
+    fakes.remember_certificates(monkeypatch)
+    run, data = escaping()
+    info = {**run.info, "escape": fake(run.info["escape"])}
+    assert len(verify(replace(run, info=info), data).findings) > 1
+
+
 def test_a_jammed_run_that_is_relabelled_satisfied_is_refused(monkeypatch):
     fakes.remember_certificates(monkeypatch)
     run, data = real("relu, jammed")
