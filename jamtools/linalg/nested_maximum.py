@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from jamtools.linalg.squared_maxima import SquaredMaxima
+
 #: The largest number of iterations.
 QP_MAX_ITERATIONS = 60
 
@@ -87,7 +89,12 @@ class _Iterate:
 
 
 def minimise(function: NestedMaximum) -> Minimiser | None:
-    """The minimum; None where the iteration does not converge, or where G is not positive definite to round-off."""
+    """The minimum; None where the iteration does not converge, or where G is not positive definite to round-off.
+
+    Without inner maxima it is found by the method of squared_maxima.py, which takes fewer factorisations.
+    """
+    if not len(function.z):
+        return _without_inner(function)
     at = _start(function)
     first = _size(function, at)
     for _ in range(QP_MAX_ITERATIONS):
@@ -110,6 +117,14 @@ def minimise(function: NestedMaximum) -> Minimiser | None:
             length = _longest(at, step)
         at = at.moved(step, min(1.0, QP_STEP_TO_BOUNDARY * length))
     return None
+
+
+def _without_inner(function: NestedMaximum) -> Minimiser | None:
+    d = SquaredMaxima(function.G, function.g, function.D, function.J).minimiser()
+    if d is None:
+        return None
+    v = (function.D + function.J @ d).clamp(min=0)
+    return Minimiser(d, v, function.z, torch.zeros(0, dtype=torch.bool, device=d.device))
 
 
 def _start(function: NestedMaximum) -> _Iterate:
