@@ -1,7 +1,7 @@
 """A descent that runs to infinity: L falls while ‖W‖ grows by a decade, and does not fall to zero.
 
     trace: (‖W‖_k, L_k) with ‖W‖_{k+1} ≥ 10^{1/8} ‖W‖_k
-    escaping: ‖W‖ ≥ 10 ‖W_0‖,   ‖W‖ ≥ 3 ‖W_1‖,   L never rises along the trace,   L ≥ 0.8 L(‖W‖/3)
+    escaping: ‖W‖ ≥ 10 ‖W_0‖,   ‖W‖ ≥ 3 ‖W_1‖,   L never rises along the trace,   L ≥ 0.9 L(‖W‖/3)
 
 W_0 are the initial parameters, and W_1 those where the descent on the exact loss began. ‖W‖ is that of the balanced gauge,
 in the units in which x has a mean square of 1 and ε = ½: neither the scale symmetries nor the units of the data change it. A
@@ -32,7 +32,7 @@ ESCAPE_TRACE_FACTOR = 10 ** (1 / 8)
 ESCAPE_GROWTH, ESCAPE_DESCENT_GROWTH = 10.0, 3.0
 
 #: The smallest part of L that is left in an escape while ‖W‖ grew by ESCAPE_DESCENT_GROWTH.
-ESCAPE_LEVEL = 0.8
+ESCAPE_LEVEL = 0.9
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,12 @@ class Escape:
             return None
         ascends = all(a < b for a, b in pairwise(norms))
         return cls(fields["initial_norm"], tuple(norms), tuple(losses)) if ascends else None
+
+    @property
+    def in_words(self) -> str:
+        """The trace in one line."""
+        first, last = self.losses[0], self.losses[-1]
+        return f"‖W‖ from {self.origin:.3g} to {self.norms[-1]:.3g} while L levels off, from {first:.4g} to {last:.4g}"
 
     def fields(self) -> dict[str, Any]:
         """The trace in the metadata of a run."""

@@ -102,9 +102,12 @@ def _certified(run: RunInProgress, record: Run, certificate: Certificate) -> Run
 
 
 def _certificate(run: RunInProgress) -> Certificate:
-    """The certificate of theta. If the budget ended the run, the text of the obstacle begins with that fact."""
+    """The certificate of theta. If an escape or the budget ended the run, the obstacle begins with that fact."""
     problem = run.problem
     certificate = certify(run.theta, problem)
+    escape = _escape(run)
+    if escape and not certificate.certified:
+        return replace(certificate, obstacle=f"escapes, {escape.in_words}; {certificate.obstacle}")
     if run.status != "budget" or certificate.certified:
         return certificate
     start = torch.from_numpy(run.job.start.theta if run.job.start else run.theta0)

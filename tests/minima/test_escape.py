@@ -23,11 +23,11 @@ def power_law(w, infimum=0.1, k=2.0):
 
 
 def test_a_power_law_towards_an_infimum_is_seen_once_it_has_levelled_off():
-    """0.1 + w⁻² ≥ 0.8 (0.1 + 9 w⁻²) from w = √310 on; the point at w/3 may be a spacing of the trace below it."""
+    """0.1 + w⁻² ≥ 0.9 (0.1 + 9 w⁻²) from w = √710 on; the point at w/3 may be a spacing of the trace below it."""
     norms = np.geomspace(2, 100, 200)
     seen = [trace((w, power_law(w)) for w in norms[: n + 1]).seen for n in range(len(norms))]
     first = norms[seen.index(True)]
-    assert 310**0.5 <= first <= 310**0.5 * ESCAPE_TRACE_FACTOR * 1.05
+    assert 710**0.5 <= first <= 710**0.5 * ESCAPE_TRACE_FACTOR * 1.05
     assert all(seen[seen.index(True) :])
 
 

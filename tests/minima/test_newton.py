@@ -197,6 +197,7 @@ def test_a_run_whose_weights_grow_for_ever_is_escaping_and_holds_its_evidence():
     trace = run.info["escape"]
     assert run.info["status"] == "escaping" and not run.info["certified"]
     assert run.info["steps"] < NEWTON_DEFAULT_STEPS / 10
+    assert run.info["certificate"]["obstacle"].startswith("escapes, ‖W‖ from ")
     assert trace["initial_norm"] == pytest.approx(np.linalg.norm(run.theta0), rel=1e-12)
     assert trace["norm"][-1] == pytest.approx(np.linalg.norm(run.theta), rel=1e-9)
     assert trace["norm"][-1] >= 10 * trace["initial_norm"]
