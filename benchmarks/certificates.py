@@ -78,6 +78,8 @@ CELLS = [
     *(Cell("relu", 1, 4, 4, P) for P in (60, 90, 150)),
     *(Cell("relu", 1, 3, 6, P) for P in (90, 150)),
     Cell("relu", 1, 6, 3, 110),
+    *(Cell("relu", L, d, h, 20) for L, d, h in ((1, 1, 2), (1, 2, 2), (1, 2, 3), (2, 2, 2), (3, 2, 2))),
+    *(Cell("relu", 1, 3, 3, 40, change) for change in ("offset", "zero component", "one point")),
     Cell("relu", 1, 6, 6, 150),
     *(Cell("relu", 1, 4, 4, 120, change) for change in ("doubled", "opposite", "small", "large", "mixed")),
     *(Cell("relu", 1, 4, 4, 120, change) for change in ("1e-6", "1e6", "correlated", "classes", "integers")),
@@ -120,6 +122,9 @@ def patterns(cell: Cell, seed: int) -> Dataset:
         "mixed": lambda: replace(data, x=data.x * 10.0 ** rng.uniform(-3, 3, cell.d)),
         "1e-6": lambda: replace(data, x=data.x * 1e-6),
         "1e6": lambda: replace(data, x=data.x * 1e6),
+        "offset": lambda: replace(data, x=data.x + 1e3),
+        "zero component": lambda: replace(data, x=data.x * np.r_[0.0, np.ones(cell.d - 1)]),
+        "one point": lambda: replace(data, x=np.repeat(data.x[:8], 5, 0)),
         "integers": lambda: replace(data, x=np.rint(data.x)),
         "correlated": lambda: correlated(cell, rng),
         "classes": lambda: replace(data, y=2.0 * np.eye(3)[rng.integers(0, 3, cell.P)] - 1),
@@ -156,6 +161,8 @@ def attacked(cell: Cell, seed: int, options: argparse.Namespace) -> dict[str, An
         line |= _examined(run, data, seed, options)
     except TimeoutError:
         line["status"] = "given up"
+    except Exception as error:  # one run must not end them all
+        line["status"] = f"error {error!r}"
     finally:
         signal.alarm(0)
     return line

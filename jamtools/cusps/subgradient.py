@@ -9,6 +9,9 @@ A minimum of the loss of a ReLU network sits on cusps, and there the gradient is
 
 At a minimum min_λ ‖g(λ)‖ = 0, while ‖∇L‖ with ρ'(0) = 0 does not vanish. A cusp with u_i ≥ 0 is convex: L has a kink like
 |z|. g is multilinear in λ; it is linear if each pattern has cusps in one layer only.
+
+Patterns with the same x have the same z: their cusps are one kink of L, with one multiplier and the force Σ u_i. With
+opposite labels the u_i have opposite signs, and only their sum says whether the kink is convex.
 Source: arXiv:1809.09349, section III and figure 12; F. H. Clarke, Optimization and Nonsmooth Analysis (1983).
 """
 
@@ -92,6 +95,9 @@ def smallest_subgradient(cusps: CuspGradient) -> SmallestSubgradient:
         norm, multipliers, converged = min(
             (norm, multipliers, converged), _descend(cusps, cusps.signs), key=lambda end: end[0]
         )
+    shared = cusps.shared(multipliers).clamp(0, 1)
+    if not torch.equal(shared, multipliers):
+        norm, multipliers = float(cusps.gradient(shared).norm()), shared
     return SmallestSubgradient(norm, plain, multipliers.cpu().numpy(), converged)
 
 
@@ -163,6 +169,16 @@ class CuspGradient:
             marks.append(mark[at])
         return torch.cat(marks)
 
+    def in_gauge(self, theta: Tensor, problem: Problem, factors: Tensor) -> CuspGradient:
+        """The same cusps of the same function in another gauge, which multiplied the neurons by `factors` [L, h]."""
+        moved = copy(self)
+        moved.theta, moved.layers = theta, layers_of(theta, self.arch)
+        moved.active = problem.take(self.patterns)
+        moved.forward_pass = moved.active.forward(theta)
+        moved.signal = problem.loss.slope(moved.forward_pass.f, moved.active.y)
+        moved.scales = [scale * factor for scale, factor in zip(self.scales, factors, strict=True)]
+        return moved
+
     def moved_to(self, theta: Tensor, forward_pass: ForwardPass) -> CuspGradient:
         """The same cusps at another theta [Ñ], where the pass of the patterns with gradient is `forward_pass`.
 
@@ -196,8 +212,36 @@ class CuspGradient:
         )
 
     def forces(self, multipliers: Tensor) -> Tensor:
-        """u_i = ∂L/∂ρ(z_i) of each cusp [n], with these multipliers [n]."""
+        """u_i = ∂L/∂ρ(z_i) of each cusp [n], summed over the patterns with the same x, with these multipliers [n]."""
+        return self.summed(self.own_forces(multipliers))
+
+    def own_forces(self, multipliers: Tensor) -> Tensor:
+        """u_i of each cusp [n], of its own pattern alone."""
         return self.propagated(self.signal, self.layers, multipliers)
+
+    def summed(self, values: Tensor) -> Tensor:
+        """For each cusp the sum of the values [n] of all cusps of the same neuron at patterns with the same x."""
+        kinks = self._kinks
+        return values if kinks is None else torch.zeros_like(values).index_add(0, kinks, values)[kinks]
+
+    def shared(self, multipliers: Tensor) -> Tensor:
+        """Multipliers [n] with the same g(λ) that are equal where cusps are one kink."""
+        if self._kinks is None:
+            return multipliers
+        u = self.own_forces(multipliers)
+        total, weighted = self.summed(u), self.summed(u * multipliers)
+        return torch.where(total != 0, weighted / total, multipliers)
+
+    @property
+    def _kinks(self) -> Tensor | None:
+        """The number of the kink that each cusp [n] belongs to; None where all kinks have one cusp."""
+        patterns = torch.cat([pattern for pattern, _ in self.at])
+        used, place = patterns.unique(return_inverse=True)
+        alike = self.active.x[used].unique(dim=0, return_inverse=True)[1] if len(used) else used
+        if not len(used) or int(alike.max()) + 1 == len(used):
+            return None
+        neurons = torch.cat([j * self.arch.width + neuron for j, (_, neuron) in enumerate(self.at)])
+        return (alike[place] * self.arch.n_hidden + neurons).unique(return_inverse=True)[1]
 
     def propagated(self, signal: Tensor, layers: Layers, multipliers: Tensor) -> Tensor:
         """The signal at each cusp [n], backpropagated from `signal` [m, C] at the output through the weights of `layers`."""

@@ -22,7 +22,9 @@ Source: arXiv:1809.09349, section III; R. T. Rockafellar and R. J.-B. Wets, Vari
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -142,6 +144,7 @@ def certify(theta: Tensor, problem: Problem, seed: int = 0, trials: int = DEFAUL
     if not theta.isfinite().all():
         return Certificate("diverged", False, "its parameters are not finite")
     point = BalancedPoint.of(theta, problem)
+    even = partial(BalancedPoint.of, theta, problem, even=True)
     if not point.gaps.isfinite().all():
         return Certificate("diverged", False, "its gaps are not finite")
     contact = point.problem.loss.contact
@@ -153,13 +156,22 @@ def certify(theta: Tensor, problem: Problem, seed: int = 0, trials: int = DEFAUL
     if bool((point.gaps <= contact).all()):
         return Certificate("satisfied", True, None, **gap_fields)
     try:
-        return _jammed(point, gap_fields, seed, trials)
+        return _jammed(point, even, gap_fields, seed, trials)
     except (InputError, CheckError) as error:
         return Certificate("jammed", False, str(error), **gap_fields)
 
 
-def _jammed(point: BalancedPoint, gap_fields: dict[str, Any], seed: int, trials: int) -> Certificate:
-    """The conditions of first order, then those of second order, then descent trials, up to the first obstacle."""
+def _jammed(
+    point: BalancedPoint,
+    even: Callable[[], BalancedPoint],
+    gap_fields: dict[str, Any],
+    seed: int,
+    trials: int,
+) -> Certificate:
+    """The conditions of first order, then those of second order, then descent trials, up to the first obstacle.
+
+    even: makes the point on inputs of one size, where the trials are made.
+    """
     undecided = (point.gaps > 0) & (point.gaps <= point.errors)
     cusps = point.cusps(ACTIVE_CUSP_TOLERANCE)
     smallest = smallest_subgradient(cusps)
@@ -192,9 +204,11 @@ def _jammed(point: BalancedPoint, gap_fields: dict[str, Any], seed: int, trials:
     )
     if certificate.obstacle:
         return certificate
+    place = even()
+    cusps = cusps.in_gauge(place.theta, place.problem, place.scales / point.scales)
     manifold = CuspManifold(cusps, first.multipliers, first.alive)
-    tried = try_to_descend(point.problem, manifold, rounding + first.off_zero, trials, seed)
-    return _tried(certificate, tried, point.stretch)
+    tried = try_to_descend(place.problem, manifold, rounding + first.off_zero, trials, seed)
+    return _tried(certificate, tried, place.stretch)
 
 
 def _newton(

@@ -37,6 +37,9 @@ SUBGRADIENT_FACTOR = 2.0
 #: A number without a unit that is below this is round-off.
 NUMBER_FLOOR = 1e-12
 
+#: What a certificate that is refused has in common with a new one; its other numbers end at the first obstacle.
+REFUSED_FIELDS = ("kind", "tolerance", "n_cusps", "n_idle")
+
 #: Numbers of the descent trials, which are compared only where the new certificate made the same trials.
 TRIAL_FIELDS = ("n_trials", "radius", "lowest_change", "trial_error")
 
@@ -69,7 +72,7 @@ def _fields(run: Run, fresh: Certificate, end: Measured) -> dict[str, Expected]:
         "n_contacts": Between(*end.contacts.number),
     }
     if not (run.info["certified"] and fresh.certified):
-        return known
+        return known | {name: Exactly(getattr(fresh, name)) for name in REFUSED_FIELDS}
     if fresh.n_undecided is not None:
         gaps, bound = end.evaluation.gaps, gap_errors(end.theta, end.problem)
         certain = (gaps > end.errors) & (gaps <= bound - end.errors)

@@ -26,7 +26,7 @@ Source: none, own design.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,9 +50,9 @@ TRIAL_DESCENT_STEPS = 40
 #: Distances of the points on a line, in ‖W‖.
 LINE_DISTANCES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
-#: Where the first decrease along a line is this many times larger than what errors explain, it would have been visible ten
-#: times nearer if L fell from the minimum on, like t² to t⁴: it begins at an edge of the basin.
-EDGE_DECREASE = 1e4
+#: A decrease along a line that is not this part of itself at half the distance begins at an edge of the basin: from the
+#: minimum on, L would fall like t² to t⁶.
+DECREASE_AT_HALF = 2.0**-6
 
 #: How many directions of least curvature there are, and the largest number of products with ∇²𝓛 to find them.
 SOFT_DIRECTIONS, SOFT_PRODUCTS = 3, 150
@@ -71,6 +71,10 @@ RADIUS_KICKS, RADIUS_KICK_FACTOR = 6, 3.0
 
 #: A radius below this is not made smaller: a kick is then of the order of the round-off of theta.
 SMALLEST_RADIUS = 1e-13
+
+
+#: A point near M [Ñ] to a point of M [Ñ].
+Retraction = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -94,11 +98,11 @@ class DescentTrials:
 
 @dataclass(frozen=True)
 class _Trial:
-    """L at the end of a trial from a distance in ‖W‖; line: the number of its line, None after a kick."""
+    """L at the end of a trial from a distance in ‖W‖; refutes: whether a lower L here refutes the minimum."""
 
     distance: float
     value: float
-    line: int | None = None
+    refutes: bool = False
 
 
 def try_to_descend(
@@ -112,19 +116,19 @@ def try_to_descend(
         return None
     loss, soft = problem.value(manifold.theta), _soft(manifold, seed)
     trials = [
-        *_lines(problem, manifold, soft),
+        *_lines(problem, manifold, soft, loss, slack),
         *_kicks(problem, manifold, soft, kicks, seed),
         *_beyond_edges(problem, manifold),
     ]
     found = [trial for trial in trials if trial.value < loss - slack]
-    first = {trial.line: trial for trial in reversed(found) if trial.line is not None}.values()
-    near = [trial.value for trial in trials if trial.distance <= SHORTEST_KICK]
-    near += [trial.value for trial in first if trial.value > loss - EDGE_DECREASE * slack]
+    near = [trial.value for trial in trials if trial.refutes]
     nearest = min((trial.distance for trial in found), default=LONGEST_KICK)
     radius, n = _settled(
         problem, manifold, loss - slack, min(nearest, LONGEST_KICK) / RADIUS_SAFETY_FACTOR, seed
     )
-    return DescentTrials(len(trials) + n, radius, min(0.0, min(near) / loss - 1), slack / loss)
+    return DescentTrials(
+        len(trials) + n, radius, min(0.0, *(value / loss - 1 for value in near)), slack / loss
+    )
 
 
 def _settled(
@@ -153,14 +157,36 @@ def _soft(manifold: CuspManifold, seed: int) -> Tensor:
     return extremes(operator, k, 0, tolerance=SOFT_TOLERANCE, budget=SOFT_PRODUCTS, seed=seed).lowest.vectors
 
 
-def _lines(problem: Problem, manifold: CuspManifold, soft: Tensor) -> Iterator[_Trial]:
-    """L at points of growing distance along each half-line."""
+def _lines(
+    problem: Problem, manifold: CuspManifold, soft: Tensor, loss: float, slack: float
+) -> Iterator[_Trial]:
+    """L at points of growing distance along each half-line; loss: L at theta."""
     stay = lambda theta: theta  # a neuron that is scaled keeps its cusps
     lines = [(v, manifold.onto) for v in soft.T] + [(v, stay) for v in _neurons(manifold)]
-    sides = [(side * v, onto) for v, onto in lines for side in (-1, 1)]
-    for number, (direction, onto) in enumerate(sides):
+    for direction, onto in [(side * v, onto) for v, onto in lines for side in (-1, 1)]:
+
+        def decrease(t: float, direction: Tensor = direction, onto: Retraction = onto) -> float:
+            return loss - problem.value(onto(manifold.theta + t * manifold.size * direction))
+
+        falls = False
         for t in LINE_DISTANCES:
-            yield _Trial(t, problem.value(onto(manifold.theta + t * manifold.size * direction)), number)
+            lower = decrease(t)
+            refutes = t <= SHORTEST_KICK or (
+                lower > slack and not falls and _from_the_start(decrease, t, slack)
+            )
+            falls = falls or lower > slack
+            yield _Trial(t, loss - lower, refutes)
+
+
+def _from_the_start(decrease: Callable[[float], float], t: float, slack: float) -> bool:
+    """Whether L falls from the minimum on, as far as errors allow to see it, to a point at distance t along a line."""
+    lower = decrease(t)
+    while DECREASE_AT_HALF * lower > slack:
+        t, before = t / 2, lower
+        lower = decrease(t)
+        if lower < DECREASE_AT_HALF * before:
+            return False
+    return True
 
 
 def _neurons(manifold: CuspManifold) -> Iterator[Tensor]:
@@ -183,9 +209,12 @@ def _kicks(problem: Problem, manifold: CuspManifold, soft: Tensor, n: int, seed:
     for i, length in enumerate(np.geomspace(SHORTEST_KICK, LONGEST_KICK, n)):
         rng, theta = generator(seed, DESCENT_TRIALS, i), manifold.theta
         distance = float(length) * manifold.size
-        yield _Trial(float(length), _lowest(function, theta + distance * _random(rng, theta, len(theta))))
         mixture = soft @ _random(rng, soft, soft.shape[1])
-        yield _Trial(float(length), _lowest(function, manifold.onto(theta + distance * mixture)))
+        for start in (
+            theta + distance * _random(rng, theta, len(theta)),
+            manifold.onto(theta + distance * mixture),
+        ):
+            yield _Trial(float(length), _lowest(function, start), length <= SHORTEST_KICK)
 
 
 def _beyond_edges(problem: Problem, manifold: CuspManifold) -> Iterator[_Trial]:

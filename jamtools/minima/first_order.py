@@ -36,7 +36,7 @@ class BalancedPoint:
 
     Quantities are in the units of that gauge: Δ in `unit`, L in unit². scales [L, h]: the factor by which each hidden neuron
     was scaled. forward_pass: that of all patterns. stretch: a displacement of the balanced network by r ‖W‖, on the patterns
-    and with the ε that were given, is one of at most r `stretch` ‖W‖ here, where the components of x have an rms near 1.
+    and with the ε that were given, is one of at most r `stretch` ‖W‖ here.
     """
 
     theta: Tensor
@@ -49,12 +49,15 @@ class BalancedPoint:
     stretch: float
 
     @classmethod
-    def of(cls, theta: Tensor, problem: Problem) -> BalancedPoint:
-        """The point of a theta [Ñ], in float64."""
+    def of(cls, theta: Tensor, problem: Problem, even: bool = False) -> BalancedPoint:
+        """The point of a theta [Ñ], in float64; even: in the gauge where each component of x has an rms near 1."""
         arch = problem.arch
         given, given_scales = balanced(theta.double(), arch)
         theta, loss, unit = normalised(theta.double(), arch, problem.loss)
-        theta, x, inputs = even_inputs(theta, arch, problem.x.double())
+        x = problem.x.double()
+        inputs = torch.ones_like(x[0])
+        if even:
+            theta, x, inputs = even_inputs(theta, arch, x)
         theta, scales = balanced(theta, arch)
         problem = replace(problem, x=x, y=problem.y.double(), loss=loss)
         forward_pass = problem.forward(theta)
@@ -183,4 +186,4 @@ def force_errors(cusps: CuspGradient, multipliers: Tensor, errors: Tensor) -> Te
     """Bounds of the round-off in the forces u_i [n] of cusps; errors [m, C]: those of Δ at the patterns with gradient."""
     rounding = operations(cusps.arch) * torch.finfo(multipliers.dtype).eps
     signal = rounding * cusps.signal.abs() + cusps.active.loss.hinge_curvature * errors
-    return cusps.propagated(signal, absolute(cusps.layers), multipliers)
+    return cusps.summed(cusps.propagated(signal, absolute(cusps.layers), multipliers))

@@ -27,7 +27,7 @@ from torch import Tensor
 from jamtools.cusps.subgradient import CuspGradient
 from jamtools.linalg.subspace import orthonormal_basis, pseudo_inverse
 from jamtools.minima.first_order import gradient_scale
-from jamtools.minima.second_order import in_units
+from jamtools.minima.second_order import CURVATURE_ROUND_OFF_FACTOR, in_units
 from jamtools.network.passes import layers_of
 from jamtools.network.roundoff import operations
 from jamtools.network.symmetry import scale_generators
@@ -111,7 +111,7 @@ def free_multipliers(cusps: CuspGradient) -> Tensor:
         multipliers = multipliers + change
         if cusps.linear or float(change.abs().max()) < 1e-12:
             break
-    return multipliers
+    return cusps.shared(multipliers)
 
 
 def cusp_distance(cusps: CuspGradient) -> float:
@@ -130,7 +130,9 @@ def step_of(cusps: CuspGradient, multipliers: Tensor, gradient: Tensor) -> Step:
     rows, target = _constraints(cusps, multipliers, units)
     onto, basis = pseudo_inverse(rows) @ target, _complement(rows)
     values, vectors = torch.linalg.eigh(basis.T @ matrix @ basis)
-    limit = len(units) * torch.finfo(values.dtype).eps * float(values.abs().max())
+    limit = (
+        CURVATURE_ROUND_OFF_FACTOR * len(units) * torch.finfo(values.dtype).eps * float(values.abs().max())
+    )
     along = values.abs() > limit
     slope = vectors.T @ (basis.T @ (units * gradient))
     bent = vectors.T @ (basis.T @ (matrix @ onto))
@@ -151,7 +153,7 @@ def _constraints(cusps: CuspGradient, multipliers: Tensor, units: Tensor) -> tup
     normals = cusps.jacobian(multipliers) * units
     symmetries = scale_generators(cusps.theta, cusps.arch).T / units
     z = cusps.z
-    target = torch.cat([-cusps.forces(multipliers) * z, z.new_zeros(len(symmetries))])
+    target = torch.cat([-cusps.own_forces(multipliers) * z, z.new_zeros(len(symmetries))])
     return torch.cat([normals, symmetries]), target
 
 

@@ -34,6 +34,7 @@ from jamtools.minima.claims import (
     is_number,
 )
 from jamtools.minima.escape import Escape, balanced_norm
+from jamtools.minima.known_fields import unknown_fields
 from jamtools.minima.measured import Measured
 from jamtools.minima.state import RunState, state_of
 from jamtools.network.architecture import Architecture
@@ -99,7 +100,8 @@ class Stored:
 def run_findings(stored: Stored) -> list[str]:
     """A line for each claim beside the certificate that is wrong."""
     claims = [*_architecture(stored), *_state(stored), *_dynamics(stored), *_test(stored), *_finish(stored)]
-    return contradictions(stored.run.info, claims) + _theta0(stored) + _dead(stored) + _history(stored)
+    found = contradictions(stored.run.info, claims) + _theta0(stored) + _dead(stored) + _history(stored)
+    return found + unknown_fields(stored.run, stored.state.fields())
 
 
 # --- fields -------------------------------------------------------------------------------------------
@@ -289,6 +291,9 @@ def _history(stored: Stored) -> list[str]:
     found = []
     if not (np.diff(steps) > 0).all() or steps[0] < 0:
         found.append("history/step that does not ascend from 0 on")
+    for name, column in run.history.items():
+        if not (np.isfinite(column).all() and (name == "theta" or (column >= 0).all())):
+            found.append(f"history/{name} with a row that is not finite or negative, expected none")
     last = len(steps) - 1
     # The first dynamics of a run that was finished may have had another arithmetic.
     earlier = float(np.finfo(np.float32).eps) if run.info.get("finish") else stored.end.eps

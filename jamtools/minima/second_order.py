@@ -48,6 +48,10 @@ CURVATURE_MAX_PARAMETERS = 20_000
 CURVATURE_MATRICES = 5
 
 
+#: An eigenvalue counts as zero up to this many times the error of the eigensolver: sums over patterns and the projection
+#: add to it. A zero proves nothing, so that a larger limit certifies no more than flat directions.
+CURVATURE_ROUND_OFF_FACTOR = 8.0
+
 #: The smallest slope ρ' of a smooth ρ in the units of the parameters.
 SATURATED_SLOPE = 1e-2
 
@@ -56,8 +60,8 @@ SATURATED_SLOPE = 1e-2
 class Curvature:
     """Signs of ∇²𝓛 on a tangent space, with the scale symmetries of ReLU projected out.
 
-    n_negative, n_zero: eigenvalues below and within ±dimension·eps·‖∇²𝓛‖; smallest, largest: eigenvalues,
-    in units of H0's mean diagonal. The dimension is never 0: no cusp depends on the biases of the output.
+    n_negative, n_zero: eigenvalues below and within ±CURVATURE_ROUND_OFF_FACTOR·dimension·eps·‖∇²𝓛‖; smallest, largest:
+    eigenvalues, in units of H0's mean diagonal. The dimension is never 0: no cusp depends on the biases of the output.
     """
 
     dimension: int
@@ -182,5 +186,6 @@ def _curvature(matrix: Tensor, directions: list[Tensor]) -> Curvature:
     """Signs of a symmetric matrix [Ñ, Ñ] on the complement of the columns of `directions`, each [Ñ, k]."""
     rest = project_out(matrix, torch.cat(directions, 1))
     spectrum = symmetric_eigenvalues(rest, "the Lagrangian")
-    smallest, largest = float(spectrum.values[0]), float(spectrum.values[-1])
-    return Curvature(len(rest), spectrum.n_negative, spectrum.n_zero, smallest, largest)
+    values, limit = spectrum.values, CURVATURE_ROUND_OFF_FACTOR * spectrum.tolerance
+    n_negative, n_zero = int((values < -limit).sum()), int((abs(values) <= limit).sum())
+    return Curvature(len(rest), n_negative, n_zero, float(values[0]), float(values[-1]))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from jamtools.errors import InputError
@@ -28,6 +29,15 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Problem
 from jamtools.records import Dataset, Run, check_counts
+
+#: The arrays of a run that are integers; all others are numbers in double precision.
+INTEGER_ARRAYS = (
+    "dead",
+    "certificate/cusps",
+    "history/step",
+    "history/n_unsatisfied",
+    "history/n_misclassified",
+)
 
 #: Prefix of the finding for a run without a certificate.
 NO_CLAIM_PREFIX = "claims nothing"
@@ -54,10 +64,11 @@ def verify(run: Run, data: Dataset, seed: int = 0, trials: int = DEFAULT_TRIALS)
     """Checks a run of the hinge loss; `data` holds its own P patterns, as Runs.patterns gives them.
 
     seed, trials: the seed and the number of the descent trials of the new certificate; by default those of a stored one.
-    Raises InputError for metadata that describe no network, for another number of patterns, another loss, and with batch
-    normalisation.
+    Raises InputError for metadata that describe no network, for arrays of other types, for another number of patterns,
+    another loss, and with batch normalisation.
     """
     arch, loss = _readable(run)
+    _require_types(run)
     if data.P != loss.P or data.d != arch.d or data.outputs != arch.outputs:
         raise InputError(
             f"got {data.P} patterns in {data.d} dimensions with {data.outputs} outputs, the run has {loss.P}, {arch.d} and "
@@ -90,6 +101,16 @@ def _readable(run: Run) -> tuple[Architecture, Loss]:
     return Architecture.of(info), Loss.of(info)
 
 
+def _require_types(run: Run) -> None:
+    """Raises InputError for an array that is not of its type: what follows computes with them."""
+    for name, array in run.arrays().items():
+        expected = np.int64 if name in INTEGER_ARRAYS else np.float64
+        if array.dtype != expected:
+            raise InputError(f"{name} of {array.dtype}, expected {np.dtype(expected)}; make the run again")
+        if name == "dead" and array.ndim != 1:
+            raise InputError(f"dead patterns of shape {array.shape}, expected [n_dead]; make the run again")
+
+
 def _claim(run: Run, fresh: Certificate) -> list[str]:
     """Findings on whether the run is certified and on the kind of its certificate."""
     claimed, stored = run.info["certified"], run.info.get("certificate")
@@ -106,8 +127,9 @@ def _claim(run: Run, fresh: Certificate) -> list[str]:
 def _gaps(run: Run, end: Measured) -> list[str]:
     """Findings on the stored Δ [P] or [P, C]."""
     gaps = end.evaluation.gaps
-    if run.gaps.size != gaps.numel():
-        return [f"gaps of shape {run.gaps.shape}, expected {tuple(gaps.shape)}"]
+    shape = (len(gaps),) if gaps.shape[1] == 1 else tuple(gaps.shape)
+    if run.gaps.shape != shape:
+        return [f"gaps of shape {run.gaps.shape}, expected {shape}"]
     stored = torch.from_numpy(run.gaps).reshape(gaps.shape)
     distance = (stored - gaps).abs().nan_to_num(torch.inf)
     off = distance > end.errors

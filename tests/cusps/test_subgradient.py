@@ -153,6 +153,21 @@ def test_a_least_squares_problem_that_is_too_large_is_refused(monkeypatch):
         smallest(theta, Problem(x, y, arch, loss), count(theta, Problem(x, y, arch, loss), 0.3))
 
 
+def test_cusps_in_another_gauge_are_those_that_are_counted_there():
+    theta, problem = planted(2)
+    cusps, scaled = cusps_of(theta, problem), theta.clone()
+    factors = torch.ones(2, 5, dtype=torch.float64)
+    factors[0, 1] = factors[0, 3] = 8.0
+    for j, part in ((0, 1), (0, 3)):
+        layers_of(scaled, problem.arch)[j][0][part] *= 8
+        layers_of(scaled, problem.arch)[j][1][part] *= 8
+        layers_of(scaled, problem.arch)[j + 1][0][:, part] /= 8
+    moved, counted = cusps.in_gauge(scaled, problem, factors), cusps_of(scaled, problem)
+    half = torch.full_like(cusps.signs, 0.5)
+    assert all((a == b).all() for a, b in zip(moved.scales, counted.scales))
+    assert (moved.z == counted.z).all() and (moved.gradient(half) == counted.gradient(half)).all()
+
+
 def test_the_cusps_next_to_zero_are_added_to_those_that_there_are():
     theta, problem = planted(2)
     cusps = cusps_of(theta, problem)

@@ -54,6 +54,21 @@ def test_one_neuron_on_a_cusp_is_certified_with_its_multiplier():
     assert certificate.gradient < 1e-14 and certificate.loss == pytest.approx(true_loss(minimum()))
 
 
+def test_patterns_with_the_same_x_and_opposite_labels_are_one_kink():
+    """At the cusp x = 0, f = 1: two more patterns of label 1 with P ∂L/∂f = -2 and one of label -1 with 4 change no sum.
+
+    Alone the cusps of label 1 would be concave.
+    """
+    theta, problem = minimum()
+    more = torch.tensor([[1.0], [1.0], [-1.0]], dtype=torch.float64)
+    x, y = torch.cat([problem.x, torch.zeros(3, 1).double()]), torch.cat([problem.y, more])
+    certificate = certify(theta, replace(problem, x=x, y=y, loss=replace(problem.loss, P=10)))
+    assert certificate.certified and certificate.obstacle is None
+    assert certificate.cusps[:, 0].tolist() == [0, 7, 8, 9]
+    assert certificate.multipliers == pytest.approx([0.5] * 4)
+    assert certificate.forces == pytest.approx([4 / 10] * 4)
+
+
 @pytest.mark.parametrize("seed", [3, 10])
 def test_a_planted_minimum_on_cusps_of_one_layer_is_certified_with_its_multipliers(seed):
     point, planted = stationary(seed, LAYER_1, 1)

@@ -40,7 +40,7 @@ def test_a_displacement_of_the_given_network_is_stretched_by_no_more_than_the_po
     arch = Architecture(3, 4, 2, activation)
     x, y = oracle.sphere(20, 3)
     theta, x = oracle.random_theta(arch), x * torch.tensor([1e-4, 1.0, 50.0], dtype=torch.float64)
-    point = BalancedPoint.of(theta, Problem(x, y, arch, Loss("hinge", 37.0, 20)))
+    point = BalancedPoint.of(theta, Problem(x, y, arch, Loss("hinge", 37.0, 20)), even=True)
     given, _ = balanced(theta, arch)
     moved = (point.theta / given).abs()
     assert (theta != 0).all() and (moved.max() / moved.min()) > 1e3

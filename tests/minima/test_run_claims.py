@@ -186,6 +186,45 @@ def test_a_faked_trace_of_an_escape_is_found(fake, monkeypatch):
     assert len(verify(replace(run, info=info), data).findings) > 1
 
 
+@pytest.mark.parametrize("name", ["theta", "theta0", "gaps", "dead", "history/step", "certificate/cusps"])
+def test_an_array_of_another_type_is_refused_even_with_the_same_numbers(kept, name):
+    run, data = kept
+    array = run.arrays().get(name, run.dead)
+    for other in {"float64", "int64", "complex128"} - {str(array.dtype)}:
+        if array.size and (other != "int64" or name in ("dead", "history/step", "certificate/cusps")):
+            with pytest.raises(InputError, match=name):
+                verify(fakes.with_array(run, name, array.astype(other)), data)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_a_row_of_the_history_that_no_training_has_is_refused(kept, value):
+    run, data = kept
+    for name in ("loss", "grad_norm", "distance"):
+        column = run.history[name].copy()
+        if len(column) > 2:
+            column[1] = value
+            findings = verify(replace(run, history={**run.history, name: column}), data).findings
+            assert f"history/{name} with a row that is not finite or negative, expected none" in findings
+
+
+def test_gaps_of_another_shape_are_refused(kept):
+    run, data = kept
+    (finding,) = verify(replace(run, gaps=run.gaps[:, None]), data).findings
+    assert finding == f"gaps of shape {(data.P, 1)}, expected {(data.P,)}"
+
+
+def test_the_end_of_another_run_is_refused_even_with_its_certificate(kept):
+    """Everything that is said of the end is that of the other run; the last row of the history is not."""
+    run, data = real("relu, jammed")
+    other, _ = real("relu, finished")
+    own = ("optimizer", "engine", "n_missed_crossings", "settings", "finish", "protocol", "steps", "seed")
+    info = {**other.info, **{name: run.info[name] for name in own if name in run.info}}
+    info.pop("finish")
+    end = {name: getattr(other, name) for name in ("theta", "gaps", "certificate", "dead")}
+    findings = verify(replace(run, info=info, **end), data).findings
+    assert findings and all(line.startswith("history/") for line in findings)
+
+
 def test_a_jammed_run_that_is_relabelled_satisfied_is_refused(monkeypatch):
     fakes.remember_certificates(monkeypatch)
     run, data = real("relu, jammed")

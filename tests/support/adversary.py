@@ -330,11 +330,11 @@ def states_apart(network: Network, run: Run, contact: float) -> list[str]:
     own = {
         "n_unsatisfied": int(unsatisfied.sum()),
         "n_contacts": int((np.abs(gaps) <= limit).sum()),
-        "n_misclassified": int((network.y * z[-1] < 0).sum())
-        if gaps.shape[1] == 1
-        else info["n_misclassified"],
     }
     found = [f"{name} {info[name]}, own {value}" for name, value in own.items() if info[name] != value]
+    ends = [int((network.y * z[-1] < side * 1e-12 * network.epsilon).sum()) for side in (-1, 1)]
+    if gaps.shape[1] == 1 and not ends[0] <= info["n_misclassified"] <= ends[1]:
+        found.append(f"n_misclassified {info['n_misclassified']}, own {ends}")
     loss = float(network.exact(theta))
     if abs(info["final_loss"] - loss) > 1e-9 * loss + 1e-18 * network.epsilon**2:
         found.append(f"loss {info['final_loss']}, own {loss}")
@@ -349,7 +349,7 @@ def states_apart(network: Network, run: Run, contact: float) -> list[str]:
         n_cusps = _n_cusps(network, theta)
         if n_cusps != info["certificate"]["n_cusps"]:
             found.append(f"n_cusps {info['certificate']['n_cusps']}, own {n_cusps}")
-    if info["status"] == "escaping":
+    if info["status"] == "escaping" and info["limit_loss"] is not None:
         found += _escapes(network, run, unsatisfied.any(1))
     return found
 
