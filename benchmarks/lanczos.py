@@ -154,7 +154,8 @@ def main() -> None:
                         )
                     ]
                     name = f"{activation} d=h={size[0]:2} L={size[1]} {part:2} {probes:2} {steps:3}"
-                    print_row(name, rows)
+                    if rows:
+                        print_row(name, rows)
     print(f"{time.perf_counter() - start:.0f} s")
 
 

@@ -41,10 +41,11 @@ Side = Literal["above", "below", "undecided"]
 LAPSE_PROBABILITY = 0.02
 
 #: W₀ of the prior of w, in log N. Measured: w = 0.09 to 0.16 at P = 200 and 0.02 to 0.06 at P = 2000
-#: (docs/transition.md). W₀ is one of the larger values, since too small a w makes the interval too short.
-PRIOR_W = 0.15
-#: S, the standard deviation of log w in the prior: a factor of e up or down.
-PRIOR_LOG_W_STD = 1.0
+#: (docs/transition.md).
+PRIOR_W = 0.12
+#: S, the standard deviation of log w in the prior: a factor of 4.5 up or down. With a narrow prior around a large w the
+#: intervals are too long where w is small, and too short where it is larger still.
+PRIOR_LOG_W_STD = 1.5
 
 #: The values of w over which ρ is summed, in log N.
 W_GRID = np.geomspace(5e-3, 1.0, 33)

@@ -21,7 +21,7 @@ def posterior(m: float, rows: list[tuple]) -> float:
     """ρ(m) by the formula of the module, term by term, with the quadrature of Gauss over log w from 0.005 to 1."""
 
     def integrand(log_w: np.ndarray) -> np.ndarray:
-        value = np.exp(-0.5 * (log_w - np.log(0.15)) ** 2)
+        value = np.exp(-0.5 * ((log_w - np.log(0.12)) / 1.5) ** 2)
         for x, above, below in rows:
             p = 0.01 + 0.98 / (1 + np.exp(-(x - m) / np.exp(log_w)))
             value = value * p**above * (1 - p) ** below
