@@ -71,6 +71,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--steps", type=int, default=50_000)
     options = parser.parse_args()
+    arch = Architecture(2, 2, 1)
+    train(random_sphere(4, 2, 0), arch, with_options(TrainingOptions(), optimizer="newton", steps=2), 0)
     header = " ".join(f"{name:>10}" for name in STATES)
     print(f"{'cell':12} {'N':>4} {'P/N':>4} {header} {'s':>7} {'most s':>7}", flush=True)
     for activation, depth, widths in CELLS:

@@ -14,7 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from jamtools.minima.escape import Escape, balanced_norm, may_escape
-from jamtools.minima.kink_newton import KinkNewton
+from jamtools.minima.kink_model import Surface
+from jamtools.minima.kink_newton import KinkNewton, Outlook
 from jamtools.minima.kkt_newton import Stationary, stationary_point
 from jamtools.network.problem import Problem
 
@@ -32,18 +33,28 @@ SADDLE_STEPS = (1e-4, 1e-3)
 
 
 class KinkStage:
-    """The stage on theta [Ñ], in place, of a problem with one output, from the trace of an Escape.
+    """The stage on theta [Ñ], in place, of a problem with one output, on a surface.
 
-    outcome: "" until the stage has ended, then "stationary" at a minimum, "escaping", or "budget" where it does not arrive.
+    escape: the trace of the descent before it, of free weights; without it no escape is looked for. outlook: that of the
+    first iteration. outcome: "" until the stage has ended, then "stationary" at a minimum, "escaping", or "budget" where it
+    does not arrive.
     """
 
-    def __init__(self, theta: Tensor, problem: Problem, escape: Escape) -> None:
+    def __init__(
+        self,
+        theta: Tensor,
+        problem: Problem,
+        escape: Escape | None = None,
+        surface: Surface | None = None,
+        outlook: Outlook | None = None,
+    ) -> None:
         self.problem, self.escape, self.taken, self.outcome = problem, escape, 0, ""
-        self.newton = KinkNewton(theta, problem)
+        self.newton, self.outlook = KinkNewton(theta, problem, surface), outlook
 
     def iterate(self, theta: Tensor) -> bool:
         """One iteration of theta [Ñ], in place; False when the stage has ended. theta is the tensor of the constructor."""
-        moved = self.newton.iterate()
+        moved = self.newton.iterate(self.outlook)
+        self.outlook = None
         self.taken += 1
         gaps = self._gaps(theta)
         value = self._value(gaps)
@@ -80,9 +91,8 @@ class KinkStage:
     def _leave(self, theta: Tensor, saddle: Stationary) -> None:
         """Moves off a saddle, to the lowest of some points along its negative curvature."""
         size = float(saddle.theta.norm())
-        points = [
-            saddle.theta + sign * step * size * saddle.downward for step in SADDLE_STEPS for sign in (1, -1)
-        ]
+        steps = [sign * step * size * saddle.downward for step in SADDLE_STEPS for sign in (1, -1)]
+        points = [self.newton.surface.onto(saddle.theta + step, self.problem) for step in steps]
         values = [self._value(self._gaps(point)) for point in points]
         lowest = int(np.argmin(values))
         if values[lowest] < self._value(self._gaps(theta)):
@@ -91,6 +101,8 @@ class KinkStage:
     def _note(self, theta: Tensor, value: float) -> bool:
         """Adds the present point to the trace; whether the trace shows an escape."""
         arch = self.problem.arch
+        if self.escape is None:
+            return False
         self.escape = self.escape.with_point(balanced_norm(theta, arch), value)
         return may_escape(arch) and self.escape.seen
 

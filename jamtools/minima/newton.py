@@ -98,7 +98,7 @@ class NewtonEngine:
                 break
             going = self.stage.iterate(self.inside)
             if isinstance(self.stage, BfgsStage | KinkStage):
-                self.escape = self.stage.escape
+                self.escape = self.stage.escape or self.escape
             outcome = self._outcome(going)
             if not going and outcome in ("", "budget"):
                 outcome = self._next_stage(outcome)

@@ -1,0 +1,147 @@
+"""The approach to jamming at fixed norm: every stage against torch.func and against what its words say."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from jamtools.data.sphere import random_sphere
+from jamtools.minima.approach import approach, first_minimum
+from jamtools.minima.sphere_descent import descend_on_sphere
+from jamtools.network.architecture import Architecture
+from jamtools.network.initialisation import initial_parameters
+from jamtools.network.loss import Loss
+from jamtools.network.problem import Problem
+
+NORM, UNTIL = 5.0, 1e-12
+
+
+def start_of(activation, depth, P, seed, d=3, h=3):
+    data, arch = random_sphere(P, d, seed), Architecture(d, h, depth, activation)
+    x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
+    theta = torch.from_numpy(initial_parameters(arch, "orthogonal", seed))
+    return theta, Problem(x, y, arch, Loss("hinge", 0.5, P))
+
+
+def at_margin(problem, epsilon):
+    return replace(problem, loss=replace(problem.loss, epsilon=epsilon))
+
+
+def stages_of(theta, problem, norm=NORM, until=UNTIL):
+    first = first_minimum(theta, problem, norm)
+    return [first, *approach(first, problem, norm, until)]
+
+
+@functools.cache
+def jamming():
+    """A tanh network of 28 parameters with 30 patterns, to its jamming point."""
+    theta, problem = start_of("tanh", 2, 30, 0)
+    return problem, stages_of(theta, problem)
+
+
+def test_an_approach_ends_at_the_loss_that_was_asked_for_with_ever_smaller_steps():
+    problem, stages = jamming()
+    N = problem.arch.n_effective
+    assert stages[-1].status == "stationary" and 0 < stages[-1].loss / N <= UNTIL
+    assert (np.diff([stage.epsilon for stage in stages]) < 0).all()
+    assert (np.diff([stage.loss for stage in stages]) < 0).all()
+    assert [stage.overlap for stage in stages[-4:]] == [1.0] * 4, "the same patterns stay unsatisfied"
+    moves = [stage.moved for stage in stages[-6:]]
+    assert (np.diff(moves) < 0).all() and moves[-1] < 1e-4
+
+
+def test_near_jamming_a_stage_divides_the_loss_by_four():
+    """L = (ε - ε_J)² / (2 c) on a smooth branch, and a stage halves ε - ε_J."""
+    _, stages = jamming()
+    ratios = [b.loss / a.loss for a, b in zip(stages[-6:], stages[-5:], strict=False)]
+    assert ratios == pytest.approx([0.25] * len(ratios), rel=0.02)
+
+
+def test_the_jamming_point_is_at_most_isostatic():
+    """Forces on the sphere: Σ Δ_µ J_µ = 0 on a tangent space of Ñ - 1 dimensions, and rank J = N_Δ - 1 at jamming."""
+    problem, stages = jamming()
+    assert 1 < stages[-1].n_unsatisfied <= problem.arch.n_parameters
+
+
+def test_every_stage_is_a_minimum_on_the_sphere():
+    """The gradient vanishes on the tangent space, and no point beside it has a lower loss; by torch.func."""
+    problem, stages = jamming()
+    rng = np.random.default_rng(0)
+    for stage in stages:
+        theta, at = stage.theta, at_margin(problem, stage.epsilon)
+        assert float(theta.norm()) == pytest.approx(NORM, rel=1e-12)
+
+        def loss(t, at=at):
+            gaps = at.loss.gaps(at.forward(t).f, at.y).clamp(min=0)
+            return 0.5 * gaps.square().mean()
+
+        assert stage.loss == pytest.approx(float(loss(theta)), rel=1e-9)
+        g = torch.func.grad(loss)(theta)
+        tangent = g - (g @ theta) * theta / NORM**2
+        J = torch.func.jacrev(lambda t, at=at: at.loss.gaps(at.forward(t).f, at.y)[:, 0])(theta)
+        gaps = at.loss.gaps(at.forward(theta).f, at.y)[:, 0].clamp(min=0)
+        terms = float((J.square().sum(1) @ gaps.square()).sqrt()) / at.loss.P
+        # Δ has a round-off of 10⁻¹⁶, so that forces near jamming have a relative one of 10⁻¹⁵/Δ
+        assert float(tangent.norm()) <= max(1e-9, 1e-14 / float(gaps.max())) * terms
+        for _ in range(20):
+            kick = torch.from_numpy(rng.standard_normal(len(theta)))
+            point = theta + 1e-3 * (stage.loss**0.5) * kick / kick.norm()
+            assert float(loss(point * (NORM / point.norm()))) >= stage.loss * (1 - 1e-9)
+
+
+def test_too_many_patterns_collapse_within_a_few_stages():
+    """200 patterns for 28 parameters: f vanishes with ε, and L/ε² stays."""
+    theta, problem = start_of("tanh", 2, 200, 0)
+    stages = stages_of(theta, problem, 4.0)
+    assert stages[-1].status == "collapsed" and len(stages) <= 10
+    ratios = [stage.loss / stage.epsilon**2 for stage in stages[-4:-1]]
+    assert max(ratios) < 1.1 * min(ratios)
+    sizes = [float(at_margin(problem, s.epsilon).forward(s.theta).f.abs().mean()) for s in stages]
+    assert sizes[-1] < 0.1 * sizes[0]
+
+
+def test_a_satisfied_start_goes_the_other_way_until_it_jams():
+    theta, problem = start_of("tanh", 2, 10, 1)
+    first = first_minimum(theta, at_margin(problem, 0.05), NORM)
+    assert first.status == "satisfied"
+    stages = list(approach(first, at_margin(problem, 0.05), NORM, 1e-6))
+    assert stages[0].epsilon > 0.05 and stages[0].n_unsatisfied > 0
+    assert stages[-1].loss / problem.arch.n_effective <= 1e-6
+
+
+def test_patterns_that_are_dead_are_left_out():
+    """ReLU neurons whose large negative biases kill all patterns: nothing but dead patterns is unsatisfied."""
+    theta, problem = start_of("relu", 1, 12, 0)
+    theta[:9] = 0.0
+    theta[9:12] = -3.0
+    theta[12:15] = 1.0
+    theta[15] = 0.0
+    first = first_minimum(theta, problem, NORM)
+    assert first.status == "dead" and first.loss == 0 and first.n_unsatisfied == 0
+    assert list(approach(first, problem, NORM, UNTIL)) == []
+
+
+def test_a_descent_on_the_sphere_keeps_the_norm_and_lowers_the_loss():
+    theta, problem = start_of("relu", 2, 40, 0)
+    end = descend_on_sphere(theta, problem, 6.0, 200)
+    assert float(end.norm()) == pytest.approx(6.0, rel=1e-12)
+    assert problem.value(end) < 0.9 * problem.value(theta * (6.0 / theta.norm()))
+
+
+def test_relu_stages_hold_their_kinks_at_zero():
+    """The pre-activations at the kinks of a ReLU stage are zero to round-off, and others are not."""
+    for seed in range(4):
+        theta, problem = start_of("relu", 2, 60, seed, d=4, h=4)
+        first = first_minimum(theta, problem, NORM)
+        if first.status == "stationary" and first.n_kinks:
+            break
+    else:
+        raise AssertionError("no start of four ended at a minimum on kinks")
+    z = torch.stack(problem.forward(first.theta).z[:-1]).abs()
+    active = problem.loss.gaps(problem.forward(first.theta).f, problem.y)[:, 0] > 0
+    smallest = z[:, active].flatten().sort().values
+    assert float(smallest[first.n_kinks - 1]) < 1e-12 < 1e-6 < float(smallest[first.n_kinks])
