@@ -27,9 +27,9 @@ BFGS_MIN_ITERATIONS_PER_CHECK = 100
 #: attempt the limit is multiplied by the second number.
 POLISH_BELOW_DECREASE, POLISH_DECREASE_FACTOR = 1e-3, 0.1
 
-#: How often BFGS is restarted where it cannot lower the loss and Newton's method does not arrive at a minimum: with one
-#: output, where another stage follows, and with several.
-BFGS_RESTARTS, BFGS_RESTARTS_SEVERAL_OUTPUTS = 2, 8
+#: How often BFGS is restarted where it cannot lower the loss and Newton's method does not arrive at a minimum: where
+#: another stage follows, and where none does.
+BFGS_RESTARTS, BFGS_RESTARTS_OF_LAST_STAGE = 2, 8
 
 #: Iterations between two points of the trace.
 TRACE_EVERY = 10
@@ -48,20 +48,20 @@ STALL_KICK_LOSS_RISE = 1e-6
 
 
 class BfgsStage:
-    """The stage on theta [Ñ], in place, from the trace of an Escape.
+    """The stage on theta [Ñ], in place, from the trace of an Escape; is_last: whether no other stage follows.
 
     outcome: "" until the stage has ended, then "stationary" at a minimum, "escaping", or "budget" where nothing lowers the
     loss or it falls too slowly.
     """
 
-    def __init__(self, theta: Tensor, problem: Problem, escape: Escape) -> None:
+    def __init__(self, theta: Tensor, problem: Problem, escape: Escape, is_last: bool) -> None:
         self.problem, self.exact, self.escape = problem, LossFunction(problem, theta), escape
         self.bfgs = Bfgs(theta, self.exact)
         self.every = max(BFGS_MIN_ITERATIONS_PER_CHECK, len(theta))
         self.outcome = ""
         self.taken, self.restarts, self.slow, self.last = 0, 0, POLISH_BELOW_DECREASE, self.bfgs.value
         self.slow_checks = 0
-        self.restart_limit = BFGS_RESTARTS if problem.arch.outputs == 1 else BFGS_RESTARTS_SEVERAL_OUTPUTS
+        self.restart_limit = BFGS_RESTARTS_OF_LAST_STAGE if is_last else BFGS_RESTARTS
         self._note(theta)
 
     def iterate(self, theta: Tensor) -> bool:

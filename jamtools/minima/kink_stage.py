@@ -17,7 +17,11 @@ from jamtools.minima.escape import Escape, balanced_norm, may_escape
 from jamtools.minima.kink_model import Surface
 from jamtools.minima.kink_newton import KinkNewton, Outlook
 from jamtools.minima.kkt_newton import Stationary, stationary_point
+from jamtools.network.architecture import Architecture
 from jamtools.network.problem import Problem
+
+#: The largest number of parameters for which the stage is made. An iteration decomposes several matrices [Ñ, Ñ]: 10 s.
+KINK_MAX_PARAMETERS = 1500
 
 #: The largest number of iterations of the stage, and of failures in a row.
 KINK_MAX_ITERATIONS, KINK_MAX_FAILURES = 200, 12
@@ -30,6 +34,11 @@ END_LOSS_RISE = 1e-9
 
 #: Lengths of the steps that leave a saddle, in ‖W‖.
 SADDLE_STEPS = (1e-4, 1e-3)
+
+
+def has_kink_stage(arch: Architecture) -> bool:
+    """Whether the stage is made for this architecture: it needs one output and not too many parameters."""
+    return arch.outputs == 1 and arch.n_parameters <= KINK_MAX_PARAMETERS
 
 
 class KinkStage:

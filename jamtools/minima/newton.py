@@ -3,7 +3,8 @@
     ReLU      LevenbergMarquardt on a softplus of increasing sharpness  →  BFGS on ReLU itself  ⇄  Newton on the cusps
     other ρ   LevenbergMarquardt on the loss itself                     →  BFGS                 ⇄  Newton
     finish    BFGS from a given W  ⇄  Newton
-    then, where BFGS ends without a minimum and f has one output: Newton's method with the kinks in its model (kink_stage.py)
+    then, where BFGS ends without a minimum: Newton's method with the kinks in its model (kink_stage.py), if f has one
+    output and W not too many components
 
 A run is satisfied when every Δ ≤ ALMOST_SATISFIED_GAP ε. The output layer is then multiplied by 1 + 2 max Δ/ε. If this is
 not enough, it is multiplied again by a larger factor, until N_Δ = 0 strictly. This works because y f > 0 there. It also
@@ -30,7 +31,7 @@ from torch import Tensor
 from jamtools.errors import InputError, Remedy
 from jamtools.minima.bfgs_stage import BfgsStage
 from jamtools.minima.escape import Escape, balanced_norm, may_escape
-from jamtools.minima.kink_stage import KinkStage
+from jamtools.minima.kink_stage import KinkStage, has_kink_stage
 from jamtools.minima.levenberg_stage import LevenbergStage
 from jamtools.minima.softplus_path import SoftplusPath
 from jamtools.network.architecture import Architecture
@@ -86,7 +87,8 @@ class NewtonEngine:
         return LevenbergStage(self.problem)
 
     def _descent(self) -> BfgsStage:
-        return BfgsStage(self.inside, self.problem, self.escape)
+        is_last = not has_kink_stage(self.problem.arch)
+        return BfgsStage(self.inside, self.problem, self.escape, is_last)
 
     def advance(self, step: int, until: int, stop: bool | None = None) -> tuple[int, str]:
         """Steps from `step` to `until`: the step where it stopped, and the outcome or ""."""
@@ -109,7 +111,7 @@ class NewtonEngine:
         """Goes to the stage after the present one, which has ended with an outcome; the outcome of the run, or ""."""
         if not isinstance(self.stage, BfgsStage | KinkStage):
             self.stage = self._descent()
-        elif isinstance(self.stage, BfgsStage) and self.problem.arch.outputs == 1:
+        elif isinstance(self.stage, BfgsStage) and has_kink_stage(self.problem.arch):
             self.stage = KinkStage(self.inside, self.problem, self.escape)
         else:
             return outcome
