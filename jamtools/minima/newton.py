@@ -46,6 +46,10 @@ from jamtools.network.units import Units
 ALMOST_SATISFIED_LOSS, ALMOST_SATISFIED_GAP = 1e-17, 1e-5
 
 
+#: The margins ε for which L ~ ε², and the squares in it, are numbers of double precision.
+NEWTON_MARGIN_MIN, NEWTON_MARGIN_MAX = 1e-100, 1e100
+
+
 class Stage(Protocol):
     """A part of the way to a minimum."""
 
@@ -179,10 +183,17 @@ _STAGES: list[type[Stage]] = [SoftplusPath, LevenbergStage, BfgsStage, KinkStage
 
 
 def require_newton_support(arch: Architecture, loss: Loss, dtype: torch.dtype) -> None:
-    """Raises InputError unless the problem is one of the hinge loss in float64 without batch normalisation."""
+    """Raises InputError unless the problem is one of the hinge loss in float64 without batch normalisation, with a ε whose
+    square is a number of double precision.
+    """
     arch.require_plain()
     if loss.name != "hinge":
         raise InputError(f"newton with the loss {loss.name}, expected hinge", Remedy.ADAM)
+    if not NEWTON_MARGIN_MIN <= loss.epsilon <= NEWTON_MARGIN_MAX:
+        raise InputError(
+            f"newton with a margin of {loss.epsilon:.3g}, expected {NEWTON_MARGIN_MIN:.0e} to {NEWTON_MARGIN_MAX:.0e}: "
+            "the loss is of the order of its square"
+        )
     if dtype != torch.float64:
         raise InputError(
             f"newton in {str(dtype).removeprefix('torch.')}, expected float64: a minimum is proved to its round-off",

@@ -163,6 +163,9 @@ def test_newton_refuses_batches_other_losses_float32_and_batch_normalisation():
         train(data, Architecture(4, 4, 2, batch_norm=True), newton(), 0)
     with pytest.raises(InputError, match="compiled engine with newton"):
         train(data, ARCH, newton(), 0, Compute(engine="compiled"))
+    for epsilon in (1e-200, 1e200):
+        with pytest.raises(InputError, match="expected 1e-100 to 1e\\+100"):
+            train(data, ARCH, newton(epsilon=epsilon), 0)
     run, run_data = jammed()
     with pytest.raises(InputError, match="expected the optimiser newton"):
         train_many([make_job(run_data, ARCH, 0, TrainingOptions(), start=run)])
