@@ -16,7 +16,7 @@ from torch import Tensor
 
 from jamtools.minima.bfgs import Bfgs
 from jamtools.minima.cusp_newton import polish
-from jamtools.minima.escape import Escape, balanced_norm, may_escape
+from jamtools.minima.escape import Escape
 from jamtools.minima.loss_function import LossFunction
 from jamtools.network.problem import Problem
 
@@ -87,8 +87,8 @@ class BfgsStage:
     def _note(self, theta: Tensor) -> bool:
         """Adds the present point to the trace; whether the trace shows an escape."""
         arch = self.problem.arch
-        self.escape = self.escape.with_point(balanced_norm(theta, arch), self.bfgs.value)
-        return may_escape(arch) and self.escape.seen
+        self.escape = self.escape.at(theta, arch, self.bfgs.value)
+        return self.escape.shows_one(arch)
 
     def _arrive(self, theta: Tensor, moved: bool) -> bool:
         """Tries Newton's method; False when it arrived at a minimum, or when the restarts are used up."""

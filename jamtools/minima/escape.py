@@ -51,6 +51,14 @@ class Escape:
         points = [*(point for point in points if point[0] < norm), (norm, loss)]
         return Escape(self.origin, tuple(n for n, _ in points), tuple(value for _, value in points))
 
+    def at(self, theta: Tensor, arch: Architecture, loss: float) -> Escape:
+        """The trace with theta [Ñ] and its loss as the last point."""
+        return self.with_point(balanced_norm(theta, arch), loss)
+
+    def shows_one(self, arch: Architecture) -> bool:
+        """Whether the trace shows an escape of a network that may escape."""
+        return may_escape(arch) and self.seen
+
     @property
     def seen(self) -> bool:
         """Whether the trace shows an escape."""

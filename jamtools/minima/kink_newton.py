@@ -116,8 +116,10 @@ class KinkNewton:
         """The step of the model; None where it could not be found."""
         K, _ = model.curvature(expected)
         damping = DAMPING_UNIT * float(K.diagonal().mean().abs() + K.square().sum().div(len(K)).sqrt())
-        near = (model.gaps.abs() < NEAR_GAP * unit) | (expected > 0) & ~model.active
-        if bool((expected > 0).ne(model.active).any()):
+        near = model.gaps.abs() < NEAR_GAP * unit
+        if bool(
+            (expected > 0).ne(model.active).any()
+        ):  # the outlook of a stage: its patterns begin or end at once
             near = near | (expected > 0)
         kinks = self._near_kinks(model, near)
         rows = model.rows(torch.ones_like(model.active))

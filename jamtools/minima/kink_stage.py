@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
-from jamtools.minima.escape import Escape, balanced_norm, may_escape
+from jamtools.minima.escape import Escape
 from jamtools.minima.kink_model import Surface
 from jamtools.minima.kink_newton import KinkNewton, Outlook
 from jamtools.minima.kkt_newton import Stationary, stationary_point
@@ -112,8 +112,8 @@ class KinkStage:
         arch = self.problem.arch
         if self.escape is None:
             return False
-        self.escape = self.escape.with_point(balanced_norm(theta, arch), value)
-        return may_escape(arch) and self.escape.seen
+        self.escape = self.escape.at(theta, arch, value)
+        return self.escape.shows_one(arch)
 
     def _gaps(self, theta: Tensor) -> Tensor:
         return self.problem.loss.gaps(self.problem.forward(theta).f, self.problem.y)[:, 0]

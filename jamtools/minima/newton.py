@@ -30,7 +30,7 @@ from torch import Tensor
 
 from jamtools.errors import InputError, Remedy
 from jamtools.minima.bfgs_stage import BfgsStage
-from jamtools.minima.escape import Escape, balanced_norm, may_escape
+from jamtools.minima.escape import Escape, balanced_norm
 from jamtools.minima.kink_stage import KinkStage, has_kink_stage
 from jamtools.minima.levenberg_stage import LevenbergStage
 from jamtools.minima.softplus_path import SoftplusPath
@@ -140,8 +140,8 @@ class NewtonEngine:
     def seen_escape(self) -> Escape | None:
         """The trace up to the present theta where it shows an escape, else None."""
         arch = self.problem.arch
-        trace = self.escape.with_point(balanced_norm(self.inside, arch), self.problem.value(self.inside))
-        return trace if trace.seen and may_escape(arch) else None
+        trace = self.escape.at(self.inside, arch, self.problem.value(self.inside))
+        return trace if trace.shows_one(arch) else None
 
     def _satisfy(self, largest_gap: float) -> None:
         """Brings the largest Δ to at most 0: scales the output layer, and with it f, by a little more than one."""

@@ -149,15 +149,11 @@ def _escape(stored: Stored, state: RunState) -> Claims:
         return
     problem, arch = stored.end.problem, stored.arch
     units = Units.of(problem)
-    for name, theta in (
-        ("initial_norm", problem.tensor(stored.run.theta0)),
-        ("norm", units.inside(stored.end.theta)),
-    ):
-        if name == "initial_norm" and "finish" in stored.run.info:
-            theta = units.inside(theta)
-        size = balanced_norm(theta, arch)
-        expected = LastNear if name == "norm" else Near
-        yield f"escape.{name}", expected(size, REPEATED_TOLERANCE * size)
+    theta0 = problem.tensor(stored.run.theta0)
+    start = balanced_norm(units.inside(theta0) if "finish" in stored.run.info else theta0, arch)
+    end = balanced_norm(units.inside(stored.end.theta), arch)
+    yield "escape.initial_norm", Near(start, REPEATED_TOLERANCE * start)
+    yield "escape.norm", LastNear(end, REPEATED_TOLERANCE * end)
     loss, slack = stored.end.evaluation.value, stored.end.loss_error
     unit = units.margin_scale**2
     yield "escape.loss", LastNear(loss / unit, 2 * slack / unit)

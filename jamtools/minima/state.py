@@ -24,7 +24,7 @@ from jamtools.cusps.counting import ACTIVE_CUSP_TOLERANCE
 from jamtools.cusps.subgradient import smallest_subgradient
 from jamtools.errors import InputError
 from jamtools.minima.certificate import Certificate
-from jamtools.minima.escape import Escape, may_escape
+from jamtools.minima.escape import Escape
 from jamtools.minima.first_order import BalancedPoint, FirstOrder
 from jamtools.network.dead import dead_by_layer
 from jamtools.network.problem import Evaluation, Problem
@@ -111,7 +111,7 @@ def state_of(
         int(evaluation.unsatisfied[dead].sum()) if problem.loss.has_margin else None,
     )
     n_saturated, limit, falls = _limit(theta, problem, unfitted) if finite else (0, None, False)
-    shown = escape if escape and escape.seen and not certified and may_escape(problem.arch) else None
+    shown = escape if escape and escape.shows_one(problem.arch) and not certified else None
     saturates = falls and at_rest and not certified
     status = _status(unfitted, dead, at_minimum, saturates, shown is not None) if finite else "diverged"
     numbers = dead.nonzero()[:, 0].cpu(), tuple(by_layer.sum(1).tolist())
