@@ -87,7 +87,7 @@ class Escape:
     def in_words(self) -> str:
         """The trace in one line."""
         first, last = self.losses[0], self.losses[-1]
-        return f"‖W‖ from {self.origin:.3g} to {self.norms[-1]:.3g} while L levels off, from {first:.4g} to {last:.4g}"
+        return f"‖W‖ from {self.origin:.3g} to {self.norms[-1]:.3g}; L falls from {first:.4g} to {last:.4g} and levels off"
 
     def fields(self) -> dict[str, Any]:
         """The trace in the metadata of a run."""
