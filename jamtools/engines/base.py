@@ -2,7 +2,9 @@
 
     step t:   W ← W - optimiser(∇L(W)),   stopped before the first step at which max Δ ≤ 10⁻¹⁰ ε (if asked) or is not finite
 
-All engines take the same steps up to round-off.
+    at fixed norm:  ∇L ← ∇L - W (W·∇L)/‖W‖²  before the step,  W ← R W/‖W‖  after it
+
+All engines take the same steps up to round-off. The moments of an optimiser are not transported along the sphere.
 
 Source: none, an interface.
 """
@@ -14,6 +16,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
+from torch import Tensor
 
 ENGINES = ("auto", "compiled", "batch", "torch")
 
@@ -37,6 +40,15 @@ class Engine(Protocol):
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Copies the arrays of a `state` back into the engine."""
+
+
+def retract(theta: Tensor, norm: float | None) -> None:
+    """Scales theta [Ñ], or each row [..., Ñ], to ‖W‖ = norm in place; does nothing for None.
+
+    Rows that vanish become NaN: those of a batch that hold no run.
+    """
+    if norm is not None:
+        theta.mul_(norm / theta.square().sum(-1, keepdim=True).sqrt())
 
 
 def stop_reason(max_gap: float, stop: bool, contact: float) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.engines.base import stop_reason
+from jamtools.engines.base import retract, stop_reason
 from jamtools.engines.constants import UNKNOWN_GAP
 from jamtools.engines.kernel.problem import KernelProblem, ListStatistics
 from jamtools.engines.kernel.records import AdamMoments, StepLimits
@@ -24,6 +24,7 @@ from jamtools.engines.optimizers import Adam, Optimizer
 from jamtools.errors import CheckError, Remedy
 from jamtools.network.architecture import Architecture
 from jamtools.network.problem import Problem
+from jamtools.network.sphere import tangent
 from jamtools.protocols import Settings
 
 #: Threads share a step that has at least this many multiplications. In a shorter step they would wait for each other longer
@@ -83,7 +84,7 @@ class CompiledEngine:
         if not isinstance(self.optimizer, Adam):
             return self._shared_steps(steps, lr, stop)
         limits = StepLimits(steps, stop, self.problem.loss.contact, self._max_awake_alone)
-        done, max_gap = self.kernel.adam_steps(self.theta.numpy(), _moments(self.optimizer, lr), limits)
+        done, max_gap = self.kernel.adam_steps(self.theta.numpy(), self._moments(self.optimizer, lr), limits)
         self.optimizer.t += done
         if done < steps and max_gap == UNKNOWN_GAP:
             more, reason = self._shared_steps(steps - done, lr, stop, self._max_awake_alone)
@@ -117,10 +118,17 @@ class CompiledEngine:
     def _move(self, lr: float) -> None:
         """Takes one step of the optimiser with the sum of the gradient's chunks. The kernel does the step of Adam."""
         if isinstance(self.optimizer, Adam):
-            self.kernel.adam_step(self.theta.numpy(), _moments(self.optimizer, lr))
+            self.kernel.adam_step(self.theta.numpy(), self._moments(self.optimizer, lr))
             self.optimizer.t += 1
         else:
-            self.optimizer.step(self.theta, torch.from_numpy(self.kernel.gradient()), lr)
+            g, norm = torch.from_numpy(self.kernel.gradient()), self.problem.arch.norm
+            self.optimizer.step(self.theta, g if norm is None else tangent(g, self.theta), lr)
+            retract(self.theta, norm)
+
+    def _moments(self, optimizer: Adam, lr: float) -> AdamMoments:
+        """Views of Adam's state, with its step and rate and the fixed norm, for the kernel."""
+        m, v = (optimizer.state[name].numpy() for name in ("m", "v"))
+        return AdamMoments(m, v, optimizer.t, float(lr), self.problem.arch.norm or 0.0)
 
     def _check(self, step: int) -> None:
         """Raises CheckError if a list that claims to be exact missed a crossing."""
@@ -130,11 +138,6 @@ class CompiledEngine:
                 f"{missed} pattern(s) crossed Δ = 0 by step {step} beyond the bound of their drift, expected none",
                 Remedy.TORCH_ENGINE_AND_REPORT,
             )
-
-
-def _moments(optimizer: Adam, lr: float) -> AdamMoments:
-    """Views of Adam's state, with its step and rate, for the kernel."""
-    return AdamMoments(optimizer.state["m"].numpy(), optimizer.state["v"].numpy(), optimizer.t, float(lr))
 
 
 def fits_compiled(

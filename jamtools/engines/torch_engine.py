@@ -3,6 +3,8 @@
     full batch    W ← W - optimiser(∇L(W))
     mini-batch    W ← W - optimiser(∇L_B(W)),   B: patterns that are drawn without replacement at every step
 
+At fixed norm ∇L is tangent to the sphere, and each step ends with W ← R W/‖W‖.
+
 Source: arXiv:1809.09349, section II.
 """
 
@@ -14,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.engines.base import Stateless, stop_reason
+from jamtools.engines.base import Stateless, retract, stop_reason
 from jamtools.engines.constants import UNKNOWN_GAP
 from jamtools.engines.optimizers import Optimizer
 from jamtools.network.problem import Problem
@@ -47,6 +49,7 @@ class TorchEngine(Stateless):
             if reason:
                 return t, reason
             self.optimizer.step(self.theta, g, self.settings.schedule.rate(t))
+            retract(self.theta, self.problem.arch.norm)
         return until, ""
 
     def _largest_gap_and_gradient(self, t: int) -> tuple[float, Tensor]:

@@ -112,6 +112,8 @@ def _architecture(stored: Stored) -> Claims:
     if name is not None:
         yield "data", Exactly(name)
     yield "n_hidden", Exactly(arch.n_hidden)
+    if arch.norm is not None:
+        yield "norm", Near(float(stored.end.theta.norm()), len(stored.run.theta) * stored.end.eps * arch.norm)
     yield "n_effective_expected", Exactly(arch.n_effective)
 
 

@@ -3,6 +3,10 @@
     Ñ = h(d+1) + (L-1) h (h+1) + C (h+1), and 2 h L more with batch normalisation
     N = Ñ - (hidden neurons) for ReLU: one scale symmetry each, ρ(Λz) = Λρ(z)
     N = Ñ for tanh;   N = C (d+1) for a linear ρ: the parameters of one affine map
+    on the sphere ‖W‖ = R:  N is less by one, for its radius is no parameter
+
+With a fixed norm the scalings of a ReLU neuron stay symmetries of f. They change ‖W‖ except where the weights into the
+neuron and out of it have the same norm, as at every minimum (network/sphere.py). So they do not enter N there either.
 
 Batch normalisation adds nothing to N: on a given training set a normalised neuron is an affine map of its inputs, as a
 plain neuron is. A normalised neuron has two parameters more than such a map needs.
@@ -14,6 +18,7 @@ Source: arXiv:1809.09349, section II and appendix A.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,7 +34,11 @@ ACTIVATION_NAMES = ("relu", "tanh", "linear")
 
 @dataclass(frozen=True)
 class Architecture:
-    """A fully connected network of `depth` hidden layers of `width` neurons, d inputs, C outputs."""
+    """A fully connected network of `depth` hidden layers of `width` neurons, d inputs, C outputs.
+
+    norm: ‖W‖ = R, if W is confined to the sphere of that radius; None for free weights. Raises InputError for sizes below
+    1, a norm that is not positive, and a norm with batch normalisation, whose scales have no effect on f.
+    """
 
     d: int
     width: int
@@ -37,6 +46,7 @@ class Architecture:
     activation: str = "relu"
     outputs: int = 1
     batch_norm: bool = False
+    norm: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("d", "width", "depth", "outputs"):
@@ -44,6 +54,16 @@ class Architecture:
                 raise InputError(f"{name} is {getattr(self, name)}, expected at least 1")
         if self.activation not in ACTIVATION_NAMES:
             raise InputError(f"activation {self.activation!r}, expected one of {', '.join(ACTIVATION_NAMES)}")
+        if self.norm is not None:
+            self._check_norm(self.norm)
+
+    def _check_norm(self, norm: float) -> None:
+        if not 0 < norm < math.inf:
+            raise InputError(f"norm {norm:g}, expected a positive number")
+        if self.batch_norm:
+            raise InputError(
+                "a fixed norm with batch normalisation, expected one: the scale of normalised weights has no effect"
+            )
 
     @classmethod
     def of(cls, info: Mapping[str, Any]) -> Architecture:
@@ -58,6 +78,7 @@ class Architecture:
             info["activation"],
             info.get("outputs", 1),
             info["batch_norm"],
+            info.get("norm"),
         )
         if arch.n_parameters != info["n_parameters"]:
             raise InputError(
@@ -98,9 +119,10 @@ class Architecture:
     @property
     def n_effective(self) -> int:
         """N, the generic number of effective parameters."""
+        n = self._n_plain - (0 if self.norm is None else 1)
         if self.activation == "linear":
-            return min(self._n_plain, self.outputs * (self.d + 1))
-        return self._n_plain - (self.n_hidden if self.activation == "relu" else 0)
+            return min(n, self.outputs * (self.d + 1))
+        return n - (self.n_hidden if self.activation == "relu" else 0)
 
     def normalised(self, layer: int) -> bool:
         """Whether a layer (from 0) has a gain and a shift."""

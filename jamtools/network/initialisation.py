@@ -2,6 +2,7 @@
 
     orthogonal: Haar-distributed weights, zero biases;      torch: U(-σ, σ) with σ² = 1/fan-in, weights and biases;
     normal: N(0, 1/fan-in) weights, zero biases
+    at fixed norm: these parameters, scaled to ‖W‖ = R
 
 Source: arXiv:1809.09349, section II.
 """
@@ -23,6 +24,7 @@ def initial_parameters(arch: Architecture, init: str, seed: int) -> np.ndarray:
 
     orthogonal: Haar weights, zero biases (the paper's hinge protocol); torch: U(-σ, σ) with
     σ² = 1/fan-in for weights and biases; normal: N(0, 1/fan-in) weights, zero biases. Gains are 1, shifts 0.
+    At a fixed norm the parameters are scaled to it.
     """
     if init not in INITIALISATIONS:
         raise InputError(f"initialisation {init!r}, expected one of {', '.join(INITIALISATIONS)}")
@@ -40,7 +42,8 @@ def initial_parameters(arch: Architecture, init: str, seed: int) -> np.ndarray:
         parts += [weight.ravel(), bias]
         if arch.normalised(j):
             parts += [np.ones(out), np.zeros(out)]
-    return np.concatenate(parts)
+    theta = np.concatenate(parts)
+    return theta if arch.norm is None else theta * (arch.norm / np.linalg.norm(theta))
 
 
 def _orthogonal(rng: np.random.Generator, out: int, fan_in: int) -> np.ndarray:

@@ -7,6 +7,8 @@ less work late in a training. With batch normalisation each pattern acts on the 
 the backward pass then takes all patterns. L, Δ and every measurement use the statistics of the whole training set, also when
 they are evaluated on a test set.
 
+With a fixed norm every gradient is the one on the sphere, P ∇L (sphere.py).
+
 Source: arXiv:1809.09349, eqs. 3 and 10.
 """
 
@@ -24,6 +26,7 @@ from jamtools.network import batch_norm
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss, column, misclassified
 from jamtools.network.passes import ForwardPass, backward, forward, gradient, layers_of
+from jamtools.network.sphere import onto_sphere, tangent
 from jamtools.records import Dataset, Run
 
 
@@ -80,6 +83,10 @@ class Problem:
     def take(self, patterns: Tensor) -> Problem:
         """The contribution of some patterns (index [p] or boolean mask [P]) to the loss, still divided by all P."""
         return replace(self, x=self.x[patterns], y=self.y[patterns])
+
+    def onto(self, theta: Tensor) -> Tensor:
+        """theta [Ñ] scaled to the fixed norm of the architecture; theta itself where weights are free."""
+        return onto_sphere(theta, self.arch.norm)
 
     def forward(self, theta: Tensor) -> ForwardPass:
         """The forward pass of all patterns at theta [Ñ]; InputError with batch normalisation."""
@@ -156,7 +163,8 @@ class Problem:
                 patterns = unsatisfied.nonzero()[:, 0]
                 forward_pass, y = forward_pass.take(patterns), y[patterns]
         signal = self.loss.slope(forward_pass.f, y)
-        return gradient(backward(layers_of(theta, self.arch), forward_pass, signal, self.arch), forward_pass)
+        slope = gradient(backward(layers_of(theta, self.arch), forward_pass, signal, self.arch), forward_pass)
+        return slope if self.arch.norm is None else tangent(slope, theta)
 
 
 def measure(run: Run, trained_on: Dataset, data: Dataset) -> dict[str, Any]:

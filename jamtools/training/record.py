@@ -82,6 +82,7 @@ def _architecture_fields(arch: Architecture) -> dict[str, Any]:
         "batch_norm": arch.batch_norm,
         "n_parameters": arch.n_parameters,
         "n_hidden": arch.n_hidden,
+        "norm": arch.norm,
         "n_effective_expected": arch.n_effective,
     }
 

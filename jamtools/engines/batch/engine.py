@@ -26,13 +26,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jamtools.engines.base import Stateless
+from jamtools.engines.base import Stateless, retract
 from jamtools.engines.batch.cuda_graphs import StepGraphs
 from jamtools.engines.batch.layout import Layout, padded
 from jamtools.engines.batch.optimizers import make_rows
 from jamtools.engines.optimizers import Optimizer
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
+from jamtools.network.sphere import tangent_rows
 from jamtools.protocols import Settings
 
 #: Why a slot stopped before its target. The device stores the index.
@@ -222,7 +223,11 @@ class BatchEngine:
         rows, scalars = self._next
         rows.copy_(self.rows)
         scalars.copy_(self.scalars)
-        self.optimizer.step(rows, scalars, self.networks.g, self._lr, step)
+        g, norm = self.networks.g, self.networks.arch.norm
+        if norm is not None:
+            g = tangent_rows(g, rows[0])
+        self.optimizer.step(rows, scalars, g, self._lr, step)
+        retract(rows[0], norm)
         torch.where(moves[:, None], rows, self.rows, out=self.rows)
         torch.where(moves, scalars, self.scalars, out=self.scalars)
         step.add_(moves)

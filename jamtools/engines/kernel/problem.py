@@ -210,7 +210,7 @@ class KernelProblem:
         threads: int = 1,
     ) -> tuple[int, float]:
         """Calls the kernel. In a task without Adam, theta stands for the arrays of Adam, and the kernel ignores them."""
-        adam = adam or AdamMoments(theta, theta, 0, 0.0)
+        adam = adam or AdamMoments(theta, theta, 0, 0.0, 0.0)
         return step.run(
             task, theta, adam, limits, thread, threads, self.network, self.patterns, self._workspaces[thread],
             self.sums, self.neighbours.arrays, self.neighbours.scratch,

@@ -67,12 +67,13 @@ class Tally(IntEnum):
 
 
 class AdamMoments(NamedTuple):
-    """Adam's state and rate. The state changes in place."""
+    """Adam's state, its rate and the norm of theta. The state changes in place."""
 
     m: Array  # [Ñ]
     v: Array  # [Ñ]
     t: int  # steps taken
     lr: float
+    norm: float  # ‖W‖ that every step keeps; 0 for free weights
 
 
 class StepLimits(NamedTuple):

@@ -158,12 +158,26 @@ def update_list_and_tiles(
 
 @inlined
 def update_theta(theta: Array, adam: AdamMoments, gradients: Array, t: int) -> None:
-    """Step t (from 1) of Adam with the sum of gradients [chunks, Ñ], which is left in gradients[0]; theta [Ñ]."""
+    """Step t (from 1) of Adam with the sum of gradients [chunks, Ñ]; theta [Ñ]. At fixed norm, its tangent part."""
     g = gradients[0]
     for c in range(1, len(gradients)):
         for i in range(len(g)):
             g[i] += gradients[c, i]
+    if adam.norm > 0.0:
+        along, square = 0.0, 0.0
+        for i in range(len(g)):
+            along += theta[i] * g[i]
+            square += theta[i] * theta[i]
+        for i in range(len(g)):
+            g[i] -= along / square * theta[i]
     adam_step(theta, adam.m, adam.v, g, t, adam.lr)
+    if adam.norm > 0.0:
+        square = 0.0
+        for i in range(len(g)):
+            square += theta[i] * theta[i]
+        scale = adam.norm / math.sqrt(square)
+        for i in range(len(g)):
+            theta[i] *= scale
 
 
 def compile_kernel(sources: int) -> Any:

@@ -21,6 +21,6 @@ def test_adam_of_the_kernel_takes_the_step_of_the_torch_engine():
     g = np.random.default_rng(0).standard_normal(len(start))
     for t in range(30):
         kernel.sums.gradients[0] = g * np.cos(t)
-        kernel.adam_step(ours, AdamMoments(m, v, t, 1e-2))
+        kernel.adam_step(ours, AdamMoments(m, v, t, 1e-2, 0.0))
         optimizer.step(reference, torch.from_numpy(g * np.cos(t)), 1e-2)
     assert np.abs(ours - reference.numpy()).max() < 30 * 4 * EPS * 4
