@@ -35,8 +35,8 @@ SPECTRUM_FIELDS = (
     "c0", "bound_holds", "trace_error", "frobenius_error",
 )  # fmt: skip
 
-#: Fields of a run that are integers of at least 1.
-COUNT_FIELDS = ("d", "width", "depth", "P", "n_parameters", "n_effective_expected")
+#: Fields of a run that are integers of at least 1. The depth may be 0.
+COUNT_FIELDS = ("d", "width", "P", "n_parameters", "n_effective_expected")
 
 #: Columns of a run's history, one value per measured step.
 HISTORY_FIELDS = ("step", "loss", "n_unsatisfied", "n_misclassified", "grad_norm")
@@ -50,7 +50,7 @@ DENSITY_ARRAYS = ("x", "y", "error")
 #: The arrays of a certificate with n cusps: (pattern, layer from 1, neuron) [n, 3] int64, multipliers [n], forces [n].
 CERTIFICATE_ARRAYS = ("cusps", "multipliers", "forces")
 
-#: In units of ε: a pattern with |Δ| ≤ CONTACT_TOLERANCE·ε is a contact and counts neither as an overlap nor as a gap.
+#: In units of |ε|: a pattern with |Δ| ≤ CONTACT_TOLERANCE·|ε| is a contact and counts neither as an overlap nor as a gap.
 CONTACT_TOLERANCE = 1e-10
 
 #: Unsatisfied patterns per effective parameter. A run that has more of them after its last step is certainly jammed; this is
@@ -184,7 +184,7 @@ class Run:
     @property
     def unsatisfied(self) -> NDArray[np.bool_]:
         """Which Δ are unsatisfied, [P] or [P, C]. A contact is satisfied; a Δ that is NaN is not."""
-        return ~(self.gaps <= CONTACT_TOLERANCE * self.epsilon)
+        return ~(self.gaps <= CONTACT_TOLERANCE * abs(self.epsilon))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays by their names in a file, without the prefix of the run: theta [Ñ], history/step [T], and so on."""
@@ -314,9 +314,9 @@ def check_fields(info: Mapping[str, Any], names: tuple[str, ...], what: str) -> 
 
 
 def check_counts(info: Mapping[str, Any]) -> None:
-    """Raises InputError unless each of `COUNT_FIELDS` in the metadata of a run is an integer of at least 1."""
-    for name in COUNT_FIELDS:
-        if type(info.get(name)) is not int or info[name] < 1:  # a bool is an int too
+    """Raises InputError unless each of `COUNT_FIELDS` of a run is an integer of at least 1; the depth may be 0."""
+    for name, least in (*((name, 1) for name in COUNT_FIELDS), ("depth", 0)):
+        if type(info.get(name)) is not int or info[name] < least:  # a bool is an int too
             raise InputError(
-                f"a run of {name} {info.get(name)!r}, expected an integer of at least 1; make it again"
+                f"a run of {name} {info.get(name)!r}, expected an integer of at least {least}; make it again"
             )

@@ -1,6 +1,6 @@
 """The state of a run: one word, the field `status` of its record, which means the same in every command.
 
-    satisfied     every Δ_µ ≤ 10⁻¹⁰ ε; with the cross-entropy: every y f ≥ 0
+    satisfied     every Δ_µ ≤ 10⁻¹⁰ |ε|; with the cross-entropy: every y f ≥ 0
     dead          every unsatisfied pattern is dead: in some layer no neuron is active at it
     stationary    jammed: at a minimum with L > 0
     escaping      L falls for ever while the weights grow: neurons saturate, or ‖W‖ grew by a decade while L levelled off
@@ -8,8 +8,8 @@
     budget        on its way: its steps ended, and it is none of the above
     diverged      its parameters or its Δ are not finite
 
-N_Δ counts Δ > 10⁻¹⁰ ε: a contact is satisfied. A dead pattern has no gradient in the layers below the dead one, so f is the
-same constant at all patterns that are dead there. It says nothing about jamming.
+N_Δ counts Δ > 10⁻¹⁰ |ε|: a contact is satisfied. A dead pattern has no gradient in the layers below the dead one, so f is
+the same constant at all patterns that are dead there. It says nothing about jamming.
 
 Source: arXiv:1809.09349, sections II and III; appendix A for signals that do not propagate.
 """

@@ -174,6 +174,8 @@ def count(
     """
     arch = problem.arch
     arch.require_plain()
+    if not arch.depth:
+        return CuspCount(tolerance or ACTIVE_CUSP_TOLERANCE, (), most_cusps(arch))
     passes = _Blocks(theta, problem, forward_pass)
     measures = _Measures.of(passes)
     tolerance = tolerance or _best_tolerance(passes, measures)
@@ -209,7 +211,8 @@ def most_cusps(arch: Architecture) -> int:
 
     No cusp depends on the weights and biases of the outputs. Patterns that are alike may have more cusps than this.
     """
-    return arch.n_effective - arch.outputs * (arch.width + 1)
+    out, fan_in = arch.shapes[-1]
+    return max(0, arch.n_effective - out * (fan_in + arch.bias))
 
 
 class _Blocks:

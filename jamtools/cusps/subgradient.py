@@ -28,7 +28,7 @@ from torch import Tensor
 from jamtools.cusps.counting import CuspCount
 from jamtools.errors import InputError, Remedy
 from jamtools.linalg.bounded_least_squares import box_least_squares
-from jamtools.network.passes import ForwardPass, Layers, backward, gradient, gradient_rows, layers_of
+from jamtools.network.passes import ForwardPass, Layers, backward, gradient, gradient_rows, joined, layers_of
 from jamtools.network.problem import Problem
 
 #: The largest dense least-squares problem that is solved, in numbers (cusps times parameters): 1.6 GB.
@@ -128,12 +128,13 @@ class CuspGradient:
             (kinked & (layer.abs() <= counted.tolerance * scale)).nonzero(as_tuple=True)
             for layer, scale in zip(z, self.scales, strict=True)
         ]
-        self.signs = torch.cat([slope[at] for slope, at in zip(self.slopes, self.at, strict=True)])
+        signs = [slope[at] for slope, at in zip(self.slopes, self.at, strict=True)]
+        self.signs = joined(signs, theta[:0])
 
     @property
     def z(self) -> Tensor:
         """The pre-activation of each cusp [n]."""
-        return torch.cat([layer[at] for layer, at in zip(self.forward_pass.z, self.at)])
+        return joined([layer[at] for layer, at in zip(self.forward_pass.z, self.at)], self.theta[:0])
 
     def only(self, keep: Tensor, multipliers: Tensor | None = None) -> CuspGradient:
         """The same function with only the cusps to `keep` ([n] booleans); the others count as smooth.
@@ -150,6 +151,8 @@ class CuspGradient:
 
     def wider(self, n: int) -> CuspGradient:
         """The same function where also the n pre-activations next to zero, in scales of their neurons, count as cusps."""
+        if not self.at:
+            return self
         z, wider = self.forward_pass.z[:-1], copy(self)
         size = torch.stack([a.abs() / torch.where(scale > 0, scale, 1.0) for a, scale in zip(z, self.scales)])
         for layer, at in zip(size, self.at):
@@ -167,7 +170,7 @@ class CuspGradient:
             mark = torch.zeros_like(a, dtype=torch.bool)
             mark[theirs] = True
             marks.append(mark[at])
-        return torch.cat(marks)
+        return joined(marks, self.patterns.new_zeros(0, dtype=torch.bool))
 
     def in_gauge(self, theta: Tensor, problem: Problem, factors: Tensor) -> CuspGradient:
         """The same cusps of the same function in another gauge, which multiplied the neurons by `factors` [L, h]."""
@@ -195,7 +198,7 @@ class CuspGradient:
     @property
     def linear(self) -> bool:
         """True when no pattern has cusps in more than one layer."""
-        layers = torch.cat([patterns.unique() for patterns, _ in self.at])
+        layers = joined([patterns.unique() for patterns, _ in self.at], self.patterns[:0])
         return len(layers.unique()) == len(layers)
 
     def with_multipliers(self, multipliers: Tensor) -> ForwardPass:
@@ -209,6 +212,7 @@ class CuspGradient:
         return gradient(
             backward(self.layers, self.with_multipliers(multipliers), self.signal, self.arch),
             self.forward_pass,
+            self.arch,
         )
 
     def forces(self, multipliers: Tensor) -> Tensor:
@@ -235,7 +239,7 @@ class CuspGradient:
     @property
     def _kinks(self) -> Tensor | None:
         """The number of the kink that each cusp [n] belongs to; None where all kinks have one cusp."""
-        patterns = torch.cat([pattern for pattern, _ in self.at])
+        patterns = joined([pattern for pattern, _ in self.at], self.patterns[:0])
         used, place = patterns.unique(return_inverse=True)
         alike = self.active.x[used].unique(dim=0, return_inverse=True)[1] if len(used) else used
         if not len(used) or int(alike.max()) + 1 == len(used):
@@ -245,7 +249,7 @@ class CuspGradient:
 
     def propagated(self, signal: Tensor, layers: Layers, multipliers: Tensor) -> Tensor:
         """The signal at each cusp [n], backpropagated from `signal` [m, C] at the output through the weights of `layers`."""
-        return torch.cat(self._by_layer(signal, layers, multipliers))
+        return joined(self._by_layer(signal, layers, multipliers), multipliers[:0])
 
     def _by_layer(self, signal: Tensor, layers: Layers, multipliers: Tensor) -> list[Tensor]:
         beta = backward(layers, self.with_multipliers(multipliers), signal, self.arch)
@@ -269,9 +273,9 @@ class CuspGradient:
             signal = u.new_zeros(len(u), self.arch.width).scatter(1, neurons[:, None], u[:, None])
             at_cusps = forward_pass.take(patterns)
             below = backward(self.layers[: j + 1], at_cusps, signal, self.arch)
-            part = gradient_rows(below, ForwardPass(at_cusps.inputs[: j + 1], []))
+            part = gradient_rows(below, ForwardPass(at_cusps.inputs[: j + 1], []), self.arch)
             rows.append(torch.nn.functional.pad(part, (0, self.arch.n_parameters - part.shape[1])))
-        return torch.cat(rows)
+        return joined(rows, self.theta.new_zeros(0, len(self.theta)))
 
 
 def _descend(cusps: CuspGradient, multipliers: Tensor) -> tuple[float, Tensor, bool]:

@@ -160,22 +160,24 @@ def h0(passes: Passes, unsatisfied: Tensor) -> Tensor:
         forward_pass = passes.of(pairs[:, 0])
         signal = torch.nn.functional.one_hot(pairs[:, 1], arch.outputs).to(H0)
         J = H0.new_empty(n, len(pairs))
-        _fill_gradients(J, backward(passes.layers, forward_pass, signal, arch), forward_pass.inputs)
+        _fill_gradients(
+            J, backward(passes.layers, forward_pass, signal, arch), forward_pass.inputs, arch.bias
+        )
         for start in range(0, n, H0_PANEL_ROWS):
             panel = H0[start : start + H0_PANEL_ROWS, start:]
             panel.addmm_(J[start : start + H0_PANEL_ROWS], J[start:].T, alpha=loss.hinge_curvature)
     return _mirrored(H0)
 
 
-def _fill_gradients(J: Tensor, beta: list[Tensor], inputs: list[Tensor]) -> None:
-    """Writes ∂g_µ/∂W into J [Ñ, m], one column for each pattern."""
+def _fill_gradients(J: Tensor, beta: list[Tensor], inputs: list[Tensor], bias: bool) -> None:
+    """Writes ∂g_µ/∂W into J [Ñ, m], one column for each pattern; bias: whether theta has biases."""
     start = 0
     for b, a in zip(beta, inputs, strict=True):
         b, a = b.T.contiguous(), a.T.contiguous()
         end = start + len(b) * len(a)
         torch.mul(b[:, None], a, out=J[start:end].view(len(b), len(a), -1))
-        J[end : end + len(b)] = b
-        start = end + len(b)
+        start = end + len(b) * bias
+        J[end:start] = b[: start - end]
 
 
 def _mirrored(matrix: Tensor) -> Tensor:

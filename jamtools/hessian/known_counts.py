@@ -58,7 +58,7 @@ def known_h(products: Products, part: str, generators: ScaleGenerators) -> Known
     """The facts of H or Hp on the complement of the scale generators."""
     traceless = part == "Hp" and products.arch.activation != "tanh" and generators.rank == 0
     flat = products.diagonal_h0() == 0
-    if part == "Hp":
+    if part == "Hp" and products.arch.bias:
         flat[-products.arch.outputs :] = True
     kernel = 0
     if flat.any() and _is_zero(products, part, flat):

@@ -50,7 +50,7 @@ def place(Hp: Tensor, total: Tensor, key: Key, arch: Architecture) -> None:
 
 
 def _block_parts(Hp: Tensor, arch: Architecture, j: int, k: int) -> Iterator[tuple[Tensor, slice, slice]]:
-    """The four parts of the block (j, k) as views [p, q, r, s], with their ranges of q and s (weights or biases)."""
+    """The parts of the block (j, k) as views [p, q, r, s], with their ranges of q and s: weights, and biases if any."""
     for q, rows in _layer_parts(arch, j):
         for s, columns in _layer_parts(arch, k):
             part = Hp[rows, columns].unflatten(1, (arch.shapes[k][0], -1))
@@ -58,14 +58,12 @@ def _block_parts(Hp: Tensor, arch: Architecture, j: int, k: int) -> Iterator[tup
 
 
 def _layer_parts(arch: Architecture, layer: int) -> list[tuple[slice, slice]]:
-    """For the weights and for the biases of a layer: their inputs, and their place in theta."""
-    start = sum(out * (fan_in + 1) for out, fan_in in arch.shapes[:layer])
+    """For the weights and for the biases of a layer, if it has some: their inputs, and their place in theta."""
+    start = sum(out * (fan_in + arch.bias) for out, fan_in in arch.shapes[:layer])
     out, fan_in = arch.shapes[layer]
     middle = start + out * fan_in
-    return [
-        (slice(0, fan_in), slice(start, middle)),
-        (slice(fan_in, fan_in + 1), slice(middle, middle + out)),
-    ]
+    weights = slice(0, fan_in), slice(start, middle)
+    return [weights, (slice(fan_in, fan_in + 1), slice(middle, middle + out))] if arch.bias else [weights]
 
 
 def _symmetric_places(n: int, device: torch.device) -> Tensor:

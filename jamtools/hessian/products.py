@@ -149,7 +149,8 @@ class Products:
     def gram_h0(self, layer: int | None = None) -> Tensor:
         """(∂²L/∂Δ²) ∇f · ∇f [N_Δ, N_Δ] of all unsatisfied pairs: it has the non-zero eigenvalues of H0, in float64.
 
-        Σ_j (β_j β_jᵀ) ∘ (a_{j-1} a_{j-1}ᵀ + 1), over all layers or for one (from 0), whose block it then stands for.
+        Σ_j (β_j β_jᵀ) ∘ (a_{j-1} a_{j-1}ᵀ + 1), over all layers or for one (from 0), whose block it then stands for. The 1
+        is that of a bias.
         """
         blocks = list(self._slopes())
         total = torch.zeros(
@@ -158,7 +159,7 @@ class Products:
         for j in range(len(self.layers)) if layer is None else [layer]:
             b = torch.cat([beta[j] for _, beta in blocks]).double()
             a = torch.cat([forward_pass.inputs[j] for forward_pass, _ in blocks]).double()
-            total += (b @ b.T) * (a @ a.T + 1)
+            total += (b @ b.T) * (a @ a.T + self.arch.bias)
         return total * self.loss.hinge_curvature
 
     def operator(
@@ -185,7 +186,7 @@ class Products:
 
     def part(self, layer: int) -> slice:
         """The parameters of a layer (from 0); InputError for another number."""
-        sizes = [out * (fan_in + 1) for out, fan_in in self.arch.shapes]
+        sizes = [out * (fan_in + self.arch.bias) for out, fan_in in self.arch.shapes]
         if not 0 <= layer < len(sizes):
             raise InputError(f"layer {layer}, expected 0 to {len(sizes) - 1}")
         start = sum(sizes[:layer])

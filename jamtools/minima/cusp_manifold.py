@@ -22,7 +22,7 @@ from torch import Tensor
 from jamtools.cusps.subgradient import CuspGradient
 from jamtools.linalg.operator import Operator
 from jamtools.linalg.subspace import orthonormal_basis, pseudo_inverse, rank
-from jamtools.network.passes import ForwardPass, backward, forward, gradient, gradient_rows, layers_of
+from jamtools.network.passes import ForwardPass, backward, forward, gradient, gradient_rows, joined, layers_of
 from jamtools.network.symmetry import scale_generators
 
 #: Displacement for central differences of ∇𝓛, in ‖W‖; their error is of the order of its square.
@@ -70,7 +70,8 @@ class CuspManifold:
         forward_pass = self.forward_pass(theta)
         y, loss = self.cusps.active.y, self.cusps.active.loss
         signal = torch.where(self._active, -loss.hinge_curvature * y * loss.gaps(forward_pass.f, y), 0.0)
-        return gradient(backward(layers_of(theta, self.arch), forward_pass, signal, self.arch), forward_pass)
+        beta = backward(layers_of(theta, self.arch), forward_pass, signal, self.arch)
+        return gradient(beta, forward_pass, self.arch)
 
     def project(self, V: Tensor) -> Tensor:
         """V [Ñ, k] without its components normal to M and along the scale symmetries."""
@@ -103,7 +104,8 @@ class CuspManifold:
             signal = torch.zeros_like(gaps[:1])
             signal[0, c] = -self.cusps.active.y[pattern, c]
             one = passed.take(torch.tensor([pattern], device=place.device))
-            rows.append(gradient_rows(backward(self.cusps.layers, one, signal, self.arch), one))
+            beta = backward(self.cusps.layers, one, signal, self.arch)
+            rows.append(gradient_rows(beta, one, self.arch))
             values.append(gaps[pattern, c : c + 1])
         along = self.project(torch.cat(rows).T).T
         size = along.square().sum(1)
@@ -172,7 +174,8 @@ class CuspManifold:
 
     def _at_cusps(self, z: list[Tensor]) -> Tensor:
         """The values at the cusps held at zero, of arrays [m, h] of each hidden layer."""
-        return torch.cat([layer[at] for layer, at in zip(z, self.cusps.at, strict=True)])[self.held]
+        at_cusps = [layer[at] for layer, at in zip(z, self.cusps.at, strict=True)]
+        return joined(at_cusps, self.theta[:0])[self.held]
 
     def _rank(self, theta: Tensor) -> int:
         """The rank of ∇F at theta [Ñ]: one row for each pair (µ, c) with gradient, and one for each cusp."""
@@ -184,5 +187,6 @@ class CuspManifold:
         for c, active in enumerate(self._active.T):
             passed, signal = forward_pass.take(active), torch.zeros_like(forward_pass.f[active])
             signal[:, c] = 1.0
-            rows.append(gradient_rows(backward(moved.layers, passed, signal, self.arch), passed))
+            beta = backward(moved.layers, passed, signal, self.arch)
+            rows.append(gradient_rows(beta, passed, self.arch))
         return rank(torch.cat(rows))

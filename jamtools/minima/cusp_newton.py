@@ -19,6 +19,7 @@ from jamtools.cusps.counting import count
 from jamtools.cusps.subgradient import CuspGradient
 from jamtools.minima.first_order import gradient_scale
 from jamtools.minima.newton_step import cusp_distance, free_multipliers, step_of
+from jamtools.network.passes import joined
 from jamtools.network.problem import Problem
 
 #: Tolerances of the cusps, in scales of the neuron, in the order in which they are tried. A descent stops with its cusps at
@@ -97,9 +98,8 @@ def _active(cusps: CuspGradient) -> tuple[CuspGradient, Tensor]:
 def _cusp_numbers(cusps: CuspGradient) -> Tensor:
     """A number for each cusp [n], different for each pattern, layer and neuron."""
     layers = len(cusps.at)
-    return torch.cat(
-        [(cusps.patterns[p] * layers + j) * cusps.arch.width + n for j, (p, n) in enumerate(cusps.at)]
-    )
+    numbers = [(cusps.patterns[p] * layers + j) * cusps.arch.width + n for j, (p, n) in enumerate(cusps.at)]
+    return joined(numbers, cusps.patterns[:0])
 
 
 def _admissible(cusps: CuspGradient, multipliers: Tensor) -> bool:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from jamtools.cusps.counting import count
 from jamtools.cusps.subgradient import CuspGradient
-from jamtools.network.passes import ForwardPass, backward
+from jamtools.network.passes import ForwardPass, backward, joined, stacked
 from jamtools.network.problem import Problem
 from jamtools.network.roundoff import absolute, gap_errors, operations
 from jamtools.network.symmetry import balanced, even_inputs, gauge_factors, normalised
@@ -126,7 +126,7 @@ class FirstOrder:
         alive, bound = self.alive.cpu().numpy(), (self.force / self.force_error)[self.alive]
         at = cusp_places(self.cusps)[alive]
         multipliers = self.multipliers.cpu().numpy()[alive]
-        size = torch.stack(self.distances)
+        size = stacked(self.distances, self.multipliers, len(self.cusps.patterns), 0)
         inside = torch.zeros_like(size, dtype=torch.bool)
         for layer, (patterns, neurons) in zip(inside, self.cusps.at):
             layer[patterns, neurons] = True
@@ -158,7 +158,8 @@ def gradient_scale(cusps: CuspGradient, multipliers: Tensor, signal: Tensor | No
     forward_pass = cusps.with_multipliers(multipliers)
     beta = backward(cusps.layers, forward_pass, cusps.signal if signal is None else signal, cusps.arch)
     squares = [
-        b.square().sum(1) @ (a.square().sum(1) + 1) for b, a in zip(beta, forward_pass.inputs, strict=True)
+        b.square().sum(1) @ (a.square().sum(1) + cusps.arch.bias)
+        for b, a in zip(beta, forward_pass.inputs, strict=True)
     ]
     return float(torch.stack(squares).sum().sqrt())
 
@@ -169,7 +170,7 @@ def cusp_places(cusps: CuspGradient) -> NDArray[np.int64]:
         torch.stack([cusps.patterns[at[0]], torch.full_like(at[0], j + 1), at[1]], 1)
         for j, at in enumerate(cusps.at)
     ]
-    return torch.cat(rows).cpu().numpy()
+    return joined(rows, cusps.patterns.new_zeros(0, 3)).cpu().numpy()
 
 
 def idle(cusps: CuspGradient) -> Tensor:
@@ -179,7 +180,7 @@ def idle(cusps: CuspGradient) -> Tensor:
     for slope, at in zip(reversed(cusps.slopes), reversed(cusps.at), strict=True):
         by_layer.append(~alive[at[0]])
         alive = alive & slope.index_put(at, slope.new_ones(())).ne(0).any(1)
-    return torch.cat(by_layer[::-1])
+    return joined(by_layer[::-1], alive[:0])
 
 
 def force_errors(cusps: CuspGradient, multipliers: Tensor, errors: Tensor) -> Tensor:

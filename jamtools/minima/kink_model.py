@@ -24,7 +24,7 @@ from torch import Tensor
 
 from jamtools.hessian.assembly import Passes, hp
 from jamtools.linalg.subspace import orthonormal_basis
-from jamtools.network.passes import ForwardPass, backward, gradient, gradient_rows, layers_of
+from jamtools.network.passes import ForwardPass, backward, gradient, gradient_rows, joined, layers_of
 from jamtools.network.problem import Problem
 from jamtools.network.symmetry import balanced, scale_generators
 
@@ -105,18 +105,19 @@ class KinkModel:
     def rows(self, patterns: Tensor) -> Tensor:
         """J [n, Ñ] of some patterns (index or mask)."""
         inputs = [a[patterns] for a in self.forward_pass.inputs]
-        return self.project(gradient_rows([b[patterns] for b in self.beta], ForwardPass(inputs, [])))
+        beta = [b[patterns] for b in self.beta]
+        return self.project(gradient_rows(beta, ForwardPass(inputs, []), self.arch))
 
     def normals(self, at: Tensor) -> Tensor:
         """n_i [n, Ñ] of kinks at [n, 3]."""
         parts = [self._normals(j, *at[at[:, 0] == j, 1:].T) for j in range(self.arch.depth)]
-        return self.project(torch.cat(parts))
+        return self.project(joined(parts, self.theta.new_zeros(0, len(self.theta))))
 
     def _normals(self, j: int, patterns: Tensor, neurons: Tensor) -> Tensor:
         signal = self.theta.new_zeros(len(patterns), self.arch.width).scatter(1, neurons[:, None], 1.0)
         at_kinks = self.forward_pass.take(patterns)
         below = backward(self.layers[: j + 1], at_kinks, signal, self.arch)
-        part = gradient_rows(below, ForwardPass(at_kinks.inputs[: j + 1], []))
+        part = gradient_rows(below, ForwardPass(at_kinks.inputs[: j + 1], []), self.arch)
         return torch.nn.functional.pad(part, (0, self.arch.n_parameters - part.shape[1]))
 
     def pick(self, by_layer: list[Tensor], at: Tensor) -> Tensor:
@@ -129,7 +130,8 @@ class KinkModel:
         K = hp(Passes(self.theta, self.problem, self.slopes, signal=signal), (weights > 0)[:, None])
         if self.surface.norm is None:
             return K, 0.0
-        slope = gradient(backward(self.layers, self.forward_pass, signal, self.arch), self.forward_pass)
+        beta = backward(self.layers, self.forward_pass, signal, self.arch)
+        slope = gradient(beta, self.forward_pass, self.arch)
         nu = -float(self.theta @ slope) / self.surface.norm**2
         K.diagonal().add_(nu)
         return self.project(self.project(K).T), nu

@@ -12,8 +12,8 @@ from jamtools.records import CERTIFICATE_ARRAYS, HISTORY_FIELDS, RUN_FIELDS, Run
 
 #: The fields of a run beside RUN_FIELDS and those of its state.
 OTHER_FIELDS = (
-    "data", "outputs", "norm", "settings", "engine", "n_missed_crossings", "n_dead_at_start", "test_error", "test_loss",
-    "certificate", "finish",
+    "data", "outputs", "norm", "bias", "settings", "engine", "n_missed_crossings", "n_dead_at_start", "test_error",
+    "test_loss", "certificate", "finish",
 )  # fmt: skip
 
 #: The fields of the objects in a run; those of its certificate are in certificate_claims.py.

@@ -149,7 +149,8 @@ class LevenbergMarquardt:
         unsatisfied = self.loss.gaps(forward_pass.f, self.y) > 0
         active = unsatisfied.any(1).nonzero()[:, 0]
         unsatisfied_pass, signal = forward_pass.take(active), self.loss.slope(forward_pass.f, self.y)[active]
-        slope = gradient(backward(layers, unsatisfied_pass, signal, self.arch), unsatisfied_pass)
+        beta = backward(layers, unsatisfied_pass, signal, self.arch)
+        slope = gradient(beta, unsatisfied_pass, self.arch)
         if self.rho is None and int(unsatisfied.sum()) < self.arch.n_parameters:
             return self._dual(theta, forward_pass, unsatisfied, slope)
         passes = Passes(theta, self.problem, rho=self.rho)
@@ -162,8 +163,7 @@ class LevenbergMarquardt:
         patterns, outputs = unsatisfied.nonzero(as_tuple=True)
         unsatisfied_pass, labels = forward_pass.take(patterns), self.y[patterns, outputs]
         signal = torch.zeros_like(unsatisfied_pass.f).scatter(1, outputs[:, None], -labels[:, None])
-        rows = gradient_rows(
-            backward(layers_of(theta, self.arch), unsatisfied_pass, signal, self.arch), unsatisfied_pass
-        )
+        beta = backward(layers_of(theta, self.arch), unsatisfied_pass, signal, self.arch)
+        rows = gradient_rows(beta, unsatisfied_pass, self.arch)
         residuals = self.loss.gaps(forward_pass.f, self.y)[patterns, outputs]
         return DualModel(slope, rows, residuals, self.loss.hinge_curvature)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from jamtools.network.passes import layers_of
+from jamtools.network.passes import layers_of, stacked
 from jamtools.network.problem import Evaluation, Problem
 from jamtools.network.roundoff import Layer, errors_of_gaps, layers_with_errors, loss_error, steepest_slope
 
@@ -128,7 +128,8 @@ class Measured:
             slope = self.problem.arch.rho.slope
             certain.append(~slope(most).ne(0).any(1))
             possible.append(~slope(least).ne(0).any(1))
-        return Patterns(torch.stack(certain), torch.stack(possible))
+        none, P = self.problem.x.new_zeros(0, dtype=torch.bool), len(self.problem.x)
+        return Patterns(stacked(certain, none, P), stacked(possible, none, P))
 
     @property
     def dead_by_layer(self) -> Patterns:
@@ -161,7 +162,8 @@ class Measured:
             a, a_error, _, _ = self.layers[j]
             once = (len(a) + 1) * eps
             entries = error.T @ (a.abs() + a_error) + beta.T @ (a_error + once * a.abs())
-            squares += entries.square().sum() + (error + once * beta).sum(0).square().sum()
+            biases = (error + once * beta).sum(0).square().sum()
+            squares += entries.square().sum() + biases * problem.arch.bias
             if j > 0:
                 wide = (len(weights[j]) + 2) * eps
                 v, v_error = beta @ weights[j], (error + wide * beta) @ weights[j]

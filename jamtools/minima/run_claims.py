@@ -111,7 +111,10 @@ def _architecture(stored: Stored) -> Claims:
     arch, name = stored.arch, data_name(stored.data.info, stored.arch.d)
     if name is not None:
         yield "data", Exactly(name)
+    yield "width", Exactly(arch.width)
+    yield "activation", Exactly(arch.activation)
     yield "n_hidden", Exactly(arch.n_hidden)
+    yield "bias", Exactly(arch.bias)
     if arch.norm is not None:
         yield "norm", Near(float(stored.end.theta.norm()), len(stored.run.theta) * stored.end.eps * arch.norm)
     yield "n_effective_expected", Exactly(arch.n_effective)

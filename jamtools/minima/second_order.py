@@ -35,7 +35,7 @@ from jamtools.hessian.assembly import hessian
 from jamtools.linalg.eigenvalues import symmetric_eigenvalues
 from jamtools.linalg.subspace import project_out
 from jamtools.network.architecture import Architecture
-from jamtools.network.passes import backward
+from jamtools.network.passes import backward, joined
 from jamtools.network.symmetry import scale_generators
 
 #: Up to this many parameters the curvature is computed by default: it takes 7 s on one core.
@@ -147,7 +147,7 @@ def _beside(cusps: CuspGradient, multipliers: Tensor) -> Tensor:
         z[at].abs() > (a.shape[1] + 1) * eps * scale[at[1]]
         for z, at, a, scale in zip(forward_pass.z, cusps.at, forward_pass.inputs, cusps.scales)
     ]
-    return torch.cat(off) & (multipliers == cusps.signs)
+    return joined(off, multipliers.new_zeros(0, dtype=torch.bool)) & (multipliers == cusps.signs)
 
 
 def in_units(cusps: CuspGradient, multipliers: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,7 +177,8 @@ def units_of(cusps: CuspGradient, multipliers: Tensor) -> Tensor:
     means = []
     for j, (weight, bias) in enumerate(zip(*diagonal, strict=True)):
         mean = weight.mean(0, keepdim=True) if j == 0 else weight.mean()
-        means += [mean.expand_as(weight).flatten(), bias.mean().expand_as(bias)]
+        means += [mean.expand_as(weight).flatten()]
+        means += [bias.mean().expand_as(bias)] if cusps.arch.bias else []
     mean = torch.cat(means)
     return torch.where(mean > 0, mean, 1.0).rsqrt()
 

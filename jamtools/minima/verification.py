@@ -90,14 +90,17 @@ def _readable(run: Run) -> tuple[Architecture, Loss]:
     """The architecture and the loss of a run. Raises InputError for metadata that describe none."""
     info = run.info
     check_counts(info)
-    if type(info.get("outputs", 1)) is not int or type(info["batch_norm"]) is not bool:
-        raise InputError(
-            f"a run of outputs {info.get('outputs', 1)!r} and batch_norm {info['batch_norm']!r}, expected an integer and "
-            "true or false; make it again"
-        )
-    epsilon = info["epsilon"]
-    if not is_number(epsilon) or not 0 <= epsilon < math.inf:
-        raise InputError(f"a run of epsilon {epsilon!r}, expected a number of at least 0; make it again")
+    if type(info.get("outputs", 1)) is not int:
+        raise InputError(f"a run of outputs {info['outputs']!r}, expected an integer; make it again")
+    for name in ("batch_norm", "bias"):
+        if type(info.get(name, True)) is not bool:
+            raise InputError(f"a run of {name} {info[name]!r}, expected true or false; make it again")
+    norm, epsilon = info.get("norm"), info["epsilon"]
+    if norm is not None and not is_number(norm):
+        raise InputError(f"a run of norm {norm!r}, expected a number or null; make it again")
+    if not is_number(epsilon) or not math.isfinite(epsilon) or (norm is None and epsilon < 0):
+        expected = "a number of at least 0" if norm is None else "a number"
+        raise InputError(f"a run of epsilon {epsilon!r}, expected {expected}; make it again")
     return Architecture.of(info), Loss.of(info)
 
 

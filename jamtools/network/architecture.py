@@ -1,9 +1,10 @@
 """The shape of a network, and its parameter counts.
 
-    Ñ = h(d+1) + (L-1) h (h+1) + C (h+1), and 2 h L more with batch normalisation
+    Ñ = h(d+1) + (L-1) h (h+1) + C (h+1), and 2 h L more with batch normalisation;   each 1 is that of a bias
     N = Ñ - (hidden neurons) for ReLU: one scale symmetry each, ρ(Λz) = Λρ(z)
     N = Ñ for tanh;   N = C (d+1) for a linear ρ: the parameters of one affine map
     on the sphere ‖W‖ = R:  N is less by one, for its radius is no parameter
+    L = 0:  f = W x + b, the perceptron;   without bias on the sphere  N = d - 1
 
 With a fixed norm the scalings of a ReLU neuron stay symmetries of f. They change ‖W‖ except where the weights into the
 neuron and out of it have the same norm, as at every minimum (network/sphere.py). So they do not enter N there either.
@@ -36,8 +37,10 @@ ACTIVATION_NAMES = ("relu", "tanh", "linear")
 class Architecture:
     """A fully connected network of `depth` hidden layers of `width` neurons, d inputs, C outputs.
 
-    norm: ‖W‖ = R, if W is confined to the sphere of that radius; None for free weights. Raises InputError for sizes below
-    1, a norm that is not positive, and a norm with batch normalisation, whose scales have no effect on f.
+    norm: ‖W‖ = R, if W is confined to the sphere of that radius; None for free weights. bias: whether neurons have biases.
+    Without hidden layers f is linear: the width, which has no meaning there, is d, and the activation is linear, whatever
+    is given. Raises InputError for sizes below 1, a depth below 0, a norm that is not positive, a network without any
+    effective parameter, and batch normalisation with a fixed norm, without biases or without hidden layers.
     """
 
     d: int
@@ -47,22 +50,37 @@ class Architecture:
     outputs: int = 1
     batch_norm: bool = False
     norm: float | None = None
+    bias: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("d", "width", "depth", "outputs"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, expected at least 1")
+        for name, least in (("d", 1), ("width", 1), ("depth", 0), ("outputs", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}, expected at least {least}")
         if self.activation not in ACTIVATION_NAMES:
             raise InputError(f"activation {self.activation!r}, expected one of {', '.join(ACTIVATION_NAMES)}")
-        if self.norm is not None:
-            self._check_norm(self.norm)
-
-    def _check_norm(self, norm: float) -> None:
-        if not 0 < norm < math.inf:
-            raise InputError(f"norm {norm:g}, expected a positive number")
+        if self.depth == 0:
+            object.__setattr__(self, "width", self.d)
+            object.__setattr__(self, "activation", "linear")
+        if self.norm is not None and not 0 < self.norm < math.inf:
+            raise InputError(f"norm {self.norm:g}, expected a positive number")
         if self.batch_norm:
+            self._check_batch_norm()
+        if self.n_effective < 1:
+            raise InputError("one weight of fixed norm, expected more parameters: it cannot move")
+
+    def _check_batch_norm(self) -> None:
+        if self.norm is not None:
             raise InputError(
                 "a fixed norm with batch normalisation, expected one: the scale of normalised weights has no effect"
+            )
+        if not self.bias:
+            raise InputError(
+                "batch normalisation without biases, expected them: the shifts of the normalisation are biases"
+            )
+        if self.depth == 0:
+            raise InputError(
+                "batch normalisation without hidden layers, expected one layer or more: it acts on hidden neurons",
+                Remedy.PLAIN_NETWORK,
             )
 
     @classmethod
@@ -79,6 +97,7 @@ class Architecture:
             info.get("outputs", 1),
             info["batch_norm"],
             info.get("norm"),
+            info.get("bias", True),
         )
         if arch.n_parameters != info["n_parameters"]:
             raise InputError(
@@ -109,7 +128,7 @@ class Architecture:
     @property
     def _n_plain(self) -> int:
         """The number of weights and biases, without gains and shifts."""
-        return sum(out * (fan_in + 1) for out, fan_in in self.shapes)
+        return sum(out * (fan_in + self.bias) for out, fan_in in self.shapes)
 
     @property
     def n_hidden(self) -> int:
@@ -121,7 +140,7 @@ class Architecture:
         """N, the generic number of effective parameters."""
         n = self._n_plain - (0 if self.norm is None else 1)
         if self.activation == "linear":
-            return min(n, self.outputs * (self.d + 1))
+            return min(n, self.outputs * (self.d + self.bias))
         return n - (self.n_hidden if self.activation == "relu" else 0)
 
     def normalised(self, layer: int) -> bool:

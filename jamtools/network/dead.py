@@ -13,10 +13,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from jamtools.network.passes import stacked
 from jamtools.network.problem import Problem
 
 
 def dead_by_layer(theta: Tensor, problem: Problem) -> Tensor:
     """Which patterns each hidden layer does not pass on, [L, P] booleans, at theta [Ñ]; also with batch normalisation."""
     slope = problem.arch.rho.slope
-    return torch.stack([~slope(z).ne(0).any(1) for z in problem.hidden(theta)])
+    dead = [~slope(z).ne(0).any(1) for z in problem.hidden(theta)]
+    return stacked(dead, problem.x.new_zeros(0, dtype=torch.bool), len(problem.x))

@@ -152,7 +152,7 @@ class _ColumnFactors:
     def add(self, patterns: Tensor) -> None:
         """Adds the normalised columns of some patterns [p] to R, by Householder reflections."""
         rows = columns(self.layers, self.x[patterns], self.arch)
-        rows /= torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        rows /= _norms(rows)[:, None]
         self.triangle = torch.linalg.qr(torch.cat([self.triangle, rows]), mode="r").R
         self.used[patterns] = True
         self.tick(self.n_columns)
@@ -178,8 +178,7 @@ class _ColumnFactors:
         A layer whose gradient is 10⁻¹² of that of another layer then has the same weight. The rank does not depend on
         scales, and the errors of Householder reflections are relative to the norm of each column.
         """
-        norms = torch.linalg.vector_norm(self.triangle, dim=0)
-        norms = torch.where(norms > 0, norms, 1.0)
+        norms = _norms(self.triangle.T)
         return self.triangle / norms, norms
 
     def missed(self, rank: Rank) -> Tensor:
@@ -203,8 +202,14 @@ class _ColumnFactors:
     def _outside(self, patterns: Tensor, norms: Tensor, probes: Tensor) -> Tensor:
         """For each of the patterns [p], the largest component of a column along a probe, relative to the column [p]."""
         rows = columns(self.layers, self.x[patterns], self.arch) / norms
-        parts = (rows @ probes).abs().amax(1) / torch.linalg.vector_norm(rows, dim=1)
+        parts = (rows @ probes).abs().amax(1) / _norms(rows)
         return parts.view(len(patterns), -1).amax(1)
+
+
+def _norms(rows: Tensor) -> Tensor:
+    """The norm of each row, 1 for a row of zeros: without biases a dead pattern has such a column."""
+    norms = torch.linalg.vector_norm(rows, dim=1)
+    return torch.where(norms > 0, norms, 1.0)
 
 
 def columns(layers: Layers, x: Tensor, arch: Architecture) -> Tensor:
@@ -217,7 +222,7 @@ def columns(layers: Layers, x: Tensor, arch: Architecture) -> Tensor:
         moved = beta[j] + beta_dot[j]  # [p, d+1, C, out]
         weight = moved[..., None] * a[:, None, None, None, :]
         weight += beta[j][..., None] * a_dot[j][:, :, None, None, :]  # [p, d+1, C, out, in]
-        parts += [weight.flatten(3), moved]
+        parts += [weight.flatten(3), moved] if arch.bias else [weight.flatten(3)]
     return torch.cat(parts, dim=3).flatten(0, 2)
 
 

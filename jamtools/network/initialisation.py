@@ -1,7 +1,7 @@
 """The initial parameters of a run: a function of the architecture, the rule and the seed alone.
 
     orthogonal: Haar-distributed weights, zero biases;      torch: U(-σ, σ) with σ² = 1/fan-in, weights and biases;
-    normal: N(0, 1/fan-in) weights, zero biases
+    normal: N(0, 1/fan-in) weights, zero biases;            without biases: the same weights alone
     at fixed norm: these parameters, scaled to ‖W‖ = R
 
 Source: arXiv:1809.09349, section II.
@@ -39,7 +39,7 @@ def initial_parameters(arch: Architecture, init: str, seed: int) -> np.ndarray:
             bias = rng.uniform(-1, 1, out) / np.sqrt(fan_in)
         else:
             weight = rng.standard_normal((out, fan_in)) / np.sqrt(fan_in)
-        parts += [weight.ravel(), bias]
+        parts += [weight.ravel(), bias] if arch.bias else [weight.ravel()]
         if arch.normalised(j):
             parts += [np.ones(out), np.zeros(out)]
     theta = np.concatenate(parts)

@@ -1,6 +1,6 @@
 """The loss functions, their slope in f, and the gap variables Δ.
 
-    Δ_µ = ε - y_µ f(x_µ)                            Δ > 10⁻¹⁰ ε: unsatisfied;  y f < 0: misclassified
+    Δ_µ = ε - y_µ f(x_µ)                            Δ > 10⁻¹⁰ |ε|: unsatisfied;  y f < 0: misclassified
     hinge            L = 1/P Σ_µ ½ Δ_µ² θ(Δ_µ)
     hinge, C > 1     L = 1/(C P) Σ_{µ,c} Δ_{µc}² θ(Δ_{µc})        (eq. 10: no ½; Δ_{µc} = ε - t_{µc} f_c)
     cross-entropy    L = 1/P Σ_µ log(1 + exp(-y_µ f(x_µ)));   C > 1: softmax of the C outputs
@@ -54,7 +54,7 @@ class Loss:
     @property
     def contact(self) -> float:
         """The largest |Δ| of a contact. A pattern is satisfied up to this Δ, because no step removes a smaller one."""
-        return CONTACT_TOLERANCE * self.epsilon
+        return CONTACT_TOLERANCE * abs(self.epsilon)
 
     @property
     def hinge_curvature(self) -> float:

@@ -6,14 +6,14 @@
 
 theta contains, layer after layer, the weight [out, in] row-major and then the bias. The paper writes the bias with a minus
 sign; the model is the same. ρ'(0) = 0 for ReLU. With batch normalisation (batch_norm.py) the gain and the shift of a hidden
-layer follow its bias.
+layer follow its bias. A network without biases has b = 0, and theta the weights alone. L = 0: f = W_1 x + b_1.
 
 Source: arXiv:1809.09349, section II.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,11 +27,14 @@ Layers = list[tuple[Tensor, Tensor]]
 
 
 def layers_of(theta: Tensor, arch: Architecture) -> Layers:
-    """Views of theta [Ñ] as (weight [out, in], bias [out]) of each layer."""
+    """Views of theta [Ñ] as (weight [out, in], bias [out]) of each layer; a bias that theta lacks is a new zero."""
     layers, start = [], 0
     for j, (out, fan_in) in enumerate(arch.shapes):
         weight = theta[start : start + out * fan_in].view(out, fan_in)
         start += out * fan_in
+        if not arch.bias:
+            layers.append((weight, theta.new_zeros(out)))
+            continue
         layers.append((weight, theta[start : start + out]))
         start += 3 * out if arch.normalised(j) else out
     return layers
@@ -89,17 +92,30 @@ def backward(layers: Layers, forward_pass: ForwardPass, signal: Tensor, arch: Ar
     return beta[::-1]
 
 
-def gradient(beta: list[Tensor], forward_pass: ForwardPass) -> Tensor:
+def gradient(beta: list[Tensor], forward_pass: ForwardPass, arch: Architecture) -> Tensor:
     """Σ_µ ∂g_µ/∂W [Ñ], from β_j [P, out] of every layer."""
     parts = []
     for b, a in zip(beta, forward_pass.inputs, strict=True):
-        parts += [(b.T @ a).reshape(-1), b.sum(0)]
+        parts += [(b.T @ a).reshape(-1), b.sum(0)] if arch.bias else [(b.T @ a).reshape(-1)]
     return torch.cat(parts)
 
 
-def gradient_rows(beta: list[Tensor], forward_pass: ForwardPass) -> Tensor:
-    """∂g_µ/∂W [P, Ñ], one row for each pattern, from β_j [P, out] of every layer."""
+def gradient_rows(beta: list[Tensor], forward_pass: ForwardPass, arch: Architecture) -> Tensor:
+    """∂g_µ/∂W [P, Ñ], one row for each pattern, from β_j [P, out] of every layer, or of the lowest layers alone."""
     parts = []
     for b, a in zip(beta, forward_pass.inputs, strict=True):
-        parts += [(b[:, :, None] * a[:, None, :]).flatten(1), b]
+        weight = (b[:, :, None] * a[:, None, :]).flatten(1)
+        parts += [weight, b] if arch.bias else [weight]
     return torch.cat(parts, dim=1)
+
+
+def joined(layers: Iterable[Tensor], none: Tensor) -> Tensor:
+    """The tensors of the hidden layers one after another; `none` [0, …] for a network without hidden layers."""
+    parts = list(layers)
+    return torch.cat(parts) if parts else none
+
+
+def stacked(layers: Iterable[Tensor], like: Tensor, *shape: int) -> Tensor:
+    """The tensors of the hidden layers, each of this shape, as one [L, *shape]; L = 0: empty, of the dtype of `like`."""
+    parts = list(layers)
+    return torch.stack(parts) if parts else like.new_zeros(0, *shape)

@@ -163,7 +163,8 @@ class Problem:
                 patterns = unsatisfied.nonzero()[:, 0]
                 forward_pass, y = forward_pass.take(patterns), y[patterns]
         signal = self.loss.slope(forward_pass.f, y)
-        slope = gradient(backward(layers_of(theta, self.arch), forward_pass, signal, self.arch), forward_pass)
+        beta = backward(layers_of(theta, self.arch), forward_pass, signal, self.arch)
+        slope = gradient(beta, forward_pass, self.arch)
         return slope if self.arch.norm is None else tangent(slope, theta)
 
 

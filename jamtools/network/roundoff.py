@@ -76,7 +76,7 @@ def gap_errors(theta: Tensor, problem: Problem, eps: float | None = None) -> Ten
 
 def errors_of_gaps(output: Layer, loss: Loss, eps: float) -> Tensor:
     """Bounds of the round-off in Δ [P, C] from the output layer."""
-    return output.z_error + 2 * eps * (loss.epsilon + output.z.abs())
+    return output.z_error + 2 * eps * (abs(loss.epsilon) + output.z.abs())
 
 
 def loss_error(gaps: Tensor, errors: Tensor, loss: Loss, eps: float | None = None) -> float:

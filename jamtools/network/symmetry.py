@@ -48,7 +48,7 @@ def balanced(theta: Tensor, arch: Architecture) -> tuple[Tensor, Tensor]:
 
 
 def normalised(theta: Tensor, arch: Architecture, loss: Loss) -> tuple[Tensor, Loss, float]:
-    """theta [Ñ] and the hinge loss with ε in [½, 1), and the unit 2^k in which they measure Δ."""
+    """theta [Ñ] and the hinge loss with |ε| in [½, 1), and the unit 2^k in which they measure Δ; ε = 0: the unit 1."""
     unit = 2.0 ** math.frexp(loss.epsilon)[1]
     theta = theta.clone()
     for tensor in layers_of(theta, arch)[-1]:
@@ -124,12 +124,16 @@ Views = list[tuple[Tensor, Tensor]]
 
 
 def views_of(rows: Tensor, arch: Architecture) -> Views:
-    """Views of k parameter vectors [k, Ñ] as (weights [k, out, in], biases [k, out]) of each layer."""
+    """Views of k parameter vectors [k, Ñ] as (weights [k, out, in], biases [k, out]) of each layer.
+
+    Biases that the vectors lack are new zeros: what is added to them has no effect.
+    """
     views, start = [], 0
     for out, fan_in in arch.shapes:
         middle = start + out * fan_in
-        views.append((rows[:, start:middle].unflatten(1, (out, fan_in)), rows[:, middle : middle + out]))
-        start = middle + out
+        weights = rows[:, start:middle].unflatten(1, (out, fan_in))
+        start = middle + out * arch.bias
+        views.append((weights, rows[:, middle:start] if arch.bias else rows.new_zeros(len(rows), out)))
     return views
 
 
@@ -186,11 +190,13 @@ class ScaleGenerators:
         for j in range(self.arch.depth):
             into = torch.einsum("kni,ni->kn", V[j][0], self.layers[j][0]) + V[j][1] * self.layers[j][1]
             parts.append(into - torch.einsum("kon,on->kn", V[j + 1][0], self.layers[j + 1][0]))
-        return torch.cat(parts, 1)
+        return torch.cat(parts, 1) if parts else V[0][0].new_zeros(len(V[0][0]), 0)
 
     def _subtract(self, V: Views, coefficients: Tensor) -> None:
         """Subtracts the generators times coefficients [k, hidden], in place."""
-        for j, c in enumerate(coefficients.split(self.arch.width, 1)):
+        h = self.arch.width
+        for j in range(self.arch.depth):
+            c = coefficients[:, j * h : (j + 1) * h]
             V[j][0].sub_(c[:, :, None] * self.layers[j][0])
             V[j][1].sub_(c * self.layers[j][1])
             V[j + 1][0].add_(c[:, None, :] * self.layers[j + 1][0])

@@ -83,6 +83,7 @@ def _architecture_fields(arch: Architecture) -> dict[str, Any]:
         "n_parameters": arch.n_parameters,
         "n_hidden": arch.n_hidden,
         "norm": arch.norm,
+        "bias": arch.bias,
         "n_effective_expected": arch.n_effective,
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,31 +14,33 @@ from jamtools.network.initialisation import initial_parameters
 from jamtools.protocols import TrainingOptions, with_options
 from jamtools.training.ensemble import train
 from jamtools.training.job import Compute
+from tests.support import oracle
 
 NORM, STEPS = 5.0, 200
 ARCH = Architecture(4, 4, 2, "relu", norm=NORM)
 
+#: Networks of fixed norm without biases, and the perceptron with and without.
+BARE = [
+    replace(ARCH, bias=False),
+    Architecture(4, 5, 1, "tanh", norm=NORM, bias=False),
+    Architecture(4, 4, 0, norm=NORM, bias=False),
+    Architecture(4, 4, 0, norm=NORM),
+]
 
-def loss(theta, data):
+
+def loss(theta, data, arch, epsilon):
     """L of free weights, with torch's own layers."""
-    a, start = torch.from_numpy(data.x), 0
-    for j, (out, fan_in) in enumerate(ARCH.shapes):
-        weight = theta[start : start + out * fan_in].view(out, fan_in)
-        bias = theta[start + out * fan_in : start + out * (fan_in + 1)]
-        a = torch.nn.functional.linear(a, weight, bias)
-        a = a if j == ARCH.depth else torch.relu(a)
-        start += out * (fan_in + 1)
-    gaps = 0.5 - torch.from_numpy(data.y) * a[:, 0]
-    return 0.5 * gaps.clamp(min=0).square().mean()
+    f, y = oracle.f(arch, theta, torch.from_numpy(data.x)), torch.from_numpy(data.y)[:, None]
+    return oracle.hinge(f, y, epsilon)
 
 
-def plain_steps(data, make):
+def plain_steps(data, make, arch, epsilon):
     """The theta [Ñ] after STEPS steps of torch's own optimiser on the tangent gradient, each with a retraction."""
-    theta = torch.from_numpy(initial_parameters(ARCH, "orthogonal", 0)).requires_grad_()
+    theta = torch.from_numpy(initial_parameters(arch, "orthogonal", 0)).requires_grad_()
     optimizer = make([theta])
     for _ in range(STEPS):
         optimizer.zero_grad()
-        loss(theta, data).backward()
+        loss(theta, data, arch, epsilon).backward()
         with torch.no_grad():
             unit = theta / theta.norm()
             theta.grad -= (theta.grad @ unit) * unit
@@ -51,18 +55,38 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("engine", ["compiled", "torch", "batch"])
-@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
-def test_an_engine_takes_the_steps_of_a_plain_loop(optimizer, engine):
+def assert_plain_steps(arch, optimizer, engine, epsilon):
     data = random_sphere(60, 4, 0)
     momentum = 0.5 if optimizer == "sgd" else None
     settings = with_options(
-        TrainingOptions(), optimizer=optimizer, steps=STEPS, lr=1e-2, batch=0, momentum=momentum
+        TrainingOptions(),
+        optimizer=optimizer,
+        steps=STEPS,
+        lr=1e-2,
+        batch=0,
+        momentum=momentum,
+        epsilon=epsilon,
     )
-    run = train(data, ARCH, settings, 0, Compute(engine=engine))
+    run = train(data, arch, settings, 0, Compute(engine=engine))
     # each of 200 steps adds a round-off of some 1e-16, which grows little in a smooth descent
-    np.testing.assert_allclose(run.theta, plain_steps(data, OPTIMIZERS[optimizer]), rtol=0, atol=1e-11)
-    assert run.info["norm"] == NORM and ARCH.n_parameters - 8 - 1 == run.N
+    expected = plain_steps(data, OPTIMIZERS[optimizer], arch, epsilon)
+    np.testing.assert_allclose(run.theta, expected, rtol=0, atol=1e-11)
+    assert (run.info["norm"], run.info["bias"], run.info["epsilon"]) == (NORM, arch.bias, epsilon)
+    return run
+
+
+@pytest.mark.parametrize("engine", ["compiled", "torch", "batch"])
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+def test_an_engine_takes_the_steps_of_a_plain_loop(optimizer, engine):
+    run = assert_plain_steps(ARCH, optimizer, engine, 0.5)
+    assert ARCH.n_parameters - 8 - 1 == run.N
+
+
+@pytest.mark.parametrize("engine", ["compiled", "torch", "batch"])
+@pytest.mark.parametrize("epsilon", [0.5, 0.0, -0.5])
+@pytest.mark.parametrize("arch", BARE, ids=str)
+def test_an_engine_takes_the_steps_of_a_plain_loop_at_any_margin_without_biases(arch, epsilon, engine):
+    assert_plain_steps(arch, "adam", engine, epsilon)
 
 
 @pytest.mark.parametrize("settings", [{"optimizer": "fire"}, {"optimizer": "sgd", "batch": 16}])

@@ -21,7 +21,7 @@ from tests.support import oracle
 from tests.support.commands import ROOT
 
 CASES = [
-    (d, h, L, C, activation)
+    Architecture(d, h, L, activation, C)
     for d, h, L, C in [(3, 4, 1, 1), (5, 4, 2, 1), (4, 5, 3, 1), (3, 3, 5, 1), (4, 4, 2, 3), (3, 5, 1, 2)]
     for activation in ("relu", "tanh", "linear")
 ]
@@ -29,12 +29,11 @@ CASES = [
 ROUNDING = 1e-13
 
 
-@pytest.fixture(params=CASES, ids=str)
+@pytest.fixture(params=CASES + oracle.BARE, ids=str)
 def case(request):
-    d, h, L, C, activation = request.param
-    arch = Architecture(d, h, L, activation, C)
-    x, y = oracle.sphere(40, d, outputs=C)
-    return arch, oracle.random_theta(arch), x, y, Loss("hinge", 0.5, 40, C)
+    arch = request.param
+    x, y = oracle.sphere(40, arch.d, outputs=arch.outputs)
+    return arch, oracle.random_theta(arch), x, y, Loss("hinge", 0.5, 40, arch.outputs)
 
 
 def test_h_equals_torch_func_hessian(case):

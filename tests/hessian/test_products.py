@@ -25,7 +25,7 @@ from jamtools.network.symmetry import ScaleGenerators, scale_generators
 from tests.support import oracle
 
 CASES = [
-    (d, h, L, C, activation)
+    Architecture(d, h, L, activation, C)
     for d, h, L, C in [(3, 4, 1, 1), (5, 4, 2, 1), (4, 5, 3, 1), (3, 3, 5, 1), (4, 4, 2, 3), (3, 5, 1, 2)]
     for activation in ("relu", "tanh", "linear")
 ]
@@ -33,15 +33,18 @@ CASES = [
 ROUNDING = 1e-13
 
 
-@pytest.fixture(params=CASES, ids=str)
+@pytest.fixture(params=CASES + oracle.BARE, ids=str)
 def case(request):
-    return make(*request.param)
+    return at_random(request.param)
 
 
 def make(d, h, L, C=1, activation="relu", P=40):
-    arch = Architecture(d, h, L, activation, C)
-    x, y = oracle.sphere(P, d, outputs=C)
-    return oracle.random_theta(arch), Problem(x, y, arch, Loss("hinge", 0.5, P, C))
+    return at_random(Architecture(d, h, L, activation, C), P)
+
+
+def at_random(arch, P=40):
+    x, y = oracle.sphere(P, arch.d, outputs=arch.outputs)
+    return oracle.random_theta(arch), Problem(x, y, arch, Loss("hinge", 0.5, P, arch.outputs))
 
 
 def vectors(n, k):
@@ -85,7 +88,7 @@ def test_blocks_of_patterns_change_nothing_but_round_off(case, monkeypatch):
 def test_the_block_of_a_layer_is_the_diagonal_block_of_the_matrix(case):
     exact, products, start = hessian(*case), Products(*case), 0
     for layer, (out, fan_in) in enumerate(case[1].arch.shapes):
-        layer_part = slice(start, start := start + out * (fan_in + 1))
+        layer_part = slice(start, start := start + out * (fan_in + case[1].arch.bias))
         for name in PRODUCT_NAMES:
             operator = products.operator(name, layer)
             got, want = (
@@ -99,7 +102,7 @@ def test_the_block_of_a_layer_is_the_diagonal_block_of_the_matrix(case):
 
 def test_the_trace_of_h0_is_exact_layer_by_layer(case):
     diagonal, traces = hessian(*case).H0.diagonal(), Products(*case).traces_h0()
-    sizes = [out * (fan_in + 1) for out, fan_in in case[1].arch.shapes]
+    sizes = [out * (fan_in + case[1].arch.bias) for out, fan_in in case[1].arch.shapes]
     for part, trace in zip(diagonal.split(sizes), traces, strict=True):
         assert trace == pytest.approx(part.sum().item(), rel=ROUNDING)
 

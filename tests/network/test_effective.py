@@ -39,6 +39,34 @@ def test_columns_of_g_equal_torch_func(activation, depth, outputs):
     assert columns(layers_of(theta, arch), x, arch) == pytest.approx(exact, rel=1e-12, abs=1e-13)
 
 
+@pytest.mark.parametrize("arch", oracle.BARE, ids=str)
+def test_columns_of_g_equal_torch_func_without_hidden_layers_and_without_biases(arch):
+    theta, x = oracle.random_theta(arch, 1), oracle.sphere(7, arch.d)[0]
+    exact = columns_by_autograd(arch, theta, x)
+    assert columns(layers_of(theta, arch), x, arch) == pytest.approx(exact, rel=1e-12, abs=1e-13)
+
+
+@pytest.mark.parametrize("arch", oracle.BARE, ids=str)
+def test_the_rank_without_hidden_layers_and_without_biases_is_the_generic_n(arch):
+    """Neurons of narrow ReLU layers are often stuck, which lowers the rank; N is the largest rank of many networks."""
+    x, ranks = oracle.sphere(400, arch.d)[0], []
+    for seed in range(20):
+        theta = oracle.random_theta(arch, seed)
+        ranks.append(effective_parameters(theta, x, arch, whole=True).n_effective)
+        assert ranks[-1] == np.linalg.matrix_rank(columns(layers_of(theta, arch), x, arch).numpy())
+    assert max(ranks) == arch.n_effective and (arch.activation == "relu" or min(ranks) == max(ranks))
+
+
+def test_a_pattern_without_any_gradient_adds_nothing_to_the_rank():
+    """Without biases a pattern at which all neurons are off has columns of zeros."""
+    arch = Architecture(2, 2, 1, bias=False)
+    theta = torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0, 1.0], dtype=torch.float64)
+    x = torch.tensor([[1.0, 2.0], [2.0, 1.0], [1.0, -3.0], [-1.0, -1.0]], dtype=torch.float64)
+    rank = effective_parameters(theta, x, arch)
+    assert (columns(layers_of(theta, arch), x[3:], arch) == 0).all()
+    assert rank.n_effective == arch.n_effective and bool(rank.singular_values.isfinite().all())
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_a_relu_network_without_stuck_neurons_has_one_scale_symmetry_per_neuron(depth):
     arch, theta, x = healthy("relu", depth)

@@ -37,3 +37,17 @@ def test_initial_parameters_depend_on_the_seed_alone():
     for init in ("orthogonal", "torch", "normal"):
         assert np.array_equal(initial_parameters(arch, init, 1), initial_parameters(arch, init, 1))
         assert not np.array_equal(initial_parameters(arch, init, 1), initial_parameters(arch, init, 2))
+
+
+@pytest.mark.parametrize("init", ["orthogonal", "torch", "normal"])
+def test_a_network_without_biases_starts_with_the_weights_of_one_with_them(init):
+    arch = Architecture(4, 5, 2)
+    bare = Architecture(4, 5, 2, bias=False)
+    ours, theirs = (layers_of(torch.from_numpy(initial_parameters(a, init, 3)), a) for a in (bare, arch))
+    assert all(torch.equal(mine[0], other[0]) for mine, other in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("init", ["orthogonal", "torch", "normal"])
+def test_a_perceptron_of_fixed_norm_starts_on_its_sphere(init):
+    theta = initial_parameters(Architecture(6, 6, 0, norm=2.0, bias=False), init, 3)
+    assert theta.shape == (6,) and np.linalg.norm(theta) == pytest.approx(2.0, rel=1e-15)

@@ -14,11 +14,13 @@ SHAPES = [(3, 4, 1, 1), (5, 4, 2, 1), (4, 6, 3, 1), (2, 3, 5, 1), (4, 5, 3, 3), 
 ROUNDING = 1e-13
 
 
-@pytest.fixture(params=[(s, a) for s in SHAPES for a in ("relu", "tanh", "linear")], ids=str)
+CASES = [Architecture(d, h, L, rho, C) for d, h, L, C in SHAPES for rho in ("relu", "tanh", "linear")]
+
+
+@pytest.fixture(params=CASES + oracle.BARE, ids=str)
 def case(request):
-    (d, h, L, C), activation = request.param
-    arch = Architecture(d, h, L, activation, C)
-    x, y = oracle.sphere(9, d, outputs=C)
+    arch = request.param
+    x, y = oracle.sphere(9, arch.d, outputs=arch.outputs)
     return arch, oracle.random_theta(arch), x, y
 
 
@@ -35,7 +37,7 @@ def test_gradient_rows_equal_torch_jacobian(case):
     for c in range(arch.outputs):
         signal = torch.zeros_like(state.f)
         signal[:, c] = 1
-        rows = gradient_rows(backward(layers_of(theta, arch), state, signal, arch), state)
+        rows = gradient_rows(backward(layers_of(theta, arch), state, signal, arch), state, arch)
         assert torch.allclose(rows, jacobian[:, c], rtol=ROUNDING, atol=ROUNDING)
 
 
@@ -44,7 +46,7 @@ def test_gradient_of_the_loss_equals_autograd(case):
     exact = torch.func.grad(lambda t: oracle.hinge(oracle.f(arch, t, x), y))(theta)
     state = forward(layers_of(theta, arch), x, arch)
     signal = torch.func.grad(lambda out: oracle.hinge(out, y))(state.f)
-    ours = gradient(backward(layers_of(theta, arch), state, signal, arch), state)
+    ours = gradient(backward(layers_of(theta, arch), state, signal, arch), state, arch)
     assert torch.allclose(ours, exact, rtol=ROUNDING, atol=ROUNDING)
 
 

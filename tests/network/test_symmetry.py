@@ -102,3 +102,31 @@ def test_f_does_not_change_along_the_scale_generators(shape):
 def test_smooth_activations_have_no_scale_generators():
     arch = Architecture(3, 4, 2, "tanh")
     assert scale_generators(oracle.random_theta(arch), arch).shape == (arch.n_parameters, 0)
+
+
+@pytest.mark.parametrize("arch", oracle.BARE, ids=str)
+def test_without_biases_or_hidden_layers_f_keeps_along_the_generators_and_they_span_the_projector(arch):
+    theta, (x, _) = oracle.random_theta(arch), oracle.sphere(9, arch.d)
+    dense = scale_generators(theta, arch)
+    assert dense.shape == (arch.n_parameters, arch.n_hidden if arch.activation == "relu" else 0)
+    jacobian = torch.func.jacrev(lambda t: oracle.f(arch, t, x))(theta)
+    if dense.shape[1]:
+        assert (jacobian @ dense).abs().max() < ROUNDING * jacobian.abs().max() * arch.n_parameters
+    generators, V = ScaleGenerators(theta, arch), vectors(arch.n_parameters, 3)
+    assert generators.rank == dense.shape[1]
+    # the projector by least squares on the dense generators
+    expected = V - dense @ torch.linalg.pinv(dense) @ V if dense.shape[1] else V
+    torch.testing.assert_close(generators.project(V), expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("arch", oracle.BARE, ids=str)
+def test_every_gauge_keeps_a_network_without_biases_or_hidden_layers(arch):
+    theta, (x, _) = oracle.random_theta(arch), oracle.sphere(9, arch.d)
+    for margin in (37.0, -0.3, 0.0):
+        moved, loss, unit = normalised(theta, arch, Loss("hinge", margin, 9))
+        assert loss.epsilon * unit == margin and (0.5 <= abs(loss.epsilon) < 1 or margin == 0)
+        moved, even, inputs = even_inputs(moved, arch, x * 1e-3)
+        moved, scales = balanced(moved, arch)
+        f = unit * forward(layers_of(moved, arch), even, arch).f
+        assert torch.allclose(f, forward(layers_of(theta, arch), x * 1e-3, arch).f, rtol=ROUNDING)
+        assert (gauge_factors(arch, inputs, scales, unit) * theta == moved).all()

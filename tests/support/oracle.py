@@ -13,13 +13,26 @@ from jamtools.records import Dataset
 
 ACTIVATION_MODULES = {"relu": nn.ReLU, "tanh": nn.Tanh, "linear": nn.Identity}
 
+#: Networks without hidden layers or without biases.
+BARE = [
+    Architecture(4, 4, 0),
+    Architecture(4, 4, 0, outputs=3, bias=False),
+    Architecture(4, 5, 1, bias=False),
+    Architecture(4, 5, 1, "tanh", bias=False),
+    Architecture(3, 4, 2, outputs=3, bias=False),
+    Architecture(3, 5, 2, "tanh", outputs=2, bias=False),
+    Architecture(4, 3, 3, bias=False),
+    Architecture(4, 5, 3, "tanh", bias=False),
+    Architecture(3, 3, 3, "linear", bias=False),
+]
+
 
 def module(arch: Architecture, theta: Tensor) -> nn.Sequential:
     """An nn.Sequential of Linear layers whose parameters are theta [Ñ], in the order of torch."""
     layers: list[nn.Module] = []
     sizes = [arch.d] + [arch.width] * arch.depth + [arch.outputs]
     for i, (fan_in, out) in enumerate(itertools.pairwise(sizes)):
-        layers += [nn.Linear(fan_in, out, dtype=theta.dtype)]
+        layers += [nn.Linear(fan_in, out, arch.bias, dtype=theta.dtype)]
         layers += [ACTIVATION_MODULES[arch.activation]()] if i < arch.depth else []
     net = nn.Sequential(*layers)
     nn.utils.vector_to_parameters(theta, net.parameters())
@@ -30,8 +43,10 @@ def f(arch: Architecture, theta: Tensor, x: Tensor) -> Tensor:
     """f(x; theta) [P, C] for theta [Ñ] and x [P, d]. torch.func can differentiate it: it builds no module."""
     sizes = [arch.d] + [arch.width] * arch.depth + [arch.outputs]
     for i, (fan_in, out) in enumerate(itertools.pairwise(sizes)):
-        weight, bias, theta = torch.split(theta, [out * fan_in, out, len(theta) - out * (fan_in + 1)])
-        x = nn.functional.linear(x, weight.view(out, fan_in), bias)
+        n_biases = out if arch.bias else 0
+        sizes_of_parts = [out * fan_in, n_biases, len(theta) - out * fan_in - n_biases]
+        weight, bias, theta = torch.split(theta, sizes_of_parts)
+        x = nn.functional.linear(x, weight.view(out, fan_in), bias if arch.bias else None)
         x = ACTIVATION_MODULES[arch.activation]()(x) if i < arch.depth else x
     return x
 
@@ -66,5 +81,5 @@ def dataset(P: int, d: int, seed: int = 0, outputs: int = 1, test: int = 0) -> D
 def random_theta(arch: Architecture, seed: int = 0) -> Tensor:
     """Random weights and biases [Ñ] of order 1/√fan-in."""
     rng = np.random.default_rng([seed, 7])
-    parts = [rng.standard_normal(out * (fan_in + 1)) / np.sqrt(fan_in) for out, fan_in in arch.shapes]
+    parts = [rng.standard_normal(out * (fan_in + arch.bias)) / np.sqrt(fan_in) for out, fan_in in arch.shapes]
     return torch.from_numpy(np.concatenate(parts))

@@ -59,7 +59,7 @@ def stationary(seed: int, places: list[tuple[int, int, int]], depth: int) -> tup
     x, slopes, state = x[pairs], [slope[pairs] for slope in slopes], state.take(torch.from_numpy(pairs))
     gaps = MARGIN - y * state.f
     assert (gaps > 0).all()
-    rows = gradient_rows(backward(layers, state, -y * gaps, arch), state).numpy()
+    rows = gradient_rows(backward(layers, state, -y * gaps, arch), state, arch).numpy()
     copies = torch.from_numpy(np.rint(_weights(rows, gaps[:, 0].numpy(), n_on)))
     x = _fitted(arch, theta, x, y, slopes, copies)
     copies = copies.long()

@@ -97,6 +97,7 @@ class Networks:
         self._beta = [zeros(R, n, arch.width) for _ in range(min(2, arch.depth))]
         largest = max(out * fan_in for out, fan_in in arch.shapes)
         self._parts = zeros(R * layout.group, padded(largest))  # the gradient of a weight, one per chunk
+        self._no_bias = zeros(R, max(out for out, _ in arch.shapes))
         self.g, self.max_gap = zeros(R, layout.stride), zeros(R)
 
     def put(self, slot: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,12 +119,13 @@ class Networks:
             self._backward(layers, gradients, self.x[block], self._signal(block))
 
     def _layers(self, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Views of [R, stride] as (weight [R, out, in], bias [R, out]) per layer."""
+        """Views of [R, stride] as (weight [R, out, in], bias [R, out]) per layer; without biases these are zeros."""
         layers, start = [], 0
         for out, fan_in in self.arch.shapes:
             middle = start + out * fan_in
-            layers.append((rows[:, start:middle].unflatten(1, (out, fan_in)), rows[:, middle : middle + out]))
-            start = middle + out
+            weight = rows[:, start:middle].unflatten(1, (out, fan_in))
+            start = middle + out * self.arch.bias
+            layers.append((weight, rows[:, middle:start] if self.arch.bias else self._no_bias[:, :out]))
         return layers
 
     def _forward(self, layers: list[tuple[Tensor, Tensor]], a: Tensor) -> None:
@@ -146,7 +148,8 @@ class Networks:
         for j in range(self.arch.depth, -1, -1):
             a = self._outputs[j - 1] if j else x
             gradients[j][0].add_(self._outer(beta, a))
-            gradients[j][1].add_(beta.sum(1))
+            if self.arch.bias:
+                gradients[j][1].add_(beta.sum(1))
             if j:
                 beta_below = self._beta[j % len(self._beta)]
                 torch.bmm(beta, layers[j][0], out=beta_below)

@@ -88,7 +88,9 @@ def euclidean_norm(theta: Array, start: int, stop: int) -> float:
 
 
 @standalone
-def drift_coefficients(theta: Array, sizes: Indices, reference: Array, norms: Array, drift: Array) -> None:
+def drift_coefficients(
+    theta: Array, sizes: Indices, biases: Indices, reference: Array, norms: Array, drift: Array
+) -> None:
     """drift [L' + 1] ← |f - f at the reference| ≤ drift[:-1]·(norms at the inputs of the layers) + drift[-1].
 
     theta, reference [Ñ]; the norms at the inputs are those at the reference. norms [3, L'] holds, at the reference,
@@ -98,7 +100,7 @@ def drift_coefficients(theta: Array, sizes: Indices, reference: Array, norms: Ar
     stop, K = len(theta), 1.0
     drift[L] = 0.0
     for j in range(L, 0, -1):
-        middle = stop - sizes[j]
+        middle = stop - biases[j - 1]
         start = middle - sizes[j] * sizes[j - 1]
         s = 0.0
         for i in range(start, middle):
@@ -114,7 +116,9 @@ def drift_coefficients(theta: Array, sizes: Indices, reference: Array, norms: Ar
 
 
 @standalone
-def find_awake_tiles(theta: Array, sizes: Indices, neighbours: ListState, scratch: StepScratch) -> None:
+def find_awake_tiles(
+    theta: Array, sizes: Indices, biases: Indices, neighbours: ListState, scratch: StepScratch
+) -> None:
     """scratch.awake [tiles] ← the tiles in which a pattern may be unsatisfied at theta [Ñ].
 
     It also decides whether this step makes the list again. Such a step evaluates all tiles.
@@ -122,7 +126,7 @@ def find_awake_tiles(theta: Array, sizes: Indices, neighbours: ListState, scratc
     margin, reach, count = neighbours.margin, neighbours.reach, neighbours.counters
     drift = scratch.drift
     L, tiles = len(sizes) - 1, len(margin)
-    drift_coefficients(theta, sizes, neighbours.reference, neighbours.norms, drift)
+    drift_coefficients(theta, sizes, biases, neighbours.reference, neighbours.norms, drift)
     factor = count[Counter.DRIFT_FACTOR] * (1.0 + 1e-9)
     asleep = 0
     for tile in range(tiles):
@@ -179,7 +183,7 @@ def record_tile(tile: int, inside: int, neighbours: ListState, scratch: StepScra
 
 @standalone
 def update_list(
-    sizes: Indices, theta: Array, tallies: Array, neighbours: ListState, scratch: StepScratch
+    sizes: Indices, biases: Indices, theta: Array, tallies: Array, neighbours: ListState, scratch: StepScratch
 ) -> None:
     """Updates the counters after a step's gradient, and makes the list if the step evaluated all patterns for it.
 
@@ -196,7 +200,7 @@ def update_list(
     # the active patterns need active/T tiles, rounded up; one more tile may be partly filled
     count[Counter.NEEDLESS_TILES] += max(0.0, tiles - asleep - math.ceil(active / TILE_SIZE) - 1.0)
     if count[Counter.SORTS_NOW] > 0.0:
-        make_list(sizes, theta, neighbours, scratch)
+        make_list(sizes, biases, theta, neighbours, scratch)
         reset_counters(count, tallies, tiles)
 
 
@@ -223,7 +227,9 @@ def reset_counters(count: Array, tallies: Array, tiles: int) -> None:
 
 
 @standalone
-def make_list(sizes: Indices, theta: Array, neighbours: ListState, scratch: StepScratch) -> None:
+def make_list(
+    sizes: Indices, biases: Indices, theta: Array, neighbours: ListState, scratch: StepScratch
+) -> None:
     """Makes the list at theta [Ñ]: patterns in the order in which they may reach Δ = 0, unsatisfied ones first."""
     order, margin, reach = neighbours.order, neighbours.margin, neighbours.reach
     own_gap, own_norm = scratch.own_gap, scratch.own_norm
@@ -247,17 +253,19 @@ def make_list(sizes: Indices, theta: Array, neighbours: ListState, scratch: Step
             reach[tile, j] = max(reach[tile, j], own_norm[q, j])
     for i in range(len(theta)):
         neighbours.reference[i] = theta[i]
-    reference_norms(sizes, theta, neighbours.norms, scratch.gram, scratch.gram_power)
+    reference_norms(sizes, biases, theta, neighbours.norms, scratch.gram, scratch.gram_power)
 
 
 @standalone
-def reference_norms(sizes: Indices, theta: Array, norms: Array, gram: Array, gram_power: Array) -> None:
+def reference_norms(
+    sizes: Indices, biases: Indices, theta: Array, norms: Array, gram: Array, gram_power: Array
+) -> None:
     """norms [3, L'] ← bounds of ‖W_j‖ and the round-off of ‖δW_j‖ and ‖δb_j‖, at theta [Ñ]; gram, gram_power [h, h]."""
     start = 0
     for j in range(len(sizes) - 1):
         n_out, n_in = sizes[j + 1], sizes[j]
         middle = start + n_out * n_in
-        stop = middle + n_out
+        stop = middle + biases[j]
         round_off = 4 * (n_in + 2) * UNIT_ROUND_OFF
         norms[1, j] = round_off * euclidean_norm(theta, start, middle)
         norms[2, j] = round_off * euclidean_norm(theta, middle, stop)

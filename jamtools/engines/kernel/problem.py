@@ -52,9 +52,11 @@ def tiles_of(P: int) -> int:
 def network_of(arch: Architecture, loss: Loss) -> Network:
     """The network and its loss, for the kernel."""
     sizes = np.array([arch.d] + [arch.width] * arch.depth + [arch.outputs])
+    biases = sizes[1:] * arch.bias
     hinge = loss.name == "hinge"
     code, curvature = (HINGE, loss.hinge_curvature) if hinge else (CROSS_ENTROPY, 1 / loss.P)
-    return Network(sizes, ACTIVATION_CODES[arch.activation], code, float(loss.epsilon), float(curvature))
+    rho = ACTIVATION_CODES[arch.activation]
+    return Network(sizes, biases, rho, code, float(loss.epsilon), float(curvature))
 
 
 def cut_into_tiles(rows: Array, order: Indices, tiles: Array) -> None:

@@ -23,6 +23,7 @@ class Network(NamedTuple):
     """The network and its loss."""
 
     sizes: Indices  # [L' + 1]: d, the hidden widths, C
+    biases: Indices  # [L']: the number of biases of each layer, that of its outputs or 0
     activation: int  # RELU, TANH or LINEAR
     loss: int  # HINGE or CROSS_ENTROPY
     epsilon: float  # the margin ε in Δ = ε - y f
@@ -48,7 +49,7 @@ class Workspace(NamedTuple):
     beta: Array  # [2, h, T], ∂L/∂z of two layers
     scratch: Array  # [T]
     bits: Indices  # int64 [T]
-    zeros: Array  # [h]
+    zeros: Array  # [h], the biases of a layer without them
 
 
 class ChunkSums(NamedTuple):

@@ -150,7 +150,7 @@ def update_list_and_tiles(
 ) -> None:  # fmt: skip
     """Updates the list after the gradient at theta [Ñ]. If the step made the list, also fills the tiles in its order."""
     sorts = neighbours.counters[Counter.SORTS_NOW] > 0.0
-    update_list(network.sizes, theta, sums.tallies, neighbours, scratch)
+    update_list(network.sizes, network.biases, theta, sums.tallies, neighbours, scratch)
     if sorts:
         copy_to_tiles(patterns.x, neighbours.order, patterns.x_tiles)
         copy_to_tiles(patterns.y, neighbours.order, patterns.y_tiles)
@@ -198,7 +198,7 @@ def compile_kernel(sources: int) -> Any:
         done, max_gap = 0, LOWEST_GAP
         while done < limits.steps:
             if hinge and task in (TASK_STEPS, TASK_FIND_AWAKE):
-                find_awake_tiles(theta, network.sizes, neighbours, scratch)
+                find_awake_tiles(theta, network.sizes, network.biases, neighbours, scratch)
             if task == TASK_STEPS and len(patterns.x_tiles) - count[Counter.ASLEEP] > limits.max_awake:
                 max_gap = UNKNOWN_GAP
                 break

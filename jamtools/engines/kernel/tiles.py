@@ -90,7 +90,7 @@ def affine(W: Array, b: Array, a: Array, z: Array) -> None:
 
 @inlined
 def outer(beta: Array, a: Array, gW: Array, gb: Array) -> None:
-    """gW [out, in] += beta [out, T] a [in, T]ᵀ, gb [out] += Σ beta."""
+    """gW [out, in] += beta [out, T] a [in, T]ᵀ, gb [out] += Σ beta; gb [0]: there are no biases."""
     n_out, n_in = gW.shape
     o = 0
     while o + 2 <= n_out:
@@ -136,7 +136,7 @@ def outer(beta: Array, a: Array, gW: Array, gb: Array) -> None:
             for k in range(TILE_SIZE):
                 s += b0[k] * ai[k]
             gW[o, i] += s
-    for o in range(n_out):
+    for o in range(len(gb)):
         bo = beta[o]
         s = 0.0
         for k in range(TILE_SIZE):
@@ -205,8 +205,8 @@ def forward(theta: Array, network: Network, workspace: Workspace) -> None:
         n_out, n_in = sizes[j], sizes[j - 1]
         middle = start + n_out * n_in
         W = theta[start:middle].reshape(n_out, n_in)
-        affine(W, theta[middle : middle + n_out], a[j - 1], a[j, :n_out])
-        start = middle + n_out
+        start = middle + network.biases[j - 1]
+        affine(W, theta[middle:start] if start > middle else workspace.zeros, a[j - 1], a[j, :n_out])
         if j < L:
             activate(network.activation, a[j, :n_out], workspace.scratch, workspace.bits)
 
@@ -245,8 +245,8 @@ def backward(
         beta[upper, c] = signal[c]
     for j in range(L, 0, -1):
         n_out, n_in = sizes[j], sizes[j - 1]
-        start = stop - n_out * (n_in + 1)
-        middle = stop - n_out
+        middle = stop - network.biases[j - 1]
+        start = middle - n_out * n_in
         gW = gradient[start:middle].reshape(n_out, n_in)
         outer(beta[upper, :n_out], a[j - 1], gW, gradient[middle:stop])
         if j > 1:

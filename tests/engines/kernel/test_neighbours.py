@@ -59,12 +59,13 @@ def drift_bounds(kernel, theta):
 @given(
     seed=st.integers(0, 10**6),
     size=st.floats(-6, 1),
-    depth=st.integers(1, 4),
+    depth=st.integers(0, 4),
     outputs=st.sampled_from([1, 3]),
     activation=st.sampled_from(["relu", "tanh", "linear"]),
+    bias=st.booleans(),
 )
-def test_no_gap_changes_by_more_than_the_bound(seed, size, depth, outputs, activation):
-    arch = Architecture(5, 6, depth, activation, outputs)
+def test_no_gap_changes_by_more_than_the_bound(seed, size, depth, outputs, activation, bias):
+    arch = Architecture(5, 6, depth, activation, outputs, bias=bias)
     x, y = oracle.sphere(P, 5, outputs=outputs)
     rng = np.random.default_rng(seed)
     theta = rng.standard_normal(arch.n_parameters)

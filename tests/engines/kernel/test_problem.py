@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from jamtools.engines.kernel.problem import KernelProblem
+from jamtools.network.loss import Loss
+from jamtools.network.problem import Problem
+from tests.support import oracle
 from tests.support.compiled import gradient, problem
 
 EPS = np.finfo(float).eps
@@ -26,6 +29,14 @@ def assert_same_gradient(patterns, theta):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_gradient_of_the_kernel_equals_the_gradient_of_torch(shape, activation):
     assert_same_gradient(*problem(shape, activation, 150))
+
+
+@pytest.mark.parametrize("arch", oracle.BARE, ids=str)
+def test_the_gradient_is_exact_without_hidden_layers_and_without_biases(arch):
+    x, y = oracle.sphere(150, arch.d, outputs=arch.outputs)
+    assert_same_gradient(
+        Problem(x, y, arch, Loss("hinge", 0.5, 150, arch.outputs)), oracle.random_theta(arch)
+    )
 
 
 @pytest.mark.parametrize("P", [1, 63, 64, 65, 1024, 1025, 3000])
