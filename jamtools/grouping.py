@@ -60,7 +60,8 @@ def data_name(dataset: Record | None, d: int | None = None) -> str | None:
     else:
         usual = {"random": "random", "arrays": "signs"}.get(source)
         digest = str(steps.get("first_pattern", ""))[:DIGITS_OF_NAME]
-        words = [source, digest, size, *_labels(steps, usual)]
+        gaussian = "gaussian" if steps.get("distribution") == "gaussian" else ""
+        words = [source, gaussian, digest, size, *_labels(steps, usual)]
     named = IMAGE_PARTS if source == "images" else ("labels",)
     others = [f"{name}={steps[name]}" for name in sorted(steps) if name not in (*UNNAMED_PARTS, *named)]
     return " ".join(filter(None, [*words, *others]))
@@ -186,6 +187,8 @@ DERIVED: dict[str, Callable[[Record], Any]] = {
     "batch": _batch,
     "certify": lambda record: bool(record.get("certify")),
     "keep_dead": lambda record: bool(record.get("keep_dead")),
+    "norm": lambda record: record.get("norm") or False,
+    "no_bias": lambda record: bool(record.get("no_bias")) or record.get("bias") is False,
     "finished": lambda record: bool(record.get("finish") or record.get("finished")),
 }
 
@@ -198,6 +201,8 @@ RUN_GROUP_FIELDS = (
     "depth",
     "activation",
     "batch_norm",
+    "norm",
+    "no_bias",
     "loss",
     "epsilon",
     "optimizer",
@@ -207,7 +212,8 @@ RUN_GROUP_FIELDS = (
 
 #: The N* of searches that agree in these fields are points of one curve, or of one curve for each depth.
 SEARCH_GROUP_FIELDS = (
-    "data", "d", "activation", "batch_norm", "loss", "epsilon", "success", "optimizer", "certify", "keep_dead", *_DYNAMICS,
+    "data", "d", "activation", "batch_norm", "norm", "no_bias", "loss", "epsilon", "success", "optimizer", "certify",
+    "keep_dead", *_DYNAMICS,
 )  # fmt: skip
 
 

@@ -50,7 +50,8 @@ DENSITY_ARRAYS = ("x", "y", "error")
 #: The arrays of a certificate with n cusps: (pattern, layer from 1, neuron) [n, 3] int64, multipliers [n], forces [n].
 CERTIFICATE_ARRAYS = ("cusps", "multipliers", "forces")
 
-#: In units of |ε|: a pattern with |Δ| ≤ CONTACT_TOLERANCE·|ε| is a contact and counts neither as an overlap nor as a gap.
+#: In units of |ε|, of 1 where ε = 0: a pattern with |Δ| ≤ CONTACT_TOLERANCE·|ε| is a contact and counts neither as an
+#: overlap nor as a gap.
 CONTACT_TOLERANCE = 1e-10
 
 #: Unsatisfied patterns per effective parameter. A run that has more of them after its last step is certainly jammed; this is
@@ -177,6 +178,16 @@ class Run:
         return float(self.info["epsilon"])
 
     @property
+    def margin_unit(self) -> float:
+        """The unit of Δ: |ε|, 1 where ε = 0."""
+        return margin_unit(self.epsilon)
+
+    @property
+    def contact(self) -> float:
+        """The largest |Δ| of a contact; 0 for a loss without margin."""
+        return CONTACT_TOLERANCE * self.margin_unit if self.info["loss"] == "hinge" else 0.0
+
+    @property
     def n_unsatisfied(self) -> int:
         """N_Δ at the end of the training, of a run of the hinge loss."""
         return int(self.info["n_unsatisfied"])
@@ -184,7 +195,7 @@ class Run:
     @property
     def unsatisfied(self) -> NDArray[np.bool_]:
         """Which Δ are unsatisfied, [P] or [P, C]. A contact is satisfied; a Δ that is NaN is not."""
-        return ~(self.gaps <= CONTACT_TOLERANCE * abs(self.epsilon))
+        return ~(self.gaps <= self.contact)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays by their names in a file, without the prefix of the run: theta [Ñ], history/step [T], and so on."""
@@ -244,6 +255,11 @@ class Spectrum:
         if part not in self.eigenvalues:
             raise InputError(f"a spectrum without the eigenvalues of {part}", Remedy.EXACT_SPECTRUM)
         return self.eigenvalues[part]
+
+
+def margin_unit(epsilon: float) -> float:
+    """The unit of Δ at the margin ε: |ε|, 1 where ε = 0."""
+    return abs(epsilon) or 1.0
 
 
 def sha256(arrays: Iterable[NDArray[Any]], text: str = "") -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from jamtools.data.arrays import array_dataset
 from jamtools.data.images import Images, Recipe, image_dataset
-from jamtools.data.sphere import random_sphere
+from jamtools.data.sphere import random_gaussian, random_sphere
 from jamtools.errors import InputError
 from jamtools.grouping import (
     KNOWN_IMAGES,
@@ -33,6 +33,13 @@ def test_random_data_are_named_by_their_dimension_and_neither_by_seed_nor_by_siz
     names = {data_name(random_sphere(P, 5, seed, P_test=P // 2).info) for P in (4, 9) for seed in (0, 1)}
     assert names == {"random d=5"}
     assert data_name(random_sphere(4, 5, labels="balanced").info) == "random d=5 balanced labels"
+    assert data_name(random_gaussian(4, 5, labels="balanced").info) == "random gaussian d=5 balanced labels"
+
+
+def test_norms_and_biases_make_groups_and_a_record_without_them_has_free_weights_and_biases():
+    records = [{}, {"norm": None, "bias": True}, {"norm": 2.0}, {"norm": 3.0}, {"bias": False}]
+    assert list(groups_of(records, ("norm", "no_bias")).values()) == [[0, 1], [4], [2], [3]]
+    assert "norm" in RUN_GROUP_FIELDS and "no_bias" in RUN_GROUP_FIELDS
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,21 @@ def test_a_count_that_is_no_positive_integer_is_refused(name, value):
         check_counts(artefacts.run_info(**{name: value}))
 
 
+def test_a_depth_may_be_zero_but_not_negative():
+    check_counts(artefacts.run_info(depth=0))
+    for depth in (-1, 0.0, None):
+        with pytest.raises(InputError, match="a run of depth .*at least 0"):
+            check_counts(artefacts.run_info(depth=depth))
+
+
+@pytest.mark.parametrize(("loss", "epsilon", "contact"), [("hinge", -0.5, 5e-11), ("hinge", 0.0, 1e-10)])
+def test_the_contacts_of_a_run_are_measured_in_the_size_of_its_margin(loss, epsilon, contact):
+    run = replace(artefacts.run(epsilon=epsilon, loss=loss), gaps=contact * np.array([2, 0.5, -1, 0, 3, -3]))
+    assert run.contact == pytest.approx(contact, rel=1e-15)
+    assert run.unsatisfied.tolist() == [True, False, False, False, True, False]
+    assert artefacts.run(epsilon=0.0, loss="cross-entropy").contact == 0
+
+
 def test_the_digest_depends_on_types_shapes_values_and_text():
     arrays = [np.zeros(4), np.zeros(4, np.float32), np.zeros((2, 2)), np.ones(4)]
     assert len({*(sha256([array]) for array in arrays), sha256(arrays[:1], "text")}) == 5

@@ -63,6 +63,10 @@ def random(
         int, integer_option("--dimension", "-d", metavar="D", help="Dimension of a pattern.")
     ],
     seed: Seed = 0,
+    gaussian: Annotated[
+        bool,
+        typer.Option("--gaussian", help="Independent components N(0, 1), instead of points on the sphere."),
+    ] = False,
     labels: Annotated[
         Literal["random", "balanced"],
         typer.Option(
@@ -77,20 +81,23 @@ def random(
     ] = 0,
     streams: Streams,
 ) -> None:
-    """Make random patterns on the sphere of radius √d.
+    """Make random patterns on the sphere of radius √d, or Gaussian ones.
 
-    Their density on the sphere is uniform, and their labels are random. A dataset of smaller P holds the first rows
-    of a larger one with the same seed. The test set does not depend on P.
+    Their density on the sphere is uniform, and their labels are random. With --gaussian the components are
+    independent, N(0, 1), as for the perceptron. A dataset of smaller P holds the first rows of a larger one with the
+    same seed. The test set does not depend on P.
 
     \b
     Examples:
       jam-data random -P 1000 -d 25 --seed 0 > random.safetensors
       jam-data random -P 10k -d 50 --labels balanced --test 1000 -o random.safetensors
+      jam-data random --gaussian -P 600 -d 100 | jam-train --depth 0 --no-bias -o perceptron.safetensors
     """
     session = Session(NAME, streams, binary=True)
-    from jamtools.data.sphere import random_sphere
+    from jamtools.data.sphere import random_gaussian, random_sphere
 
-    _write(session, random_sphere(patterns, dimension, seed, labels, test))
+    make = random_gaussian if gaussian else random_sphere
+    _write(session, make(patterns, dimension, seed, labels, test))
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def _records(
         def watch(key: TrialKey) -> None:
             trials.tell(key, update)
 
-        fixed = sizes if options.vary == "width" else options.width or ()
+        fixed = sizes if options.vary == "width" else options.width or (data.d,)
         records = search_transition(data, spec, fixed, options.vary, how, compute, trials, watch)
     return [dict(record) for record in records]
 

@@ -11,8 +11,8 @@ SEARCHES_NAMED = 3
 
 #: Fields of a fit, besides its data, that the table of several fits has where they differ.
 DIFFERING = (
-    "depths", "activation", "batch_norm", "loss", "success", "certify", "keep_dead", "optimizer", "protocol", "steps", "lr",
-    "decay", "init", "momentum", "batch",
+    "depths", "activation", "batch_norm", "norm", "no_bias", "loss", "success", "certify", "keep_dead", "optimizer",
+    "protocol", "steps", "lr", "decay", "init", "momentum", "batch",
 )  # fmt: skip
 
 #: Headings of the numbers in that table.

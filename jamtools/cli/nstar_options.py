@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from jamtools.cli.common.conflicts import check_optimizer, refuse
+from jamtools.cli.common.conflicts import check_depth, check_optimizer, refuse
 from jamtools.cli.common.groups import TrainingGroup
 from jamtools.cli.common.options import Dead, file_option, integer_option, list_option, real_option
 from jamtools.cli.common.values import Integers, naturals, positives
@@ -120,15 +120,20 @@ def check_search(context: typer.Context, search: SearchGroup, training: TrialGro
     from jamtools.random_streams import FRESH_SEEDS  # imports numpy
 
     check_optimizer(context, training.optimizer)
+    check_depth(context, training.depth)
     if training.optimizer == "newton":
         refuse(context, ["certify"], "--optimizer newton, which certifies the minima that it reaches")
         refuse(context, ["times"], "--optimizer newton, whose steps are not a time")
         refuse(context, ["engine"], "--optimizer newton, which has an engine of its own")
+    if search.vary == "width" and training.depth == 0:
+        raise typer.BadParameter(
+            "got --depth 0, a network that has no width, expected --vary patterns with it"
+        )
     if search.vary == "width":
         refuse(context, ["width"], "--vary width, which finds the width")
     else:
         refuse(context, ["patterns", "max_width"], "--vary patterns, which takes the dataset's first P")
-        if search.width is None:
+        if search.width is None and training.depth > 0:
             raise typer.BadParameter("got --vary patterns without a network, expected --width LIST with it")
         if search.method == "descend":
             raise typer.BadParameter("got --method descend with --vary patterns, expected bisect")
@@ -155,4 +160,5 @@ def spec_of(search: SearchGroup, training: TrialGroup) -> TrialSpec:
         training.normalises,
         search.certify,
         tuple(sorted(search.times or ())),
+        training.bias,
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from jamtools.cli.common.app import new_app, run
-from jamtools.cli.common.conflicts import check_optimizer
+from jamtools.cli.common.conflicts import check_depth, check_optimizer
 from jamtools.cli.common.groups import Arithmetic, CheckpointGroup, Streams, TrainingGroup, grouped
 from jamtools.cli.common.options import Engine, Source, Where, file_option, integer_option, list_option
 from jamtools.cli.common.resuming import ResumableTraining
@@ -170,6 +170,7 @@ def train(
     """
     check_mode(context, require)
     check_optimizer(context, training.optimizer)
+    check_depth(context, training.depth)
     if evaluate is not None:
         return evaluate_runs(Session(NAME, streams), dataset, evaluate, where, evaluate_on)
     if verify is not None:
@@ -236,7 +237,13 @@ def _shapes(
 
     def network(width: int) -> Architecture:
         return Architecture(
-            data.d, width, training.depth, training.activation, data.outputs, training.normalises
+            data.d,
+            width,
+            training.depth,
+            training.activation,
+            data.outputs,
+            training.normalises,
+            bias=training.bias,
         )
 
     return [

@@ -59,11 +59,12 @@ def fresh_patterns(data: Dataset, n: int | None, seed: int) -> tuple[NDArray[np.
     """Patterns [n, d] outside the training set, and their source; (None, None) where there is none.
 
     They are the first n patterns of the test set (by default all). For random data without a test set they are n new
-    patterns on the sphere (by default P).
+    patterns of the same distribution (by default P).
     """
     if data.x_test is not None:
         return data.x_test[:n], "test set"
     if data.info.get("source") != "random":
         return None, None
-    rng = generator(seed, FRESH_PATTERNS)
-    return on_sphere(rng.standard_normal((n or data.P, data.d))), "sphere"
+    drawn = generator(seed, FRESH_PATTERNS).standard_normal((n or data.P, data.d))
+    steps = data.info.get("preprocessing") or {}
+    return (drawn, "gaussian") if steps.get("distribution") == "gaussian" else (on_sphere(drawn), "sphere")

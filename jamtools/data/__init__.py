@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from jamtools.data.images import image_dataset as image_dataset
     from jamtools.data.labels import balanced_order as balanced_order
     from jamtools.data.labels import encode_labels as encode_labels
+    from jamtools.data.sphere import random_gaussian as random_gaussian
     from jamtools.data.sphere import random_sphere as random_sphere
 
 _OWNERS = {
@@ -20,6 +21,7 @@ _OWNERS = {
     "image_dataset": "images",
     "balanced_order": "labels",
     "encode_labels": "labels",
+    "random_gaussian": "sphere",
     "random_sphere": "sphere",
 }
 

@@ -1,8 +1,11 @@
-"""Random patterns on the sphere of radius √d.
+"""Random patterns: on the sphere of radius √d, or with Gaussian components.
 
-    x = √d g / ‖g‖,   g ~ N(0, 1)^d;      y = ±1
+    x = √d g / ‖g‖  or  x = g,   g ~ N(0, 1)^d;      y = ±1
 
-Source: arXiv:1809.09349, section II; alternating labels are those of the authors' program.
+Both have E x_i x_j = δ_ij. With the same seed they have the same directions and labels.
+
+Source: arXiv:1809.09349, section II, for the sphere; alternating labels are those of the authors' program. E. Gardner, J.
+Phys. A 21, 257 (1988), for Gaussian components.
 """
 
 from __future__ import annotations
@@ -24,21 +27,34 @@ def random_sphere(P: int, d: int, seed: int = 0, labels: str = "random", P_test:
     With the same seed, a dataset of smaller P equals the first rows of one of larger P. The P_test test patterns do not
     depend on P. Raises InputError for any other `labels`.
     """
+    return _random("sphere", P, d, seed, labels, P_test)
+
+
+def random_gaussian(P: int, d: int, seed: int = 0, labels: str = "random", P_test: int = 0) -> Dataset:
+    """P patterns x [P, d] of independent components N(0, 1), with labels y [P]; all else as in `random_sphere`."""
+    return _random("gaussian", P, d, seed, labels, P_test)
+
+
+def _random(distribution: str, P: int, d: int, seed: int, labels: str, P_test: int) -> Dataset:
+    """The dataset of one of the two distributions."""
     if labels not in ("random", "balanced"):
         raise InputError(f"got labels {labels!r}, expected random or balanced")
-    x, y = _patterns_and_labels(P, d, seed, labels, PATTERNS, LABELS)
-    x_test, y_test = None, None
-    if P_test:
-        x_test, y_test = _patterns_and_labels(P_test, d, seed, labels, TEST_PATTERNS, TEST_LABELS)
-    preprocessing = {"distribution": "sphere", "labels": labels, "P_test": P_test}
+
+    def drawn(n: int, x_stream: int, y_stream: int) -> tuple[Array, Array]:
+        x, y = _patterns_and_labels(n, d, seed, labels, x_stream, y_stream)
+        return (on_sphere(x) if distribution == "sphere" else x), y
+
+    x, y = drawn(P, PATTERNS, LABELS)
+    x_test, y_test = drawn(P_test, TEST_PATTERNS, TEST_LABELS) if P_test else (None, None)
+    preprocessing = {"distribution": distribution, "labels": labels, "P_test": P_test}
     return Dataset(x, y, x_test, y_test, dataset_info("random", seed, x, y, preprocessing))
 
 
 def _patterns_and_labels(
     P: int, d: int, seed: int, labels: str, x_stream: int, y_stream: int
 ) -> tuple[Array, Array]:
-    """x [P, d] and y [P] from two streams of random numbers."""
-    x = on_sphere(generator(seed, x_stream).standard_normal((P, d)))
+    """Gaussian x [P, d], and y [P], from two streams of random numbers."""
+    x = generator(seed, x_stream).standard_normal((P, d))
     if labels == "balanced":
         positive = np.arange(P) % 2 == 0
     else:

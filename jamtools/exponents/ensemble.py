@@ -25,6 +25,7 @@ from jamtools.exponents.finite_size import LARGE_N
 from jamtools.exponents.references import Origin
 from jamtools.exponents.resampling import MIN_RUNS_FOR_BOOTSTRAP
 from jamtools.exponents.samples import overlaps_of
+from jamtools.grouping import value_of
 from jamtools.records import Run
 from jamtools.states import is_dead, is_jammed, is_satisfied
 
@@ -47,7 +48,7 @@ MAX_LOSS_RATIO = 10.0
 LOSS_QUANTILES = (0.1, 0.9)
 
 #: Runs that agree in these fields have one transition.
-TRANSITION_FIELDS = ("data", "d", "depth", "activation", "batch_norm", "loss", "optimizer")
+TRANSITION_FIELDS = ("data", "d", "depth", "activation", "batch_norm", "norm", "no_bias", "loss", "optimizer")
 
 Range = tuple[float, float]
 
@@ -216,7 +217,9 @@ def _is_beside(run: Run, jammed: Sequence[Run]) -> bool:
 
 
 def _transition_key(run: Run) -> tuple[Any, ...]:
-    return tuple(run.info.get(name) for name in TRANSITION_FIELDS)
+    # at fixed norm the margin cannot be absorbed in the weights
+    margin = run.epsilon if run.info.get("norm") else None
+    return (*(value_of(run.info, name) for name in TRANSITION_FIELDS), margin)
 
 
 def _at_minimum(run: Run, keep_dead: bool) -> bool:
@@ -233,7 +236,7 @@ def _n_overlaps(run: Run, keep_dead: bool) -> int:
 
 
 def _relative_loss(run: Run, keep_dead: bool) -> float:
-    return overlaps_of(run, keep_dead).loss / run.epsilon**2
+    return overlaps_of(run, keep_dead).loss / run.margin_unit**2
 
 
 def _range(values: Iterable[float]) -> Range | None:

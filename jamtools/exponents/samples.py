@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jamtools.exponents.finite_size import finite_size_cut
-from jamtools.records import CONTACT_TOLERANCE, Array, Run
+from jamtools.records import Array, Run
 from jamtools.states import is_jammed
 
 #: What set the lower cut of a sample.
@@ -100,7 +100,7 @@ def pool_gaps(runs: Sequence[Run], keep_dead: bool = False) -> Sample:
 
     The lower cut is the finite-size cut of the smallest N or the median of the noise of the runs, whichever is larger.
     """
-    found = [-run.gaps[run.gaps < -CONTACT_TOLERANCE * run.epsilon] for run in runs]
+    found = [-run.gaps[run.gaps < -run.contact] for run in runs]
     sample = _pool(found, [_alone(x, run, keep_dead) for x, run in zip(found, runs)])
     if not len(sample.values):
         return sample
@@ -142,7 +142,7 @@ def _alone(values: Array, run: Run, keep_dead: bool) -> NDArray[np.bool_]:
     if keep_dead:
         return np.ones(len(values), bool)
     order = np.argsort(values, kind="stable")
-    equals_next = np.diff(values[order], append=np.inf) <= EQUAL_TOLERANCE * run.epsilon
+    equals_next = np.diff(values[order], append=np.inf) <= EQUAL_TOLERANCE * run.margin_unit
     alone = np.empty(len(values), bool)
     alone[order] = ~(equals_next | np.roll(equals_next, 1))
     return alone

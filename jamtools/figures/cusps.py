@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jamtools.errors import InputError
 from jamtools.figures.groups import labels_of, looks_of, members_of
 from jamtools.figures.style import PALETTE, Record, legend, new_figure, number, styled
 
@@ -19,9 +20,11 @@ from jamtools.figures.style import PALETTE, Record, legend, new_figure, number, 
 def draw_cusps(records: Sequence[Record], by: Sequence[str] | None = None) -> Figure:
     """Density of the pre-activations of each layer, a mean over the runs of a group. Only training data have a delta at 0.
 
-    by: the fields that make groups (grouping.py).
+    by: the fields that make groups (grouping.py). Raises InputError where no network has hidden layers.
     """
     depth = max(len(record["layers"]) for record in records)
+    if not depth:
+        raise InputError("networks without hidden layers, expected some with pre-activations to draw")
     figure, axes = new_figure(depth)
     labels = labels_of(records, ("width", "P"), by)
     looks = looks_of(labels)

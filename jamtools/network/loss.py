@@ -1,6 +1,7 @@
 """The loss functions, their slope in f, and the gap variables Δ.
 
     Δ_µ = ε - y_µ f(x_µ)                            Δ > 10⁻¹⁰ |ε|: unsatisfied;  y f < 0: misclassified
+                                                    (10⁻¹⁰ where the hinge has ε = 0)
     hinge            L = 1/P Σ_µ ½ Δ_µ² θ(Δ_µ)
     hinge, C > 1     L = 1/(C P) Σ_{µ,c} Δ_{µc}² θ(Δ_{µc})        (eq. 10: no ½; Δ_{µc} = ε - t_{µc} f_c)
     cross-entropy    L = 1/P Σ_µ log(1 + exp(-y_µ f(x_µ)));   C > 1: softmax of the C outputs
@@ -22,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from jamtools.errors import InputError
-from jamtools.records import CONTACT_TOLERANCE
+from jamtools.records import CONTACT_TOLERANCE, margin_unit
 
 #: The losses by name.
 LOSSES = ("hinge", "cross-entropy")
@@ -54,7 +55,7 @@ class Loss:
     @property
     def contact(self) -> float:
         """The largest |Δ| of a contact. A pattern is satisfied up to this Δ, because no step removes a smaller one."""
-        return CONTACT_TOLERANCE * abs(self.epsilon)
+        return CONTACT_TOLERANCE * margin_unit(self.epsilon) if self.has_margin else 0.0
 
     @property
     def hinge_curvature(self) -> float:

@@ -49,7 +49,8 @@ class Job:
     """One run to make: its patterns, architecture, seed and settings, and where to compute it.
 
     settings: the settings for the P patterns of `data`. start: a run that has ended, or None; the optimiser newton
-    continues from the theta of `start` to the minimum of its basin.
+    continues from the theta of `start` to the minimum of its basin. Raises InputError for a margin of at most 0 with free
+    weights.
     """
 
     data: Dataset
@@ -58,6 +59,14 @@ class Job:
     settings: Settings
     compute: Compute = Compute()
     start: Run | None = None
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        if settings.loss == "hinge" and not settings.epsilon > 0 and self.arch.norm is None:
+            raise InputError(
+                f"a margin of {settings.epsilon:g} with free weights, expected one above 0, or weights of fixed norm: "
+                "W = 0 satisfies every pattern"
+            )
 
     @cached_property
     def loss(self) -> Loss:

@@ -30,7 +30,8 @@ def size_axis(search: SearchRecord) -> SizeAxis:
     d, depth, outputs = search["d"], search["depth"], search.get("outputs", 1)
 
     def n_effective(width: int) -> float:
-        return Architecture(d, width, depth, search["activation"], outputs, search["batch_norm"]).n_effective
+        arch = Architecture(d, width, depth, search["activation"], outputs, search["batch_norm"])
+        return replace(arch, norm=search.get("norm"), bias=search.get("bias", True)).n_effective
 
     return SizeAxis(n_effective, search["max_width"], "width")
 

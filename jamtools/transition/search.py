@@ -114,7 +114,9 @@ def search_patterns(trainer: TrialTrainer, width: int, options: SearchOptions) -
 def smallest_width(N: float, arch: Architecture) -> int:
     """The smallest width with at least N effective parameters, at the depth of `arch`. InputError for a linear network."""
     if arch.activation == "linear":
-        raise InputError("a linear network has the same N at every width, expected relu or tanh")
+        raise InputError(
+            "a linear network has the same N at every width, as one without hidden layers; expected relu or tanh"
+        )
     width = 1
     while replace(arch, width=width).n_effective < N:
         width += 1
@@ -182,6 +184,10 @@ def _search_fields(trainer: TrialTrainer, options: SearchOptions) -> SearchRecor
         "level": options.level,
         "seeds": list(spec.seeds),
     }
+    if not spec.bias:
+        fields["bias"] = False
+    if spec.norm is not None:
+        fields["norm"] = spec.norm
     if options.keep_dead:
         fields["keep_dead"] = True
     if spec.times:

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load, load_file
 
 from jamtools.data.images import Recipe, image_dataset
-from jamtools.data.sphere import random_sphere
+from jamtools.data.sphere import random_gaussian, random_sphere
 from jamtools.io.idx import read_images
 from tests.support.commands import EXAMPLE_IMAGES, ROOT, jam, refusal
 from tests.support.idx import write_images
@@ -56,6 +56,14 @@ def test_random_writes_the_librarys_dataset() -> None:
     for name, tensor in tensors.items():
         assert tensor.dtype == np.float64
         assert np.array_equal(tensor, getattr(expected, name))
+
+
+def test_gaussian_patterns_are_the_librarys_and_are_recorded() -> None:
+    done = jam("data", "random", "--gaussian", "-P", 40, "-d", 5, "--seed", 3, "--test", 7, check=True)
+    tensors, expected = load(done.stdout), random_gaussian(40, 5, 3, "random", 7)
+    for name, tensor in tensors.items():
+        assert np.array_equal(tensor, getattr(expected, name))
+    assert metadata(done.stdout)["dataset"]["preprocessing"]["distribution"] == "gaussian"
 
 
 def test_random_takes_long_options_and_records_them() -> None:

@@ -21,6 +21,8 @@ from tests.support.contract import objects
         (["--seeds", "3,10000"], "got the seed 10000, expected less than 10000"),
         (["--precision", "0"], "expected a number above 0"),
         (["--trials", "0"], "expected at least 1"),
+        (["--depth", "0"], "expected --vary patterns with it"),
+        (["--depth", "0", "--vary", "patterns", "--width", "4"], "got --width with --depth 0"),
     ],
 )
 def test_options_that_contradict_each_other_are_a_usage_error(args, message, tmp_path):
@@ -72,3 +74,15 @@ def test_an_engine_that_cannot_take_the_steps_is_refused(tmp_path):
     jam("data", "random", "-P", 20, "-d", 3, "-o", "data", cwd=tmp_path, check=True)
     done = jam("nstar", *SEARCH, "--engine", "compiled", "--batch", 5, cwd=tmp_path)
     assert "the compiled engine takes full batches" in refusal(done)
+
+
+def test_the_largest_p_of_a_perceptron_needs_no_width(tmp_path):
+    """A perceptron of six dimensions without bias fits six patterns, which are independent, and more by chance."""
+    jam("data", "random", "-P", 12, "-d", 6, "-o", "data.st", cwd=tmp_path, check=True)
+    fast = ["--seeds", "0", "--trials", "3", "--steps", "2000", "--lr", "1e-2", "--no-bias"]
+    done = jam(
+        "nstar", "search", "data.st", "--depth", 0, "--vary", "patterns", *fast, cwd=tmp_path, check=True
+    )
+    (record,) = objects(done.stdout)
+    assert (record["depth"], record["width"], record["N"], record["bias"]) == (0, 6, 6, False)
+    assert record["activation"] == "linear" and record["P"] >= 6

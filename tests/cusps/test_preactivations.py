@@ -8,6 +8,7 @@ import torch
 
 from jamtools.cusps.counting import count
 from jamtools.cusps.preactivations import PREACTIVATION_EDGES, fresh_patterns, profile
+from jamtools.data.sphere import on_sphere, random_gaussian
 from jamtools.network.passes import forward, layers_of
 from jamtools.network.problem import Problem
 from tests.support import artefacts, oracle
@@ -34,6 +35,8 @@ def test_fresh_patterns_are_the_test_set_or_new_ones_on_the_sphere():
     x, source = fresh_patterns(oracle.dataset(50, 4), None, 0)
     assert source == "sphere" and x.shape == (50, 4)
     assert (x**2).sum(1) == pytest.approx(4.0)
+    gaussian, source = fresh_patterns(random_gaussian(50, 4), None, 0)
+    assert source == "gaussian" and (x == on_sphere(gaussian)).all() and not (x == gaussian).any()
     assert (x == fresh_patterns(oracle.dataset(50, 4), 50, 0)[0]).all()
     assert fresh_patterns(artefacts.dataset(), None, 0) == (None, None)
 

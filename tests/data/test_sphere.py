@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from jamtools.data.sphere import on_sphere, random_sphere
+from jamtools.data.sphere import on_sphere, random_gaussian, random_sphere
 from jamtools.errors import InputError, Remedy
+from jamtools.random_streams import PATTERNS, TEST_PATTERNS, generator
 from tests.support.spheres import assert_on_sphere
 
 
@@ -95,3 +96,35 @@ def test_a_pattern_at_the_centre_is_refused() -> None:
     with pytest.raises(InputError, match="pattern 1 is at the centre") as refusal:
         on_sphere(np.array([[1.0, 2.0], [0.0, 0.0]]))
     assert refusal.value.remedy is Remedy.KEEP_OFF_SPHERE
+
+
+@pytest.mark.statistical
+def test_gaussian_components_are_standard_normal_and_independent() -> None:
+    """E x = 0, E xᵢxⱼ = δᵢⱼ, E x⁴ = 3; one draw of these has the variance 1, 1 + δᵢⱼ, and 96 since E x⁸ = 105."""
+    P, d = 20000, 4
+    x = random_gaussian(P, d, seed=7).x
+    np.testing.assert_allclose(x.mean(axis=0), 0, atol=5 / np.sqrt(P))
+    np.testing.assert_allclose(x.T @ x / P, np.eye(d), atol=5 * np.sqrt(2 / P))
+    assert abs((x**4).mean() - 3) < 5 * np.sqrt(96 / (P * d))
+    assert kstest(x.ravel(), "norm").pvalue > 1e-3
+
+
+def test_gaussian_and_spherical_patterns_of_one_seed_have_the_same_directions_and_labels() -> None:
+    sphere, gaussian = (make(30, 4, 3, "random", 5) for make in (random_sphere, random_gaussian))
+    for name in ("x", "x_test"):
+        assert np.array_equal(on_sphere(getattr(gaussian, name)), getattr(sphere, name))
+    assert np.array_equal(gaussian.y, sphere.y) and np.array_equal(gaussian.y_test, sphere.y_test)
+
+
+def test_the_patterns_are_those_of_their_streams_to_the_last_bit() -> None:
+    for stream, name in ((PATTERNS, "x"), (TEST_PATTERNS, "x_test")):
+        g = generator(3, stream).standard_normal((30, 4))
+        assert np.array_equal(getattr(random_gaussian(30, 4, 3, P_test=30), name), g)
+        on_radius = g * (2.0 / np.linalg.norm(g, axis=1, keepdims=True))
+        assert np.array_equal(getattr(random_sphere(30, 4, 3, P_test=30), name), on_radius)
+
+
+def test_the_metadata_of_a_gaussian_dataset_say_so() -> None:
+    info = random_gaussian(12, 3, seed=5, labels="balanced", P_test=2).info
+    assert info["preprocessing"] == {"distribution": "gaussian", "labels": "balanced", "P_test": 2}
+    assert info["source"] == "random"

@@ -25,6 +25,16 @@ def test_contacts_are_neither_gaps_nor_overlaps():
     assert pool_overlaps(runs).values == pytest.approx([3.0])
 
 
+@pytest.mark.parametrize("epsilon", [-0.5, 0.0])
+def test_margins_of_fixed_norm_give_the_same_overlaps_and_gaps(epsilon):
+    """Δ/√L and -Δ do not have ε in them."""
+    deltas = [0.3, -0.2, 1e-12, -1e-12, -0.7]
+    there, here = run_with_gaps(deltas), run_with_gaps(deltas, epsilon=epsilon)
+    for pool in (pool_gaps, pool_overlaps):
+        assert pool([here]).values.tolist() == pool([there]).values.tolist()
+        assert pool([here]).lower_cut == pool([there]).lower_cut
+
+
 def test_the_cut_of_gaps_is_the_finite_size_cut_of_the_smallest_n():
     delta = -np.linspace(0.1, 1.0, 101)
     cut = pool_gaps(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from jamtools.errors import InputError
 from jamtools.figures.cusps import draw_cusps
 from tests.support.figures import histograms, legend_texts
 
@@ -39,3 +40,8 @@ def test_runs_of_a_group_are_one_mean_and_groups_are_named():
     assert [text for text in legend_texts(axis) if "training" in text] == [
         "$L$ = 1, training: 0.2 at 0", "$L$ = 2, training: 0.5 at 0",
     ]  # fmt: skip
+
+
+def test_networks_without_hidden_layers_have_nothing_to_draw():
+    with pytest.raises(InputError, match="without hidden layers"):
+        draw_cusps([{"layers": []}, {"layers": []}])

@@ -62,6 +62,18 @@ def test_a_run_with_batch_normalisation_and_mini_batches_continues_to_the_same_b
     assert file_bytes(data, [pieces]) == file_bytes(data, [train(data, arch, options, 3)])
 
 
+@pytest.mark.parametrize("engine", ["compiled", "batch", "torch"])
+@pytest.mark.parametrize(
+    "arch", [Architecture(5, 5, 0, norm=1.0, bias=False), Architecture(5, 4, 2, bias=False)], ids=str
+)
+def test_a_run_without_hidden_layers_or_biases_continues_to_the_same_bytes(arch, engine, tmp_path):
+    data, compute = oracle.dataset(60, 5, test=20), Compute(engine=engine)
+    margin = 0.5 if arch.norm is None else -0.5
+    options = with_options(TrainingOptions(), steps=100, lr=1e-3, epsilon=margin)
+    pieces = interrupted(make_job(data, arch, 3, options, compute), 3, tmp_path / "c")
+    assert file_bytes(data, [pieces]) == file_bytes(data, [train(data, arch, options, 3, compute)])
+
+
 def test_an_interrupted_run_is_satisfied_at_the_same_step(tmp_path):
     data = oracle.dataset(10, 8)
     options, arch = with_options(TrainingOptions(), lr=1e-3, steps=5000), Architecture(8, 8, 2)

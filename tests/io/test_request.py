@@ -50,6 +50,13 @@ def test_a_request_with_other_settings_is_refused_by_name(options, compute, mess
     assert str(error.value).startswith(f"{path}: ")
 
 
+def test_a_request_of_networks_without_biases_is_refused_by_name(tmp_path):
+    data, path = oracle.dataset(40, 5), tmp_path / "c"
+    path.write_bytes(pack(request_of([make_job(data, ARCH)]), [None]))
+    with pytest.raises(InputError, match="bias on, the request is for off"):
+        read(str(path), request_of([make_job(data, replace(ARCH, bias=False))]))
+
+
 def test_a_request_with_other_runs_or_patterns_is_refused_by_name(tmp_path):
     data, path = oracle.dataset(40, 5, test=10), tmp_path / "c"
     path.write_bytes(pack(request_of([make_job(data, ARCH)]), [None]))

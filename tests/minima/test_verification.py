@@ -14,8 +14,11 @@ from jamtools.io.read import read_runs
 from jamtools.io.write import runs_bytes
 from jamtools.minima.certificate import Certificate, certify
 from jamtools.minima.state import state_of
-from jamtools.minima.verification import Verification, verify
+from jamtools.minima.verification import NO_CLAIM_PREFIX, Verification, verify
+from jamtools.network.architecture import Architecture
+from jamtools.protocols import TrainingOptions, with_options
 from jamtools.records import Dataset, Run, Runs
+from jamtools.training.ensemble import train
 from tests.support import artefacts, fakes, oracle
 from tests.support.commands import jam
 from tests.support.one_neuron import minimum, saddle
@@ -218,3 +221,24 @@ def test_a_file_keeps_the_arrays_of_a_certificate_and_jam_show_gives_them(tmp_pa
     line = json.loads(jam("show", file, check=True).stdout.splitlines()[0])
     assert line["certificate"]["n_cusps"] == 1 and line["certificate"]["kind"] == "jammed"
     assert set(line["certificate"]) == set(Certificate("", True, None).fields())
+
+
+@pytest.mark.parametrize("fields", [{"bias": 1}, {"norm": "2"}, {"epsilon": float("inf")}, {"epsilon": -0.5}])
+def test_metadata_that_describe_no_network_are_refused(kept, fields):
+    run, data = kept
+    with pytest.raises(InputError, match=f"a run of {next(iter(fields))} "):
+        verify(replace(run, info=run.info | fields), data)
+
+
+@pytest.mark.parametrize("epsilon", [-0.5, 0.0])
+def test_a_perceptron_is_verified_and_a_field_that_does_not_fit_it_is_found(epsilon):
+    data, arch = oracle.dataset(30, 4), Architecture(4, 4, 0, norm=1.0, bias=False)
+    options = with_options(TrainingOptions(), epsilon=epsilon, steps=50, measurements=3)
+    run = train(data, arch, options, 0)
+    others = [line for line in verify(run, data).findings if not line.startswith(NO_CLAIM_PREFIX)]
+    assert others == []
+    for name, value in (("width", 3), ("activation", "relu"), ("n_hidden", 4), ("epsilon", 0.1)):
+        found = verify(replace(run, info={**run.info, name: value}), data).findings
+        assert any(name in line for line in found), found
+    with pytest.raises(InputError, match="the file is damaged"):
+        verify(replace(run, info={**run.info, "bias": True}), data)

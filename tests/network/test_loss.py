@@ -42,6 +42,15 @@ def test_slope_equals_autograd(name, C):
     )
 
 
+@pytest.mark.parametrize(("epsilon", "contact"), [(0.5, 5e-11), (-0.5, 5e-11), (-2.0, 2e-10), (0.0, 1e-10)])
+def test_a_contact_is_measured_in_the_size_of_the_margin(epsilon, contact):
+    loss, y = Loss("hinge", epsilon, 3), torch.ones(3, 1, dtype=torch.float64)
+    assert loss.contact == pytest.approx(contact, rel=1e-15)
+    gaps = torch.tensor([[2 * contact], [contact / 2], [-contact]], dtype=torch.float64)
+    assert loss.unsatisfied(loss.gaps(y * (epsilon - gaps), y))[:, 0].tolist() == [True, False, False]
+    assert Loss("cross-entropy", 0.0, 3).contact == 0
+
+
 def test_satisfied_patterns_and_contacts_have_no_hinge_loss():
     loss, y = Loss("hinge", 0.5, 3), torch.ones(3, 1, dtype=torch.float64)
     f = torch.tensor([[0.6], [0.5], [0.4]], dtype=torch.float64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -79,3 +81,13 @@ def test_the_engine_of_a_job_is_chosen_once(monkeypatch):
 def test_the_loss_of_a_job_is_the_mean_over_its_patterns(loss, epsilon):
     resolved_loss = job(with_options(TrainingOptions(), loss=loss)).loss
     assert (resolved_loss.name, resolved_loss.epsilon, resolved_loss.P) == (loss, epsilon, 40)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -0.5, float("nan")])
+def test_a_margin_that_w_0_satisfies_is_refused_for_free_weights_and_taken_at_fixed_norm(epsilon):
+    options = with_options(PLAIN, epsilon=epsilon)
+    with pytest.raises(InputError, match="with free weights, expected one above 0"):
+        job(options)
+    if epsilon == epsilon:
+        assert job(options, arch=replace(ARCH, norm=2.0)).loss.epsilon == epsilon
+    assert job(with_options(options, loss="cross-entropy")).loss.epsilon == 0

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 import typer
 
+#: Parameters of hidden layers. They have no meaning where there are none.
+HIDDEN_LAYERS_ONLY = ("width", "max_width", "activation", "batch_norm")
+
 #: Parameters of first-order steps. They have no meaning for newton.
 FIRST_ORDER_ONLY = ("lr", "lr_schedule", "lr_floor", "momentum", "neighbour_list")
 
@@ -26,6 +29,12 @@ def refuse(context: typer.Context, names: Iterable[str], beside: str) -> None:
     for name in names:
         if name in given:
             raise typer.BadParameter(f"got {given[name]} with {beside}; leave it out")
+
+
+def check_depth(context: typer.Context, depth: int) -> None:
+    """Refuses the options of hidden layers where there are none."""
+    if depth == 0:
+        refuse(context, HIDDEN_LAYERS_ONLY, "--depth 0, a network without hidden layers: f = W x + b")
 
 
 def check_optimizer(context: typer.Context, optimizer: str | None) -> None:

@@ -23,7 +23,7 @@ from jamtools.cli.common.options import (
     real_option,
     reporting_flag,
 )
-from jamtools.cli.common.values import batch_size, below_one, device_name, duration, natural, schedule
+from jamtools.cli.common.values import batch_size, below_one, device_name, duration, finite, natural, schedule
 
 if TYPE_CHECKING:
     from jamtools.protocols import TrainingOptions
@@ -150,7 +150,12 @@ class CheckpointGroup:
 class TrainingGroup:
     """The network and how it is trained; None stands for the protocol's choice, or for the default."""
 
-    depth: Annotated[int, integer_option("--depth", "-L", help="Number of hidden layers.")] = 3
+    depth: Annotated[
+        int,
+        integer_option(
+            "--depth", "-L", parser=natural, help="Number of hidden layers; 0: f = W x + b, the perceptron."
+        ),
+    ] = 3
     activation: Annotated[
         Literal["relu", "tanh", "linear"], typer.Option("--activation", help="The activation function ρ.")
     ] = "relu"
@@ -166,7 +171,12 @@ class TrainingGroup:
         typer.Option("--loss", help="Loss function [default: hinge, or the protocol's]."),
     ] = None
     epsilon: Annotated[
-        float | None, real_option("--epsilon", help="Margin ε of the hinge loss [default: 0.5].")
+        float | None,
+        real_option(
+            "--epsilon",
+            parser=finite,
+            help="Margin ε of the hinge loss; at fixed norm of any sign [default: 0.5].",
+        ),
     ] = None
     init: Annotated[
         Literal["orthogonal", "torch", "normal"] | None,
@@ -179,6 +189,12 @@ class TrainingGroup:
             help="Normalise each hidden layer over its batch [default: as in the protocol; no without a protocol].",
         ),
     ] = None
+    bias: Annotated[
+        bool,
+        typer.Option(
+            "--bias/--no-bias", help="Whether neurons have biases [default: bias].", show_default=False
+        ),
+    ] = True
     optimizer: Annotated[
         Literal["adam", "sgd", "fire", "newton"] | None,
         typer.Option(
@@ -243,7 +259,7 @@ class TrainingGroup:
 
     @property
     def normalises(self) -> bool:
-        """Whether the network has batch normalisation: as asked for, else as in the protocol."""
+        """Whether the network has batch normalisation: as asked for, else as in the protocol; not without hidden layers."""
         from jamtools import protocols
 
-        return protocols.uses_batch_norm(self.protocol, self.batch_norm)
+        return self.depth > 0 and protocols.uses_batch_norm(self.protocol, self.batch_norm)

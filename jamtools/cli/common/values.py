@@ -117,6 +117,14 @@ def above_zero(text: str | float) -> float:
     return value
 
 
+def finite(text: str | float) -> float:
+    """A finite number of any sign."""
+    value = _real_number(text)
+    if not abs(value) < float("inf"):
+        raise typer.BadParameter(f"got {text}, expected a finite number")
+    return value
+
+
 def not_negative(text: str | float) -> float:
     """A finite number of at least 0."""
     return 0.0 if _real_number(text) == 0 else above_zero(text)

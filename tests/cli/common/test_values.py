@@ -121,6 +121,7 @@ def test_durations_have_units():
     ("parser", "accepted", "refused"),
     [
         (values.above_zero, [1e-300, 5], [0, -1, "inf", "nan"]),
+        (values.finite, [-2, 0, 5], ["inf", "-inf", "nan", "much"]),
         (values.not_negative, [0, 5], [-1, "inf", "nan"]),
         (values.below_one, [0, 0.999], [1, -0.1, "nan"]),
         (values.fraction, [1e-9, 1], [0, 1.001, "nan"]),
