@@ -187,7 +187,6 @@ DERIVED: dict[str, Callable[[Record], Any]] = {
     "batch": _batch,
     "certify": lambda record: bool(record.get("certify")),
     "keep_dead": lambda record: bool(record.get("keep_dead")),
-    "norm": lambda record: record.get("norm") or False,
     "no_bias": lambda record: bool(record.get("no_bias")) or record.get("bias") is False,
     "finished": lambda record: bool(record.get("finish") or record.get("finished")),
 }
@@ -201,7 +200,6 @@ RUN_GROUP_FIELDS = (
     "depth",
     "activation",
     "batch_norm",
-    "norm",
     "no_bias",
     "loss",
     "epsilon",
@@ -212,7 +210,7 @@ RUN_GROUP_FIELDS = (
 
 #: The N* of searches that agree in these fields are points of one curve, or of one curve for each depth.
 SEARCH_GROUP_FIELDS = (
-    "data", "d", "activation", "batch_norm", "norm", "no_bias", "loss", "epsilon", "success", "optimizer", "certify",
+    "data", "d", "activation", "batch_norm", "no_bias", "loss", "epsilon", "success", "optimizer", "certify",
     "keep_dead", *_DYNAMICS,
 )  # fmt: skip
 

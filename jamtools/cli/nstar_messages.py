@@ -11,7 +11,7 @@ SEARCHES_NAMED = 3
 
 #: Fields of a fit, besides its data, that the table of several fits has where they differ.
 DIFFERING = (
-    "depths", "activation", "batch_norm", "norm", "no_bias", "loss", "success", "certify", "keep_dead", "optimizer",
+    "depths", "activation", "batch_norm", "no_bias", "loss", "success", "certify", "keep_dead", "optimizer",
     "protocol", "steps", "lr", "decay", "init", "momentum", "batch",
 )  # fmt: skip
 

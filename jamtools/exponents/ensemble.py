@@ -48,7 +48,7 @@ MAX_LOSS_RATIO = 10.0
 LOSS_QUANTILES = (0.1, 0.9)
 
 #: Runs that agree in these fields have one transition.
-TRANSITION_FIELDS = ("data", "d", "depth", "activation", "batch_norm", "norm", "no_bias", "loss", "optimizer")
+TRANSITION_FIELDS = ("data", "d", "depth", "activation", "batch_norm", "no_bias", "loss", "optimizer")
 
 Range = tuple[float, float]
 
@@ -218,8 +218,9 @@ def _is_beside(run: Run, jammed: Sequence[Run]) -> bool:
 
 def _transition_key(run: Run) -> tuple[Any, ...]:
     # at fixed norm the margin cannot be absorbed in the weights
+    norm = value_of(run.info, "norm")
     margin = run.epsilon if run.info.get("norm") else None
-    return (*(value_of(run.info, name) for name in TRANSITION_FIELDS), margin)
+    return (*(value_of(run.info, name) for name in TRANSITION_FIELDS), norm, margin)
 
 
 def _at_minimum(run: Run, keep_dead: bool) -> bool:

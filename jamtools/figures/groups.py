@@ -73,7 +73,6 @@ FIELD_WORDS: dict[str, Callable[[Any], str]] = {
     "init": lambda value: f"{value} start",
     "batch": lambda value: f"batches of {value}" if value else "full batches",
     "batch_norm": _words("batch norm", "no batch norm"),
-    "norm": lambda value: rf"$\Vert W\Vert$ = {value:g}" if value else "free weights",
     "no_bias": _words("no biases", "biases"),
     "certify": _words("certified", ""),
     "keep_dead": _words("dead kept", ""),

@@ -220,6 +220,8 @@ def _negative_modes_in_words(groups: Sequence[Group]) -> str:
 
 def _plot_density(axis: Axes, groups: Sequence[Group], part: str) -> None:
     """Plots the estimated density of each run with a band of one standard error. The legend gives the mass at λ = 0."""
+    if not any(len(member.densities[part]["x"]) for group in groups for member in group.members):
+        return note(axis, f"{PART_SYMBOLS[part]}$ = 0$")
     for group in groups:
         for member in group.members:
             density, estimate = member.densities[part], member.info["estimates"][part]

@@ -31,7 +31,7 @@ def size_axis(search: SearchRecord) -> SizeAxis:
 
     def n_effective(width: int) -> float:
         arch = Architecture(d, width, depth, search["activation"], outputs, search["batch_norm"])
-        return replace(arch, norm=search.get("norm"), bias=search.get("bias", True)).n_effective
+        return replace(arch, bias=search.get("bias", True)).n_effective
 
     return SizeAxis(n_effective, search["max_width"], "width")
 

@@ -24,7 +24,7 @@ class TrialSpec:
 
     seeds: those of the brackets; success: "satisfied" (N_Δ = 0) or "classified" (no y f < 0); max_width: the largest width
     tried, None for the default; certify: whether trials that used up their steps continue to the minimum of their basin;
-    times: numbers of steps after which N* is estimated as well, from the same trainings; bias, norm: see Architecture;
+    times: numbers of steps after which N* is estimated as well, from the same trainings; bias: see Architecture;
     without hidden layers the activation is linear.
     Raises InputError where these contradict the settings of the trainings.
     """
@@ -39,7 +39,6 @@ class TrialSpec:
     certify: bool = False
     times: Sequence[int] = ()
     bias: bool = True
-    norm: float | None = None
 
     def __post_init__(self) -> None:
         if self.depth == 0:
@@ -61,14 +60,7 @@ class TrialSpec:
     def architecture(self, data: Dataset, width: int) -> Architecture:
         """The network of a trial of this width."""
         return Architecture(
-            data.d,
-            width,
-            self.depth,
-            self.activation,
-            data.outputs,
-            self.batch_norm,
-            norm=self.norm,
-            bias=self.bias,
+            data.d, width, self.depth, self.activation, data.outputs, self.batch_norm, bias=self.bias
         )
 
 

@@ -163,7 +163,7 @@ def group_fields(by: Sequence[str] | None, time: int | None = None) -> tuple[str
 def _agrees(spectrum: Mapping[str, Any], searches: Sequence[SearchRecord]) -> bool:
     """Whether a spectrum may be of the data and the networks of some searches."""
     return not any(
-        len(pooled_values([spectrum, search], ("data", "activation", "batch_norm", "norm", "no_bias")))
+        len(pooled_values([spectrum, search], ("data", "activation", "batch_norm", "no_bias")))
         for search in searches
     )
 
@@ -235,7 +235,7 @@ def _of_same_networks(
     spectra: Sequence[Mapping[str, Any]], searches: Sequence[SearchRecord]
 ) -> Sequence[Mapping[str, Any]]:
     """Returns the spectra unchanged. Raises InputError where they are of other networks than the searches."""
-    for name in ("data", "activation", "batch_norm", "norm", "no_bias", "depth"):
+    for name in ("data", "activation", "batch_norm", "no_bias", "depth"):
         of_searches = {value_of(search, name) for search in searches} - {None}
         of_spectra = {value_of(spectrum, name) for spectrum in spectra} - {None}
         if of_searches and not of_spectra <= of_searches:

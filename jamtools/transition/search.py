@@ -186,8 +186,6 @@ def _search_fields(trainer: TrialTrainer, options: SearchOptions) -> SearchRecor
     }
     if not spec.bias:
         fields["bias"] = False
-    if spec.norm is not None:
-        fields["norm"] = spec.norm
     if options.keep_dead:
         fields["keep_dead"] = True
     if spec.times:

@@ -44,7 +44,7 @@ class SearchRecord(Estimates, total=False):
 
     settings: those of the trainings that are not the usual ones of the protocol, the loss and the optimizer;
     vary: "width" (P and max_width are given) or "patterns" (width, N and max_P are given); data: a digest of the patterns;
-    dataset: the name of their kind (grouping.py); norm: ‖W‖ of networks of fixed norm; bias: false for networks without;
+    dataset: the name of their kind (grouping.py); bias: false for networks without;
     total_steps: gradient steps of all trials; n_dead: dead trials; keep_dead: true where these count as failures.
     """
 
@@ -55,7 +55,6 @@ class SearchRecord(Estimates, total=False):
     depth: int
     activation: str
     batch_norm: bool
-    norm: float
     bias: bool
     protocol: str
     loss: str

@@ -88,3 +88,18 @@ def test_an_estimated_density_is_drawn_with_its_mass_at_zero_in_the_legend():
     line = figure.axes[0].lines[0]
     np.testing.assert_allclose(line.get_ydata(), density["y"] / 200)
     assert "0.50 at" in legend_texts(figure.axes[0])[0]
+
+
+def test_an_estimated_matrix_of_zeros_is_drawn_as_zero():
+    """Hp of a network without hidden layers: its density has no points."""
+    x = np.linspace(0, 1, 50)
+    density = {"x": x, "y": 100 * np.exp(-x), "error": np.full(50, 5.0)}
+    nothing = {name: np.zeros(0) for name in density}
+    estimate = {"dimension": 200, "zero": {"value": 0.0, "resolved": True}}
+    info = {**jammed_spectrum().info, "estimates": {"H0": estimate, "Hp": estimate}}
+    figure = draw_spectrum([Spectrum({}, info, densities={"H0": density, "Hp": nothing})])
+    assert len(figure.axes[0].lines) == 1
+    assert not figure.axes[1].lines and [text.get_text() for text in figure.axes[1].texts] == [
+        r"$\mathcal{H}_p$$ = 0$"
+    ]
+    assert render(figure, "png")

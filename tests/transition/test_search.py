@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 
+from jamtools.data.sphere import random_gaussian
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import with_options
@@ -191,3 +193,27 @@ def test_the_smallest_width_is_the_first_with_enough_parameters():
 def test_a_linear_network_has_no_smallest_width():
     with pytest.raises(InputError, match="same N at every width"):
         smallest_width(300, Architecture(5, 1, 2, "linear"))
+
+
+def largest_separable(data: Dataset) -> int:
+    """How many of the first patterns some W separates, y W·x ≥ 1 for all of them, by linear programming."""
+    rows = -data.x * data.y[:, None]
+    fits = [
+        linprog(np.zeros(data.d), rows[:P], -np.ones(P), bounds=(None, None)).status == 0
+        for P in range(1, data.P + 1)
+    ]
+    return fits.index(False) if False in fits else data.P
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_largest_p_of_a_perceptron_is_that_of_a_linear_program(seed):
+    """Its loss is convex, so that all seeds end alike. The search brackets P* to the precision that it reports."""
+    data = random_gaussian(40, 8, seed)
+    options = with_options(QUICK, steps=20_000, lr=1e-2, every=5000, measurements=20)
+    spec = TrialSpec(0, "relu", options, (0,), bias=False)
+    (record,) = search_transition(data, spec, [8], "patterns", SearchOptions(trials=10))
+    exact = largest_separable(data)
+    assert (record["width"], record["N"], record["bias"], record["activation"]) == (8, 8, False, "linear")
+    low, high = record["P_interval"]
+    assert low <= exact <= high and record["n_undecided"] == 0
+    assert all((trial["outcome"] == "success") == (trial["P"] <= exact) for trial in record["trials"])
