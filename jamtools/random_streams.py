@@ -14,6 +14,7 @@ PATTERNS, LABELS, TEST_PATTERNS, TEST_LABELS, SUBSET = range(5)  # of a dataset
 FRESH_PATTERNS = 1000  # patterns that the network has never seen
 LANCZOS_PROBES = 2000  # the k-th probe has the stream (LANCZOS_PROBES, k)
 KERNEL_CHECK = 2001  # a vector on parameters that should be in a kernel
+GAP_SIGNS = 2002  # signs of the round-off of the gaps
 DESCENT_TRIALS = 3000  # the k-th descent has the stream (DESCENT_TRIALS, k)
 RADIUS_TRIALS = 4000  # of the kicks that try to refute the radius of a certificate
 

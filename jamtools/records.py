@@ -233,7 +233,11 @@ class Spectrum:
     eigenvalues: by part of `HESSIAN_PARTS` [Ñ] ascending, for the parts that were computed exactly. info: the run's fields
     and `SPECTRUM_FIELDS`. matrices: H0 and Hp [Ñ, Ñ] in the order of theta, or empty. vectors: by part eigenvectors
     [k, Ñ] of the lowest and the highest eigenvalues. densities: by part the `DENSITY_ARRAYS` [points] of a density that was
-    estimated without a matrix. Raises InputError for missing fields and for shapes that contradict info.
+    estimated without a matrix.
+
+    At fixed norm all are those on the tangent space of the sphere, with Ñ - 1 eigenvalues, and "Hp" stands for Hp + μ 1, so
+    that H = H0 + Hp holds; μ is the field `norm_multiplier`. Raises InputError for missing fields and for shapes that
+    contradict info.
     """
 
     eigenvalues: Mapping[str, Array]
@@ -244,10 +248,12 @@ class Spectrum:
 
     def __post_init__(self) -> None:
         check_fields(self.info, SPECTRUM_FIELDS, "spectrum")
+        n = n_directions(self.info)
         for name, values in self.eigenvalues.items():
-            if name not in HESSIAN_PARTS or values.shape != (self.info["n_parameters"],):
+            if name not in HESSIAN_PARTS or values.shape != (n,):
+                less = "" if n == self.info["n_parameters"] else ", less one at fixed norm"
                 raise InputError(
-                    f"{name} has shape {values.shape}, expected as many eigenvalues as parameters"
+                    f"{name} has shape {values.shape}, expected as many eigenvalues as parameters{less}"
                 )
 
     def __getitem__(self, part: str) -> Array:
@@ -260,6 +266,11 @@ class Spectrum:
 def margin_unit(epsilon: float) -> float:
     """The unit of Δ at the margin ε: |ε|, 1 where ε = 0."""
     return abs(epsilon) or 1.0
+
+
+def n_directions(info: Mapping[str, Any]) -> int:
+    """The number of directions in which theta of a run can move: Ñ, or Ñ - 1 at fixed norm."""
+    return int(info["n_parameters"]) - (info.get("norm") is not None)
 
 
 def sha256(arrays: Iterable[NDArray[Any]], text: str = "") -> str:

@@ -53,6 +53,9 @@ def neff(
     displaced from it along every input axis. Generically its rank is Ñ for a smooth activation, and Ñ minus
     one for each hidden ReLU neuron; dead and always active neurons lower it further. Each run gives one JSON line.
 
+    At fixed norm it is the rank on the tangent space of the sphere: one less for a smooth activation, and for ReLU
+    at a minimum, where the weights into each neuron and out of it have the same norm.
+
     rank_gap is the ratio of the singular values on the two sides of the cut: s_r over the larger of s_{r+1}
     and s_1·eps (at full rank, over s_1·eps). A clear rank has about 10^12; below 1000 the rank is not well
     defined. Columns of G are used until two blocks of max(500, Ñ) columns add no rank. All columns are used when

@@ -68,15 +68,18 @@ def bytes_needed(arch: Architecture, dtype: torch.dtype = torch.float64) -> int:
     return (3 * arch.n_parameters**2 + block) * dtype.itemsize
 
 
-def hessian(theta: Tensor, problem: Problem, slopes: Sequence[Tensor] | None = None) -> Hessian:
+def hessian(
+    theta: Tensor, problem: Problem, slopes: Sequence[Tensor] | None = None, signal: Tensor | None = None
+) -> Hessian:
     """H0 and Hp of the hinge loss at theta [Ñ], in the memory that `bytes_needed` gives.
 
-    slopes [L][P, h]: if given, they replace ρ'(z). On a cusp the slope is its multiplier.
+    slopes [L][P, h]: if given, they replace ρ'(z). On a cusp the slope is its multiplier. signal [P, C]: ∂L/∂f, if it is
+    known to more digits than double precision gives.
     Raises InputError for another loss or with batch normalisation.
     """
     problem.arch.require_plain()
     problem.loss.require_hinge()
-    passes = Passes(theta, problem, slopes)
+    passes = Passes(theta, problem, slopes, signal=signal)
     unsatisfied = passes.unsatisfied()
     return Hessian(h0(passes, unsatisfied), hp(passes, unsatisfied))
 
@@ -151,18 +154,22 @@ def _block_patterns(numbers: int) -> int:
     return max(1, min(ASSEMBLY_BLOCK_PATTERNS, ASSEMBLY_BLOCK_NUMBERS // numbers))
 
 
-def h0(passes: Passes, unsatisfied: Tensor) -> Tensor:
-    """H0 [Ñ, Ñ] = (∂²L/∂Δ²) Σ ∇f_c ⊗ ∇f_c over the unsatisfied pairs of pattern and output ([P, C] booleans)."""
+def h0(passes: Passes, unsatisfied: Tensor, basis: Tensor | None = None) -> Tensor:
+    """H0 [Ñ, Ñ] = (∂²L/∂Δ²) Σ ∇f_c ⊗ ∇f_c over the unsatisfied pairs of pattern and output ([P, C] booleans).
+
+    basis: if given, rows V [n, Ñ]; the result is V H0 Vᵀ [n, n], and its round-off is relative to each entry.
+    """
     arch, loss = passes.arch, passes.problem.loss
-    n = arch.n_parameters
+    n = arch.n_parameters if basis is None else len(basis)
     H0 = passes.theta.new_zeros(n, n)
     for pairs in unsatisfied.nonzero().split(_block_patterns(_h0_numbers(arch))):
         forward_pass = passes.of(pairs[:, 0])
         signal = torch.nn.functional.one_hot(pairs[:, 1], arch.outputs).to(H0)
-        J = H0.new_empty(n, len(pairs))
+        J = H0.new_empty(arch.n_parameters, len(pairs))
         _fill_gradients(
             J, backward(passes.layers, forward_pass, signal, arch), forward_pass.inputs, arch.bias
         )
+        J = J if basis is None else basis @ J
         for start in range(0, n, H0_PANEL_ROWS):
             panel = H0[start : start + H0_PANEL_ROWS, start:]
             panel.addmm_(J[start : start + H0_PANEL_ROWS], J[start:].T, alpha=loss.hinge_curvature)

@@ -1,12 +1,14 @@
 """Exact spectra at the end of a run: eigenvalues or signs of H, H0 and Hp, the counts that follow, and their checks.
 
-    rank H0 ≤ N_Δ,   (N - rank H0)/N: weight of the delta at 0 beside the Ñ - N symmetries,   C0 = N_-(Hp)/N
+    rank H0 ≤ N_Δ,   (N - rank H0)/N: weight of the delta at 0 beside the symmetries,   C0 = N_-(Hp)/N
     stable: N_Δ ≥ N_-, and where cusps hold directions N_Δ ≥ N_- - N_c                       (N_- = N_-(Hp))
 
 Signs of H and Hp are counted with the scale generators of ReLU projected out: where ∇L ≠ 0 these are not zero modes of Hp
-and would change the count. Each matrix is assembled and diagonalised itself; none is the difference of two others. A failed
-check is an error. Besides a block of the assembly, at most three matrices [Ñ, Ñ] are in memory: two that wait, and the one
-that is being diagonalised.
+and would change the count. At fixed norm all three matrices are those on the tangent space, and "Hp" is Hp + μ 1
+(spaces.py); the symmetries are then the Ñ - 1 - N scalings, in the kernel of H0 at a minimum.
+
+Each matrix is assembled and diagonalised itself; none is the difference of two others. A failed check is an error. Besides a
+block of the assembly, at most three matrices [Ñ, Ñ] are in memory: two that wait, and the one that is being diagonalised.
 
 Source: arXiv:1809.09349, section III.
 """
@@ -22,15 +24,17 @@ import torch
 from torch import Tensor
 
 from jamtools.cusps.counting import CuspCount, count_of_run
-from jamtools.errors import CheckError, Remedy
+from jamtools.errors import CheckError
 from jamtools.hessian.assembly import Hessian, hessian
 from jamtools.hessian.assembly import bytes_needed as assembly_bytes
+from jamtools.hessian.products import Products
+from jamtools.hessian.soft_modes import are_hidden, signs_of_H
+from jamtools.hessian.spaces import Space
 from jamtools.hessian.summary import summarise
 from jamtools.linalg.eigenvalues import Eigenvalues, symmetric_eigenvalues
 from jamtools.linalg.inertia import Inertia, inertia_of, n_below
 from jamtools.network.architecture import Architecture
 from jamtools.network.problem import Problem
-from jamtools.network.symmetry import scale_generators
 from jamtools.records import HESSIAN_PARTS, Array, Dataset, Run, Spectrum, check_finite
 
 
@@ -58,55 +62,76 @@ def exact_spectrum(
     """The spectra of H, H0 and Hp at the end of a run, with the counts that the contract names.
 
     `data` holds the run's own P patterns. Fields that need a part which `options.parts` leaves out are None. Raises
-    CheckError when trace, Frobenius norm or tr Hp = 0 fail on the CPU too, InputError for a run that diverged or was not
+    CheckError when trace, Frobenius norm or tr Hp fail on the CPU too, InputError for a run that diverged or was not
     trained on the hinge loss.
     """
     options = options or ExactOptions()
     check_finite(run)
     problem = Problem.of(run, data, device, dtype)
     theta = problem.tensor(run.theta)
-    parts = _Parts(hessian(theta, problem), options)
-    generators = scale_generators(theta, problem.arch)
+    products = Products(theta, problem)
+    space = Space.of(products)
+    signal = None if problem.arch.norm is None else products.signal
+    parts = _Parts(space.restrict(hessian(theta, problem, signal=signal)), space, options)
+    soft = _soft_signs(parts, space, products)
     spectra: dict[str, Eigenvalues] = {}
     signs: dict[str, Inertia] = {}
     n_negative: dict[str, int] = {}
     for name, matrix in parts.each():
+        generators = None if name == "H0" else space.generators
         if options.signs_only:
-            signs[name] = inertia_of(matrix, constraints=None if name == "H0" else generators)
+            signs[name] = soft.get(name) or inertia_of(matrix, constraints=generators)
             n_negative[name] = signs[name].n_negative
             continue
         spectra[name] = _eigenvalues(matrix, name, options.vectors)
-        if name != "H0":
+        if name in soft:
+            n_negative[name] = soft[name].n_negative
+        elif generators is not None:
             n_negative[name] = n_below(matrix, -spectra[name].tolerance, generators)
     if "Hp" in spectra:
-        check_traceless(spectra["Hp"], problem.arch)
-    info = {**run.info, "method": "exact", **summarise(spectra, signs, n_negative, run.info)}
+        space.check_trace(spectra["Hp"])
+    info = {**run.info, "method": "exact", "norm_multiplier": space.multiplier}
+    info |= summarise(spectra, signs, n_negative, info)
     info |= bounds(info, count_of_run(run, data, device))
     values = {name: _to_numpy(spectra[name].values) for name in spectra}
-    vectors = {name: _to_numpy(e.vectors) for name, e in spectra.items() if e.vectors is not None}
+    vectors = {
+        name: _to_numpy(space.embed(e.vectors)) for name, e in spectra.items() if e.vectors is not None
+    }
     return Spectrum(values, info, parts.kept, vectors)
 
 
 class _Parts:
     """Yields H0, H and Hp one after the other and frees each; H overwrites H0, so that at most two are in memory."""
 
-    def __init__(self, pair: Hessian, options: ExactOptions) -> None:
-        self._H0, self._Hp, self._wanted = pair.H0, pair.Hp, options.parts
+    def __init__(self, pair: Hessian, space: Space, options: ExactOptions) -> None:
         self.kept: dict[str, Array] = {}
         if options.matrices:
             self.kept = {name: _to_numpy(getattr(pair, name)).copy() for name in ("H0", "Hp")}
+        self._H0, self._Hp, self.wanted = space.block(pair.H0), space.block(pair.Hp), options.parts
+
+    @property
+    def pair(self) -> Hessian:
+        """H0 and Hp [n, n], before the first of them is freed."""
+        return Hessian(self._H0, self._Hp)
 
     def each(self) -> Iterator[tuple[str, Tensor]]:
-        """The name and the matrix [Ñ, Ñ] of each part to diagonalise."""
-        if "H0" in self._wanted:
+        """The name and the matrix [n, n] of each part to diagonalise."""
+        if "H0" in self.wanted:
             yield "H0", self._H0
         H = self._H0
-        if "H" in self._wanted:
+        if "H" in self.wanted:
             H += self._Hp
             yield "H", H
         del H, self._H0
-        if "Hp" in self._wanted:
+        if "Hp" in self.wanted:
             yield "Hp", self._Hp
+
+
+def _soft_signs(parts: _Parts, space: Space, products: Products) -> dict[str, Inertia]:
+    """The signs of H by name, if it is wanted and round-off hides its soft modes; for networks of fixed norm alone."""
+    if space.basis is None or "H" not in parts.wanted or not are_hidden(parts.pair, products):
+        return {}
+    return {"H": signs_of_H(parts.pair, space, products)}
 
 
 def _eigenvalues(matrix: Tensor, name: str, vectors: int) -> Eigenvalues:
@@ -124,17 +149,6 @@ def _eigenvalues(matrix: Tensor, name: str, vectors: int) -> Eigenvalues:
 
 def _to_numpy(tensor: Tensor) -> Array:
     return tensor.detach().cpu().double().numpy()
-
-
-def check_traceless(spectrum: Eigenvalues, arch: Architecture) -> None:
-    """Raises CheckError unless tr Hp = 0 for piecewise linear ρ, within the round-off of a sum of n eigenvalues."""
-    if arch.activation == "tanh" or spectrum.values.numel() == 0:
-        return
-    error, scale = abs(spectrum.values.sum().item()), spectrum.values.abs().sum().item()
-    if not error <= len(spectrum.values) ** 2 * torch.finfo(spectrum.values.dtype).eps * scale:
-        raise CheckError(
-            f"the eigenvalues of Hp sum to {error:.1e}, expected 0 for {arch.activation}", Remedy.OTHER_DEVICE
-        )
 
 
 def bounds(info: Mapping[str, Any], cusps: CuspCount) -> dict[str, Any]:
@@ -159,6 +173,8 @@ def bytes_needed(info: Mapping[str, Any], options: ExactOptions) -> int:
     """Bytes in float64 for a run of this shape: three matrices [Ñ, Ñ], a block of patterns, and what `options` keeps.
 
     There are two more matrices with `matrices`, and three with `vectors`: the eigenvectors and the workspace of the solver.
+    At fixed norm H has two more even without vectors, for its soft modes.
     """
-    more = 2 * options.matrices + 3 * (options.vectors > 0)
+    soft = 2 * (info.get("norm") is not None and "H" in options.parts)
+    more = 2 * options.matrices + max(3 * (options.vectors > 0), soft)
     return assembly_bytes(Architecture.of(info)) + 8 * more * int(info["n_parameters"]) ** 2

@@ -5,7 +5,8 @@
 J [N_Δ, Ñ] has the rows ∇f of the unsatisfied patterns. While N_Δ is small, J Jᵀ [N_Δ, N_Δ] fits in memory for any Ñ, and the
 count of zeros is exact. Otherwise, and for H and Hp, there are lower bounds. These vectors are in the kernel: the scale
 generators of ReLU, for H0; a parameter without any gradient at the unsatisfied patterns, as in a dead neuron, for all three;
-the biases of the outputs, for Hp.
+the biases of the outputs, for Hp. At fixed norm ∇f is the one on the sphere. No zeros of H and Hp are known then, for μ
+moves them all; the trace of Hp is that of spaces.py.
 
 Source: arXiv:1809.09349, section III, for the rank of H0; none for the rest, own definitions.
 """
@@ -45,17 +46,23 @@ def known_h0(products: Products, layer: int | None = None) -> KnownCounts:
     if layer is not None:
         diagonal = diagonal[products.part(layer)]
     n, trace = len(diagonal), float(diagonal.sum())
+    on_sphere = layer is None and products.arch.norm is not None
+    if on_sphere:
+        n, trace = n - 1, trace - products.along_theta("H0")
     if products.n_unsatisfied <= MAX_GRAM_ROWS:
         return KnownCounts(trace, n - _rank(products.gram_h0(layer), n, products.theta.dtype), True, True)
     without_gradient = diagonal == 0
     kernel = int(without_gradient.sum())
     if layer is None:  # of a generator, only what lies outside of these parameters is one more direction
         kernel += ScaleGenerators(products.theta * ~without_gradient, products.arch).rank
+    kernel = max(kernel - on_sphere, 0)  # at most one direction of the kernel is not tangent
     return KnownCounts(trace, max(kernel, n - products.n_unsatisfied), False, True)
 
 
 def known_h(products: Products, part: str, generators: ScaleGenerators) -> KnownCounts:
-    """The facts of H or Hp on the complement of the scale generators."""
+    """The facts of H or Hp on the complement of the scale generators; at fixed norm on the tangent space, with their μ."""
+    if products.arch.norm is not None:
+        return KnownCounts(_trace_on_sphere(products, part), 0, False, False)
     traceless = part == "Hp" and products.arch.activation != "tanh" and generators.rank == 0
     flat = products.diagonal_h0() == 0
     if part == "Hp" and products.arch.bias:
@@ -66,6 +73,13 @@ def known_h(products: Products, part: str, generators: ScaleGenerators) -> Known
         kernel = int(flat.sum()) - within
     # the projection changes the trace of Hp
     return KnownCounts(0.0 if traceless else None, kernel, False, False)
+
+
+def _trace_on_sphere(products: Products, part: str) -> float | None:
+    """tr P Hp P + μ (Ñ - 1) for piecewise linear ρ, where tr Hp = 0; None otherwise."""
+    if part == "H" or products.arch.activation == "tanh":
+        return None
+    return products.norm_multiplier.value * (products.theta.numel() - 1) - products.along_theta("Hp")
 
 
 def _rank(gram: Tensor, n: int, dtype: torch.dtype) -> int:

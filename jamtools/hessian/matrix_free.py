@@ -3,9 +3,11 @@
     density(λ) = Ñ Σ_i w_i δ_σ(λ - θ_i),    N_- by negative_count.py,    mass at zero of H0: no smearing
 
 θ and w are the nodes and weights of stochastic Lanczos quadrature over `probes` random vectors. Each number has an error.
-The scale generators of ReLU are projected out of H and Hp, as for the exact count of signs. Exact are the facts of
-known_counts.py and the extreme eigenvalues, each with its residual. Memory is that of the data, a block of patterns and
-some vectors [Ñ].
+The scale generators of ReLU are projected out of H and Hp, as for the exact count of signs. At fixed norm the matrices are
+those on the tangent space, and H and Hp have μ 1 more (spaces.py); the block of a layer is that of free weights.
+
+Exact are the facts of known_counts.py and the extreme eigenvalues, each with its residual. Memory is that of the data, a
+block of patterns and some vectors [Ñ].
 
 Source: Lin, Saad, Yang, SIAM Review 58, 34 (2016).
 """
@@ -89,7 +91,8 @@ def estimate_density(
                 pairs = torch.cat([ritz.lowest.vectors, ritz.highest.vectors], 1)
                 vectors[name] = pairs.T.double().cpu().numpy()
     unknown = dict.fromkeys(SPECTRUM_FIELDS) | cusps.fields()
-    info = {**unknown, **run.info, "method": "lanczos", "estimates": estimates}
+    mu = None if problem.arch.norm is None else products.norm_multiplier.value
+    info = {**unknown, **run.info, "method": "lanczos", "norm_multiplier": mu, "estimates": estimates}
     return Spectrum({}, info, vectors=vectors, densities=densities)
 
 

@@ -15,6 +15,8 @@ Source: Pearlmutter, Neural Computation 6, 147 (1994); arXiv:1809.09349, section
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +25,8 @@ from jamtools.errors import InputError
 from jamtools.linalg.operator import Operator
 from jamtools.network.passes import ForwardPass, backward, forward, layers_of
 from jamtools.network.problem import Problem
+from jamtools.network.roundoff import EXTENDED_EPS, extended_gaps, gap_errors, operations
+from jamtools.network.sphere import tangent
 from jamtools.network.symmetry import ScaleGenerators, Views, views_of
 
 #: Patterns are taken in blocks whose intermediate arrays have at most this many numbers (128 MB in float64).
@@ -35,10 +39,18 @@ PRODUCT_GROUP_VECTORS = 8
 PRODUCT_NAMES = ("H0", "Hp", "H")
 
 
+class NormMultiplier(NamedTuple):
+    """μ of a network of fixed norm, and a bound of its round-off, that of Δ included."""
+
+    value: float
+    error: float
+
+
 class Products:
     """H0, Hp and H of the hinge loss of a problem at theta [Ñ].
 
-    n_unsatisfied: N_Δ, the number of unsatisfied patterns, or of pairs (µ, c) if C > 1; the rank of H0 is at most N_Δ.
+    n_unsatisfied: N_Δ, the number of unsatisfied patterns, or of pairs (µ, c) if C > 1; the rank of H0 is at most N_Δ. At
+    fixed norm the Δ in Hp have the precision of longer floating-point numbers, however small they are.
     Raises InputError for another loss or with batch normalisation. Besides the data, the memory is that of a block of
     patterns and of the vectors. The blocks do not depend on the vectors, so that all products have exactly the same matrix.
     """
@@ -60,9 +72,29 @@ class Products:
             f, labels = self._forward(block).f, self.problem.y[block]
             active = self.loss.unsatisfied(self.loss.gaps(f, labels))
             patterns = active.any(1).nonzero()[:, 0]
-            blocks.append((patterns + start, active[patterns], self.loss.slope(f, labels)[patterns]))
+            slope = self.loss.slope(f, labels)[patterns]
+            if self.arch.norm is not None:
+                slope = self._precise_slope(patterns + start)
+            blocks.append((patterns + start, active[patterns], slope))
         self._index, self._active, self._slope = (torch.cat([part[i] for part in blocks]) for i in range(3))
         self.n_unsatisfied = int(self._active.sum())
+
+    def _precise_slope(self, patterns: Tensor) -> Tensor:
+        """∂L/∂f [p, C] of these patterns, with Δ from longer floating-point numbers (network/roundoff.py)."""
+        part = self.problem.take(patterns)
+        return -self.loss.hinge_curvature * part.y * extended_gaps(self.theta, part).clamp(min=0)
+
+    @property
+    def median_gap(self) -> float:
+        """The median Δ of the unsatisfied pairs (µ, c); NaN where there is none."""
+        return float(self._slope[self._active].abs().median()) / self.loss.hinge_curvature
+
+    @property
+    def signal(self) -> Tensor:
+        """∂L/∂f [P, C] of all patterns; 0 where all outputs are satisfied."""
+        signal = torch.zeros_like(self.problem.y)
+        signal[self._index] = self._slope
+        return signal
 
     def _forward(self, patterns: slice | Tensor) -> ForwardPass:
         return forward(self.layers, self.problem.x[patterns], self.arch)
@@ -146,20 +178,45 @@ class Products:
         views = views_of(self.diagonal_h0()[None], self.arch)
         return [float(weight.sum() + bias.sum()) for weight, bias in views]
 
+    @cached_property
+    def norm_multiplier(self) -> NormMultiplier:
+        """μ = -W·∇L/‖W‖², with the gradient of free weights (network/sphere.py), and its round-off."""
+        eps = operations(self.arch) * torch.finfo(self.theta.dtype).eps
+        value = error = torch.zeros((), dtype=torch.float64, device=self.theta.device)
+        for index, (forward_pass, active, slope) in zip(self._index.split(self._size), self._blocks()):
+            f_dot = self._tangents(views_of(self.theta[None], self.arch), forward_pass)[0][-1][0].double()
+            terms = slope * f_dot
+            bounds = gap_errors(self.theta, self.problem.take(index), EXTENDED_EPS)
+            of_gaps = bounds * active * self.loss.hinge_curvature
+            value = value + terms.sum()
+            error = error + (of_gaps * f_dot.abs()).sum() + eps * terms.abs().sum()
+        square = float(self.theta.double().square().sum())
+        return NormMultiplier(-float(value) / square, float(error) / square)
+
+    def along_theta(self, name: str) -> float:
+        """Ŵ·A Ŵ of the matrix `name` for the unit vector Ŵ along theta: its curvature across the sphere of fixed norm."""
+        unit = self.theta / self.theta.norm()
+        return float(unit @ self.product(name, unit[:, None])[:, 0])
+
     def gram_h0(self, layer: int | None = None) -> Tensor:
         """(∂²L/∂Δ²) ∇f · ∇f [N_Δ, N_Δ] of all unsatisfied pairs: it has the non-zero eigenvalues of H0, in float64.
 
         Σ_j (β_j β_jᵀ) ∘ (a_{j-1} a_{j-1}ᵀ + 1), over all layers or for one (from 0), whose block it then stands for. The 1
-        is that of a bias.
+        is that of a bias. Over all layers at fixed norm ∇f is the one on the sphere: less (∇f·Ŵ) (∇f·Ŵ).
         """
         blocks = list(self._slopes())
         total = torch.zeros(
             self.n_unsatisfied, self.n_unsatisfied, dtype=torch.float64, device=self.theta.device
         )
+        along = total.new_zeros(self.n_unsatisfied)
         for j in range(len(self.layers)) if layer is None else [layer]:
             b = torch.cat([beta[j] for _, beta in blocks]).double()
             a = torch.cat([forward_pass.inputs[j] for forward_pass, _ in blocks]).double()
             total += (b @ b.T) * (a @ a.T + self.arch.bias)
+            along += (b * (a @ self.layers[j][0].T.double() + self.layers[j][1].double())).sum(1)
+        if layer is None and self.arch.norm is not None:
+            along /= self.theta.double().norm()
+            total -= torch.outer(along, along)
         return total * self.loss.hinge_curvature
 
     def operator(
@@ -167,9 +224,13 @@ class Products:
     ) -> Operator:
         """One of the matrices as an operator on vectors [Ñ, k], or its diagonal block of a layer (from 0).
 
-        generators: the scale generators to project out of the whole matrix. Raises InputError for generators with a layer.
+        At fixed norm the whole matrix is the one on the tangent space, and H and Hp have μ 1 more (hessian/spaces.py); the
+        block of a layer is that of free weights. generators: the scale generators to project out of the whole matrix.
+        Raises InputError for generators with a layer.
         """
         theta = self.theta
+        if layer is None and self.arch.norm is not None:
+            return self._on_sphere(name)
         if layer is None:
             whole = lambda V: self.product(name, V)
             if generators is None or generators.rank == 0:
@@ -182,6 +243,14 @@ class Products:
         part = self.part(layer)
         return Operator(
             lambda V: self._block_product(name, part, V), part.stop - part.start, theta.dtype, theta.device
+        )
+
+    def _on_sphere(self, name: str) -> Operator:
+        """P A P + μ P as an operator on tangent vectors [Ñ, k], with μ = 0 for H0."""
+        theta, mu = self.theta, 0.0 if name == "H0" else self.norm_multiplier.value
+        whole = lambda V: self.product(name, V) + mu * V
+        return Operator(
+            whole, theta.numel(), theta.dtype, theta.device, lambda V: tangent(V.T, theta).T, removed=1
         )
 
     def part(self, layer: int) -> slice:

@@ -4,7 +4,9 @@
     symmetry of Hp           D = sup_x |F_{λ>0}(x) - F_{-λ>0}(x)|,   m_k = tr Hp^k / √(tr Hp^{k-1} tr Hp^{k+1}),  k = 3, 5
     scale of Hp              √(tr Hp² / Ñ) / √L
 
-D and m_k do not depend on the scale of Hp, and both vanish for a symmetric spectrum; |m_k| ≤ 1 by Cauchy and Schwarz.
+D and m_k do not depend on the scale of Hp, and both vanish for a symmetric spectrum; |m_k| ≤ 1 by Cauchy and Schwarz. At
+fixed norm these three are those of P Hp P, without the μ that the spectrum of Hp has there; Ñ is then Ñ - 1.
+
 Source: arXiv:1809.09349, section III and appendix B.
 """
 
@@ -19,7 +21,7 @@ from torch import Tensor
 
 from jamtools.linalg.eigenvalues import Eigenvalues
 from jamtools.linalg.inertia import Inertia
-from jamtools.records import Array
+from jamtools.records import Array, n_directions
 
 #: Fields that follow from the spectrum of H0, some of them from its signs alone; None without these.
 H0_FIELDS = (
@@ -40,7 +42,7 @@ def summarise(
     N = run["n_effective_expected"]
     negative_Hp = n_negative.get("Hp")
     return {
-        "n_symmetries": run["n_parameters"] - N,
+        "n_symmetries": n_directions(run) - N,
         "unsatisfied_per_parameter": run["n_unsatisfied"] / N,
         **_of_H0(spectra.get("H0"), signs.get("H0"), run),
         "n_negative_H": n_negative.get("H"),
@@ -62,7 +64,7 @@ def _worst(spectra: Mapping[str, Eigenvalues], error: str) -> float | None:
 
 def _of_H0(spectrum: Eigenvalues | None, signs: Inertia | None, run: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = dict.fromkeys(H0_FIELDS)
-    n, N = run["n_parameters"], run["n_effective_expected"]
+    n, N = n_directions(run), run["n_effective_expected"]
     n_zero = spectrum.n_zero if spectrum else signs.n_zero if signs else None
     if n_zero is not None:
         fields |= {"n_zero_H0": n_zero, "rank_H0": n - n_zero, "delta_weight_H0": (N - (n - n_zero)) / N}
@@ -88,7 +90,7 @@ def _of_Hp(spectrum: Eigenvalues | None, run: Mapping[str, Any]) -> dict[str, An
     fields: dict[str, Any] = dict.fromkeys(HP_FIELDS)
     if spectrum is None or not bool(spectrum.values.any()):
         return fields
-    values = spectrum.values.double().cpu().numpy()
+    values = spectrum.values.double().cpu().numpy() - (run.get("norm_multiplier") or 0.0)
     largest = np.abs(values).max()
     fields["asymmetry_Hp"] = asymmetry(values, spectrum.tolerance)
     fields["odd_moment_3_Hp"], fields["odd_moment_5_Hp"] = (odd_moment(values / largest, k) for k in (3, 5))

@@ -8,6 +8,13 @@ The derivatives along ê_n are computed by tangents, first forward and then back
     β_j = ρ'(z_j) ∘ u_j,   β̇_j = ρ''(z_j) ∘ ż_j ∘ u_j + ρ'(z_j) ∘ u̇_j,   u_j = W_{j+1}ᵀ β_{j+1}
     block of W_j: (β_j + β̇_j) ⊗ a_{j-1} + β_j ⊗ ȧ_{j-1},   of b_j: β_j + β̇_j
 
+At fixed norm N_eff is the rank of P G, of the columns of G on the tangent space of the sphere:
+
+    rank P G = rank G - 1 if W is in the span of the columns, rank G if not,        P = 1 - W Wᵀ/R²
+
+For ReLU W is in the span where the weights into each neuron and out of it have the same norm, as at every minimum with μ > 0
+(sphere.py). Elsewhere scalings change the norm and not f, and the sphere excludes no direction of f.
+
 Columns of G are taken in blocks and normalised. Each block is stacked as rows under the triangle R of the earlier columns,
 and the stack is factored again. Then RᵀR = G Gᵀ, although G Gᵀ is never computed. The memory is O(Ñ²) for any P.
 
@@ -17,7 +24,7 @@ Source: arXiv:1809.09349, appendix A.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -44,6 +51,10 @@ WHOLE_BELOW_COLUMNS_PER_PARAMETER = 4
 #: Below this s_r/s_{r+1} the rank is not well defined; typical networks have 10¹².
 CLEAR_RANK_GAP = 1e3
 
+#: At fixed norm W counts as in the span of the columns within this relative distance: about the norm of the gradient on the
+#: sphere over that of ∇L, below 1e-5 at a minimum, 1e-3 and more at the ends of Adam.
+SPANNED_DISTANCE = 1e-5
+
 #: The largest number of patterns in one pass of stuck_neurons; it bounds the memory.
 ACTIVITY_BLOCK_PATTERNS = 4096
 
@@ -52,10 +63,11 @@ ACTIVITY_BLOCK_PATTERNS = 4096
 class Rank:
     """rank G and how well it is defined.
 
-    n_effective: the number of singular values above `tolerance` (relative to the largest); singular_values [≤ Ñ]: of G with
-    unit columns and then unit rows, descending; n_silent: parameters without gradient at any pattern (the weights of a dead
-    neuron, and each weight between two neurons that are never active together); n_columns, n_patterns: the part of G that
-    was factored; stopped_early: whether this is not all of G.
+    n_effective: the number of singular values above `tolerance` (relative to the largest), and at fixed norm one less where
+    W is in the span (spans_theta); singular_values [≤ Ñ]: of G with unit columns and then unit rows, descending; n_silent:
+    parameters without gradient at any pattern (the weights of a dead neuron, and each weight between two neurons that are
+    never active together); n_columns, n_patterns: the part of G that was factored; stopped_early: whether this is not all of
+    G.
     """
 
     n_effective: int
@@ -65,11 +77,12 @@ class Rank:
     n_columns: int
     n_patterns: int
     stopped_early: bool
+    spans_theta: bool = False
 
     @property
     def rank_gap(self) -> float:
         """s_r / max(s_{r+1}, s₁ eps), the gap of the singular values at the rank r. At full rank s_{r+1} = 0."""
-        s, r = self.singular_values, self.n_effective
+        s, r = self.singular_values, self.n_effective + self.spans_theta
         below = float(s[r]) if r < len(s) else 0.0
         return float(s[r - 1]) / max(below, float(s[0]) * torch.finfo(s.dtype).eps)
 
@@ -91,13 +104,24 @@ def effective_parameters(
     norm of G, InputError with batch normalisation.
     """
     arch.require_plain()
-    stream = _ColumnFactors(theta, x, arch, tolerance, tick)
-    if whole or len(x) * (arch.d + 1) < WHOLE_BELOW_COLUMNS_PER_PARAMETER * arch.n_parameters:
+    free = replace(arch, norm=None)
+    stream = _ColumnFactors(theta, x, free, tolerance, tick)
+    rank = _rank(
+        stream, whole or len(x) * (arch.d + 1) < WHOLE_BELOW_COLUMNS_PER_PARAMETER * arch.n_parameters
+    )
+    if arch.norm is None or not stream.spans(theta, rank):
+        return rank
+    return replace(rank, n_effective=rank.n_effective - 1, spans_theta=True)
+
+
+def _rank(stream: _ColumnFactors, whole: bool) -> Rank:
+    """rank G of free weights, from all columns or from as many as are needed."""
+    if whole:
         for block in stream.blocks():
             stream.add(block)
         return stream.rank()
     rank = _until_fruitless(stream)
-    while rank.stopped_early and rank.n_effective < arch.n_effective:  # the largest rank of any network
+    while rank.stopped_early and rank.n_effective < stream.arch.n_effective:  # the largest of any network
         missed = stream.missed(rank)
         if not len(missed):
             break
@@ -180,6 +204,13 @@ class _ColumnFactors:
         """
         norms = _norms(self.triangle.T)
         return self.triangle / norms, norms
+
+    def spans(self, vector: Tensor, rank: Rank) -> bool:
+        """Whether a vector [Ñ] is a combination of the columns, within SPANNED_DISTANCE."""
+        matrix, norms = self._equilibrated()
+        scaled = vector / norms
+        outside = torch.linalg.svd(matrix).Vh[rank.n_effective :] @ scaled
+        return float(outside.norm()) <= SPANNED_DISTANCE * float(scaled.norm())
 
     def missed(self, rank: Rank) -> Tensor:
         """The unused patterns [≤ block] with the columns furthest outside the span; empty if all are in the span.

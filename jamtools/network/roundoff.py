@@ -7,20 +7,47 @@ A sum of n products has an error of at most n eps times the sum of their sizes; 
 0 where a ReLU is off beyond doubt, and small where a tanh is saturated: a bound with |ρ'| ≤ 1 would grow with ‖W‖ there
 although f does not.
 
+Δ in longer floating-point numbers is for networks of fixed norm: there Δ vanishes towards jamming while f does not, and of
+Δ = ε - y f double precision leaves a relative error of eps ε/Δ.
+
 Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms (2002), sections 3.1 and 3.3 (running error analysis).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import Layers, layers_of
 from jamtools.network.problem import Problem
+
+#: ρ of each activation for numpy's floating-point numbers of any length.
+LONG_ACTIVATIONS: dict[str, Callable[[NDArray[np.longdouble]], NDArray[np.longdouble]]] = {
+    "relu": lambda z: np.maximum(z, 0),
+    "tanh": np.tanh,
+    "linear": lambda z: z,
+}
+
+#: eps of the longest floating-point numbers of numpy: 1.1e-19 on most machines, and that of float64 on the others.
+EXTENDED_EPS = float(np.finfo(np.longdouble).eps)
+
+
+def extended_gaps(theta: Tensor, problem: Problem) -> Tensor:
+    """Δ [P, C] at theta [Ñ], computed in the longest floating-point numbers of numpy and rounded to the dtype of theta."""
+    a = problem.x.cpu().numpy().astype(np.longdouble)
+    for layer, (weight, bias) in enumerate(layers_of(theta.cpu(), problem.arch)):
+        if layer:
+            a = LONG_ACTIVATIONS[problem.arch.activation](a)
+        a = a @ weight.numpy().astype(np.longdouble).T + bias.numpy().astype(np.longdouble)
+    gaps = np.longdouble(problem.loss.epsilon) - problem.y.cpu().numpy().astype(np.longdouble) * a
+    return torch.from_numpy(gaps.astype(np.float64)).to(problem.x)
 
 
 def operations(arch: Architecture) -> int:

@@ -40,15 +40,38 @@ def norm_multiplier(theta: Tensor, gradient: Tensor) -> float:
     return -float(theta @ gradient) / square if square > 0 else 0.0
 
 
-def tangent_block(matrix: Tensor, theta: Tensor) -> Tensor:
-    """The symmetric matrix [Ñ, Ñ] on the tangent space at theta [Ñ], in an orthonormal basis of it [Ñ - 1, Ñ - 1].
+class TangentBasis:
+    """An orthonormal basis of the tangent space at theta [Ñ]: all columns but the last of a reflection Q = 1 - 2 w wᵀ.
 
-    The basis is that of the reflection Q = 1 - 2 w wᵀ which takes the last axis to ±W/‖W‖; Q A Q costs O(Ñ²).
+    Q takes the last axis to ±W/‖W‖. Q A Q costs O(Ñ²), and Q itself is never made.
     """
-    w = theta / theta.norm()
-    w[-1] += 1.0 if float(w[-1]) >= 0 else -1.0
-    w = w / w.norm()
-    image = matrix @ w
-    twice = 2 * (image - (w @ image) * w)
-    reflected = torch.addr(matrix, w, twice, alpha=-1).addr_(twice, w, alpha=-1)
-    return reflected[:-1, :-1].contiguous()
+
+    def __init__(self, theta: Tensor) -> None:
+        w = theta / theta.norm()
+        w[-1] += 1.0 if float(w[-1]) >= 0 else -1.0
+        self._w = w / w.norm()
+
+    def block(self, matrix: Tensor) -> Tensor:
+        """The symmetric matrix [Ñ, Ñ] in this basis [Ñ - 1, Ñ - 1]: a view of the matrix, which is overwritten."""
+        image = matrix @ self._w
+        twice = 2 * (image - (self._w @ image) * self._w)
+        matrix.addr_(self._w, twice, alpha=-1).addr_(twice, self._w, alpha=-1)
+        return matrix[:-1, :-1]
+
+    def embed(self, rows: Tensor) -> Tensor:
+        """Vectors [k, Ñ - 1] of coefficients in this basis as tangent vectors [k, Ñ]."""
+        padded = torch.cat([rows, rows.new_zeros(len(rows), 1)], 1)
+        return padded.addr_(padded @ self._w, self._w, alpha=-2)
+
+
+def tangent_block(matrix: Tensor, theta: Tensor) -> Tensor:
+    """The symmetric matrix [Ñ, Ñ] on the tangent space at theta [Ñ], in an orthonormal basis of it [Ñ - 1, Ñ - 1]."""
+    return TangentBasis(theta).block(matrix.clone())
+
+
+def project_in_place(matrix: Tensor, theta: Tensor) -> Tensor:
+    """P A P of a symmetric matrix A [Ñ, Ñ] at theta [Ñ]; it overwrites A."""
+    unit = theta / theta.norm()
+    image = matrix @ unit
+    image -= 0.5 * (unit @ image) * unit
+    return matrix.addr_(unit, image, alpha=-1).addr_(image, unit, alpha=-1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from jamtools.network.effective import Rank, columns, effective_parameters, stuc
 from jamtools.network.passes import layers_of
 from jamtools.network.symmetry import scale_generators
 from tests.support import oracle
-from tests.support.networks import healthy
+from tests.support.networks import healthy, with_equal_norms
 
 EPS = torch.finfo(torch.float64).eps
 
@@ -199,3 +201,59 @@ def test_the_rank_gap_is_the_ratio_of_the_singular_values_at_the_rank():
     values = torch.tensor([10.0, 1.0, 1e-14], dtype=torch.float64)
     assert Rank(2, 1e-13, values, 0, 9, 9, False).rank_gap == pytest.approx(1e14)
     assert Rank(3, 1e-16, values, 0, 9, 9, False).rank_gap == pytest.approx(1e-14 / (10 * EPS))
+
+
+def rank_on_the_sphere(arch: Architecture, theta: Tensor, x: Tensor) -> int:
+    """The rank of G on the tangent space, by numpy from all columns."""
+    G = columns(layers_of(theta, arch), x, arch).numpy().T
+    unit = (theta / theta.norm()).numpy()
+    G = G - np.outer(unit, unit @ G)
+    return int(np.linalg.matrix_rank(G / np.linalg.norm(G, axis=0)))
+
+
+def at_fixed_norm(arch: Architecture, theta: Tensor) -> Architecture:
+    return replace(arch, norm=float(theta.norm()))
+
+
+@pytest.mark.parametrize(("depth", "outputs"), [(1, 1), (2, 1), (3, 1), (2, 3)])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "linear"])
+def test_at_fixed_norm_n_eff_is_that_of_the_architecture_where_the_norm_is_the_smallest(
+    activation, depth, outputs
+):
+    """tanh: Ñ - 1; ReLU: Ñ - hidden - 1; linear: still every affine map."""
+    arch, theta, x = healthy(activation, depth, outputs=outputs)
+    theta = with_equal_norms(theta, arch) if activation == "relu" else theta
+    arch = at_fixed_norm(arch, theta)
+    rank = effective_parameters(theta, x, arch)
+    assert rank.n_effective == arch.n_effective == rank_on_the_sphere(arch, theta, x)
+    assert rank.rank_gap > 1e8
+    less = {"relu": arch.n_hidden + 1, "tanh": 1, "linear": arch.n_parameters - outputs * (arch.d + 1)}
+    assert rank.n_effective == arch.n_parameters - less[activation]
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_the_sphere_excludes_no_direction_of_f_where_scalings_change_the_norm(depth):
+    """Away from the smallest norm of an f its scalings give back what the sphere takes."""
+    arch, theta, x = healthy("relu", depth)
+    arch = at_fixed_norm(arch, theta)
+    rank = effective_parameters(theta, x, arch)
+    assert rank.n_effective == rank_on_the_sphere(arch, theta, x) == arch.n_parameters - arch.n_hidden
+
+
+def test_at_fixed_norm_silent_parameters_and_an_early_stop_are_those_of_free_weights():
+    arch, theta, _ = healthy("relu", 2)
+    x = oracle.sphere(2500, arch.d)[0]
+    layers_of(theta, arch)[0][1][4] = -100.0
+    free = effective_parameters(theta, x, arch)
+    fixed = effective_parameters(theta, x, at_fixed_norm(arch, theta))
+    assert free.n_silent == fixed.n_silent == arch.d + 1 + arch.width
+    assert free.stopped_early and fixed.stopped_early
+    assert fixed.n_effective == effective_parameters(theta, x, at_fixed_norm(arch, theta), True).n_effective
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1e12])
+def test_the_rank_at_fixed_norm_does_not_depend_on_the_scale_of_a_layer(factor):
+    arch, theta, x = healthy("tanh", 2)
+    layers_of(theta, arch)[-1][0].mul_(factor)
+    rank = effective_parameters(theta, x, at_fixed_norm(arch, theta))
+    assert rank.n_effective == arch.n_parameters - 1 and rank.rank_gap > 1e3
