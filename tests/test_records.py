@@ -111,6 +111,16 @@ def test_eigenvalues_that_were_not_computed_are_refused_by_name():
     assert caught.value.remedy == Remedy.EXACT_SPECTRUM
 
 
+def test_a_spectrum_of_fixed_norm_has_one_eigenvalue_less_than_parameters():
+    free = artefacts.spectrum([0, 1], [-1, 1], [-1, 2])
+    fixed = {**free.info, "n_parameters": 3, "norm": 2.0}
+    assert Spectrum(free.eigenvalues, fixed)["H"].shape == (2,)
+    with pytest.raises(InputError, match="less one at fixed norm"):
+        Spectrum(free.eigenvalues, {**fixed, "n_parameters": 2})
+    with pytest.raises(InputError, match="as many eigenvalues as parameters"):
+        Spectrum(free.eigenvalues, {**free.info, "n_parameters": 3})
+
+
 @pytest.mark.parametrize("field", ["theta", "gaps"])
 def test_a_run_that_diverged_is_not_finite(field):
     run = artefacts.run()

@@ -13,7 +13,7 @@ from jamtools.cli.common.groups import Arithmetic, Streams, grouped
 from jamtools.cli.common.options import Dead, Sources, Where, integer_option
 from jamtools.cli.common.selecting import read_members
 from jamtools.cli.common.session import Session
-from jamtools.cli.common.tables import SPECTRA_IN_WORDS, cells
+from jamtools.cli.common.tables import SPECTRA_IN_WORDS, cells, has_values
 from jamtools.cli.common.values import byte_count, natural
 
 if TYPE_CHECKING:
@@ -150,6 +150,9 @@ def hessian(
     With --method lanczos no matrix is made: the result holds densities by stochastic Lanczos quadrature, and counts and
     masses with their intervals.
 
+    At fixed norm theta moves on a sphere. All matrices are then those on its tangent space, with Ñ - 1 eigenvalues, and
+    Hp stands for Hp + μ 1, with the multiplier μ of the norm: H = H0 + Hp holds. Nothing is projected out of H and Hp.
+
     The table has all runs. The means of C0 and N_c/N that follow are of jammed runs, which are at a minimum with L > 0.
     """
     _check(method, vectors, exact, lanczos, arithmetic)
@@ -262,8 +265,10 @@ def _print_spectra(session: Session, spectra: Sequence[Spectrum]) -> None:
     elif len(records) > MAX_RUNS_AS_COLUMNS:
         session.records_table("spectra", records)
     else:
-        columns = [cells("spectra", SPECTRA_IN_WORDS, record) for record in records]
-        rows = [[words, *values] for words, *values in zip(SPECTRA_IN_WORDS.values(), *columns)]
+        fixed = has_values("spectra", "μ", records)
+        words = {label: text for label, text in SPECTRA_IN_WORDS.items() if fixed or label != "μ"}
+        columns = [cells("spectra", words, record) for record in records]
+        rows = [[text, *values] for text, *values in zip(words.values(), *columns)]
         session.table(["", *(record["run"] for record in records)], rows)
 
 

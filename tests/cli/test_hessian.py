@@ -11,6 +11,7 @@ from jamtools.io.write import runs_bytes
 from jamtools.records import Runs
 from tests.support import artefacts, oracle
 from tests.support.commands import jam, refusal
+from tests.support.fixed_norm import run_of_fixed_norm
 from tests.support.networks import healthy
 
 
@@ -90,3 +91,26 @@ def test_the_signs_alone_are_those_of_the_eigenvalues(runs_file, tmp_path):
     fields = ("n_negative_H", "n_negative_Hp", "c0", "n_unsatisfied")
     of_all, of_signs = ([{f: json.loads(line)[f] for f in fields} for line in some] for some in lines)
     assert of_all == of_signs
+
+
+def test_runs_of_fixed_norm_go_through_the_commands(tmp_path):
+    run, data = run_of_fixed_norm("relu")
+    n, hidden = run.info["n_parameters"], run.info["n_hidden"]
+    (tmp_path / "runs").write_bytes(runs_bytes(Runs(data, (run,)), []))
+    done = jam("hessian", tmp_path / "runs", "-o", tmp_path / "spectra", check=True)
+    record = json.loads(jam("show", tmp_path / "spectra", check=True).stdout)
+    assert record["n_symmetries"] == hidden and record["n_effective_expected"] == n - hidden - 1
+    assert f"{record['norm_multiplier']:.4g}" in done.stderr and "μ of the norm" in done.stderr
+    values = jam("show", tmp_path / "spectra", "--array", "r0000/Hp", check=True).stdout.split()
+    assert len(values) == n - 1
+    table = jam("show", tmp_path / "spectra", "--table", check=True).stdout.decode()
+    assert "μ" in table.splitlines()[0]
+    jam("plot", tmp_path / "spectra", "-o", tmp_path / "figure.png", check=True)
+    assert (tmp_path / "figure.png").stat().st_size > 0
+    line = json.loads(jam("neff", tmp_path / "runs", check=True).stdout)
+    assert line["n_effective"] <= n - hidden and line["n_effective_expected"] == n - hidden - 1
+
+
+def test_tables_of_free_weights_have_no_multiplier(runs_file, tmp_path):
+    done = jam("hessian", runs_file, "-o", tmp_path / "out", check=True)
+    assert "μ" not in done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import layers_of
 from jamtools.network.problem import Problem
+from jamtools.network.sphere import norm_multiplier, tangent_block
 from jamtools.network.symmetry import ScaleGenerators, scale_generators
 from tests.support import oracle
 
@@ -117,3 +120,64 @@ def test_a_parameter_without_gradient_whose_row_is_not_zero_is_no_zero_of_h():
 def test_the_diagonal_of_h0_is_that_of_the_matrix(network):
     got, exact = Products(*network).diagonal_h0(), hessian(*network).H0.diagonal()
     assert torch.allclose(got, exact, rtol=1e-12, atol=1e-14 * float(exact.max()))
+
+
+def on_sphere(theta, problem):
+    """The problem at fixed norm, and the matrices on the tangent space as the definition gives them."""
+    fixed = replace(problem, arch=replace(problem.arch, norm=float(theta.norm())))
+    parts = hessian(theta, problem)
+    mu = norm_multiplier(theta, problem.evaluate(theta).gradient)
+    H0, Hp = tangent_block(parts.H0, theta), tangent_block(parts.Hp, theta)
+    Hp.diagonal().add_(mu)
+    return fixed, {"H0": H0, "Hp": Hp, "H": H0 + Hp}
+
+
+def test_the_zeros_and_the_trace_of_h0_at_fixed_norm_are_those_on_the_tangent_space(network):
+    fixed, matrices = on_sphere(*network)
+    known = known_h0(Products(network[0], fixed))
+    assert known.exact and known.kernel == n_zero(matrices["H0"])
+    assert known.trace == pytest.approx(float(matrices["H0"].trace()))
+
+
+def test_without_the_gram_matrix_the_zeros_at_fixed_norm_are_bounded_from_below(network, monkeypatch):
+    monkeypatch.setattr(jamtools.hessian.known_counts, "MAX_GRAM_ROWS", 0)
+    fixed, matrices = on_sphere(*network)
+    products = Products(network[0], fixed)
+    known = known_h0(products)
+    assert not known.exact and known.kernel <= n_zero(matrices["H0"])
+    assert known.kernel >= len(matrices["H0"]) - products.n_unsatisfied
+
+
+def test_the_trace_of_hp_at_fixed_norm_is_known_for_relu(network):
+    fixed, matrices = on_sphere(*network)
+    products = Products(network[0], fixed)
+    known = known_h(products, "Hp", ScaleGenerators(network[0], fixed.arch))
+    if fixed.arch.activation == "tanh":
+        assert known.trace is None
+    else:
+        assert known.trace == pytest.approx(float(matrices["Hp"].trace()), abs=1e-12)
+    assert known.kernel == 0 and known_h(products, "H", ScaleGenerators(network[0], fixed.arch)).trace is None
+
+
+@pytest.mark.parametrize("part", ["H0", "Hp", "H"])
+def test_operators_at_fixed_norm_have_the_spectrum_on_the_tangent_space(network, part):
+    fixed, matrices = on_sphere(*network)
+    operator = Products(network[0], fixed).operator(part)
+    assert operator.dimension == operator.n - 1
+    V = operator.draw(0, 0, operator.dimension)
+    basis = torch.linalg.qr(V).Q
+    assert (network[0] @ basis).abs().max() < 1e-12 * network[0].norm()
+    got = torch.linalg.eigvalsh(basis.T @ operator(basis))
+    want = torch.linalg.eigvalsh(matrices[part])
+    assert (got - want).abs().max() < 1e-11 * want.abs().max()
+
+
+def test_blocks_of_layers_at_fixed_norm_are_those_of_free_weights(network):
+    theta, problem = network
+    fixed = on_sphere(theta, problem)[0]
+    for layer in range(problem.arch.depth + 1):
+        free, same = (Products(theta, p).operator("Hp", layer) for p in (problem, fixed))
+        V = free.draw(0, 0, 2)
+        assert torch.allclose(free(V), same(V), rtol=1e-12, atol=1e-14)
+        known = known_h0(Products(theta, problem), layer), known_h0(Products(theta, fixed), layer)
+        assert (known[0].kernel, known[0].trace) == (known[1].kernel, known[1].trace)

@@ -14,6 +14,7 @@ from jamtools.protocols import TrainingOptions, with_options
 from jamtools.records import SPECTRUM_FIELDS
 from jamtools.training.ensemble import train
 from tests.support import oracle
+from tests.support.fixed_norm import run_of_fixed_norm
 
 
 def jammed(activation="relu", depth=2):
@@ -97,3 +98,28 @@ def test_a_product_that_contradicts_the_exact_trace_is_an_error(monkeypatch):
     monkeypatch.setattr(Products, "product", lambda self, name, V: whole(self, name, V) / 4)
     with pytest.raises(CheckError, match="trace"):
         estimate_density(run, data, options=LanczosOptions(("H0",), probes=100, steps=20, extremes=0))
+
+
+@pytest.mark.parametrize(("activation", "outputs"), [("relu", 1), ("tanh", 3)])
+def test_estimates_at_fixed_norm_are_those_of_the_exact_spectrum_on_the_sphere(activation, outputs):
+    run, data = run_of_fixed_norm(activation, outputs)
+    exact = exact_spectrum(run, data)
+    estimate = estimate_density(
+        run, data, options=LanczosOptions(probes=20, steps=60, extremes=2, layers=True)
+    ).info
+    assert estimate["norm_multiplier"] == exact.info["norm_multiplier"]
+    of = estimate["estimates"]
+    for part in ("H0", "Hp", "H"):
+        assert of[part]["dimension"] == len(exact[part]) == run.info["n_parameters"] - 1
+        trace = of[part]["trace"]
+        assert abs(trace["value"] - exact[part].sum()) <= 5 * trace["error"]
+        scale = np.abs(exact[part]).max()
+        assert of[part]["highest"][-1]["value"] == pytest.approx(exact[part][-1], abs=1e-9 * scale)
+        if part != "H0":
+            negative, number = of[part]["negative"], exact.info[f"n_negative_{part}"]
+            assert negative["bounds"][0] <= number <= negative["bounds"][1]
+            assert abs(negative["value"] - number) <= 4 * negative["error"]
+    assert of["H0"]["zero"]["value"] == exact.info["n_zero_H0"] and of["H0"]["zero"]["exact"]
+    if activation == "relu":
+        assert of["Hp"]["trace"]["exact"] == pytest.approx(exact["Hp"].sum(), abs=1e-12)
+    assert sum(of[f"H/layer{j}"]["dimension"] for j in (1, 2, 3)) == run.info["n_parameters"]

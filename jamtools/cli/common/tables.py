@@ -148,6 +148,7 @@ COLUMNS: dict[str, dict[str, Value]] = {
         **NETWORK,
         "Ñ": _field("n_parameters"),
         "symmetries": _field("n_symmetries"),
+        "μ": _field("norm_multiplier"),
         "loss": _field("final_loss"),
         "N_Δ": _field("n_unsatisfied"),
         "N_Δ/N": _quotient("n_unsatisfied", "n_effective_expected"),
@@ -253,7 +254,7 @@ IN_SHOW: dict[str, tuple[str, ...]] = {
         "run", "width", "depth", "P", "seed", "status", "claimed", "certified", "holds", "findings",
     ),
     "spectra": (
-        *NETWORK, "loss", "N_Δ/N", "rank_H0", "gap_H0", "N_-(Hp)", "C0", "N_-(H)", "N_c", "bound", "data",
+        *NETWORK, "loss", "N_Δ/N", "μ", "rank_H0", "gap_H0", "N_-(Hp)", "C0", "N_-(H)", "N_c", "bound", "data",
     ),
     "neff": (*NETWORK, "Ñ", "hidden", "N_eff", "gap", "data"),
     "cusps": (
@@ -267,7 +268,7 @@ IN_SHOW: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 #: Columns that a table leaves out if none of its records has a value there.
-OPTIONAL_COLUMNS = ("test error", "times", "data")
+OPTIONAL_COLUMNS = ("test error", "times", "data", "μ")
 
 #: Kinds whose records `jam-show --table` shows field by field.
 NOT_IN_SHOW = ("finished runs",)
@@ -296,7 +297,8 @@ IN_COMMAND: dict[str, tuple[str, ...]] = {
 
 #: Columns of spectra, and the words for each. In the table of a few runs they are the rows.
 SPECTRA_IN_WORDS = {
-    "Ñ": "Ñ", "N": "N", "symmetries": "symmetries Ñ - N", "loss": "loss", "N_Δ": "N_Δ", "N_Δ/N": "N_Δ/N",
+    "Ñ": "Ñ", "N": "N", "symmetries": "scale symmetries", "μ": "μ of the norm", "loss": "loss",
+    "N_Δ": "N_Δ", "N_Δ/N": "N_Δ/N",
     "rank_H0": "rank H0", "kernel_H0": "kernel of H0", "relative_gap_H0": "relative gap at the cut",
     "delta_H0": "weight of the delta (N - rank)/N", "gap_H0": "continuum starts at (gap H0)",
     "largest_H0": "largest of H0", "N_-(Hp)": "N_-(Hp)", "C0": "C0 = N_-(Hp)/N", "N_-(H)": "N_-(H)",
