@@ -297,9 +297,8 @@ IN_COMMAND: dict[str, tuple[str, ...]] = {
 
 #: Columns of spectra, and the words for each. In the table of a few runs they are the rows.
 SPECTRA_IN_WORDS = {
-    "Ñ": "Ñ", "N": "N", "symmetries": "scale symmetries", "μ": "μ of the norm", "loss": "loss",
-    "N_Δ": "N_Δ", "N_Δ/N": "N_Δ/N",
-    "rank_H0": "rank H0", "kernel_H0": "kernel of H0", "relative_gap_H0": "relative gap at the cut",
+    "Ñ": "Ñ", "N": "N", "symmetries": "scale symmetries", "μ": "μ of the norm", "loss": "loss", "N_Δ": "N_Δ",
+    "N_Δ/N": "N_Δ/N", "rank_H0": "rank H0", "kernel_H0": "kernel of H0", "relative_gap_H0": "relative gap at the cut",
     "delta_H0": "weight of the delta (N - rank)/N", "gap_H0": "continuum starts at (gap H0)",
     "largest_H0": "largest of H0", "N_-(Hp)": "N_-(Hp)", "C0": "C0 = N_-(Hp)/N", "N_-(H)": "N_-(H)",
     "asymmetry_Hp": "asymmetry of Hp (KS)", "tr Hp³": "tr Hp³, normalised", "tr Hp⁵": "tr Hp⁵, normalised",
