@@ -158,11 +158,11 @@ class CuspManifold:
 
         It does not depend on theta: next to a theta with saturated neurons most points have saturated neurons too.
         """
-        theta, x = torch.empty_like(self.theta), self.cusps.active.x
-        sizes = [float(x.square().mean().sqrt()) or 1.0, *[1.0] * self.arch.depth]
-        for (weight, bias), size in zip(layers_of(theta, self.arch), sizes, strict=True):
-            weight[:] = torch.from_numpy(rng.standard_normal(weight.shape)) / (size * weight.shape[1] ** 0.5)
+        theta = torch.empty_like(self.theta)
+        for weight, bias in layers_of(theta, self.arch):
+            weight[:] = torch.from_numpy(rng.standard_normal(weight.shape)) / weight.shape[1] ** 0.5
             bias[:] = torch.from_numpy(rng.standard_normal(bias.shape))
+        theta *= self._input_units
         for _ in range(RANDOM_POINT_STEPS if bool(self.held.any()) else 0):
             moved = self.cusps.moved_to(theta, self.forward_pass(theta))
             z = [layer / layer.square().mean().sqrt() for layer in moved.forward_pass.z[:-1]]
@@ -189,4 +189,11 @@ class CuspManifold:
             signal[:, c] = 1.0
             beta = backward(moved.layers, passed, signal, self.arch)
             rows.append(gradient_rows(beta, passed, self.arch))
-        return rank(torch.cat(rows))
+        return rank(torch.cat(rows) * self._input_units)
+
+    @property
+    def _input_units(self) -> Tensor:
+        """Units of theta [Ñ]: 1/rms of a component of x for the weights on it, so that a small one counts."""
+        units, rms = torch.ones_like(self.theta), self.cusps.active.x.square().mean(0).sqrt()
+        layers_of(units, self.arch)[0][0][:] = torch.where(rms > 0, rms, 1.0).reciprocal()
+        return units

@@ -83,6 +83,15 @@ def test_a_saddle_is_refused_at_every_scale_of_its_weights_inputs_and_margin(sca
         assert_refused(certify(moved.theta, moved.problem))
 
 
+@pytest.mark.parametrize("factors", [(1.0, 1e-6), (1.0, 1e-20), (1e-20, 1.0)])
+def test_a_small_component_of_the_inputs_adds_no_flat_direction(factors):
+    """The rank of ∇f counts the weights on a component of any size; one without curvature is not flat."""
+    saddle = scaled(fold(4), torch.tensor(factors, dtype=torch.float64), 1.0)
+    certificate = certify(saddle.theta, saddle.problem)
+    assert_refused(certificate)
+    assert (certificate.n_zero, certificate.n_flat) == (1, 0)
+
+
 def displacements(saddle: Saddle, r: float) -> list[torch.Tensor]:
     """Along the path to both sides, and at random in the weights that vanish, all of a size r."""
     path = saddle.v * r ** saddle.powers.double()

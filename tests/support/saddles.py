@@ -240,8 +240,8 @@ def split(a: float) -> Saddle:
     return Saddle(theta, problem, v, powers, 3 if at_edge else 2, level=False)
 
 
-def scaled(saddle: Saddle, inputs: float, margin: float) -> Saddle:
-    """The same saddle with x and ε times a factor, the first and the last layer with them."""
+def scaled(saddle: Saddle, inputs: float | Tensor, margin: float) -> Saddle:
+    """The same saddle with x and ε times a factor, x also times one for each component [d]; two layers go with them."""
     arch, parts = saddle.problem.arch, []
     for tensor in (saddle.theta, saddle.v):
         tensor = tensor.clone()
