@@ -120,6 +120,23 @@ def test_no_point_beside_a_saddle_is_certified_though_its_gradient_is_below_the_
     assert np.mean(small) > 0.3
 
 
+@pytest.mark.parametrize(
+    ("r", "why"),
+    [(1e-9, "a trial found"), (1e-7, "a trial found"), (1e-6, "residual"), (1e-5, "Newton's step is")],
+)
+def test_on_the_slope_of_a_cubic_saddle_the_curvature_is_positive_and_the_point_is_refused(r, why):
+    """L = L₀ - A t³ at t = -r: g ~ r² is below its tolerance, and the curvature 6 A r is above round-off."""
+    saddle = fold(3)
+    theta = saddle.theta - r * saddle.v
+    certificate = certify(theta, saddle.problem)
+    assert_refused(certificate)
+    assert (certificate.n_negative, certificate.n_zero) == (0, 0) and certificate.smallest_curvature > 0
+    assert certificate.gradient <= STATIONARY * certificate.scale and why in certificate.obstacle
+    with mpmath.workdps(50):
+        lower = exact_loss(saddle.at(10 * mpmath.mpf(r)), saddle.problem)
+        assert lower < exact_loss(theta.tolist(), saddle.problem)
+
+
 @pytest.mark.parametrize("activation", ["tanh", "linear", "relu"])
 @pytest.mark.parametrize("k", [2, 3, 4])
 def test_a_minimum_and_a_saddle_of_one_order_look_alike_and_neither_is_certified(activation, k):
