@@ -90,8 +90,11 @@ def _of_Hp(spectrum: Eigenvalues | None, run: Mapping[str, Any]) -> dict[str, An
     fields: dict[str, Any] = dict.fromkeys(HP_FIELDS)
     if spectrum is None or not bool(spectrum.values.any()):
         return fields
-    values = spectrum.values.double().cpu().numpy() - (run.get("norm_multiplier") or 0.0)
+    mu = run.get("norm_multiplier") or 0.0
+    values = spectrum.values.double().cpu().numpy() - mu
     largest = np.abs(values).max()
+    if mu and largest <= spectrum.tolerance:  # Hp = 0, as for a perceptron
+        return fields
     fields["asymmetry_Hp"] = asymmetry(values, spectrum.tolerance)
     fields["odd_moment_3_Hp"], fields["odd_moment_5_Hp"] = (odd_moment(values / largest, k) for k in (3, 5))
     if run["final_loss"] > 0:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from jamtools.hessian.assembly import Hessian, hessian
+from jamtools.hessian.exact import ExactOptions, exact_spectrum
 from jamtools.hessian.products import Products
 from jamtools.hessian.soft_modes import are_hidden, signs_of_H
 from jamtools.hessian.spaces import Space
@@ -14,6 +15,10 @@ from jamtools.linalg.inertia import inertia_of
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Problem
+from jamtools.protocols import TrainingOptions, with_options
+from jamtools.records import Dataset
+from jamtools.training.ensemble import train
+from tests.support.fixed_norm import at
 
 D, H, P, UNSATISFIED, EPSILON = 4, 8, 20, 12, 0.5
 #: Of the weights out of the hidden layer: ‖H0‖ grows with its square, ‖Hp‖ with itself.
@@ -111,6 +116,20 @@ def test_signs_on_soft_modes_are_those_of_longer_numbers(seed, delta):
 
 
 @needs_long_double
+@pytest.mark.parametrize("signs_only", [False, True])
+def test_the_spectrum_of_a_run_has_the_signs_on_soft_modes(signs_only):
+    theta, problem = planted(0, 6e-11)
+    data = Dataset(problem.x.numpy(), problem.y.numpy()[:, 0], info={"source": "planted"})
+    run = train(data, problem.arch, with_options(TrainingOptions(), steps=1), seed=0)
+    options = ExactOptions(signs_only=signs_only)
+    info = exact_spectrum(at(run, data, theta, EPSILON), data, options=options).info
+    assert info["n_negative_H"] == n_negative(long_hessian(theta, problem))
+    if signs_only:
+        assert info["n_zero_H"] == 0
+        assert info["n_positive_H"] == len(theta) - 1 - info["n_negative_H"]
+
+
+@needs_long_double
 def test_close_to_jamming_the_signs_of_the_matrix_itself_are_lost():
     theta, problem = planted(0, 6e-11)
     pair, space, products = parts(theta, problem)
@@ -131,3 +150,17 @@ def test_where_all_modes_are_soft_the_signs_are_those_of_h():
     theta[D * H + H : -1] /= OUTPUT_SCALE
     pair, space, products = parts(theta, problem)
     assert signs_of_H(pair, space, products).n_negative == inertia_of(pair.H).n_negative
+
+
+def test_where_no_mode_is_soft_all_are_positive():
+    """A perceptron with N + 1 unsatisfied patterns: H0 has full rank, and Hp = μ, however small, changes no sign."""
+    rng = np.random.default_rng(0)
+    d, theta = 6, torch.from_numpy(np.full(6, 6**-0.5))
+    x = rng.standard_normal((d, d))
+    x += np.outer(0.5 - 1e-9 * rng.uniform(1, 2, d) - x @ theta.numpy(), theta.numpy())
+    arch = Architecture(d, 1, 0, "linear", norm=1.0, bias=False)
+    problem = Problem(torch.from_numpy(x), torch.ones(d).double(), arch, Loss("hinge", 0.5, d))
+    pair, space, products = parts(theta, problem)
+    assert products.median_gap == pytest.approx(1.5e-9, rel=0.4)
+    found = signs_of_H(pair, space, products)
+    assert (found.n_negative, found.n_zero, found.n_positive) == (0, 0, d - 1)

@@ -17,6 +17,9 @@ from jamtools.linalg.eigenvalues import symmetric_eigenvalues
 from jamtools.network.architecture import Architecture
 from jamtools.network.problem import Problem
 from jamtools.network.symmetry import scale_generators
+from jamtools.protocols import TrainingOptions, with_options
+from jamtools.training.ensemble import train
+from tests.support import oracle
 from tests.support.fixed_norm import NORM, loss_on_sphere, relu_minimum, run_of_fixed_norm, tanh_minimum
 
 CASES = [("relu", 1), ("relu", 3), ("tanh", 1), ("tanh", 3)]
@@ -155,6 +158,22 @@ def test_symmetry_and_scale_of_hp_are_measured_without_the_multiplier():
     assert spectrum.info["odd_moment_3_Hp"] == pytest.approx(expected)
     scale = np.sqrt((values**2).mean() / run.info["final_loss"])
     assert spectrum.info["scale_Hp"] == pytest.approx(scale)
+
+
+def test_a_perceptron_has_the_multiplier_alone_in_place_of_hp():
+    """f = W x: Hp = 0, and H0 = (1/P) Σ x xᵀ on the sphere, of the unsatisfied patterns."""
+    data = oracle.dataset(60, 8)
+    arch = Architecture(8, 1, 0, "linear", norm=1.0, bias=False)
+    run = train(data, arch, with_options(TrainingOptions(), steps=100, lr=1e-2, epsilon=-0.3), seed=0)
+    spectrum = exact_spectrum(run, data, options=ExactOptions(matrices=True))
+    mu = spectrum.info["norm_multiplier"]
+    assert spectrum["Hp"] == pytest.approx(np.full(7, mu)) and mu != 0
+    x = data.x[run.unsatisfied] @ tangent_projector(run.theta)
+    assert spectrum.matrices["H0"] == pytest.approx(x.T @ x / 60)
+    assert spectrum["H"] == pytest.approx(spectrum["H0"] + mu)
+    info = spectrum.info
+    assert info["n_negative_Hp"] == (7 if mu < 0 else 0) and info["n_symmetries"] == 0
+    assert info["asymmetry_Hp"] is info["odd_moment_3_Hp"] is info["scale_Hp"] is None
 
 
 def test_memory_at_fixed_norm_has_two_more_matrices_for_h_alone():
