@@ -24,7 +24,7 @@ from torch import Tensor
 
 from jamtools.hessian.assembly import Passes, hp
 from jamtools.linalg.subspace import orthonormal_basis
-from jamtools.network.passes import ForwardPass, backward, gradient, gradient_rows, joined, layers_of
+from jamtools.network.passes import ForwardPass, backward, gradient, gradient_rows, joined, layers_of, stacked
 from jamtools.network.problem import Problem
 from jamtools.network.symmetry import balanced, scale_generators
 
@@ -122,7 +122,8 @@ class KinkModel:
 
     def pick(self, by_layer: list[Tensor], at: Tensor) -> Tensor:
         """The entries [n] of an array [L][P, h] at kinks [n, 3]."""
-        return torch.stack(by_layer)[at[:, 0], at[:, 1], at[:, 2]]
+        all_layers = stacked(by_layer, self.theta, len(self.gaps), self.arch.width)
+        return all_layers[at[:, 0], at[:, 1], at[:, 2]]
 
     def curvature(self, weights: Tensor) -> tuple[Tensor, float]:
         """K [Ñ, Ñ] with the weights Δ ≥ 0 [P] of the patterns, and ν, which is 0 for free weights."""

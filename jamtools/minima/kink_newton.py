@@ -28,6 +28,7 @@ from torch import Tensor
 from jamtools.linalg.convexified import convexified
 from jamtools.linalg.nested_maximum import Minimiser, NestedMaximum, minimise
 from jamtools.minima.kink_model import KinkModel, Kinks, Surface
+from jamtools.network.passes import stacked
 from jamtools.network.problem import Problem
 
 #: A pattern is near Δ = 0 up to this part of the rms of the unsatisfied Δ.
@@ -165,7 +166,7 @@ class KinkNewton:
         unit: float,
     ) -> _Solved | None:
         """The step with these patterns [P] and kinks [L][P, h] in it."""
-        at = torch.stack(kinks).nonzero()
+        at = stacked(kinks, near, len(near), model.arch.width).nonzero()
         kinked = torch.zeros_like(near)
         kinked[at[:, 1]] = True
         patterns = (near | kinked).nonzero()[:, 0]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 
 from jamtools.data.sphere import random_sphere
 from jamtools.minima.kink_model import Kinks, Surface
@@ -155,3 +156,18 @@ def test_kinks_that_are_not_there_lead_to_no_stationary_point():
     held = Kinks(at, torch.full((1,), 0.5, dtype=torch.float64))
     found = stationary_point(theta, problem, held, active(problem, theta), Surface())
     assert found is None or not found.admissible
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_network_without_hidden_layers_goes_to_the_minimum_of_its_convex_loss(bias):
+    data, arch = random_sphere(60, 5, 1), Architecture(5, 5, 0, bias=bias)
+    problem = Problem(torch.from_numpy(data.x), torch.from_numpy(data.y), arch, Loss("hinge", 0.5, 60))
+    newton = KinkNewton(torch.from_numpy(initial_parameters(arch, "orthogonal", 0)), problem)
+    descend(newton)
+    rows = np.c_[data.x, np.ones(60)] if bias else data.x
+
+    def loss(w):
+        return 0.5 * np.mean(np.clip(0.5 - data.y * (rows @ w), 0, None) ** 2)
+
+    # L is quadratic near its minimum, where BFGS ends within some 1e-8
+    assert problem.value(newton.theta) == pytest.approx(minimize(loss, np.zeros(rows.shape[1])).fun, rel=1e-9)
