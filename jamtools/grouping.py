@@ -14,7 +14,7 @@ from typing import Any
 
 from jamtools.conditions import Formula
 from jamtools.formulas import field_of
-from jamtools.protocols import OPTIMIZERS, SGD_MAX_DEFAULT_BATCH, usual_settings
+from jamtools.protocols import FREE_NORM, OPTIMIZERS, SGD_MAX_DEFAULT_BATCH, usual_settings
 
 #: A JSON object: the metadata of a run or of a spectrum, or a JSON line.
 Record = Mapping[str, Any]
@@ -162,6 +162,16 @@ def _epsilon(record: Record) -> float | None:
     return _setting("epsilon")(record) if own is None else own
 
 
+def _norm(record: Record) -> str | None:
+    """The fixed norm as it was asked for, or FREE_NORM."""
+    if _is_fit(record):
+        return record.get("norm")
+    rule, radius = _setting("norm")(record), record.get("norm")
+    if rule in (None, FREE_NORM):
+        return FREE_NORM if radius is None else f"{radius:g}"
+    return str(rule)
+
+
 def _batch(record: Record) -> int | str | None:
     """Patterns per step; "default": they follow from P and the optimizer; None where another program wrote the record."""
     batch, P = _setting("batch")(record), record.get("P")
@@ -183,6 +193,7 @@ DERIVED: dict[str, Callable[[Record], Any]] = {
     "epsilon": _epsilon,
     "decay": _decay,
     "init": _setting("init"),
+    "norm": _norm,
     "momentum": _setting("momentum"),
     "batch": _batch,
     "certify": lambda record: bool(record.get("certify")),
@@ -191,7 +202,7 @@ DERIVED: dict[str, Callable[[Record], Any]] = {
     "finished": lambda record: bool(record.get("finish") or record.get("finished")),
 }
 
-_DYNAMICS = ("protocol", "steps", "lr", "decay", "init", "momentum", "batch")
+_DYNAMICS = ("protocol", "steps", "lr", "decay", "init", "momentum", "batch", "norm")
 
 #: Runs and spectra that agree in these fields differ only in their sizes and by chance.
 RUN_GROUP_FIELDS = (

@@ -10,6 +10,7 @@ Source: arXiv:1809.09349, section II.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
@@ -32,6 +33,9 @@ FIRE_DEFAULT_LR = 0.1
 
 #: The default budget of newton, in iterations. Most runs end within a tenth of it.
 NEWTON_DEFAULT_STEPS = 50_000
+
+#: What stands for a norm where weights are free.
+FREE_NORM = "free"
 
 #: The largest default batch of SGD, in patterns. The default is P/2 if that is smaller.
 SGD_MAX_DEFAULT_BATCH = 1024
@@ -77,6 +81,7 @@ class Settings:
     snapshots: bool
     neighbour_list: bool
     protocol: str
+    norm: str = FREE_NORM
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,9 @@ class TrainingOptions:
     momentum μ of sgd; batch: patterns per step, 0 for all of them; steps: the budget; stop: whether the run ends when
     N_Δ = 0; measurements: the largest number of rows of the history; measure_at: further steps to measure at;
     snapshots: whether each row keeps theta; neighbour_list: whether the drift of the patterns is estimated instead of
-    bounded. If batch or stop is None, `resolve` chooses it. The fields and their order are those of `Settings`. Raises
-    InputError for options that contradict each other.
+    bounded; norm: the fixed norm of W, which `parsed_norm` reads, or FREE_NORM. If batch or stop is
+    None, `resolve` chooses it. The fields and their order are those of `Settings`. Raises InputError for options that
+    contradict each other.
     """
 
     loss: LossName = "hinge"
@@ -105,8 +111,11 @@ class TrainingOptions:
     snapshots: bool = False
     neighbour_list: bool = False
     protocol: str = "custom"
+    norm: str = FREE_NORM
 
     def __post_init__(self) -> None:
+        if self.norm != FREE_NORM:
+            parsed_norm(self.norm)
         if self.optimizer not in OPTIMIZERS:
             raise InputError(f"optimizer {self.optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
         if self.momentum and self.optimizer != "sgd":
@@ -133,6 +142,21 @@ class TrainingOptions:
         values["stop"] = self.loss == "hinge" if self.stop is None else self.stop
         values["epsilon"] = self.epsilon if self.loss == "hinge" else 0.0
         return Settings(**values)
+
+
+def parsed_norm(text: str) -> tuple[float, bool]:
+    """The number of a fixed norm such as "25" or "3x", and whether it is a multiple of the norm at initialisation.
+
+    Raises InputError for a text that is neither.
+    """
+    multiple = text.endswith("x")
+    try:
+        value = float(text.removesuffix("x"))
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise InputError(f"norm {text!r}, expected a number above 0 such as 25, or 3x")
+    return value, multiple
 
 
 #: The paper's protocols by name. Their budgets are those of the paper's searches for N*.
@@ -187,7 +211,7 @@ def with_options(base: TrainingOptions, **options: Any) -> TrainingOptions:
 def changed_settings(options: TrainingOptions) -> dict[str, Any]:
     """Those settings of the dynamics that differ from the usual ones of the same protocol, loss, optimizer and steps.
 
-    They are epsilon (of the hinge), init, momentum and batch, and of the schedule lr, every, factor and floor.
+    They are epsilon (of the hinge), init, momentum, batch and norm, and of the schedule lr, every, factor and floor.
     """
     own = _dynamics(options)
     usual = usual_settings(options.protocol, options.loss, options.optimizer, options.steps)
@@ -204,7 +228,9 @@ def usual_settings(
 
 def _dynamics(options: TrainingOptions) -> dict[str, Any]:
     names = (
-        ("epsilon", "init", "momentum", "batch") if options.loss == "hinge" else ("init", "momentum", "batch")
+        ("epsilon", "init", "momentum", "batch", "norm")
+        if options.loss == "hinge"
+        else ("init", "momentum", "batch", "norm")
     )
     return {name: getattr(options, name) for name in names} | vars(options.schedule)
 

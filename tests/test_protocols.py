@@ -254,7 +254,13 @@ def test_what_decides_a_trajectory_is_either_named_by_a_search_or_among_the_chan
         "stop", "measurements", "measure_at", "snapshots", "neighbour_list",
     }  # fmt: skip
     other = TrainingOptions(
-        epsilon=0.1, init="torch", optimizer="sgd", momentum=0.5, batch=3, schedule=Schedule(1.0, 2, 3.0, 4.0)
+        epsilon=0.1,
+        init="torch",
+        optimizer="sgd",
+        momentum=0.5,
+        batch=3,
+        norm="3x",
+        schedule=Schedule(1.0, 2, 3.0, 4.0),
     )
     names = {item.name for item in fields(TrainingOptions)} - elsewhere - {"schedule"}
     assert set(changed_settings(other)) == names | {item.name for item in fields(Schedule)}

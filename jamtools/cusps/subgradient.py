@@ -12,6 +12,8 @@ At a minimum min_λ ‖g(λ)‖ = 0, while ‖∇L‖ with ρ'(0) = 0 does not v
 
 Patterns with the same x have the same z: their cusps are one kink of L, with one multiplier and the force Σ u_i. With
 opposite labels the u_i have opposite signs, and only their sum says whether the kink is convex.
+
+At fixed norm all vectors are those on the tangent space of the sphere (network/sphere.py).
 Source: arXiv:1809.09349, section III and figure 12; F. H. Clarke, Optimization and Nonsmooth Analysis (1983).
 """
 
@@ -30,6 +32,7 @@ from jamtools.errors import InputError, Remedy
 from jamtools.linalg.bounded_least_squares import box_least_squares
 from jamtools.network.passes import ForwardPass, Layers, backward, gradient, gradient_rows, joined, layers_of
 from jamtools.network.problem import Problem
+from jamtools.network.sphere import norm_multiplier, tangent
 
 #: The largest dense least-squares problem that is solved, in numbers (cusps times parameters): 1.6 GB.
 LEAST_SQUARES_MAX_NUMBERS = 2e8
@@ -208,12 +211,26 @@ class CuspGradient:
         return replace(self.forward_pass, slopes=slopes)
 
     def gradient(self, multipliers: Tensor) -> Tensor:
-        """g(λ) [Ñ] at the multipliers λ [n]."""
+        """g(λ) [Ñ] at the multipliers λ [n]; at fixed norm its part tangent to the sphere."""
+        return self._tangent(self._free_gradient(multipliers))
+
+    def _free_gradient(self, multipliers: Tensor) -> Tensor:
+        """g(λ) [Ñ] of free weights."""
         return gradient(
             backward(self.layers, self.with_multipliers(multipliers), self.signal, self.arch),
             self.forward_pass,
             self.arch,
         )
+
+    def _tangent(self, vectors: Tensor) -> Tensor:
+        """Vectors [..., Ñ] on the tangent space of the sphere; the vectors themselves where weights are free."""
+        return vectors if self.arch.norm is None else tangent(vectors, self.theta)
+
+    def norm_multiplier(self, multipliers: Tensor) -> float:
+        """μ of the fixed norm with these multipliers [n]; 0 where weights are free."""
+        if self.arch.norm is None:
+            return 0.0
+        return norm_multiplier(self.theta, self._free_gradient(multipliers))
 
     def forces(self, multipliers: Tensor) -> Tensor:
         """u_i = ∂L/∂ρ(z_i) of each cusp [n], summed over the patterns with the same x, with these multipliers [n]."""
@@ -275,7 +292,7 @@ class CuspGradient:
             below = backward(self.layers[: j + 1], at_cusps, signal, self.arch)
             part = gradient_rows(below, ForwardPass(at_cusps.inputs[: j + 1], []), self.arch)
             rows.append(torch.nn.functional.pad(part, (0, self.arch.n_parameters - part.shape[1])))
-        return joined(rows, self.theta.new_zeros(0, len(self.theta)))
+        return self._tangent(joined(rows, self.theta.new_zeros(0, len(self.theta))))
 
 
 def _descend(cusps: CuspGradient, multipliers: Tensor) -> tuple[float, Tensor, bool]:

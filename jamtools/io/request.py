@@ -15,6 +15,7 @@ import torch
 
 from jamtools import __version__
 from jamtools.errors import InputError, Remedy
+from jamtools.protocols import FREE_NORM
 from jamtools.records import Dataset, Run, sha256
 from jamtools.training.job import Job
 
@@ -65,6 +66,7 @@ def _options(job: Job) -> dict[str, Any]:
     }
     options = {**asdict(job.arch), "patterns": job.data.P, "seeds": job.seed, **rate, **schedule, **flat}
     options["batch"] = options["batch"] or "full"
+    options["norm"] = job.arch.norm or FREE_NORM
     options["measure_at"] = ",".join(map(str, options["measure_at"])) or "none"
     return {name.replace("_", "-"): value for name, value in options.items()}
 

@@ -25,7 +25,7 @@ from jamtools.linalg.squared_maxima import SquaredMaxima
 #: The largest number of iterations.
 QP_MAX_ITERATIONS = 60
 
-#: The minimum is found when the residuals and the mean of the products are below this part of their first values.
+#: The default tolerance of a minimum.
 QP_TOLERANCE = 1e-10
 
 #: The part of the way to the boundary that a step takes.
@@ -88,8 +88,10 @@ class _Iterate:
         return _Iterate(*(own + length * step for own, step in parts))
 
 
-def minimise(function: NestedMaximum) -> Minimiser | None:
+def minimise(function: NestedMaximum, tolerance: float = QP_TOLERANCE) -> Minimiser | None:
     """The minimum; None where the iteration does not converge, or where G is not positive definite to round-off.
+
+    It is found when the residuals and the mean of the products are below `tolerance`, relative to their first values.
 
     Without inner maxima it is found by the method of squared_maxima.py, which takes fewer factorisations.
     """
@@ -100,7 +102,7 @@ def minimise(function: NestedMaximum) -> Minimiser | None:
     for _ in range(QP_MAX_ITERATIONS):
         residuals = _residuals(function, at)
         size = max(float(part.abs().max()) if len(part) else 0.0 for part in residuals)
-        if max(size, at.mean()) <= QP_TOLERANCE * first:
+        if max(size, at.mean()) <= tolerance * first:
             return Minimiser(at.d, at.v, at.u, (at.u > at.q) & (at.low > at.t))
         system = _System.of(function, at)
         if system is None:

@@ -10,23 +10,24 @@ ends at the minimum nearby (kink_stage.py).
     avalanche   a stage that unjams however small it is: the branch ends there. The margin rises again until the
                 network jams on another branch.
     collapse    ε falls towards 0 and f with it: L/(N ε²) does not fall. There is no jamming point at this P and norm.
+    dead        some unsatisfied patterns are dead (network/dead.py). No margin satisfies them, and L cannot vanish.
 
-Dead patterns (network/dead.py) are left out: no margin satisfies them.
+A start that is satisfied goes the other way until it jams.
 Source: none, own protocol; S. Franz and G. Parisi, J. Phys. A 49, 145001 (2016), for the perceptron.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
 
-from jamtools.minima.kink_model import Surface
+from jamtools.errors import InputError, Remedy
+from jamtools.minima.bfgs import Bfgs
 from jamtools.minima.kink_newton import Outlook
-from jamtools.minima.kink_stage import KinkStage
-from jamtools.minima.sphere_descent import descend_on_sphere
+from jamtools.minima.kink_stage import KINK_MAX_PARAMETERS, KinkStage, has_kink_stage
+from jamtools.minima.loss_function import LossFunction
 from jamtools.network.dead import dead_by_layer
 from jamtools.network.problem import Problem
 
@@ -42,22 +43,25 @@ RECOMPRESS_FIRST, RECOMPRESS_FACTOR = 1e-3, 1.3
 #: A collapse: ε has fallen below the first part of its first value while the mean Δ is above the second part of ε.
 COLLAPSE_MARGIN, COLLAPSE_GAP = 0.05, 0.1
 
-#: Stages in a row that may end without a minimum.
-STAGES_WITHOUT_MINIMUM = 3
+#: Stages in a row that may end without a minimum, and avalanches of one approach.
+STAGES_WITHOUT_MINIMUM, MOST_AVALANCHES = 3, 20
 
-#: Iterations of BFGS from a start to the neighbourhood of its first minimum.
-START_ITERATIONS = 2000
+#: The descent from a start ends after this many iterations, or when 100 of them lower L by less than the second number.
+START_ITERATIONS, START_SLOW_DECREASE = 2000, 1e-2
 
-StageStatus = Literal["stationary", "budget", "satisfied", "dead", "collapsed"]
+#: How a stage ended, and how an approach ended; "" while it goes on.
+StageStatus = Literal["stationary", "budget", "satisfied", "dead"]
+ApproachEnd = Literal["", "jammed", "collapsed", "dead", "stalled", "unjammed"]
 
 
 @dataclass(frozen=True)
 class ApproachStage:
-    """The end of a stage: theta [Ñ] at this margin, its loss and N_Δ without the dead patterns, and the kinks at zero.
+    """The end of a stage: theta [Ñ] at this margin, its loss, its N_Δ, and the kinks at zero.
 
-    status: "stationary" at a minimum, "budget" where none was reached, "satisfied", "dead" where only dead patterns are
-    left, "collapsed". moved: ‖δW‖/‖W‖ of the stage; overlap: the unsatisfied patterns of this stage and of the last one
-    that both have, over those that either has; avalanche: whether the last branch had ended.
+    status: "stationary" at a minimum, "budget" where none was reached, "satisfied", "dead" where a pattern is. steps: its
+    iterations. Against the stage before: moved, ‖δW‖/‖W‖; overlap, the unsatisfied patterns that both have over those that
+    either has; n_changed, the patterns that only one of them has; change, that of N_Δ. avalanche: whether the branch before
+    had ended.
     """
 
     theta: Tensor
@@ -66,119 +70,191 @@ class ApproachStage:
     n_unsatisfied: int
     n_kinks: int
     status: StageStatus
-    moved: float
-    overlap: float
-    avalanche: bool
+    steps: int
+    moved: float = 0.0
+    overlap: float = 1.0
+    n_changed: int = 0
+    change: int = 0
+    avalanche: bool = False
 
 
-def first_minimum(theta: Tensor, problem: Problem, norm: float) -> ApproachStage:
-    """The minimum on the sphere ‖W‖ = norm to which a descent from theta [Ñ] leads: the stage before the first one."""
-    start = descend_on_sphere(theta, problem, norm, START_ITERATIONS)
-    return _Approach(problem, norm).stage(start, problem.loss.epsilon, None, None)
+@dataclass(frozen=True)
+class Approach:
+    """An approach on its way: its last stage, and all that the next one depends on.
 
-
-def approach(first: ApproachStage, problem: Problem, norm: float, until: float) -> Iterator[ApproachStage]:
-    """The stages from a first one on, until L/N ≤ `until`, a collapse, or no minimum is found.
-
-    problem: that of the first stage. A first stage that is satisfied goes the other way until it jams.
+    number: that of the last stage, from 0; shrink: 1 - q; lost: the stages in a row without a minimum; avalanches: their
+    number so far; first_epsilon: the margin of stage 0. end: "" while it goes on, then "jammed" at L/N ≤ until,
+    "collapsed", "dead", "stalled" where stages end without a minimum, "unjammed" where no avalanche leads to jamming.
     """
-    return _Approach(problem, norm).stages(first, until)
+
+    stage: ApproachStage
+    first_epsilon: float
+    number: int = 0
+    shrink: float = SHRINK_FIRST
+    lost: int = 0
+    avalanches: int = 0
+    end: ApproachEnd = ""
 
 
-class _Approach:
-    """The stages of a problem at one norm."""
+def begin(theta: Tensor, problem: Problem, until: float, descend: bool = True) -> Approach:
+    """Stage 0: the minimum on the sphere to which a descent from theta [Ñ] leads.
 
-    def __init__(self, problem: Problem, norm: float) -> None:
-        self.problem, self.surface = problem, Surface(norm)
+    problem: the loss at the first margin, with the fixed norm of its architecture; until: L/N at which an approach ends;
+    descend: False for a theta that is at a minimum already. Raises InputError for free weights, and for a network
+    whose stages are too large.
+    """
+    require_approach(problem)
+    start = problem.onto(theta)
+    stage = _stage(_descended(start, problem) if descend else start, problem)
+    return _ended(Approach(stage, problem.loss.epsilon), problem, until)
 
-    def at(self, epsilon: float) -> Problem:
-        """The problem at another margin."""
-        return replace(self.problem, loss=replace(self.problem.loss, epsilon=epsilon))
 
-    def gaps(self, theta: Tensor, epsilon: float) -> Tensor:
-        """Δ [P] at theta [Ñ]."""
-        problem = self.at(epsilon)
-        return problem.loss.gaps(problem.forward(theta).f, problem.y)[:, 0]
+def advance(approach: Approach, problem: Problem, until: float) -> Approach:
+    """The approach after its next stage; the approach itself where it has ended."""
+    if approach.end:
+        return approach
+    last, shrink, avalanche = approach.stage, approach.shrink, False
+    if last.status == "satisfied":
+        stage = _recompressed(last, problem)
+    else:
+        while (stage := _lower(last, problem, shrink)).status == "satisfied":
+            shrink *= SHRINK_UNJAMMED
+            if shrink < SHRINK_LEAST:
+                stage, avalanche = replace(_recompressed(stage, problem), avalanche=True), True
+                break
+        shrink = SHRINK_FIRST if avalanche else min(SHRINK_FIRST, SHRINK_RECOVERS * shrink)
+    new = replace(
+        approach,
+        stage=_compared(stage, last, problem),
+        number=approach.number + 1,
+        shrink=shrink,
+        lost=0 if stage.status == "stationary" else approach.lost + 1,
+        avalanches=approach.avalanches + avalanche,
+    )
+    return _ended(new, problem, until)
 
-    def stages(self, first: ApproachStage, until: float) -> Iterator[ApproachStage]:
-        last, shrink, lost, avalanche = first, SHRINK_FIRST, 0, False
-        while last.status != "dead" and lost < STAGES_WITHOUT_MINIMUM:
-            if last.status == "satisfied":
-                last = self._recompressed(last, avalanche)
-            elif last.loss / self.problem.arch.n_effective <= until:
-                return
-            elif self._collapses(last, first):
-                yield replace(last, status="collapsed")
-                return
-            else:
-                stage = self._next(last, shrink)
-                if stage.status == "satisfied":
-                    shrink *= SHRINK_UNJAMMED
-                    if shrink >= SHRINK_LEAST:
-                        continue
-                    last, shrink, avalanche = stage, SHRINK_FIRST, True
-                    continue
-                last, shrink, avalanche = stage, min(SHRINK_FIRST, SHRINK_RECOVERS * shrink), False
-            lost = 0 if last.status == "stationary" else lost + 1
-            yield last
 
-    def _next(self, last: ApproachStage, shrink: float) -> ApproachStage:
-        """The stage at a margin that is lower by (1 - q) ⟨Δ²⟩/⟨Δ⟩."""
-        gaps = self.gaps(last.theta, last.epsilon).clamp(min=0)
-        epsilon = last.epsilon - shrink * float(gaps.square().sum() / gaps.sum())
-        return self.stage(last.theta, epsilon, last, Outlook((1 - shrink) * gaps))
+def require_approach(problem: Problem) -> None:
+    """Raises InputError for a problem that has no approach by its margin."""
+    problem.loss.require_hinge()
+    if problem.arch.norm is None:
+        raise InputError(
+            "an approach of free weights, expected a fixed norm: they have no jamming point",
+            Remedy.FIXED_NORM,
+        )
+    if not has_kink_stage(problem.arch):
+        raise InputError(
+            f"an approach of a network of {problem.arch.n_parameters} parameters and {problem.arch.outputs} outputs, "
+            f"expected at most {KINK_MAX_PARAMETERS} and one output"
+        )
 
-    def _recompressed(self, satisfied: ApproachStage, avalanche: bool) -> ApproachStage:
-        """The first stage that jams, as the margin rises above the one that theta satisfies."""
-        last, excess = satisfied, RECOMPRESS_FIRST
-        while last.status == "satisfied":
-            largest = last.epsilon - float(self.gaps(last.theta, last.epsilon).max())
-            last = self.stage(last.theta, largest + excess * abs(largest), last, None)
-            excess *= RECOMPRESS_FACTOR
-        return replace(last, avalanche=avalanche)
 
-    def _collapses(self, last: ApproachStage, first: ApproachStage) -> bool:
-        gaps = self.gaps(last.theta, last.epsilon)
-        mean = float(gaps[gaps > 0].mean())
-        return last.epsilon < COLLAPSE_MARGIN * first.epsilon and mean > COLLAPSE_GAP * last.epsilon
+def at_margin(problem: Problem, epsilon: float) -> Problem:
+    """The problem at another margin."""
+    return replace(problem, loss=replace(problem.loss, epsilon=epsilon))
 
-    def stage(
-        self, theta: Tensor, epsilon: float, last: ApproachStage | None, outlook: Outlook | None
-    ) -> ApproachStage:
-        """The stage at one margin from theta [Ñ]."""
-        problem = self.at(epsilon)
-        alive = ~dead_by_layer(theta, problem).any(0)
-        if outlook is not None:
-            outlook = Outlook(outlook.gaps[alive])
-        end = self.surface.onto(theta, problem)
-        newton = KinkStage(end, problem.take(alive), None, self.surface, outlook)
-        while newton.iterate(end):
-            pass
-        kinks = len(newton.newton.held.at)
-        status: StageStatus = "stationary" if newton.outcome == "stationary" else "budget"
-        return self._ended(end, problem, alive, kinks, status, last)
 
-    def _ended(
-        self,
-        theta: Tensor,
-        problem: Problem,
-        alive: Tensor,
-        kinks: int,
-        status: StageStatus,
-        last: ApproachStage | None,
-    ) -> ApproachStage:
-        """The stage that ended at theta [Ñ], where the patterns `alive` [P] were not dead at its start."""
-        gaps = self.gaps(theta, problem.loss.epsilon)
-        alive = alive & ~dead_by_layer(theta, problem).any(0)
-        unsatisfied = problem.loss.unsatisfied(gaps)
-        if not bool((unsatisfied & alive).any()):
-            status = "dead" if bool(unsatisfied.any()) else "satisfied"
-        shared, moved = 1.0, 0.0
-        if last is not None:
-            before = self.gaps(last.theta, last.epsilon) > 0
-            either = int((before | unsatisfied).sum())
-            shared = int((before & unsatisfied).sum()) / either if either else 1.0
-            moved = float((theta - last.theta).norm() / theta.norm())
-        loss = 0.5 * problem.loss.hinge_curvature * float(gaps[alive].clamp(min=0).square().sum())
-        n = int((unsatisfied & alive).sum())
-        return ApproachStage(theta, problem.loss.epsilon, loss, n, kinks, status, moved, shared, False)
+def _ended(approach: Approach, problem: Problem, until: float) -> Approach:
+    """The approach with its end, if it has come."""
+    stage = approach.stage
+    end: ApproachEnd = ""
+    if stage.status == "dead":
+        end = "dead"
+    elif stage.status == "satisfied":
+        end = "unjammed" if approach.avalanches > MOST_AVALANCHES else ""
+    elif approach.lost >= STAGES_WITHOUT_MINIMUM:
+        end = "stalled"
+    elif stage.status == "stationary" and stage.loss <= until * problem.arch.n_effective:
+        end = "jammed"
+    elif approach.avalanches > MOST_AVALANCHES:
+        end = "unjammed"
+    elif _collapses(approach, problem):
+        end = "collapsed"
+    return replace(approach, end=end)
+
+
+def _collapses(approach: Approach, problem: Problem) -> bool:
+    stage = approach.stage
+    gaps = _gaps(stage.theta, at_margin(problem, stage.epsilon))
+    mean = float(gaps[gaps > 0].mean())
+    return (
+        0 < stage.epsilon < COLLAPSE_MARGIN * approach.first_epsilon and mean > COLLAPSE_GAP * stage.epsilon
+    )
+
+
+def _descended(theta: Tensor, problem: Problem) -> Tensor:
+    """The end [Ñ] of a descent on the sphere from theta [Ñ], where it has become slow."""
+    u = theta.clone()
+    bfgs = Bfgs(u, LossFunction(problem, u))
+    last = bfgs.value
+    for n in range(1, START_ITERATIONS + 1):
+        if not bfgs.iterate():
+            break
+        if n % 100 == 0:
+            if last - bfgs.value < START_SLOW_DECREASE * last:
+                break
+            last = bfgs.value
+    return problem.onto(u)
+
+
+def _lower(last: ApproachStage, problem: Problem, shrink: float) -> ApproachStage:
+    """The stage at a margin that is lower by (1 - q) ⟨Δ²⟩/⟨Δ⟩."""
+    gaps = _gaps(last.theta, at_margin(problem, last.epsilon)).clamp(min=0)
+    epsilon = last.epsilon - shrink * float(gaps.square().sum() / gaps.sum())
+    return _stage(last.theta, at_margin(problem, epsilon), Outlook((1 - shrink) * gaps))
+
+
+def _recompressed(satisfied: ApproachStage, problem: Problem) -> ApproachStage:
+    """The first stage that jams, as the margin rises above the one that theta satisfies."""
+    last, excess = satisfied, RECOMPRESS_FIRST
+    while last.status == "satisfied":
+        largest = last.epsilon - float(_gaps(last.theta, at_margin(problem, last.epsilon)).max())
+        unit = abs(largest) or abs(last.epsilon)
+        last = _stage(last.theta, at_margin(problem, largest + excess * unit))
+        excess *= RECOMPRESS_FACTOR
+    return last
+
+
+def _stage(theta: Tensor, problem: Problem, outlook: Outlook | None = None) -> ApproachStage:
+    """The stage of a problem at its margin from theta [Ñ]."""
+    end = theta.clone()
+    newton = KinkStage(end, problem, None, outlook)
+    while newton.iterate(end):
+        pass
+    gaps = _gaps(end, problem)
+    unsatisfied = problem.loss.unsatisfied(gaps)
+    status: StageStatus = "stationary" if newton.outcome == "stationary" else "budget"
+    if not bool(unsatisfied.any()):
+        status = "satisfied"
+    elif _has_dead(end, problem):
+        status = "dead"
+    loss = 0.5 * problem.loss.hinge_curvature * float(gaps.clamp(min=0).square().sum())
+    n, kinks = int(unsatisfied.sum()), len(newton.newton.held.at)
+    return ApproachStage(end, problem.loss.epsilon, loss, n, kinks, status, newton.taken)
+
+
+def _compared(stage: ApproachStage, last: ApproachStage, problem: Problem) -> ApproachStage:
+    """The stage with its changes since the stage before."""
+    before, after = (
+        at_margin(problem, s.epsilon).loss.unsatisfied(_gaps(s.theta, at_margin(problem, s.epsilon)))
+        for s in (last, stage)
+    )
+    either, both = int((before | after).sum()), int((before & after).sum())
+    return replace(
+        stage,
+        moved=float((stage.theta - last.theta).norm() / stage.theta.norm()),
+        overlap=both / either if either else 1.0,
+        n_changed=either - both,
+        change=int(after.sum()) - int(before.sum()),
+    )
+
+
+def _has_dead(theta: Tensor, problem: Problem) -> bool:
+    """Whether an unsatisfied pattern is dead at theta [Ñ]."""
+    unsatisfied = problem.loss.unsatisfied(_gaps(theta, problem))
+    return bool((dead_by_layer(theta, problem).any(0) & unsatisfied).any())
+
+
+def _gaps(theta: Tensor, problem: Problem) -> Tensor:
+    """Δ [P] at theta [Ñ]."""
+    return problem.loss.gaps(problem.forward(theta).f, problem.y)[:, 0]

@@ -1,7 +1,7 @@
 """The second stage of newton: BFGS on the loss itself, with Newton's method tried from time to time.
 
 The stage ends at a minimum, in an escape to infinity (escape.py), or where BFGS finds no lower loss. It may stop at patterns
-near Δ = 0, where the curvature of the loss jumps.
+near Δ = 0, where the curvature of the loss jumps. At fixed norm it ends early, if the stage with kinks follows.
 
 Source: none, own design.
 """
@@ -37,6 +37,9 @@ TRACE_EVERY = 10
 #: The largest number of checks at which the loss had fallen by less than BFGS_SLOW_DECREASE, relative to it.
 BFGS_SLOW_CHECKS, BFGS_SLOW_DECREASE = 50, 1e-5
 
+#: At fixed norm the next stage takes over when the loss falls by less than this, relative to it, between two checks.
+SPHERE_SLOW_DECREASE = 1e-2
+
 #: Length of a step along a direction of negative curvature, in ‖W‖.
 SADDLE_KICK = 1e-4
 
@@ -62,6 +65,7 @@ class BfgsStage:
         self.taken, self.restarts, self.slow, self.last = 0, 0, POLISH_BELOW_DECREASE, self.bfgs.value
         self.slow_checks = 0
         self.restart_limit = BFGS_RESTARTS_OF_LAST_STAGE if is_last else BFGS_RESTARTS
+        self.hands_over = problem.arch.norm is not None and not is_last
         self._note(theta)
 
     def iterate(self, theta: Tensor) -> bool:
@@ -76,7 +80,9 @@ class BfgsStage:
         gained = 1 - self.bfgs.value / self.last if self.last > 0 else 0.0
         self.last = self.bfgs.value
         self.slow_checks += gained < BFGS_SLOW_DECREASE
-        if self.slow_checks > BFGS_SLOW_CHECKS:
+        if self.slow_checks > BFGS_SLOW_CHECKS or (
+            self.hands_over and (not moved or gained < SPHERE_SLOW_DECREASE)
+        ):
             self.outcome = "budget"
             return False
         if moved and gained > self.slow:
@@ -85,8 +91,10 @@ class BfgsStage:
         return self._arrive(theta, moved)
 
     def _note(self, theta: Tensor) -> bool:
-        """Adds the present point to the trace; whether the trace shows an escape."""
+        """Adds the present point to the trace; whether the trace shows an escape, which no fixed norm allows."""
         arch = self.problem.arch
+        if arch.norm is not None:
+            return False
         self.escape = self.escape.at(theta, arch, self.bfgs.value)
         return self.escape.shows_one(arch)
 

@@ -12,6 +12,7 @@ of that cusp contains the slopes of the lines above it. Repeat this down to the 
     L ≥ 𝓛 + c Σ_i u_i min(λ_i, 1 - λ_i) |z_i|,      c > 0.
 
 In a direction that leaves M = {z_i = 0}, L rises at first order. Second order matters only on the tangent space of M.
+At fixed norm all gradients are those on the tangent space of the sphere, and ∇²𝓛 + μ 1 stands for ∇²𝓛.
 The conditions are sufficient. They hold up to the tolerances and the round-off that a Certificate contains.
 
 A cusp with u_i = 0 may be a kink of second order, which is not decided here. A cusp is idle if in some layer above it no
@@ -76,7 +77,7 @@ class Certificate:
 
     Newton's step (newton_step.py): newton_gain, the predicted decrease of the loss, relative to it; newton_length, the
     largest part of a layer by which it moves; residual and next_residual, before and after the step; residual_rounding, that
-    of both.
+    of both. norm_multiplier: μ at fixed norm (network/sphere.py).
 
     Trials (descent_trials.py): n_trials, their number; radius, in ‖W‖, within which none found a lower loss; lowest_change
     of the loss by the shortest of them, relative to it; trial_error: how much of a change errors explain.
@@ -114,6 +115,7 @@ class Certificate:
     residual: float | None = None
     next_residual: float | None = None
     residual_rounding: float | None = None
+    norm_multiplier: float | None = None
     n_trials: int | None = None
     radius: float | None = None
     lowest_change: float | None = None
@@ -219,8 +221,9 @@ def _newton(
     errors [m, C]: bounds of the round-off in Δ of the patterns with gradient; slack: that of L, relative to it.
     """
     inside = torch.from_numpy(smallest.inside).to(cusps.theta.device)
-    multipliers = torch.from_numpy(smallest.multipliers.round()).to(cusps.theta)
-    arrived = arrival(cusps.only(inside & ~idle(cusps), multipliers), errors)
+    rounded = torch.from_numpy(smallest.multipliers.round()).to(cusps.theta)
+    arrived = arrival(cusps.only(inside & ~idle(cusps), rounded), errors)
+    multipliers = torch.from_numpy(smallest.multipliers).to(cusps.theta)
     return replace(
         certificate,
         obstacle=arrived.obstacle(slack),
@@ -229,6 +232,7 @@ def _newton(
         residual=arrived.residual,
         next_residual=arrived.next_residual,
         residual_rounding=arrived.rounding,
+        norm_multiplier=cusps.norm_multiplier(multipliers) if cusps.arch.norm else None,
     )
 
 

@@ -101,6 +101,11 @@ def _numbers(fresh: Certificate, end: Measured) -> dict[str, Expected]:
     }
     if fresh.gradient is not None:
         rules["gradient"] = SameOrder(fresh.gradient, balanced.subgradient_error)
+    if fresh.norm_multiplier is not None and end.problem.arch.norm:
+        of_the_norm = balanced.subgradient_error / end.problem.arch.norm
+        rules["norm_multiplier"] = Near(
+            fresh.norm_multiplier, NUMBER_TOLERANCE * abs(fresh.norm_multiplier) + of_the_norm
+        )
     if fresh.radius is not None:
         rules["radius"] = Near(fresh.radius, NUMBER_TOLERANCE * fresh.radius)  # which may be far below 1
     for name in ("scale", "smallest_force", "next_distance"):

@@ -10,6 +10,8 @@ for tanh), so its rank is the same, and greatest, at almost all points of M. It 
 1. Next to W = 0 in a network of depth L, ∇F differs from that at W = 0 by the power L of the distance, and next to a
 saturated neuron by e^{-2|z|}; both may be below round-off.
 
+At fixed norm M lies on the sphere, and all gradients are tangent to it.
+
 Source: none, own derivation above (the constant rank theorem).
 """
 
@@ -23,7 +25,8 @@ from jamtools.cusps.subgradient import CuspGradient
 from jamtools.linalg.operator import Operator
 from jamtools.linalg.subspace import orthonormal_basis, pseudo_inverse, rank
 from jamtools.network.passes import ForwardPass, backward, forward, gradient, gradient_rows, joined, layers_of
-from jamtools.network.symmetry import scale_generators
+from jamtools.network.sphere import tangent
+from jamtools.network.symmetry import unmoved_directions
 
 #: Displacement for central differences of ∇𝓛, in ‖W‖; their error is of the order of its square.
 DIFFERENCE_KICK = 1e-5
@@ -50,7 +53,7 @@ class CuspManifold:
         self._multipliers = multipliers
         self._slopes = cusps.with_multipliers(multipliers).slopes or []
         self._across = pseudo_inverse(cusps.normals(multipliers)[held])
-        directions = [self._across, scale_generators(self.theta, self.arch)]
+        directions = [self._across, unmoved_directions(self.theta, self.arch)]
         self._fixed = orthonormal_basis(torch.cat(directions, 1))
 
     def forward_pass(self, theta: Tensor) -> ForwardPass:
@@ -71,18 +74,21 @@ class CuspManifold:
         y, loss = self.cusps.active.y, self.cusps.active.loss
         signal = torch.where(self._active, -loss.hinge_curvature * y * loss.gaps(forward_pass.f, y), 0.0)
         beta = backward(layers_of(theta, self.arch), forward_pass, signal, self.arch)
-        return gradient(beta, forward_pass, self.arch)
+        slope = gradient(beta, forward_pass, self.arch)
+        return slope if self.arch.norm is None else tangent(slope, theta)
 
     def project(self, V: Tensor) -> Tensor:
-        """V [Ñ, k] without its components normal to M and along the scale symmetries."""
+        """V [Ñ, k] without its components normal to M, along the scale symmetries, and along W at fixed norm."""
         for _ in range(2):  # the second pass removes what round-off left
             V = V - self._fixed @ (self._fixed.T @ V)
         return V
 
     def onto(self, theta: Tensor) -> Tensor:
         """The point [Ñ] of M next to theta [Ñ], by Newton steps along the normals at the first point."""
+        theta = self.cusps.active.onto(theta)
         for _ in range(RETRACTION_STEPS if self._across.shape[1] else 0):
-            theta = theta - self._across @ self._at_cusps(self.forward_pass(theta).z[:-1])
+            step = self._across @ self._at_cusps(self.forward_pass(theta).z[:-1])
+            theta = self.cusps.active.onto(theta - step)
         return theta
 
     def edges(self, n: int) -> Tensor:
@@ -124,7 +130,10 @@ class CuspManifold:
         return v / (v.norm() or 1.0)
 
     def curvature(self) -> Operator:
-        """P ∇²𝓛 P as an operator on vectors [Ñ, k], by central differences of ∇𝓛; P: `project`."""
+        """P ∇²𝓛 P as an operator on vectors [Ñ, k], by central differences of ∇𝓛; P: `project`.
+
+        At fixed norm the differences of the tangent ∇𝓛 contain the term μ.
+        """
 
         def product(V: Tensor) -> Tensor:
             columns = []
@@ -144,14 +153,14 @@ class CuspManifold:
         )
 
     def flat(self, rng: np.random.Generator) -> int | None:
-        """The dimension of the tangent vectors along which 𝓛 is constant to all orders, without the scale symmetries.
+        """The dimension of the tangent vectors along which 𝓛 is constant to all orders, without the scale symmetries or W.
 
         None where the rank of ∇F is greater elsewhere on M; rng draws the point where it is computed.
         """
         rank, elsewhere = self._rank(self.theta), self._random_point(rng)
         if elsewhere is None or rank != self._rank(elsewhere):
             return None
-        return len(self.theta) - rank - orthonormal_basis(scale_generators(self.theta, self.arch)).shape[1]
+        return len(self.theta) - rank - orthonormal_basis(unmoved_directions(self.theta, self.arch)).shape[1]
 
     def _random_point(self, rng: np.random.Generator) -> Tensor | None:
         """A point [Ñ] of M with pre-activations of order 1; None where Newton steps do not lead onto M.
@@ -162,14 +171,15 @@ class CuspManifold:
         for weight, bias in layers_of(theta, self.arch):
             weight[:] = torch.from_numpy(rng.standard_normal(weight.shape)) / weight.shape[1] ** 0.5
             bias[:] = torch.from_numpy(rng.standard_normal(bias.shape))
-        theta *= self._input_units
+        theta = self.cusps.active.onto(theta * self._input_units)
         for _ in range(RANDOM_POINT_STEPS if bool(self.held.any()) else 0):
             moved = self.cusps.moved_to(theta, self.forward_pass(theta))
             z = [layer / layer.square().mean().sqrt() for layer in moved.forward_pass.z[:-1]]
             if bool((self._at_cusps(z).abs() <= RANDOM_POINT_DISTANCE).all()):
                 return theta
             rows = moved.normals(self._multipliers)[self.held]
-            theta = theta - pseudo_inverse(rows) @ self._at_cusps(moved.forward_pass.z[:-1])
+            step = pseudo_inverse(rows) @ self._at_cusps(moved.forward_pass.z[:-1])
+            theta = self.cusps.active.onto(theta - step)
         return None if bool(self.held.any()) else theta
 
     def _at_cusps(self, z: list[Tensor]) -> Tensor:
@@ -189,7 +199,10 @@ class CuspManifold:
             signal[:, c] = 1.0
             beta = backward(moved.layers, passed, signal, self.arch)
             rows.append(gradient_rows(beta, passed, self.arch))
-        return rank(torch.cat(rows) * self._input_units)
+        rows_in_units = torch.cat(rows) * self._input_units
+        if self.arch.norm is not None:
+            rows_in_units = tangent(rows_in_units, theta * self._input_units)
+        return rank(rows_in_units)
 
     @property
     def _input_units(self) -> Tensor:

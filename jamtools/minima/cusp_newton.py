@@ -49,7 +49,7 @@ def polish(theta: Tensor, problem: Problem) -> Polished | None:
     """The stationary point of a problem near theta [Ñ]; None where the method does not arrive at one."""
     tolerances = POLISH_TOLERANCES if problem.arch.activation == "relu" else POLISH_TOLERANCES[:1]
     for tolerance in tolerances:
-        polished = _with_cusps(theta.clone(), problem, tolerance)
+        polished = _with_cusps(problem.onto(theta).clone(), problem, tolerance)
         if polished is not None:
             return polished
     return None
@@ -79,7 +79,7 @@ def _with_cusps(theta: Tensor, problem: Problem, tolerance: float) -> Polished |
         step = step_of(cusps, multipliers, gradient)
         if arrived:
             return Polished(theta, step.downward)
-        theta += step.vector
+        theta = problem.onto(theta + step.vector)
         before = residual
     return None
 

@@ -161,7 +161,7 @@ def _lines(
     problem: Problem, manifold: CuspManifold, soft: Tensor, loss: float, slack: float
 ) -> Iterator[_Trial]:
     """L at points of growing distance along each half-line; loss: L at theta."""
-    stay = lambda theta: theta  # a neuron that is scaled keeps its cusps
+    stay = problem.onto  # a neuron that is scaled keeps its cusps
     lines = [(v, manifold.onto) for v in soft.T] + [(v, stay) for v in _neurons(manifold)]
     for direction, onto in [(side * v, onto) for v, onto in lines for side in (-1, 1)]:
 

@@ -34,9 +34,10 @@ STATIONARY_RELATIVE_NORM = 1e-8
 class BalancedPoint:
     """theta [Ñ] and its problem in the balanced gauge, with Δ and bounds of its round-off [P, C].
 
-    Quantities are in the units of that gauge: Δ in `unit`, L in unit². scales [L, h]: the factor by which each hidden neuron
-    was scaled. forward_pass: that of all patterns. stretch: a displacement of the balanced network by r ‖W‖, on the patterns
-    and with the ε that were given, is one of at most r `stretch` ‖W‖ here.
+    At fixed norm there is no other gauge than the given one. Quantities are in the units of the gauge: Δ in `unit`, L in
+    unit². scales [L, h]: the factor by which each hidden neuron was scaled. forward_pass: that of all patterns. stretch: a
+    displacement of the balanced network by r ‖W‖, on the patterns and with the ε that were given, is one of at most r
+    `stretch` ‖W‖ here.
     """
 
     theta: Tensor
@@ -51,6 +52,8 @@ class BalancedPoint:
     @classmethod
     def of(cls, theta: Tensor, problem: Problem, even: bool = False) -> BalancedPoint:
         """The point of a theta [Ñ], in float64; even: in the gauge where each component of x has an rms near 1."""
+        if problem.arch.norm is not None:
+            return cls._on_sphere(theta.double(), problem)
         arch = problem.arch
         given, given_scales = balanced(theta.double(), arch)
         theta, loss, unit = normalised(theta.double(), arch, problem.loss)
@@ -65,6 +68,15 @@ class BalancedPoint:
         factors = gauge_factors(arch, inputs, scales / given_scales, unit)
         stretch = float(factors.max() * given.norm() / theta.norm()) if bool(theta.any()) else 1.0
         return cls(theta, problem, scales, unit, forward_pass, gaps, gap_errors(theta, problem), stretch)
+
+    @classmethod
+    def _on_sphere(cls, theta: Tensor, problem: Problem) -> BalancedPoint:
+        """The point of a theta of fixed norm, which has no other gauge."""
+        problem = replace(problem, x=problem.x.double(), y=problem.y.double())
+        forward_pass = problem.forward(theta)
+        gaps = problem.loss.gaps(forward_pass.f, problem.y)
+        scales = theta.new_ones(problem.arch.depth, problem.arch.width)
+        return cls(theta, problem, scales, 1.0, forward_pass, gaps, gap_errors(theta, problem), 1.0)
 
     @property
     def value(self) -> float:

@@ -26,7 +26,8 @@ from jamtools.hessian.assembly import Passes, hp
 from jamtools.linalg.subspace import orthonormal_basis
 from jamtools.network.passes import ForwardPass, backward, gradient, gradient_rows, joined, layers_of, stacked
 from jamtools.network.problem import Problem
-from jamtools.network.symmetry import balanced, scale_generators
+from jamtools.network.sphere import norm_multiplier, onto_sphere
+from jamtools.network.symmetry import balanced, unmoved_directions
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Kinks:
 
 @dataclass(frozen=True)
 class Surface:
-    """Where W may go: everywhere, or on the sphere ‖W‖ = norm."""
+    """Where W may go: everywhere, or on the sphere ‖W‖ = norm, which is that of the architecture."""
 
     norm: float | None = None
 
@@ -52,13 +53,11 @@ class Surface:
         """theta [Ñ] on the surface; free weights of ReLU are balanced, which does not change f."""
         if self.norm is None:
             return balanced(theta, problem.arch)[0]
-        return theta * (self.norm / theta.norm())
+        return onto_sphere(theta, self.norm)
 
     def fixed(self, theta: Tensor, problem: Problem) -> Tensor:
         """An orthonormal basis [Ñ, k] of the directions in which no step goes."""
-        if self.norm is None:
-            return orthonormal_basis(scale_generators(theta, problem.arch))
-        return theta[:, None] / theta.norm()
+        return orthonormal_basis(unmoved_directions(theta, problem.arch))
 
 
 class KinkModel:
@@ -68,8 +67,9 @@ class KinkModel:
     the terms of z, of each neuron.
     """
 
-    def __init__(self, theta: Tensor, problem: Problem, held: Kinks, surface: Surface) -> None:
-        self.theta, self.problem, self.arch, self.surface = theta, problem, problem.arch, surface
+    def __init__(self, theta: Tensor, problem: Problem, held: Kinks) -> None:
+        self.theta, self.problem, self.arch = theta, problem, problem.arch
+        self.surface = Surface(problem.arch.norm)
         self.layers = layers_of(theta, problem.arch)
         forward_pass = problem.forward(theta)
         self.gaps = problem.loss.gaps(forward_pass.f, problem.y)[:, 0]
@@ -82,7 +82,7 @@ class KinkModel:
         self.forward_pass = replace(forward_pass, slopes=self.slopes)
         self.beta = backward(self.layers, self.forward_pass, -problem.y, self.arch)
         self.forces = [b @ weight for b, (weight, _) in zip(self.beta[1:], self.layers[1:], strict=True)]
-        self.fixed = surface.fixed(theta, problem)
+        self.fixed = self.surface.fixed(theta, problem)
 
     @property
     def scales(self) -> list[Tensor]:
@@ -132,8 +132,7 @@ class KinkModel:
         if self.surface.norm is None:
             return K, 0.0
         beta = backward(self.layers, self.forward_pass, signal, self.arch)
-        slope = gradient(beta, self.forward_pass, self.arch)
-        nu = -float(self.theta @ slope) / self.surface.norm**2
+        nu = norm_multiplier(self.theta, gradient(beta, self.forward_pass, self.arch))
         K.diagonal().add_(nu)
         return self.project(self.project(K).T), nu
 

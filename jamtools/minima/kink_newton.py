@@ -40,6 +40,9 @@ NEAR_KINK_FIRST, NEAR_KINK_PART = 1e-3, 0.1
 #: The largest number of times that a step is solved with more patterns and kinks in it.
 MODEL_ROUNDS = 4
 
+#: The tolerance of the model's minimum while a step lowers S by more than the second number, relative to it, and after that.
+MODEL_TOLERANCE_FAR, MODEL_FAR_DECREASE, MODEL_TOLERANCE = 1e-5, 1e-2, 1e-10
+
 #: The unit of λ, in the mean curvature of K; and the least eigenvalue of G, in that unit.
 DAMPING_UNIT, CURVATURE_FLOOR = 0.03, 1e-4
 
@@ -85,14 +88,14 @@ class _Solved:
 
 
 class KinkNewton:
-    """The iteration on theta [Ñ], in place, on a surface.
+    """The iteration on theta [Ñ], in place, on its surface.
 
     held: the kinks at zero; damping: λ in its unit; predicted: the decrease of S that the last accepted step predicted,
     relative to S; failures: steps in a row without a decrease.
     """
 
-    def __init__(self, theta: Tensor, problem: Problem, surface: Surface | None = None) -> None:
-        self.theta, self.problem, self.surface = theta, problem, surface or Surface()
+    def __init__(self, theta: Tensor, problem: Problem) -> None:
+        self.theta, self.problem, self.surface = theta, problem, Surface(problem.arch.norm)
         theta.copy_(self.surface.onto(theta, problem))
         self.held = Kinks.none(theta)
         self.damping, self.reach = 1.0, NEAR_KINK_FIRST
@@ -100,7 +103,7 @@ class KinkNewton:
 
     def iterate(self, outlook: Outlook | None = None) -> bool:
         """One step; False where it did not lower S. Nothing is changed where no pattern is unsatisfied."""
-        model = KinkModel(self.theta, self.problem, self.held, self.surface)
+        model = KinkModel(self.theta, self.problem, self.held)
         expected = (outlook.gaps if outlook else model.gaps).clamp(min=0)
         unit = float(expected[expected > 0].square().mean().sqrt()) if bool((expected > 0).any()) else 0.0
         if not unit:
@@ -191,12 +194,16 @@ class KinkNewton:
             z / unit,
             normals,
         )
-        found = minimise(function)
+        found = minimise(function, self._tolerance)
         if found is None:
             return None
         decrease = function.value(torch.zeros_like(found.d)) - function.value(found.d)
         step = model.project(unit * found.d[None])[0]
         return _Solved(function, at, patterns, found, step, unit**2 * decrease)
+
+    @property
+    def _tolerance(self) -> float:
+        return MODEL_TOLERANCE_FAR if self.predicted > MODEL_FAR_DECREASE else MODEL_TOLERANCE
 
     # --- what becomes of it -------------------------------------------------------------------------------
 
@@ -237,7 +244,7 @@ class KinkNewton:
             D=(gaps - function.E @ z.clamp(min=0)) / unit - function.J @ scaled,
             z=z / unit - function.N @ scaled,
         )
-        found = minimise(function)
+        found = minimise(function, self._tolerance)
         if found is None:
             return None
         return replace(solved, minimiser=found, step=model.project(unit * found.d[None])[0])

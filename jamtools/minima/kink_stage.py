@@ -14,7 +14,6 @@ import numpy as np
 from torch import Tensor
 
 from jamtools.minima.escape import Escape
-from jamtools.minima.kink_model import Surface
 from jamtools.minima.kink_newton import KinkNewton, Outlook
 from jamtools.minima.kkt_newton import Stationary, stationary_point
 from jamtools.network.architecture import Architecture
@@ -24,7 +23,7 @@ from jamtools.network.problem import Problem
 KINK_MAX_PARAMETERS = 1500
 
 #: The largest number of iterations of the stage, and of failures in a row.
-KINK_MAX_ITERATIONS, KINK_MAX_FAILURES = 200, 12
+KINK_MAX_ITERATIONS, KINK_MAX_FAILURES = 400, 12
 
 #: The end is tried below this predicted decrease of S, relative to it, and after these numbers of failures in a row.
 END_BELOW_DECREASE, END_AT_FAILURES = 1e-3, (2, 5, 8, 12)
@@ -42,7 +41,7 @@ def has_kink_stage(arch: Architecture) -> bool:
 
 
 class KinkStage:
-    """The stage on theta [Ñ], in place, of a problem with one output, on a surface.
+    """The stage on theta [Ñ], in place, of a problem with one output, with free weights or at fixed norm.
 
     escape: the trace of the descent before it, of free weights; without it no escape is looked for. outlook: that of the
     first iteration. outcome: "" until the stage has ended, then "stationary" at a minimum, "escaping", or "budget" where it
@@ -54,11 +53,10 @@ class KinkStage:
         theta: Tensor,
         problem: Problem,
         escape: Escape | None = None,
-        surface: Surface | None = None,
         outlook: Outlook | None = None,
     ) -> None:
         self.problem, self.escape, self.taken, self.outcome = problem, escape, 0, ""
-        self.newton, self.outlook = KinkNewton(theta, problem, surface), outlook
+        self.newton, self.outlook = KinkNewton(theta, problem), outlook
 
     def iterate(self, theta: Tensor) -> bool:
         """One iteration of theta [Ñ], in place; False when the stage has ended. theta is the tensor of the constructor."""
@@ -85,7 +83,7 @@ class KinkStage:
     def _ends(self, theta: Tensor, gaps: Tensor, value: float) -> bool:
         """Goes to the stationary point nearby, if there is one without a higher S; whether it is a minimum."""
         newton = self.newton
-        found = stationary_point(theta, self.problem, newton.held, gaps > 0, newton.surface)
+        found = stationary_point(theta, self.problem, newton.held, gaps > 0)
         if found is None or not found.admissible:
             return False
         if not self._value(self._gaps(found.theta)) <= (1 + END_LOSS_RISE) * value:
@@ -110,7 +108,7 @@ class KinkStage:
     def _note(self, theta: Tensor, value: float) -> bool:
         """Adds the present point to the trace; whether the trace shows an escape."""
         arch = self.problem.arch
-        if self.escape is None:
+        if self.escape is None or arch.norm is not None:
             return False
         self.escape = self.escape.at(theta, arch, value)
         return self.escape.shows_one(arch)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from jamtools.linalg.subspace import orthonormal_basis, pseudo_inverse
-from jamtools.minima.kink_model import KinkModel, Kinks, Surface
+from jamtools.minima.kink_model import KinkModel, Kinks
 from jamtools.network.problem import Problem
 
 #: The largest number of steps.
@@ -51,13 +51,11 @@ class Stationary:
     nu: float
 
 
-def stationary_point(
-    theta: Tensor, problem: Problem, held: Kinks, active: Tensor, surface: Surface
-) -> Stationary | None:
+def stationary_point(theta: Tensor, problem: Problem, held: Kinks, active: Tensor) -> Stationary | None:
     """The stationary point near theta [Ñ] with these kinks and unsatisfied patterns [P]; None where it is not reached."""
     last = torch.inf
     for n in range(KKT_MAX_STEPS):
-        at = _KktPoint(theta, problem, held, active, surface)
+        at = _KktPoint(theta, problem, held, active)
         step = at.step()
         length = float(step.norm() / theta.norm())
         if not length <= KKT_LONGEST_STEP:
@@ -66,20 +64,18 @@ def stationary_point(
             return at.found(length)
         if n > 1 and length > KKT_SHORTER * last:
             return None
-        theta, held, last = _onto(theta + step, surface), at.held, length
+        theta, held, last = problem.onto(theta + step), at.held, length
     return None
 
 
 class _KktPoint:
     """The conditions and the Newton step at one theta."""
 
-    def __init__(
-        self, theta: Tensor, problem: Problem, held: Kinks, active: Tensor, surface: Surface
-    ) -> None:
+    def __init__(self, theta: Tensor, problem: Problem, held: Kinks, active: Tensor) -> None:
         self.active = active
-        model = KinkModel(theta, problem, held, surface)
+        model = KinkModel(theta, problem, held)
         self.held = replace(held, slope=held.slope + self._change(model, held))
-        self.model = model = KinkModel(theta, problem, self.held, surface)
+        self.model = model = KinkModel(theta, problem, self.held)
         self.gaps = torch.where(active, model.gaps, 0.0)
         self.rows, self.normals = model.rows(active), model.normals(held.at)
         self.z = model.pick(model.z, held.at)
@@ -122,8 +118,3 @@ class _KktPoint:
         return Stationary(
             self.model.theta, self.held, length, inside and same, self.smallest, self.lowest, self.nu
         )
-
-
-def _onto(theta: Tensor, surface: Surface) -> Tensor:
-    """theta [Ñ] on the sphere; free weights keep their gauge, in which the steps are measured."""
-    return theta if surface.norm is None else theta * (surface.norm / theta.norm())

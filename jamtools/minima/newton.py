@@ -2,13 +2,13 @@
 
     ReLU      LevenbergMarquardt on a softplus of increasing sharpness  →  BFGS on ReLU itself  ⇄  Newton on the cusps
     other ρ   LevenbergMarquardt on the loss itself                     →  BFGS                 ⇄  Newton
-    finish    BFGS from a given W  ⇄  Newton
+    finish, and fixed norm    BFGS from a given W  ⇄  Newton
     then, where BFGS ends without a minimum: Newton's method with the kinks in its model (kink_stage.py), if f has one
     output and W not too many components
 
 A run is satisfied when every Δ ≤ ALMOST_SATISFIED_GAP ε. The output layer is then multiplied by 1 + 2 max Δ/ε. If this is
 not enough, it is multiplied again by a larger factor, until N_Δ = 0 strictly. This works because y f > 0 there. It also
-removes the contacts of 10⁻¹⁴ that round-off leaves.
+removes the contacts of 10⁻¹⁴ that round-off leaves. At fixed norm f cannot be scaled, and contacts stay.
 
 A run is stationary when Newton's method has arrived at a point without negative curvature. Newton's method is tried each
 time that the descent has become ten times slower. Sometimes it arrives at a saddle, which the run then leaves along the
@@ -76,6 +76,7 @@ class NewtonEngine:
     def __init__(self, problem: Problem, theta: Tensor, theta0: Tensor, finish: bool) -> None:
         require_newton_support(problem.arch, problem.loss, theta.dtype)
         self.theta, self.units = theta, Units.of(problem)
+        self.norm = problem.arch.norm
         self.problem = self.units.problem(problem)
         # initial parameters are those of the problem in its units: the path is then the same for every scale of x and ε
         self.inside = self.units.inside(theta) if finish else theta.clone()
@@ -84,7 +85,7 @@ class NewtonEngine:
         self.stage: Stage = self._first(finish)
 
     def _first(self, finish: bool) -> Stage:
-        if finish:
+        if finish or self.norm is not None:
             return self._descent()
         if self.problem.arch.activation == "relu":
             return SoftplusPath(self.inside, self.problem)
@@ -108,7 +109,7 @@ class NewtonEngine:
             outcome = self._outcome(going)
             if not going and outcome in ("", "budget"):
                 outcome = self._next_stage(outcome)
-        self.theta.copy_(self.units.outside(self.inside))
+        self.theta.copy_(self.problem.onto(self.units.outside(self.inside)))
         return step, outcome
 
     def _next_stage(self, outcome: str) -> str:
@@ -126,12 +127,15 @@ class NewtonEngine:
         descent = self.stage if isinstance(self.stage, BfgsStage) else None
         if descent and not math.isfinite(descent.bfgs.value):
             return "diverged"
-        epsilon = self.problem.loss.epsilon
+        epsilon = abs(self.problem.loss.epsilon)
         if not going or (descent and descent.bfgs.value <= ALMOST_SATISFIED_LOSS * epsilon**2):
             largest_gap = self.problem.largest_gap(self.inside)
             if not math.isfinite(largest_gap):
                 return "diverged"
-            if largest_gap <= ALMOST_SATISFIED_GAP * epsilon:
+            if self.norm is not None:
+                if largest_gap <= self.problem.loss.contact:
+                    return "satisfied"
+            elif largest_gap <= ALMOST_SATISFIED_GAP * epsilon:
                 self._satisfy(largest_gap)
                 return "satisfied"
         return self.stage.outcome if isinstance(self.stage, BfgsStage | KinkStage) else ""
@@ -189,7 +193,8 @@ def require_newton_support(arch: Architecture, loss: Loss, dtype: torch.dtype) -
     arch.require_plain()
     if loss.name != "hinge":
         raise InputError(f"newton with the loss {loss.name}, expected hinge", Remedy.ADAM)
-    if not NEWTON_MARGIN_MIN <= loss.epsilon <= NEWTON_MARGIN_MAX:
+    least = NEWTON_MARGIN_MIN if arch.norm is None else 0.0
+    if not least <= abs(loss.epsilon) <= NEWTON_MARGIN_MAX:
         raise InputError(
             f"newton with a margin of {loss.epsilon:.3g}, expected {NEWTON_MARGIN_MIN:.0e} to {NEWTON_MARGIN_MAX:.0e}: "
             "the loss is of the order of its square"

@@ -4,6 +4,8 @@
     d = d_n + Z |Zᵀ∇²𝓛 Z|⁺ Zᵀ(-g - ∇²𝓛 d_n),      u_i ∇z_i·d_n = -u_i z_i,      ∇z_i·Z = 0,      A_k W·Z = 0
     gain = ½ g·Z |Zᵀ∇²𝓛 Z|⁺ Zᵀ g,      r(W) = ‖g‖ / √Σ_µ ‖(∂L/∂f_µ) ∇f_µ‖² + max |z_i| / s_i
 
+At fixed norm ∇²𝓛 + μ stands for ∇²𝓛, and W for the symmetries; the step is followed by W ← R W/‖W‖.
+
 The step stays on the manifold of the cusps. The scale symmetries A_k W of ReLU are projected out, and there is no step along
 eigenvectors of eigenvalue zero. |·| takes the modulus of each eigenvalue, so that the step goes down along a negative one.
 
@@ -27,10 +29,9 @@ from torch import Tensor
 from jamtools.cusps.subgradient import CuspGradient
 from jamtools.linalg.subspace import orthonormal_basis, pseudo_inverse
 from jamtools.minima.first_order import gradient_scale
-from jamtools.minima.second_order import CURVATURE_ROUND_OFF_FACTOR, in_units
+from jamtools.minima.second_order import CURVATURE_ROUND_OFF_FACTOR, in_dual_units, in_units
 from jamtools.network.passes import layers_of
 from jamtools.network.roundoff import operations
-from jamtools.network.symmetry import scale_generators
 
 #: The largest number of linearisations of g(λ), which is not linear where a pattern has cusps in several layers.
 MULTIPLIER_MAX_LINEARISATIONS = 8
@@ -91,7 +92,7 @@ def arrival(cusps: CuspGradient, errors: Tensor) -> Arrival:
     """
     multipliers = free_multipliers(cusps)
     step = step_of(cusps, multipliers, cusps.gradient(multipliers))
-    theta = cusps.theta + step.vector
+    theta = cusps.active.onto(cusps.theta + step.vector)
     moved = cusps.moved_to(theta, cusps.active.forward(theta))
     loss = float(cusps.active.loss.value(cusps.forward_pass.f, cusps.active.y))
     return Arrival(
@@ -148,13 +149,13 @@ def step_of(cusps: CuspGradient, multipliers: Tensor, gradient: Tensor) -> Step:
 def _constraints(cusps: CuspGradient, multipliers: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
     """Linear constraints A δ = b of a step: A [k, Ñ], b [k].
 
-    The step must bring u z to 0 and must not move along a scale symmetry.
+    The step must bring u z to 0 and must not move along a scale symmetry, or along W at fixed norm.
     """
     normals = cusps.jacobian(multipliers) * units
-    symmetries = scale_generators(cusps.theta, cusps.arch).T / units
+    unmoved = in_dual_units(cusps, units).T
     z = cusps.z
-    target = torch.cat([-cusps.own_forces(multipliers) * z, z.new_zeros(len(symmetries))])
-    return torch.cat([normals, symmetries]), target
+    target = torch.cat([-cusps.own_forces(multipliers) * z, z.new_zeros(len(unmoved))])
+    return torch.cat([normals, unmoved]), target
 
 
 def _complement(rows: Tensor) -> Tensor:

@@ -19,6 +19,9 @@ Parameters are measured in units in which H0 has a mean diagonal of 1 over the w
 the first layer over the weights of each component of x. Signs do not depend on units, but the round-off between parameters
 of different scale does. For the units alone, a slope ρ' counts as SATURATED_SLOPE where it is smaller: those of a layer that
 saturates would grow without limit.
+
+At fixed norm the curve stays on the sphere too: ∇²𝓛 + μ 1 takes the place of ∇²𝓛, on the complement of W. The scalings of
+neurons are no symmetries there (network/sphere.py).
 Source: arXiv:1809.09349, section III; R. T. Rockafellar and R. J.-B. Wets, Variational Analysis (1998), chapter 13.
 """
 
@@ -36,7 +39,7 @@ from jamtools.linalg.eigenvalues import symmetric_eigenvalues
 from jamtools.linalg.subspace import project_out
 from jamtools.network.architecture import Architecture
 from jamtools.network.passes import backward, joined
-from jamtools.network.symmetry import scale_generators
+from jamtools.network.symmetry import unmoved_directions
 
 #: Up to this many parameters the curvature is computed by default: it takes 7 s on one core.
 CURVATURE_AUTOMATIC_PARAMETERS = 3000
@@ -58,7 +61,7 @@ SATURATED_SLOPE = 1e-2
 
 @dataclass(frozen=True)
 class Curvature:
-    """Signs of ∇²𝓛 on a tangent space, with the scale symmetries of ReLU projected out.
+    """Signs of ∇²𝓛 on a tangent space, with the scale symmetries of ReLU, or W at fixed norm, projected out.
 
     n_negative, n_zero: eigenvalues below and within ±CURVATURE_ROUND_OFF_FACTOR·dimension·eps·‖∇²𝓛‖; smallest, largest:
     eigenvalues, in units of H0's mean diagonal. The dimension is never 0: no cusp depends on the biases of the output.
@@ -115,14 +118,21 @@ def lagrangian(cusps: CuspGradient, smallest: SmallestSubgradient) -> Lagrangian
     force = cusps.forces(multipliers)
     normals = cusps.jacobian(multipliers).T
     matrix, units = in_units(cusps, multipliers)
-    symmetries = scale_generators(cusps.theta, cusps.arch) / units[:, None]
+    unmoved = in_dual_units(cusps, units)
     normals *= units[:, None]
     kink = force != 0
-    held = _curvature(matrix, [normals[:, kink], symmetries])
+    held = _curvature(matrix, [normals[:, kink], unmoved])
     n_at_bound = int((kink & ~inside).sum())
-    free = _curvature(matrix, [normals[:, kink & inside], symmetries]) if n_at_bound else held
+    free = _curvature(matrix, [normals[:, kink & inside], unmoved]) if n_at_bound else held
     concave = (force < 0) & ~_beside(cusps, multipliers)
     return Lagrangian(held, free, n_at_bound, int((~kink).sum()), int(concave.sum()))
+
+
+def in_dual_units(cusps: CuspGradient, units: Tensor) -> Tensor:
+    """The directions [Ñ, k] in which no step D w goes, as those that w is orthogonal to."""
+    unmoved = unmoved_directions(cusps.theta, cusps.arch)
+    # any complement of the scalings serves, but steps must be orthogonal to W itself: W·D w = 0
+    return unmoved / units[:, None] if cusps.arch.norm is None else unmoved * units[:, None]
 
 
 def require_room(arch: Architecture) -> None:
@@ -151,10 +161,12 @@ def _beside(cusps: CuspGradient, multipliers: Tensor) -> Tensor:
 
 
 def in_units(cusps: CuspGradient, multipliers: Tensor) -> tuple[Tensor, Tensor]:
-    """D ∇²𝓛 D [Ñ, Ñ], which has the signs of ∇²𝓛, and the units D [Ñ] of the parameters; multipliers [n]."""
+    """D (∇²𝓛 + μ) D [Ñ, Ñ], which has the signs of ∇²𝓛 + μ, and the units D [Ñ] of the parameters; multipliers [n]."""
     parts = hessian(cusps.theta, cusps.active, cusps.with_multipliers(multipliers).slopes)
     units = units_of(cusps, multipliers)
-    return parts.H.mul_(units[:, None]).mul_(units), units
+    H = parts.H
+    H.diagonal().add_(cusps.norm_multiplier(multipliers))
+    return H.mul_(units[:, None]).mul_(units), units
 
 
 def units_of(cusps: CuspGradient, multipliers: Tensor) -> Tensor:

@@ -123,7 +123,7 @@ def state_of(
 def _limit(theta: Tensor, problem: Problem, unfitted: Tensor) -> tuple[int, float | None, bool]:
     """The number of saturated neurons; L_∞ where there are some; whether L falls to it as they grow."""
     saturated = saturated_neurons(theta, problem, unfitted)
-    if not bool(saturated.any()):
+    if problem.arch.norm is not None or not bool(saturated.any()):  # on a sphere nothing grows
         return 0, None, False
     unfitted_problem = problem.take(unfitted)
     loss = limit_loss(theta, unfitted_problem, torch.zeros_like(saturated))

@@ -9,10 +9,13 @@ Source: arXiv:1809.09349, section II.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
+from jamtools.protocols import parsed_norm
 from jamtools.random_streams import INITIAL_PARAMETERS, run_generator
 
 #: The rules by name.
@@ -44,6 +47,14 @@ def initial_parameters(arch: Architecture, init: str, seed: int) -> np.ndarray:
             parts += [np.ones(out), np.zeros(out)]
     theta = np.concatenate(parts)
     return theta if arch.norm is None else theta * (arch.norm / np.linalg.norm(theta))
+
+
+def with_norm(arch: Architecture, norm: str, init: str, seed: int) -> Architecture:
+    """The architecture at a fixed norm, which `protocols.parsed_norm` reads: R, or a multiple of the norm at this seed."""
+    value, multiple = parsed_norm(norm)
+    if multiple:
+        value *= float(np.linalg.norm(initial_parameters(replace(arch, norm=None), init, seed)))
+    return replace(arch, norm=value)
 
 
 def _orthogonal(rng: np.random.Generator, out: int, fan_in: int) -> np.ndarray:

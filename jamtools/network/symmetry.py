@@ -119,6 +119,11 @@ def scale_generators(theta: Tensor, arch: Architecture) -> Tensor:
     return columns.T
 
 
+def unmoved_directions(theta: Tensor, arch: Architecture) -> Tensor:
+    """The directions [Ñ, k] in which no step goes: the scale generators of free weights, W itself at fixed norm."""
+    return scale_generators(theta, arch) if arch.norm is None else theta[:, None]
+
+
 #: (weights [k, out, in], biases [k, out]) of each layer.
 Views = list[tuple[Tensor, Tensor]]
 

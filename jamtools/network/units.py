@@ -35,7 +35,12 @@ class Units:
 
     @classmethod
     def of(cls, problem: Problem) -> Units:
-        """The units of a problem of the hinge loss with ε > 0; inputs that are all zero keep their scale."""
+        """The units of a problem of the hinge loss with ε > 0; inputs that are all zero keep their scale.
+
+        At fixed norm no parameter may be scaled, and the units are those of the problem.
+        """
+        if problem.arch.norm is not None:
+            return cls(problem.arch, 1.0, 1.0)
         largest = float(problem.x.abs().max()) if problem.x.numel() else 0.0
         scale = largest * float((problem.x / largest).square().mean().sqrt()) if largest > 0 else 1.0
         scale = 1.0 if abs(scale - 1) <= UNIT_SCALE_TOLERANCE else scale
@@ -43,6 +48,8 @@ class Units:
 
     def problem(self, problem: Problem) -> Problem:
         """The problem in these units."""
+        if self.input_scale == self.margin_scale == 1:
+            return problem
         loss = replace(problem.loss, epsilon=UNIT_MARGIN)
         return replace(problem, x=problem.x / self.input_scale, loss=loss)
 

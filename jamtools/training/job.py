@@ -18,8 +18,9 @@ from jamtools.engines.compiled_engine import fits_compiled
 from jamtools.errors import InputError, Remedy
 from jamtools.minima.newton import require_newton_support
 from jamtools.network.architecture import Architecture
+from jamtools.network.initialisation import with_norm
 from jamtools.network.loss import Loss
-from jamtools.protocols import Settings
+from jamtools.protocols import FREE_NORM, Settings
 from jamtools.records import Dataset, Run
 
 EngineName = Literal["compiled", "batch", "torch", "newton"]
@@ -49,8 +50,8 @@ class Job:
     """One run to make: its patterns, architecture, seed and settings, and where to compute it.
 
     settings: the settings for the P patterns of `data`. start: a run that has ended, or None; the optimiser newton
-    continues from the theta of `start` to the minimum of its basin. Raises InputError for a margin of at most 0 with free
-    weights.
+    continues from the theta of `start` to the minimum of its basin. A fixed norm of the settings is that of `arch`. Raises
+    InputError for a margin of at most 0 with free weights.
     """
 
     data: Dataset
@@ -62,6 +63,9 @@ class Job:
 
     def __post_init__(self) -> None:
         settings = self.settings
+        if settings.norm != FREE_NORM and self.start is None:
+            arch = with_norm(self.arch, settings.norm, settings.init, self.seed)
+            object.__setattr__(self, "arch", arch)
         if settings.loss == "hinge" and not settings.epsilon > 0 and self.arch.norm is None:
             raise InputError(
                 f"a margin of {settings.epsilon:g} with free weights, expected one above 0, or weights of fixed norm: "

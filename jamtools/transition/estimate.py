@@ -28,10 +28,14 @@ def size_axis(search: SearchRecord) -> SizeAxis:
     if search.get("vary") == "patterns":
         return SizeAxis(float, search["max_P"], "patterns")
     d, depth, outputs = search["d"], search["depth"], search.get("outputs", 1)
+    norm = 1.0 if search.get("settings", {}).get("norm") else None  # N does not depend on the radius
 
     def n_effective(width: int) -> float:
-        arch = Architecture(d, width, depth, search["activation"], outputs, search["batch_norm"])
-        return replace(arch, bias=search.get("bias", True)).n_effective
+        bias = search.get("bias", True)
+        arch = Architecture(
+            d, width, depth, search["activation"], outputs, search["batch_norm"], bias=bias, norm=norm
+        )
+        return arch.n_effective
 
     return SizeAxis(n_effective, search["max_width"], "width")
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from jamtools.errors import InputError
 from jamtools.grouping import RUN_GROUP_FIELDS, groups_of, pooled_values, value_of
+from jamtools.protocols import FREE_NORM
 from jamtools.records import Array
 from jamtools.states import Info, alive_per_parameter, is_dead, is_jammed, is_satisfied
 from jamtools.transition.logistic import MedianEstimate, Side, Tally, fit_median
@@ -32,7 +33,8 @@ from jamtools.transition.logistic import MedianEstimate, Side, Tally, fit_median
 #: Runs that agree in these fields belong to one sweep.
 SWEEP_FIELDS = RUN_GROUP_FIELDS
 
-#: Fields of a sweep that its JSON object has in any case; it has the others where they are neither null nor false.
+#: Fields of a sweep that its JSON object has in any case; it has the others where they are neither null, false nor
+#: those of free weights.
 NAMED_SWEEP_FIELDS = (
     "data",
     "d",
@@ -104,7 +106,11 @@ def _sweep_fields(runs: Sequence[Info], by: Sequence[str]) -> dict[str, Any]:
     names = tuple(dict.fromkeys((*by, *SWEEP_FIELDS)))
     pooled = pooled_values(runs, names)
     values = {name: None if name in pooled else value_of(runs[0], name) for name in names}
-    return {name: value for name, value in values.items() if name in NAMED_SWEEP_FIELDS or value}
+    return {
+        name: value
+        for name, value in values.items()
+        if name in NAMED_SWEEP_FIELDS or value not in (None, False, FREE_NORM)
+    }
 
 
 def _jump(sweep: Mapping[str, Any], runs: Sequence[Info], level: float, keep_dead: bool) -> Jump:

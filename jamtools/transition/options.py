@@ -8,7 +8,7 @@ from typing import Literal
 
 from jamtools.errors import InputError
 from jamtools.network.architecture import Architecture
-from jamtools.protocols import SuccessName, TrainingOptions
+from jamtools.protocols import FREE_NORM, SuccessName, TrainingOptions
 from jamtools.records import Dataset
 
 #: What varies in a search: the width, at fixed P (N* is sought), or the number of patterns, at fixed width (P* is sought).
@@ -58,9 +58,17 @@ class TrialSpec:
             )
 
     def architecture(self, data: Dataset, width: int) -> Architecture:
-        """The network of a trial of this width."""
+        """The network of a trial of this width; at fixed norm with a radius of 1, since its N does not depend on it."""
+        norm = None if self.settings.norm == FREE_NORM else 1.0
         return Architecture(
-            data.d, width, self.depth, self.activation, data.outputs, self.batch_norm, bias=self.bias
+            data.d,
+            width,
+            self.depth,
+            self.activation,
+            data.outputs,
+            self.batch_norm,
+            bias=self.bias,
+            norm=norm,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,8 @@ import pytest
 import torch
 
 from jamtools.data.sphere import random_sphere
-from jamtools.minima.approach import approach, first_minimum
-from jamtools.minima.sphere_descent import descend_on_sphere
+from jamtools.errors import InputError
+from jamtools.minima.approach import advance, at_margin, begin
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
@@ -20,27 +21,30 @@ from jamtools.network.problem import Problem
 NORM, UNTIL = 5.0, 1e-12
 
 
-def start_of(activation, depth, P, seed, d=3, h=3):
-    data, arch = random_sphere(P, d, seed), Architecture(d, h, depth, activation)
+def start_of(activation, depth, P, seed, d=3, h=3, norm=NORM):
+    data, arch = random_sphere(P, d, seed), Architecture(d, h, depth, activation, norm=norm)
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
     theta = torch.from_numpy(initial_parameters(arch, "orthogonal", seed))
     return theta, Problem(x, y, arch, Loss("hinge", 0.5, P))
 
 
-def at_margin(problem, epsilon):
-    return replace(problem, loss=replace(problem.loss, epsilon=epsilon))
-
-
-def stages_of(theta, problem, norm=NORM, until=UNTIL):
-    first = first_minimum(theta, problem, norm)
-    return [first, *approach(first, problem, norm, until)]
+def stages_of(theta, problem, until=UNTIL):
+    """All stages of an approach, and how it ended."""
+    approach = begin(theta, problem, until)
+    stages = [approach.stage]
+    while not approach.end:
+        approach = advance(approach, problem, until)
+        stages.append(approach.stage)
+    return stages, approach.end
 
 
 @functools.cache
 def jamming():
     """A tanh network of 28 parameters with 30 patterns, to its jamming point."""
     theta, problem = start_of("tanh", 2, 30, 0)
-    return problem, stages_of(theta, problem)
+    stages, end = stages_of(theta, problem)
+    assert end == "jammed"
+    return problem, stages
 
 
 def test_an_approach_ends_at_the_loss_that_was_asked_for_with_ever_smaller_steps():
@@ -95,10 +99,10 @@ def test_every_stage_is_a_minimum_on_the_sphere():
 
 def test_too_many_patterns_collapse_within_a_few_stages():
     """200 patterns for 28 parameters: f vanishes with ε, and L/ε² stays."""
-    theta, problem = start_of("tanh", 2, 200, 0)
-    stages = stages_of(theta, problem, 4.0)
-    assert stages[-1].status == "collapsed" and len(stages) <= 10
-    ratios = [stage.loss / stage.epsilon**2 for stage in stages[-4:-1]]
+    theta, problem = start_of("tanh", 2, 200, 0, norm=4.0)
+    stages, end = stages_of(theta, problem)
+    assert end == "collapsed" and len(stages) <= 10
+    ratios = [stage.loss / stage.epsilon**2 for stage in stages[-3:]]
     assert max(ratios) < 1.1 * min(ratios)
     sizes = [float(at_margin(problem, s.epsilon).forward(s.theta).f.abs().mean()) for s in stages]
     assert sizes[-1] < 0.1 * sizes[0]
@@ -106,42 +110,74 @@ def test_too_many_patterns_collapse_within_a_few_stages():
 
 def test_a_satisfied_start_goes_the_other_way_until_it_jams():
     theta, problem = start_of("tanh", 2, 10, 1)
-    first = first_minimum(theta, at_margin(problem, 0.05), NORM)
-    assert first.status == "satisfied"
-    stages = list(approach(first, at_margin(problem, 0.05), NORM, 1e-6))
-    assert stages[0].epsilon > 0.05 and stages[0].n_unsatisfied > 0
+    stages, end = stages_of(theta, at_margin(problem, 0.05), 1e-6)
+    assert stages[0].status == "satisfied" and end == "jammed"
+    assert stages[1].epsilon > 0.05 and stages[1].n_unsatisfied > 0
     assert stages[-1].loss / problem.arch.n_effective <= 1e-6
 
 
-def test_patterns_that_are_dead_are_left_out():
-    """ReLU neurons whose large negative biases kill all patterns: nothing but dead patterns is unsatisfied."""
+def test_patterns_that_are_dead_end_an_approach():
+    """ReLU neurons whose large negative biases kill all patterns: no margin satisfies them."""
     theta, problem = start_of("relu", 1, 12, 0)
     theta[:9] = 0.0
     theta[9:12] = -3.0
     theta[12:15] = 1.0
     theta[15] = 0.0
-    first = first_minimum(theta, problem, NORM)
-    assert first.status == "dead" and first.loss == 0 and first.n_unsatisfied == 0
-    assert list(approach(first, problem, NORM, UNTIL)) == []
+    approach = begin(theta, problem, UNTIL)
+    assert approach.stage.status == "dead" and approach.end == "dead"
+    assert advance(approach, problem, UNTIL) is approach
 
 
-def test_a_descent_on_the_sphere_keeps_the_norm_and_lowers_the_loss():
-    theta, problem = start_of("relu", 2, 40, 0)
-    end = descend_on_sphere(theta, problem, 6.0, 200)
-    assert float(end.norm()) == pytest.approx(6.0, rel=1e-12)
-    assert problem.value(end) < 0.9 * problem.value(theta * (6.0 / theta.norm()))
+def test_an_approach_goes_on_from_any_of_its_states_to_the_same_stages():
+    theta, problem = start_of("tanh", 2, 30, 0)
+    approach = begin(theta, problem, UNTIL)
+    for _ in range(4):
+        approach = advance(approach, problem, UNTIL)
+    copy = replace(approach, stage=replace(approach.stage, theta=approach.stage.theta.clone()))
+    one, other = (advance(advance(a, problem, UNTIL), problem, UNTIL) for a in (approach, copy))
+    assert torch.equal(one.stage.theta, other.stage.theta)
+
+
+def test_a_minimum_that_is_given_stays_where_it_is():
+    problem, stages = jamming()
+    first = begin(stages[0].theta, problem, UNTIL, descend=False)
+    assert float((first.stage.theta - stages[0].theta).norm()) < 1e-7
+
+
+def unsatisfied_at(stage, problem):
+    """The numbers of the unsatisfied patterns of a stage."""
+    f = problem.forward(stage.theta).f[:, 0]
+    return set((stage.epsilon - problem.y[:, 0] * f > 0).nonzero()[:, 0].tolist())
+
+
+def test_changes_between_stages_are_counted():
+    problem, stages = jamming()
+    for last, stage in itertools.pairwise(stages):
+        before, after = (unsatisfied_at(s, problem) for s in (last, stage))
+        assert stage.n_changed == len(before ^ after) and stage.change == len(after) - len(before)
+        assert stage.overlap == pytest.approx(len(before & after) / len(before | after))
+
+
+def test_free_weights_and_several_outputs_have_no_approach():
+    theta, problem = start_of("tanh", 2, 30, 0)
+    free = replace(problem, arch=replace(problem.arch, norm=None))
+    with pytest.raises(InputError, match="fixed norm"):
+        begin(theta, free, UNTIL)
+    with pytest.raises(InputError, match="one output"):
+        begin(theta, replace(problem, arch=replace(problem.arch, outputs=3)), UNTIL)
 
 
 def test_relu_stages_hold_their_kinks_at_zero():
-    """The pre-activations at the kinks of a ReLU stage are zero to round-off, and others are not."""
-    for seed in range(4):
-        theta, problem = start_of("relu", 2, 60, seed, d=4, h=4)
-        first = first_minimum(theta, problem, NORM)
-        if first.status == "stationary" and first.n_kinks:
+    """As many pre-activations at unsatisfied patterns are zero to round-off as a ReLU stage has kinks."""
+    for seed in range(8):
+        theta, problem = start_of("relu", 2, 60, seed, d=4, h=6)
+        approach = begin(theta, problem, UNTIL)
+        if approach.stage.n_kinks and approach.stage.status == "stationary":
             break
     else:
-        raise AssertionError("no start of four ended at a minimum on kinks")
+        raise AssertionError("no start of eight ended at a minimum on kinks")
+    first = approach.stage
     z = torch.stack(problem.forward(first.theta).z[:-1]).abs()
     active = problem.loss.gaps(problem.forward(first.theta).f, problem.y)[:, 0] > 0
     smallest = z[:, active].flatten().sort().values
-    assert float(smallest[first.n_kinks - 1]) < 1e-12 < 1e-6 < float(smallest[first.n_kinks])
+    assert float(smallest[first.n_kinks - 1]) < 1e-12

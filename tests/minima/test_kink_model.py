@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,13 +12,14 @@ from jamtools.minima.kink_model import KinkModel, Kinks, Surface
 from tests.support.jammed import small_problem
 
 CASES = [("relu", 1), ("relu", 2), ("relu", 3), ("tanh", 2)]
-SURFACES = [Surface(), Surface(3.0)]
+NORMS = [None, 3.0]
 
 
-def model_of(activation, depth, surface, P=20):
+def model_of(activation, depth, norm=None, P=20):
     theta, problem = small_problem(activation, P, depth=depth, seed=depth)
-    theta = surface.onto(theta, problem)
-    return theta, problem, KinkModel(theta, problem, Kinks.none(theta), surface)
+    problem = replace(problem, arch=replace(problem.arch, norm=norm))
+    theta = Surface(norm).onto(theta, problem)
+    return theta, problem, KinkModel(theta, problem, Kinks.none(theta))
 
 
 def total(problem, theta):
@@ -25,9 +28,9 @@ def total(problem, theta):
 
 
 @pytest.mark.parametrize(("activation", "depth"), CASES)
-@pytest.mark.parametrize("surface", SURFACES)
-def test_rows_are_the_gradients_of_the_gaps_on_the_surface(activation, depth, surface):
-    theta, problem, model = model_of(activation, depth, surface)
+@pytest.mark.parametrize("norm", NORMS)
+def test_rows_are_the_gradients_of_the_gaps_on_the_surface(activation, depth, norm):
+    theta, problem, model = model_of(activation, depth, norm)
 
     def gaps(t):
         layers = problem.forward(t)
@@ -40,7 +43,7 @@ def test_rows_are_the_gradients_of_the_gaps_on_the_surface(activation, depth, su
 
 @pytest.mark.parametrize(("activation", "depth"), CASES)
 def test_normals_and_forces_are_those_of_the_chain_rule(activation, depth):
-    theta, problem, model = model_of(activation, depth, Surface())
+    theta, problem, model = model_of(activation, depth)
     at = torch.tensor([[j, mu, n] for j in range(depth) for mu, n in ((1, 0), (4, 2), (7, 3))])
 
     def z(t):
@@ -64,7 +67,7 @@ def test_normals_and_forces_are_those_of_the_chain_rule(activation, depth):
 
 @pytest.mark.parametrize(("activation", "depth"), CASES)
 def test_the_curvature_is_the_hessian_of_the_gaps_times_their_weights(activation, depth):
-    theta, problem, model = model_of(activation, depth, Surface())
+    theta, problem, model = model_of(activation, depth)
     weights = torch.from_numpy(np.random.default_rng(0).uniform(0, 1, 20)) * model.active
 
     def weighted(t):
@@ -78,8 +81,7 @@ def test_the_curvature_is_the_hessian_of_the_gaps_times_their_weights(activation
 @pytest.mark.parametrize(("activation", "depth"), CASES)
 def test_at_fixed_norm_rows_and_curvature_are_those_of_the_sphere(activation, depth):
     """Along a great circle S'' = |J v|² of the active + v·K v at its start, with S smooth there."""
-    surface = Surface(3.0)
-    theta, problem, model = model_of(activation, depth, surface)
+    theta, problem, model = model_of(activation, depth, 3.0)
     K, nu = model.curvature(model.gaps.clamp(min=0))
     J = model.rows(model.active)
     rng = np.random.default_rng(1)
@@ -105,15 +107,15 @@ def test_at_fixed_norm_rows_and_curvature_are_those_of_the_sphere(activation, de
 def test_a_held_kink_has_the_slope_of_its_multiplier():
     theta, problem = small_problem("relu", 20, depth=2, seed=1)
     held = Kinks(torch.tensor([[0, 3, 1], [1, 3, 2]]), torch.tensor([0.25, 0.75], dtype=torch.float64))
-    model = KinkModel(theta, problem, held, Surface())
+    model = KinkModel(theta, problem, held)
     assert model.slopes[0][3, 1] == 0.25 and model.slopes[1][3, 2] == 0.75
-    plain = KinkModel(theta, problem, Kinks.none(theta), Surface())
+    plain = KinkModel(theta, problem, Kinks.none(theta))
     changed = [(a != b).sum() for a, b in zip(model.slopes, plain.slopes)]
     assert sum(int(n) for n in changed) == 2
 
 
 def test_the_tangent_is_the_change_of_every_pre_activation_at_first_order():
-    theta, problem, model = model_of("tanh", 3, Surface())
+    theta, problem, model = model_of("tanh", 3)
     step = torch.from_numpy(np.random.default_rng(2).standard_normal(len(theta)))
     for j, change in enumerate(model.tangent(step)):
         exact = torch.func.jvp(lambda t, j=j: problem.forward(t).z[j], (theta,), (step,))[1]
@@ -121,7 +123,7 @@ def test_the_tangent_is_the_change_of_every_pre_activation_at_first_order():
 
 
 def test_free_weights_are_balanced_and_steps_avoid_the_scale_symmetries():
-    theta, problem, model = model_of("relu", 2, Surface())
+    theta, problem, model = model_of("relu", 2)
     scaled = theta.clone()
     scaled[:12] *= 64.0  # the weights into the first layer; its biases and the weights out of it stay
     assert float(Surface(2.0).onto(scaled, problem).norm()) == pytest.approx(2.0)

@@ -10,7 +10,7 @@ import torch
 from scipy.optimize import minimize
 
 from jamtools.data.sphere import random_sphere
-from jamtools.minima.kink_model import Kinks, Surface
+from jamtools.minima.kink_model import Kinks
 from jamtools.minima.kink_newton import KinkNewton, Outlook
 from jamtools.minima.kkt_newton import stationary_point
 from jamtools.network.architecture import Architecture
@@ -38,6 +38,11 @@ def descend(newton, steps=60):
     return values
 
 
+def at_norm(problem, norm):
+    """The problem on the sphere ‖W‖ = norm."""
+    return replace(problem, arch=replace(problem.arch, norm=norm))
+
+
 def active(problem, theta):
     return problem.loss.gaps(problem.forward(theta).f, problem.y)[:, 0] > 0
 
@@ -46,7 +51,7 @@ def active(problem, theta):
 @pytest.mark.parametrize("norm", [None, 4.0])
 def test_no_step_raises_the_loss_and_the_norm_is_kept(activation, norm):
     problem, theta = problem_and_start(activation, 2, 120, 0)
-    newton = KinkNewton(theta, problem, Surface(norm))
+    newton = KinkNewton(theta, at_norm(problem, norm))
     values = descend(newton, 25)
     assert (np.diff(values) <= 0).all() and values[-1] < 0.9 * values[0]
     if norm:
@@ -60,7 +65,7 @@ def test_a_certified_minimum_is_found_again_from_a_point_beside_it():
     kick = torch.from_numpy(np.random.default_rng(0).standard_normal(len(theta)))
     newton = KinkNewton(theta + 1e-5 * kick, problem)
     descend(newton)
-    found = stationary_point(newton.theta, problem, newton.held, active(problem, newton.theta), Surface())
+    found = stationary_point(newton.theta, problem, newton.held, active(problem, newton.theta))
     assert found is not None and found.admissible and found.curvature >= 0
     assert problem.value(found.theta) == pytest.approx(run.info["final_loss"], rel=1e-12)
     assert len(found.held.at) == run.info["certificate"]["n_cusps"]
@@ -73,11 +78,10 @@ def test_the_end_at_fixed_norm_is_a_stationary_point_of_the_sphere(activation, P
     """No point of 300 near it on the sphere has a lower loss."""
     for seed in range(4):
         problem, theta = problem_and_start(activation, 2, P, seed)
-        newton = KinkNewton(theta, problem, Surface(5.0))
+        problem = at_norm(problem, 5.0)
+        newton = KinkNewton(theta, problem)
         descend(newton, 150)
-        found = stationary_point(
-            newton.theta, problem, newton.held, active(problem, newton.theta), Surface(5.0)
-        )
+        found = stationary_point(newton.theta, problem, newton.held, active(problem, newton.theta))
         if found is not None and found.admissible and found.curvature >= 0 and problem.value(found.theta) > 0:
             break
     else:
@@ -117,15 +121,16 @@ def test_the_minimum_of_one_hidden_layer_of_fixed_signs_is_that_of_its_convex_pr
 def test_an_outlook_takes_the_step_of_a_lower_margin_at_once():
     """After ε falls by half the mean Δ, one step with the old active patterns in it comes within 1% of the next minimum."""
     problem, theta = problem_and_start("tanh", 2, 120, 1)
-    newton = KinkNewton(theta, problem, Surface(5.0))
+    problem = at_norm(problem, 5.0)
+    newton = KinkNewton(theta, problem)
     descend(newton, 150)
-    found = stationary_point(newton.theta, problem, newton.held, active(problem, newton.theta), Surface(5.0))
+    found = stationary_point(newton.theta, problem, newton.held, active(problem, newton.theta))
     assert found is not None and found.admissible
     theta = found.theta
     gaps = problem.loss.gaps(problem.forward(theta).f, problem.y)[:, 0].clamp(min=0)
     shift = 0.02 * float(gaps.square().sum() / gaps.sum())
     lower = replace(problem, loss=replace(problem.loss, epsilon=problem.loss.epsilon - shift))
-    newton = KinkNewton(theta.clone(), lower, Surface(5.0))
+    newton = KinkNewton(theta.clone(), lower)
     newton.damping = 0.0
     newton.iterate(Outlook(0.98 * gaps))
     after = lower.value(newton.theta)
@@ -135,10 +140,11 @@ def test_an_outlook_takes_the_step_of_a_lower_margin_at_once():
 
 def test_the_state_continues_to_the_same_bytes():
     problem, theta = problem_and_start("relu", 2, 120, 4)
-    newton = KinkNewton(theta, problem, Surface(5.0))
+    problem = at_norm(problem, 5.0)
+    newton = KinkNewton(theta, problem)
     for _ in range(6):
         newton.iterate()
-    again = KinkNewton(newton.theta.clone(), problem, Surface(5.0))
+    again = KinkNewton(newton.theta.clone(), problem)
     again.theta.copy_(newton.theta)
     again.restore(newton.state())
     for one in (newton, again):
@@ -154,7 +160,7 @@ def test_kinks_that_are_not_there_lead_to_no_stationary_point():
     far = problem.forward(theta).z[0].abs().argmax()
     at = torch.tensor([[0, int(far) // 4, int(far) % 4]])
     held = Kinks(at, torch.full((1,), 0.5, dtype=torch.float64))
-    found = stationary_point(theta, problem, held, active(problem, theta), Surface())
+    found = stationary_point(theta, problem, held, active(problem, theta))
     assert found is None or not found.admissible
 
 

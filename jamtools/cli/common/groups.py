@@ -23,7 +23,16 @@ from jamtools.cli.common.options import (
     real_option,
     reporting_flag,
 )
-from jamtools.cli.common.values import batch_size, below_one, device_name, duration, finite, natural, schedule
+from jamtools.cli.common.values import (
+    batch_size,
+    below_one,
+    device_name,
+    duration,
+    finite,
+    natural,
+    norm_rule,
+    schedule,
+)
 
 if TYPE_CHECKING:
     from jamtools.protocols import TrainingOptions
@@ -195,6 +204,15 @@ class TrainingGroup:
             "--bias/--no-bias", help="Whether neurons have biases [default: bias].", show_default=False
         ),
     ] = True
+    norm: Annotated[
+        Any,
+        typer.Option(
+            "--norm",
+            parser=norm_rule,
+            metavar="R|Nx",
+            help="Keep ‖W‖ = R, or 3x: three times the norm at initialisation [default: weights are free].",
+        ),
+    ] = None
     optimizer: Annotated[
         Literal["adam", "sgd", "fire", "newton"] | None,
         typer.Option(
@@ -250,7 +268,7 @@ class TrainingGroup:
         """
         from jamtools import protocols
 
-        names = ("loss", "epsilon", "init", "optimizer", "momentum", "lr", "batch", "steps")
+        names = ("loss", "epsilon", "init", "optimizer", "momentum", "lr", "batch", "steps", "norm")
         every, factor = self.lr_schedule or (None, None)
         rate = {"every": every, "factor": factor, "floor": self.lr_floor}
         own = {name: getattr(self, name) for name in names} | rate

@@ -194,6 +194,18 @@ def schedule(text: str | tuple[int, float]) -> tuple[int, float]:
     return positive(every), above_zero(factor)
 
 
+def norm_rule(text: str) -> str:
+    """A fixed norm such as `25` or `3x`, as the settings keep it."""
+    from jamtools.errors import InputError
+    from jamtools.protocols import parsed_norm
+
+    try:
+        value, multiple = parsed_norm(str(text))
+    except InputError:
+        raise typer.BadParameter(f"got {text!r}, expected a norm above 0 such as 25, or 3x") from None
+    return repr(value).removesuffix(".0") + ("x" if multiple else "")
+
+
 def device_name(text: str) -> str:
     """auto, cpu, cuda or cuda:N."""
     kind, _, index = text.partition(":")
