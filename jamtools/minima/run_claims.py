@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from jamtools.errors import InputError
-from jamtools.grouping import data_name
+from jamtools.minima.architecture_claims import architecture_claims
 from jamtools.minima.certificate import Certificate
 from jamtools.minima.claims import (
     Among,
@@ -39,10 +38,10 @@ from jamtools.minima.known_fields import unknown_fields
 from jamtools.minima.measured import Measured
 from jamtools.minima.state import RunState, state_of
 from jamtools.network.architecture import Architecture
-from jamtools.network.initialisation import INITIALISATIONS, initial_parameters, with_norm
+from jamtools.network.initialisation import INITIALISATIONS, initial_parameters
 from jamtools.network.problem import Problem
 from jamtools.network.units import Units
-from jamtools.protocols import FREE_NORM, OPTIMIZERS
+from jamtools.protocols import OPTIMIZERS
 from jamtools.records import Dataset, Run
 
 #: Entries of theta0 must agree to this part of its largest: the QR factorisation of an initialisation has round-off.
@@ -100,57 +99,18 @@ class Stored:
 
 def run_findings(stored: Stored) -> list[str]:
     """A line for each claim beside the certificate that is wrong."""
-    claims = [*_architecture(stored), *_state(stored), *_dynamics(stored), *_test(stored), *_finish(stored)]
+    claims = [
+        *architecture_claims(stored.run, stored.data, stored.end),
+        *_state(stored),
+        *_dynamics(stored),
+        *_test(stored),
+        *_finish(stored),
+    ]
     found = contradictions(stored.run.info, claims) + _theta0(stored) + _dead(stored) + _history(stored)
     return found + unknown_fields(stored.run, stored.state.fields())
 
 
 # --- fields -------------------------------------------------------------------------------------------
-
-
-def _architecture(stored: Stored) -> Claims:
-    arch, name = stored.arch, data_name(stored.data.info, stored.arch.d)
-    if name is not None:
-        yield "data", Exactly(name)
-    yield "width", Exactly(arch.width)
-    yield "activation", Exactly(arch.activation)
-    yield "n_hidden", Exactly(arch.n_hidden)
-    yield "bias", Exactly(arch.bias)
-    yield "n_effective_expected", Exactly(arch.n_effective)
-    yield from _norm(stored)
-
-
-def _norm(stored: Stored) -> Claims:
-    """The fixed norm is that of theta, and the one that the settings ask for; free weights have none."""
-    norm = stored.arch.norm
-    if norm is None:
-        yield "norm", Exactly(None)
-        settings = stored.run.info.get("settings")
-        if isinstance(settings, dict) and "norm" in settings:
-            yield "settings.norm", Exactly(FREE_NORM)
-        return
-    yield "norm", Near(float(stored.end.theta.norm()), len(stored.run.theta) * stored.end.eps * norm)
-    yield from _norm_rule(stored)
-
-
-def _norm_rule(stored: Stored) -> Claims:
-    """The norm as the settings ask for it."""
-    info, arch = stored.run.info, stored.arch
-    settings = info.get("settings")
-    rule, init = (settings.get(name) if isinstance(settings, dict) else None for name in ("norm", "init"))
-    if (
-        rule in (None, FREE_NORM)
-        or init not in INITIALISATIONS
-        or type(info["seed"]) is not int
-        or info["seed"] < 0
-    ):
-        return
-    try:
-        expected = with_norm(arch, str(rule), init, info["seed"]).norm or 0.0
-    except InputError:
-        yield "settings.norm", Nothing("a norm such as 25 or 3x")
-    else:
-        yield "norm", Near(expected, THETA0_TOLERANCE * expected)
 
 
 def _state(stored: Stored) -> Claims:
