@@ -11,6 +11,7 @@ import torch
 from jamtools.errors import CheckError
 from jamtools.hessian.assembly import bytes_needed as assembly_bytes
 from jamtools.hessian.exact import ExactOptions, bytes_needed, exact_spectrum
+from jamtools.hessian.matrix_free import LanczosOptions, estimate_density
 from jamtools.hessian.products import Products
 from jamtools.hessian.spaces import Space
 from jamtools.linalg.eigenvalues import symmetric_eigenvalues
@@ -18,9 +19,10 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.problem import Problem
 from jamtools.network.symmetry import scale_generators
 from jamtools.protocols import TrainingOptions, with_options
+from jamtools.records import Dataset
 from jamtools.training.ensemble import train
 from tests.support import oracle
-from tests.support.fixed_norm import NORM, loss_on_sphere, relu_minimum, run_of_fixed_norm, tanh_minimum
+from tests.support.fixed_norm import NORM, at, loss_on_sphere, relu_minimum, run_of_fixed_norm, tanh_minimum
 
 CASES = [("relu", 1), ("relu", 3), ("tanh", 1), ("tanh", 3)]
 #: Round-off of a matrix that is a sum over 60 patterns, relative to its largest entry.
@@ -158,6 +160,37 @@ def test_symmetry_and_scale_of_hp_are_measured_without_the_multiplier():
     assert spectrum.info["odd_moment_3_Hp"] == pytest.approx(expected)
     scale = np.sqrt((values**2).mean() / run.info["final_loss"])
     assert spectrum.info["scale_Hp"] == pytest.approx(scale)
+
+
+@pytest.mark.parametrize("delta", [1e-2, 1e-6, 1e-10])
+def test_the_trace_of_hp_holds_however_small_the_gaps_are(delta):
+    """Without biases f(s x) = s f(x) > 0 gives each pattern any Δ; then W·∇f = (depth + 1) f, and μ follows from Δ."""
+    arch = Architecture(4, 6, 2, "relu", norm=NORM, bias=False)
+    theta = oracle.random_theta(arch)
+    theta *= NORM / theta.norm()
+    x = oracle.sphere(40, 4)[0]
+    f = oracle.f(arch, theta, x)[:, 0]
+    x, f = x[f != 0], f[f != 0]
+    gaps = delta * (1 + torch.linspace(0, 1, len(f), dtype=torch.float64))
+    data = Dataset((x * ((1 - gaps) / f.abs())[:, None]).numpy(), f.sign().numpy(), info={"source": "scaled"})
+    run = train(data, arch, with_options(TrainingOptions(), steps=1), seed=0)
+    run = at(run, data, theta, 1.0)
+    spectrum = exact_spectrum(run, data)
+    mu = 3 * float((gaps * (1 - gaps)).mean()) / NORM**2
+    assert spectrum.info["norm_multiplier"] == pytest.approx(mu, rel=1e-5)
+    for part in ("H0", "Hp", "H"):
+        assert len(spectrum[part]) == arch.n_parameters - 1
+    estimate = estimate_density(run, data, options=LanczosOptions(probes=4, steps=20)).info["estimates"]
+    assert estimate["Hp"]["trace"]["exact"] == pytest.approx(spectrum["Hp"].sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_single_precision_has_the_eigenvalues_of_double_precision(activation):
+    run, data = run_of_fixed_norm(activation)
+    double, single = (exact_spectrum(run, data, dtype=dtype) for dtype in (torch.float64, torch.float32))
+    for part in ("H0", "Hp", "H"):
+        n, scale = len(double[part]), np.abs(double["H"]).max()
+        assert np.abs(double[part] - single[part]).max() < n * np.finfo(np.float32).eps * scale
 
 
 def test_a_perceptron_has_the_multiplier_alone_in_place_of_hp():
