@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from jamtools.cli.common.app import new_app, run
-from jamtools.cli.common.conflicts import check_depth, check_optimizer
+from jamtools.cli.common.conflicts import check_depth, check_margin, check_optimizer
 from jamtools.cli.common.groups import Arithmetic, CheckpointGroup, Streams, TrainingGroup, grouped
 from jamtools.cli.common.options import Engine, Source, Where, file_option, integer_option, list_option
 from jamtools.cli.common.resuming import ResumableTraining
@@ -171,6 +171,7 @@ def train(
     check_mode(context, require)
     check_optimizer(context, training.optimizer)
     check_depth(context, training.depth)
+    check_margin(training.epsilon, training.norm)
     if evaluate is not None:
         return evaluate_runs(Session(NAME, streams), dataset, evaluate, where, evaluate_on)
     if verify is not None:

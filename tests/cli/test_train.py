@@ -15,7 +15,7 @@ from jamtools.io.write import dataset_bytes
 from jamtools.training import memory
 from tests.support import oracle
 from tests.support.commands import jam, refusal
-from tests.support.contract import header, tensors
+from tests.support.contract import header, objects, tensors
 from tests.support.small_runs import NETWORK, P_JAMMED, P_SATISFIED
 
 BOTH_SIDES = ("--patterns", f"{P_SATISFIED},{P_JAMMED}", "--optimizer", "newton")
@@ -120,3 +120,21 @@ def test_jam_train_notes_that_float32_is_coarse(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run_command(train.app, train.NAME)
     assert "near the transition" in capsys.readouterr().err
+
+
+def test_the_spherical_perceptron_is_trained_recorded_and_verified(tmp_path):
+    """N = d - 1; the certificate of newton holds at a negative margin, as the gradient of Adam vanishes there."""
+    jam("data", "random", "--gaussian", "-P", 60, "-d", 10, "-o", "data", cwd=tmp_path, check=True)
+    spherical = ["--depth", 0, "--no-bias", "--norm", 1, "--epsilon", -0.5]
+    for optimizer in ("newton", "adam"):
+        steps = ["--optimizer", optimizer, "--steps", 2000, "-q", "-o", optimizer]
+        jam("train", "data", *spherical, *steps, cwd=tmp_path, check=True)
+        (run,) = header((tmp_path / optimizer).read_bytes())["runs"]
+        assert (run["n_effective_expected"], run["n_parameters"], run["n_hidden"]) == (9, 10, 0)
+        assert (run["width"], run["depth"], run["activation"]) == (10, 0, "linear")
+        assert (run["bias"], run["norm"], run["epsilon"], run["dead_by_layer"]) == (False, 1.0, -0.5, [])
+    (run,) = header((tmp_path / "newton").read_bytes())["runs"]
+    assert run["status"] == "stationary" and run["certified"] and run["final_loss"] > 0
+    done = jam("train", "--verify", "newton", "--require", "certified", cwd=tmp_path, check=True)
+    (verification,) = objects(done.stdout)
+    assert verification["holds"] and verification["findings"] == []

@@ -37,6 +37,15 @@ def check_depth(context: typer.Context, depth: int) -> None:
         refuse(context, HIDDEN_LAYERS_ONLY, "--depth 0, a network without hidden layers: f = W x + b")
 
 
+def check_margin(epsilon: float | None, norm: str | None) -> None:
+    """Refuses a margin of at most 0 for free weights."""
+    if epsilon is not None and epsilon <= 0 and norm is None:
+        raise typer.BadParameter(
+            f"got --epsilon {epsilon:g} with free weights, expected a margin above 0, or --norm R with it: W = 0 "
+            "satisfies every pattern"
+        )
+
+
 def check_optimizer(context: typer.Context, optimizer: str | None) -> None:
     """Refuses the options of first-order steps together with newton."""
     if optimizer == "newton":
