@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 
 from jamtools.data.sphere import random_sphere
-from jamtools.minima.approach import first_minimum
 from jamtools.network.architecture import Architecture
-from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Problem
 from jamtools.protocols import TrainingOptions, with_options
@@ -60,15 +58,12 @@ def at(run: Run, data: Dataset, theta: Tensor, epsilon: float) -> Run:
 
 @functools.cache
 def tanh_minimum() -> tuple[Run, Dataset]:
-    """A run at a minimum on the sphere with L > 0: d = 6, two neurons of tanh, ten patterns, ε = 3."""
-    norm, epsilon, seed = 4.0, 3.0, 3
-    arch, data = Architecture(6, 2, 1, "tanh", norm=norm), random_sphere(10, 6, seed)
-    problem = Problem(torch.from_numpy(data.x), torch.from_numpy(data.y), arch, Loss("hinge", epsilon, 10))
-    theta = problem.onto(torch.from_numpy(initial_parameters(arch, "torch", seed)))
-    stage = first_minimum(theta, problem, norm)
-    assert stage.status == "stationary" and stage.n_unsatisfied
-    run = train(data, arch, with_options(TrainingOptions(), steps=1), seed=seed)
-    return at(run, data, stage.theta, epsilon), data
+    """A certified run of fixed norm with L > 0: d = 6, two neurons of tanh, ten patterns, ε = 3."""
+    data = random_sphere(10, 6, 5)
+    settings = with_options(TrainingOptions(), optimizer="newton", epsilon=3.0)
+    run = train(data, Architecture(6, 2, 1, "tanh", norm=4.0), settings, seed=5)
+    assert run.info["certified"] and run.info["n_unsatisfied"]
+    return run, data
 
 
 def relu_minimum() -> tuple[Run, Dataset]:
