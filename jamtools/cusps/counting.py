@@ -10,14 +10,15 @@ of another one, and no pattern far away that of its neuron. Round-off, and the s
 to its terms.
 
 At a minimum the cusps are at zero to round-off, and nothing is subtracted. A cusp is idle where at its pattern some layer
-above has no neuron that is on or at a cusp; so are all cusps below the dead layer of a dead pattern.
+above has no neuron that is on or at a cusp; so are all cusps below the dead layer of a dead pattern. Without biases, z = 0
+above the dead layer of a dead pattern is no cusp: it does not move.
 
 Source: arXiv:1809.09349, section V; none for the scale of a neuron, own definition above.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -277,7 +278,9 @@ def _best_tolerance(passes: _Blocks, measures: _Measures) -> float:
     scales = torch.where(measures.scales > 0, measures.scales, 1.0)
     for block, y in passes:
         with_gradient = passes.problem.loss.slope(block.f, y).ne(0).any(1)
-        size = torch.stack(block.z[:-1], 1)[with_gradient].abs() / scales
+        moving = reached_from_below(block, torch.zeros_like(scales), passes.problem.arch)
+        z = [torch.where(moves, layer.abs(), torch.inf) for moves, layer in zip(moving, block.z)]
+        size = torch.stack(z, 1)[with_gradient] / scales
         within += torch.bincount(torch.bucketize(size, steps).flatten(), minlength=len(within))
     counts = np.empty(len(edges), dtype=np.int64)
     counts[order] = within.cumsum(0)[:-1].cpu().numpy()
@@ -298,16 +301,32 @@ def _tally(passes: _Blocks, block: ForwardPass, y: Tensor, limits: Tensor) -> Te
     reached = signal.ne(0).any(1, keepdim=True)  # patterns [p, 1] with gradient that all layers above pass on
     beta = backward(layers, block, signal, problem.arch)
     low, high = BACKGROUND_TOLERANCES
+    moving = reached_from_below(block, limits, problem.arch)
     columns = []
     for j in reversed(range(problem.arch.depth)):
         z, limit = block.z[j], limits[j]
-        size = z.abs()
+        size = torch.where(moving[j], z.abs(), torch.inf)
         at_zero, outside = size <= limit, (size > low * limit) & (size <= high * limit)
         convex = reached & (beta[j + 1] @ layers[j + 1][0] >= 0)
         kinds = (at_zero, at_zero & reached, at_zero & convex, outside & reached, outside & convex)
         columns.append(torch.stack([kind.sum() for kind in kinds]))
         reached = reached & (z >= -limit).any(1, keepdim=True)
     return torch.stack(columns[::-1], 1)
+
+
+def reached_from_below(
+    forward_pass: ForwardPass, limits: Sequence[Tensor] | Tensor, arch: Architecture
+) -> list[Tensor]:
+    """Where the pre-activations of each hidden layer can move, [L][p, 1] booleans; limits [L][h]: the largest |z| of a cusp.
+
+    Without biases, z = 0 is no cusp at a pattern where all neurons below are off: it stays zero when W moves.
+    """
+    on = forward_pass.inputs[0].ne(0).any(1, keepdim=True)
+    moving = []
+    for z, limit in zip(forward_pass.z[:-1], limits, strict=True):
+        moving.append(on | arch.bias)
+        on = on & (z >= -limit).any(1, keepdim=True)
+    return moving
 
 
 def _above_background(n: int, outside: int) -> tuple[float, int]:

@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jamtools.cusps.counting import CuspCount
+from jamtools.cusps.counting import CuspCount, reached_from_below
 from jamtools.errors import InputError, Remedy
 from jamtools.linalg.bounded_least_squares import box_least_squares
 from jamtools.network.passes import ForwardPass, Layers, backward, gradient, gradient_rows, joined, layers_of
@@ -127,9 +127,11 @@ class CuspGradient:
         self.slopes = [self.arch.rho.slope(layer) for layer in z]
         self.counted, self.scales = counted, [theta.new_tensor(layer.scales) for layer in counted.per_layer]
         kinked = self.arch.activation == "relu"
+        limits = [counted.tolerance * scale for scale in self.scales]
+        moving = reached_from_below(self.forward_pass, limits, self.arch)
         self.at = [
-            (kinked & (layer.abs() <= counted.tolerance * scale)).nonzero(as_tuple=True)
-            for layer, scale in zip(z, self.scales, strict=True)
+            (kinked & moves & (layer.abs() <= limit)).nonzero(as_tuple=True)
+            for layer, limit, moves in zip(z, limits, moving, strict=True)
         ]
         signs = [slope[at] for slope, at in zip(self.slopes, self.at, strict=True)]
         self.signs = joined(signs, theta[:0])

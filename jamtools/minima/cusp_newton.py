@@ -70,7 +70,10 @@ def _with_cusps(theta: Tensor, problem: Problem, tolerance: float) -> Polished |
             cusps = cusps.only(torch.isin(_cusp_numbers(cusps), held))
             multipliers = free_multipliers(cusps)
         gradient = cusps.gradient(multipliers)
-        residual = float(gradient.norm()) / gradient_scale(cusps, multipliers) + cusp_distance(cusps)
+        scale = gradient_scale(cusps, multipliers)
+        if not scale > 0:  # without biases a dead pattern has no gradient at all
+            return None
+        residual = float(gradient.norm()) / scale + cusp_distance(cusps)
         arrived = residual <= POLISH_ARRIVED_RESIDUAL
         if not (arrived or residual <= min(POLISH_FIRST_RESIDUAL_MAX, POLISH_RESIDUAL_FACTOR * before)):
             return None

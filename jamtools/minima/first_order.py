@@ -125,6 +125,8 @@ class FirstOrder:
         if bool((force < -error).any()):
             n = int((force < -error).sum())
             return f"{n} concave cusp{'s' * (n > 1)}, the largest force {float(force.min()):.1e}"
+        if not self.scale > 0:
+            return "no unsatisfied pattern has a gradient"
         ratio = self.gradient / self.scale
         if not ratio <= STATIONARY_RELATIVE_NORM:
             return f"the smallest subgradient is {ratio:.1e} of its terms"

@@ -127,6 +127,10 @@ class KinkNewton:
             near = near | (expected > 0)
         kinks = self._near_kinks(model, near)
         rows = model.rows(torch.ones_like(model.active))
+        if not bool(
+            rows[model.active | (expected > 0)].any()
+        ):  # without biases dead patterns have no gradient
+            return None
         for _ in range(MODEL_ROUNDS):
             solved = self._solve_with(model, K, damping, rows, near, kinks, expected, unit)
             if solved is None:

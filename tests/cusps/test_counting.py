@@ -20,6 +20,9 @@ from jamtools.cusps.counting import (
     count_of_run,
 )
 from jamtools.cusps.preactivations import profile
+from jamtools.cusps.subgradient import CuspGradient
+from jamtools.minima.certificate import certify
+from jamtools.minima.state import state_of
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import layers_of
@@ -233,3 +236,26 @@ def test_the_default_tolerance_separates_planted_cusps_from_a_smooth_density(wid
     assert counted.background == pytest.approx(smooth, abs=3 * np.sqrt(smooth + 1))
     assert counted.n_cusps == pytest.approx(planted.sum(), abs=4 * np.sqrt(smooth + 1))
     assert counted.n_with_gradient == pytest.approx(counted.n_cusps + counted.background, abs=0.5)
+
+
+def test_without_biases_a_pattern_that_is_dead_below_has_no_cusps():
+    """f = ρ(ρ(x)) of one neuron each: at x = -1 the second z is 0 for every W near this one, at x = 0 both are for all W."""
+    arch = Architecture(1, 1, 2, bias=False)
+    theta = torch.ones(3, dtype=torch.float64)
+    x = torch.tensor([[-1.0], [0.0], [1e-12], [1.0]], dtype=torch.float64)
+    problem = Problem(x, torch.ones(4, 1, dtype=torch.float64), arch, Loss("hinge", 5.0, 4))
+    counted = count(theta, problem, 1e-10)
+    # the scale of a neuron is the median of its |terms|, 1 and 1e-12, so that 1e-12 is at zero in the first layer alone
+    assert [layer.n_at_zero for layer in counted.per_layer] == [1, 0]
+    cusps = CuspGradient(theta, problem, counted)
+    assert [at[0].tolist() for at in cusps.at] == [[2], []]
+
+
+def test_without_biases_a_network_whose_unsatisfied_patterns_are_dead_is_not_certified():
+    arch = Architecture(1, 1, 2, bias=False)
+    theta, x = torch.ones(3, dtype=torch.float64), torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
+    problem = Problem(x, torch.ones(2, 1, dtype=torch.float64), arch, Loss("hinge", 0.5, 2))
+    state = state_of(theta, problem, problem.evaluate(theta))
+    assert (state.status, state.n_unsatisfied, state.share) == ("dead", 1, None)
+    certificate = certify(theta, problem)
+    assert not certificate.certified and certificate.obstacle == "no unsatisfied pattern has a gradient"

@@ -177,3 +177,12 @@ def test_a_network_without_hidden_layers_goes_to_the_minimum_of_its_convex_loss(
 
     # L is quadratic near its minimum, where BFGS ends within some 1e-8
     assert problem.value(newton.theta) == pytest.approx(minimize(loss, np.zeros(rows.shape[1])).fun, rel=1e-9)
+
+
+def test_patterns_without_any_gradient_give_no_step():
+    """f = ρ(w x) without biases: x = -1 is dead and unsatisfied, x = 1 is satisfied."""
+    x = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
+    arch = Architecture(1, 1, 1, bias=False)
+    problem = Problem(x, torch.ones(2, 1, dtype=torch.float64), arch, Loss("hinge", 0.5, 2))
+    newton = KinkNewton(torch.ones(2, dtype=torch.float64), problem)
+    assert not newton.iterate() and newton.theta.tolist() == [1.0, 1.0]
