@@ -16,7 +16,8 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
@@ -129,8 +130,19 @@ def train_with_checkpoint(jobs: Sequence[Job], watch: Watch | None, checkpoint: 
     Raises what `train_many` raises, StopRequested, and OutputError when the checkpoint of a call that was stopped or
     interrupted cannot be written.
     """
+    with kept_in(checkpoint):
+        return train_many(jobs, watch, checkpoint)
+
+
+@contextmanager
+def kept_in(checkpoint: Checkpoint) -> Iterator[None]:
+    """Writes the checkpoint at the end of the block, also where it ends early.
+
+    Raises what the block raises, and OutputError when the checkpoint of a block that was stopped or interrupted cannot be
+    written.
+    """
     try:
-        trained = train_many(jobs, watch, checkpoint)
+        yield
     except (StopRequested, KeyboardInterrupt):
         checkpoint.write()
         raise
@@ -138,7 +150,6 @@ def train_with_checkpoint(jobs: Sequence[Job], watch: Watch | None, checkpoint: 
         checkpoint.write_or_warn()
         raise
     checkpoint.write_or_warn()
-    return trained
 
 
 def check_may_replace(path: str, resume: bool = False) -> None:

@@ -17,6 +17,7 @@ from jamtools import __version__
 from jamtools.errors import InputError, Remedy
 from jamtools.protocols import FREE_NORM
 from jamtools.records import Dataset, Run, sha256
+from jamtools.training.approaches import ApproachJob
 from jamtools.training.job import Job
 
 #: Hexadecimal digits of a SHA-256 that a request holds.
@@ -40,6 +41,25 @@ def request_of(jobs: Sequence[Job]) -> list[Row]:
         if id(job.data) not in digests:
             digests[id(job.data)] = data_digests(job.data)
     return [_row(job) | digests[id(job.data)] for job in jobs]
+
+
+def request_of_approaches(jobs: Sequence[ApproachJob]) -> list[Row]:
+    """Everything that decides the stages of each approach, in the order of the jobs.
+
+    How many of them are written does not: a checkpoint serves any number.
+    """
+    return [
+        {
+            "knob": "margin",
+            "until": job.until,
+            "patterns": job.data.P,
+            "start": _start_digest(job.start),
+            "jamtools": __version__,
+            "torch": torch.__version__,
+            **data_digests(job.data),
+        }
+        for job in jobs
+    ]
 
 
 def _row(job: Job) -> dict[str, Any]:

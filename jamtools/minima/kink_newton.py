@@ -40,7 +40,7 @@ NEAR_KINK_FIRST, NEAR_KINK_PART = 1e-3, 0.1
 #: The largest number of times that a step is solved with more patterns and kinks in it.
 MODEL_ROUNDS = 4
 
-#: The tolerance of the model's minimum while a step lowers S by more than the second number, relative to it, and after that.
+#: The tolerance of the model's minimum where its step lowers S by more than the second number, relative to it, and elsewhere.
 MODEL_TOLERANCE_FAR, MODEL_FAR_DECREASE, MODEL_TOLERANCE = 1e-5, 1e-2, 1e-10
 
 #: The unit of λ, in the mean curvature of K; and the least eigenvalue of G, in that unit.
@@ -198,16 +198,24 @@ class KinkNewton:
             z / unit,
             normals,
         )
-        found = minimise(function, self._tolerance)
+        here = 0.5 * float(model.gaps.clamp(min=0).square().sum()) / unit**2
+        found, decrease = self._minimum(function, here)
         if found is None:
             return None
-        decrease = function.value(torch.zeros_like(found.d)) - function.value(found.d)
         step = model.project(unit * found.d[None])[0]
         return _Solved(function, at, patterns, found, step, unit**2 * decrease)
 
-    @property
-    def _tolerance(self) -> float:
-        return MODEL_TOLERANCE_FAR if self.predicted > MODEL_FAR_DECREASE else MODEL_TOLERANCE
+    @staticmethod
+    def _minimum(function: NestedMaximum, here: float) -> tuple[Minimiser | None, float]:
+        """The minimum of a model, and its decrease; to a low tolerance where this is a large part of S, which is `here`."""
+        for tolerance in (MODEL_TOLERANCE_FAR, MODEL_TOLERANCE):
+            found = minimise(function, tolerance)
+            if found is None:
+                return None, 0.0
+            decrease = function.value(torch.zeros_like(found.d)) - function.value(found.d)
+            if decrease > MODEL_FAR_DECREASE * here:
+                break
+        return found, decrease
 
     # --- what becomes of it -------------------------------------------------------------------------------
 
@@ -248,7 +256,7 @@ class KinkNewton:
             D=(gaps - function.E @ z.clamp(min=0)) / unit - function.J @ scaled,
             z=z / unit - function.N @ scaled,
         )
-        found = minimise(function, self._tolerance)
+        found, _ = self._minimum(function, float(model.gaps.clamp(min=0).square().sum()) / (2 * unit**2))
         if found is None:
             return None
         return replace(solved, minimiser=found, step=model.project(unit * found.d[None])[0])

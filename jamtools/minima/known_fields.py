@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from jamtools.minima.approach_claims import APPROACH_FIELDS
 from jamtools.protocols import Settings
 from jamtools.records import CERTIFICATE_ARRAYS, HISTORY_FIELDS, RUN_FIELDS, Run
 
 #: The fields of a run beside RUN_FIELDS and those of its state.
 OTHER_FIELDS = (
     "data", "outputs", "norm", "bias", "settings", "engine", "n_missed_crossings", "n_dead_at_start", "test_error",
-    "test_loss", "certificate", "finish",
+    "test_loss", "certificate", "finish", "approach",
 )  # fmt: skip
 
 #: The fields of the objects in a run; those of its certificate are in certificate_claims.py.
@@ -23,6 +24,7 @@ TABLE_FIELDS = {
         "steps", "status_before", "n_unsatisfied_before", "final_loss_before", "change_n_unsatisfied",
         "relative_change",
     ),
+    "approach": APPROACH_FIELDS,
 }  # fmt: skip
 
 #: The columns of a history.

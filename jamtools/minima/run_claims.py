@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from jamtools.minima.approach_claims import approach_claims
 from jamtools.minima.architecture_claims import architecture_claims
 from jamtools.minima.certificate import Certificate
 from jamtools.minima.claims import (
@@ -105,6 +106,7 @@ def run_findings(stored: Stored) -> list[str]:
         *_dynamics(stored),
         *_test(stored),
         *_finish(stored),
+        *approach_claims(stored.run),
     ]
     found = contradictions(stored.run.info, claims) + _theta0(stored) + _dead(stored) + _history(stored)
     return found + unknown_fields(stored.run, stored.state.fields())
@@ -176,6 +178,9 @@ def _statuses(stored: Stored, state: RunState) -> tuple[str, ...]:
         statuses.append("dead")
         if not bool(dead.certain[unsatisfied.possible].all()):
             statuses.append("stationary" if stored.fresh.certified else "budget")
+    approach = stored.run.info.get("approach")
+    if isinstance(approach, dict) and approach.get("end") == "collapsed":
+        return ("collapsed",)
     return tuple(dict.fromkeys(statuses))
 
 

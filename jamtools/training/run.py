@@ -114,6 +114,12 @@ class RunInProgress:
         last_loss = self.history.rows[-1]["loss"]
         return Progress(self.step, last_loss, self.history.last_n_unsatisfied, bool(self.status))
 
+    def begin_at(self, theta0: np.ndarray, theta: Tensor) -> None:
+        """Replaces the initial parameters [Ñ] and the present ones [Ñ], before any measurement."""
+        self.theta0 = theta0
+        self.history = History(self.problem.tensor(theta0), self.settings.snapshots, ())
+        self.theta.copy_(theta)
+
     def snapshot(self) -> Snapshot:
         """A copy of everything that the next step depends on."""
         arrays = {name: as_array(tensor) for name, tensor in self.optimizer.state.items()}
@@ -148,7 +154,7 @@ class RunInProgress:
         if self.status:
             return None
         if self.step in self.events and self.history.last_step != self.step:
-            evaluation = self._measure()
+            evaluation = self.measure()
             if self.settings.stop and self.job.engine != "newton":
                 self.status = "dead" if is_dead_at_rest(self.theta, self.problem, evaluation) else ""
             if self.status:
@@ -164,7 +170,7 @@ class RunInProgress:
         if outcome == "":
             return True
         if self.history.last_step != self.step:
-            self._measure()
+            self.measure()
         if outcome == "satisfied" and self.history.last_n_unsatisfied > 0:
             self._step_past_round_off()
             return True
@@ -181,7 +187,7 @@ class RunInProgress:
         until = min(multiple, *(event for event in self.events if event > self.step))
         self.step, _ = self.engine.advance(self.step, until, stop=False)
 
-    def _measure(self) -> Evaluation:
+    def measure(self) -> Evaluation:
         """Adds the training set and the test set at the present theta to the history; returns the training set's."""
         test = None
         if self.test_problem is not None:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from jamtools.cli.common.reporting import Interrupted
-from jamtools.cli.common.training_progress import TrainingProgress
+from jamtools.cli.common.training_progress import ApproachProgress, TrainingProgress
 from jamtools.io.streams import STDIN, check_writable
 
 if TYPE_CHECKING:
     from jamtools.cli.common.session import Session
     from jamtools.records import Run
+    from jamtools.training.approaches import ApproachJob
     from jamtools.training.ensemble import Watch
     from jamtools.training.job import Job
 
@@ -111,6 +112,31 @@ class ResumableTraining:
         ):
             return self._train(jobs, lambda now: progress.tell(now, update))
 
+    def approach(self, session: Session, jobs: Sequence[ApproachJob], workers: int) -> list[list[Run]]:
+        """`approach_many`, which tells its progress, and with a checkpoint if one was asked for.
+
+        workers: how many approaches are made at once, 0 for one for each core.
+        """
+        from jamtools.machine import available_cores
+        from jamtools.training.approaches import approach_many
+
+        progress = ApproachProgress()
+        workers = workers or available_cores()
+        with (
+            self._stoppable(progress),
+            session.progress(self.command, len(jobs), "approaches", False) as update,
+        ):
+            watch = lambda chains: progress.tell(chains, update)
+            if self.path is None:
+                return approach_many(jobs, workers, watch)
+            from jamtools.io.checkpoint import Checkpoint, kept_in
+            from jamtools.io.request import request_of_approaches
+
+            request = request_of_approaches(jobs)
+            checkpoint = Checkpoint(self.path, request, self.interval, self.resume, self._should_stop)
+            with kept_in(checkpoint):
+                return approach_many(jobs, workers, watch, checkpoint)
+
     def _train(self, jobs: Sequence[Job], watch: Watch) -> list[Run]:
         if self.path is None:
             from jamtools.training.ensemble import train_many
@@ -123,7 +149,7 @@ class ResumableTraining:
         return train_with_checkpoint(jobs, watch, checkpoint)
 
     @contextmanager
-    def _stoppable(self, progress: TrainingProgress) -> Iterator[None]:
+    def _stoppable(self, progress: TrainingProgress | ApproachProgress) -> Iterator[None]:
         """Surrounds a training that polls `_should_stop`. Outside of this block a signal ends the command at once."""
         from jamtools.io.checkpoint import StopRequested
 

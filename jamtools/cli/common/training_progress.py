@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from jamtools.cli.common.progress import Update
 
 if TYPE_CHECKING:
+    from jamtools.training.approaches import Chain
     from jamtools.training.job import Job
     from jamtools.training.run import Progress
 
@@ -67,6 +68,30 @@ class TrainingProgress:
                 ("the run", "is") if total == 1 else (f"the {total} runs, none of them finished,", "are")
             )
         return f"{what} {are} lost; with --checkpoint FILE {'it is' if are == 'is' else 'they are'} kept"
+
+
+class ApproachProgress:
+    """The progress of the approaches of one call of `approach_many`."""
+
+    def __init__(self) -> None:
+        self._chains: Sequence[Chain] = ()
+
+    def tell(self, chains: Sequence[Chain], update: Update) -> None:
+        """Passes the chains so far on to the user: how many have ended, and how many stages there are."""
+        self._chains = chains
+        ended, stages = self._ended, sum(map(len, chains))
+        update(ended, f"{ended} of {len(chains)} approaches finished, {stages} stages")
+
+    @property
+    def _ended(self) -> int:
+        return sum(bool(chain and chain[-1].end) for chain in self._chains)
+
+    @property
+    def lost(self) -> str:
+        """What an interruption loses, and how to keep it."""
+        n = sum(map(len, self._chains))
+        what = f"{n} stage{' is' if n == 1 else 's are'} lost" if n else "no stage had ended"
+        return f"{what}; with --checkpoint FILE they are kept"
 
 
 def losses_in_words(runs: Sequence[Progress]) -> str:

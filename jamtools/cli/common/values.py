@@ -194,6 +194,13 @@ def schedule(text: str | tuple[int, float]) -> tuple[int, float]:
     return positive(every), above_zero(factor)
 
 
+def kept_stages(text: str | int | None) -> int | None:
+    """How many of the last stages to keep: None for `all`, 1 for `last`, or a number."""
+    if text in ("all", None):
+        return None
+    return 1 if text == "last" else positive(text)
+
+
 def norm_rule(text: str) -> str:
     """A fixed norm such as `25` or `3x`, as the settings keep it."""
     from jamtools.errors import InputError
