@@ -40,8 +40,9 @@ NEAR_KINK_FIRST, NEAR_KINK_PART = 1e-3, 0.1
 #: The largest number of times that a step is solved with more patterns and kinks in it.
 MODEL_ROUNDS = 4
 
-#: The tolerance of the model's minimum where its step lowers S by more than the second number, relative to it, and elsewhere.
-MODEL_TOLERANCE_FAR, MODEL_FAR_DECREASE, MODEL_TOLERANCE = 1e-5, 1e-2, 1e-10
+#: The tolerance of the model's minimum where its step lowers S much, and where it does not; the part of S from
+#: which on a decrease is much.
+MODEL_TOLERANCE_FAR, MODEL_TOLERANCE, MODEL_FAR_DECREASE = 1e-5, 1e-10, 1e-2
 
 #: The unit of λ, in the mean curvature of K; and the least eigenvalue of G, in that unit.
 DAMPING_UNIT, CURVATURE_FLOOR = 0.03, 1e-4

@@ -1,10 +1,12 @@
-"""Training runs, one or many, from the seed to the record."""
+"""Training runs, one or many, from the seed to the record, and their approaches to jamming."""
 
 from typing import TYPE_CHECKING
 
 from jamtools.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from jamtools.training.approaches import ApproachJob as ApproachJob
+    from jamtools.training.approaches import approach_many as approach_many
     from jamtools.training.ensemble import train as train
     from jamtools.training.ensemble import train_many as train_many
     from jamtools.training.job import Compute as Compute
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from jamtools.training.snapshot import Snapshot as Snapshot
 
 _OWNERS = {
+    "ApproachJob": "approaches",
+    "approach_many": "approaches",
     "Checkpointer": "snapshot",
     "Compute": "job",
     "Job": "job",

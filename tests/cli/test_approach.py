@@ -23,7 +23,7 @@ def folder(tmp_path_factory) -> Path:
     jam("data", "random", "-P", 30, "-d", 3, "-o", "data", cwd=path, check=True)
     train = ("--activation", "tanh", "--width", 3, "--depth", 2, "--norm", 5, "--steps", 500, "--lr", "1e-2")
     jam("train", "data", *train, "--seeds", "0,2", "-o", "start", cwd=path, check=True)
-    jam("approach", "start", "--until", "1e-6", "-o", "all", cwd=path, check=True)
+    jam("approach", "start", "--until", "1e-4", "-o", "all", cwd=path, check=True)
     return path
 
 
@@ -40,14 +40,14 @@ def test_each_run_has_its_stages_one_after_the_other(folder):
         assert [info["approach"]["stage"] for info in part] == list(range(len(part)))
         assert (np.diff([info["epsilon"] for info in part]) < 0).all()
         assert part[-1]["approach"]["end"] == "jammed"
-        assert part[-1]["final_loss"] <= 1e-6 * part[-1]["n_effective_expected"]
+        assert part[-1]["final_loss"] <= 1e-4 * part[-1]["n_effective_expected"]
         assert all(info["norm"] == 5 and info["certified"] for info in part)
 
 
 def test_stages_are_runs_for_the_other_commands(folder):
     """The Hessian of the last stages, from a pipe; at a minimum no eigenvalue of H is negative."""
     last = jam(
-        "approach", "start", "--until", "1e-6", "--stages", "last", "-q", cwd=folder, check=True
+        "approach", "start", "--until", "1e-4", "--stages", "last", "-q", cwd=folder, check=True
     ).stdout
     spectra = header(jam("hessian", "-q", cwd=folder, input=last, check=True).stdout)["spectra"]
     assert [spectrum["approach"]["end"] for spectrum in spectra] == ["jammed", "jammed"]
@@ -59,14 +59,27 @@ def test_stages_are_runs_for_the_other_commands(folder):
 
 
 def test_a_number_of_stages_keeps_the_last_ones(folder):
-    jam("approach", "start", "--until", "1e-6", "--stages", 2, "-o", "two", cwd=folder, check=True)
+    jam(
+        "approach",
+        "start",
+        "--threads",
+        1,
+        "--until",
+        "1e-4",
+        "--stages",
+        2,
+        "-o",
+        "two",
+        cwd=folder,
+        check=True,
+    )
     counts = [info["approach"]["stage"] for info in infos(folder / "two")]
     every = [info["approach"]["stage"] for info in infos(folder / "all") if info["approach"]["end"]]
     assert counts == [every[0] - 1, every[0], every[1] - 1, every[1]]
 
 
 def test_a_killed_approach_resumes_to_the_same_bytes(folder):
-    args = ["start", "--until", "1e-6", "--checkpoint", "ck", "-o", "resumed", "--threads", "1", "-q"]
+    args = ["start", "--until", "1e-4", "--checkpoint", "ck", "-o", "resumed", "--threads", "1", "-q"]
     slow = [sys.executable, "-m", "jamtools.cli.approach", *args, "--checkpoint-every", "0.05s"]
     with subprocess.Popen(slow, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}) as process:
         deadline = time.monotonic() + 60
@@ -85,8 +98,8 @@ def test_a_killed_approach_resumes_to_the_same_bytes(folder):
 
 def test_a_checkpoint_of_another_request_is_refused(folder):
     args = ("--checkpoint", "other", "--stages", "last", "-o", "x")
-    jam("approach", "start", "--until", "1e-6", *args, cwd=folder, check=True)
-    line = ("approach", "start", "--until", "1e-5", "--checkpoint", "other", "--resume", "-o", "y")
+    jam("approach", "start", "--threads", 1, "--until", "1e-4", *args, cwd=folder, check=True)
+    line = ("approach", "start", "--until", "1e-3", "--checkpoint", "other", "--resume", "-o", "y")
     assert "until" in refusal(jam(*line, cwd=folder))
 
 
@@ -98,7 +111,20 @@ def test_free_weights_are_refused_with_the_remedy(folder):
 
 
 def test_the_table_says_how_each_approach_ended(folder):
-    done = jam("approach", "start", "--until", "1e-6", "--stages", "last", "-o", "z", cwd=folder, check=True)
+    done = jam(
+        "approach",
+        "start",
+        "--threads",
+        1,
+        "--until",
+        "1e-4",
+        "--stages",
+        "last",
+        "-o",
+        "z",
+        cwd=folder,
+        check=True,
+    )
     assert done.stderr.count("jammed") == 2 and "N_Δ/N" in done.stderr
 
 

@@ -22,8 +22,8 @@ BIN = Path(sys.executable).parent
 #: Every command, as it is typed.
 COMMANDS = (
     "jam", "jam-data", "jam-data random", "jam-data images", "jam-data arrays", "jam-train", "jam-approach", "jam-hessian",
-    "jam-neff", "jam-cusps", "jam-gaps", "jam-nstar", "jam-nstar search", "jam-nstar fit", "jam-nstar plan", "jam-plot", "jam-runs",
-    "jam-show",
+    "jam-neff", "jam-cusps", "jam-gaps", "jam-nstar", "jam-nstar search", "jam-nstar fit", "jam-nstar plan", "jam-plot",
+    "jam-runs", "jam-show",
 )  # fmt: skip
 
 #: A small example of every artefact: each file with the command line that makes it from files above it.

@@ -18,7 +18,7 @@ from jamtools.training.approaches import ApproachJob, approach_many
 from jamtools.training.ensemble import train
 from tests.support import fakes
 
-UNTIL = 1e-6
+UNTIL = 1e-4
 ARCH = Architecture(3, 3, 2, "tanh")
 
 
@@ -105,8 +105,8 @@ def test_the_number_of_workers_and_the_other_jobs_change_no_byte():
 def test_an_approach_that_was_stopped_goes_on_to_the_same_bytes():
     job, states = ApproachJob(*start(), UNTIL), {}
     with pytest.raises(InterruptedError):
-        approach_many([job], checkpointer=Memory(states, stop_after=3))
-    assert 3 <= states[0].step < len(jammed()[0])
+        approach_many([job], checkpointer=Memory(states, stop_after=2))
+    assert 2 <= states[0].step < len(jammed()[0])
     (resumed,) = approach_many([job], checkpointer=Memory(states))
     assert all(same(a, b) for a, b in zip(resumed, jammed()[0], strict=True))
 
@@ -142,15 +142,9 @@ def test_free_weights_are_refused_before_any_work():
 
 
 #: Fields of a stage that the record of the stage alone does not decide.
-OF_THE_STAGE_BEFORE = (
-    "moved",
-    "overlap",
-    "n_changed",
-    "change_n_unsatisfied",
-    "stage",
-    "until",
-    "first_epsilon",
-)
+OF_THE_STAGES_BEFORE = (
+    "moved", "overlap", "n_changed", "change_n_unsatisfied", "stage", "until", "first_epsilon", "n_avalanches",
+)  # fmt: skip
 
 
 def test_fakes_of_the_fields_of_a_stage_are_refused(monkeypatch):
@@ -160,9 +154,11 @@ def test_fakes_of_the_fields_of_a_stage_are_refused(monkeypatch):
     assert verify(run, data).holds
     accepted = []
     for name, value in run.info["approach"].items():
-        if name in OF_THE_STAGE_BEFORE:
+        if name in OF_THE_STAGES_BEFORE:
             continue
         for fake in [*fakes.other_types(value), *fakes.other_values(value, small=True)]:
+            if name == "end" and fake is None:  # as in the middle of an approach
+                continue
             info = run.info | {"approach": run.info["approach"] | {name: fake}}
             if verify(replace(run, info=info), data).holds:
                 accepted.append(f"{name} {value!r}, fake {fake!r}")
