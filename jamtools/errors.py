@@ -47,6 +47,7 @@ class Remedy(Enum):
     # minima
     WITHOUT_CURVATURE = "leave the curvature out"
     ADAM = "use optimizer='adam'"
+    APPROACH_FIRST = "take them to their jamming points with approach_many first"
     FIXED_NORM = "train it with norm='3x'"
     # training
     TORCH_ENGINE = "use the torch engine"

@@ -37,7 +37,7 @@ Format = Annotated[
     ),
 ]
 FigureName = Annotated[
-    Literal["history", "jump", "loss", "spectrum", "gaps", "nstar", "neff", "cusps"] | None,
+    Literal["history", "jump", "loss", "approach", "spectrum", "gaps", "nstar", "neff", "cusps"] | None,
     typer.Option("--figure", help="Which figure to draw [default: the first one for this kind of input]."),
 ]
 
@@ -82,7 +82,7 @@ def plot(
 
     \b
     runs (jam-train)         history (loss and N_Δ/N against the step), jump (N_Δ/N against P/N),
-                             loss (N_Δ/N against the loss)
+                             loss (N_Δ/N against the loss), approach (the stages of jam-approach)
     spectra (jam-hessian)    spectrum (H0, Hp and H)
     JSON lines               gaps (the distributions of Δ), nstar (N* against P, with a fit where given),
                              neff (N_eff), cusps (pre-activations by layer)
@@ -93,6 +93,7 @@ def plot(
       jam-plot --figure jump runs/*.safetensors --where "depth == 3" -o jump.png
       jam-plot --figure jump runs/*.safetensors --by depth,width -o jump.png
       jam-gaps runs/*.safetensors | jam-plot > gaps.png
+      jam-approach start.safetensors | jam-plot > approach.png
     """
     chosen = form or format_of(streams.output)
     session = Session(NAME, streams, binary=True)
@@ -110,7 +111,8 @@ def plot(
     with naming(*sources):
         if not records and kind in ("runs", "spectra"):
             raise InputError(f"got a file without any {kind}, expected at least one")
-        name = _figure_of(figures.FIGURES, figure, kind)
+        stages = kind == "runs" and all("approach" in run.info for run in records)
+        name = _figure_of(figures.FIGURES, figure or ("approach" if stages else None), kind)
         options = _options_of(figures.FIGURES[name], name, by, dead)
         infos = [getattr(record, "info", record) for record in records]
         check_by(by, infos)

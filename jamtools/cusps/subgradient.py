@@ -11,7 +11,8 @@ At a minimum min_λ ‖g(λ)‖ = 0, while ‖∇L‖ with ρ'(0) = 0 does not v
 |z|. g is multilinear in λ; it is linear if each pattern has cusps in one layer only.
 
 Patterns with the same x have the same z: their cusps are one kink of L, with one multiplier and the force Σ u_i. With
-opposite labels the u_i have opposite signs, and only their sum says whether the kink is convex.
+opposite labels the u_i have opposite signs, and only their sum says whether the kink is convex. So it is for the patterns
+that are dead in one layer: above it they have the same z, that of the biases.
 
 At fixed norm all vectors are those on the tangent space of the sphere (network/sphere.py).
 Source: arXiv:1809.09349, section III and figure 12; F. H. Clarke, Optimization and Nonsmooth Analysis (1983).
@@ -258,13 +259,28 @@ class CuspGradient:
     @property
     def _kinks(self) -> Tensor | None:
         """The number of the kink that each cusp [n] belongs to; None where all kinks have one cusp."""
-        patterns = joined([pattern for pattern, _ in self.at], self.patterns[:0])
-        used, place = patterns.unique(return_inverse=True)
-        alike = self.active.x[used].unique(dim=0, return_inverse=True)[1] if len(used) else used
-        if not len(used) or int(alike.max()) + 1 == len(used):
+        if not self.at:
             return None
+        patterns = torch.cat([pattern for pattern, _ in self.at])
+        used, place = patterns.unique(return_inverse=True)
+        if not len(used):
+            return None
+        same_x = self.active.x[used].unique(dim=0, return_inverse=True)[1][place]
+        dead = torch.cat([below[at[0]] for below, at in zip(self._dead_below(), self.at, strict=True)])
+        input_of_layer = torch.where(dead >= 0, len(used) + dead, same_x)
         neurons = torch.cat([j * self.arch.width + neuron for j, (_, neuron) in enumerate(self.at)])
-        return (alike[place] * self.arch.n_hidden + neurons).unique(return_inverse=True)[1]
+        kinks = (input_of_layer * self.arch.n_hidden + neurons).unique(return_inverse=True)[1]
+        return None if int(kinks.max()) + 1 == len(kinks) else kinks
+
+    def _dead_below(self) -> list[Tensor]:
+        """For each hidden layer, the last layer below it that does not pass a pattern on [m], from 0; -1 for none."""
+        below = []
+        last = torch.full_like(self.patterns, -1)
+        for j, (slope, at) in enumerate(zip(self.slopes, self.at, strict=True)):
+            below.append(last)
+            on = slope.index_put(at, slope.new_ones(())).ne(0).any(1)
+            last = torch.where(on, last, j)
+        return below
 
     def propagated(self, signal: Tensor, layers: Layers, multipliers: Tensor) -> Tensor:
         """The signal at each cusp [n], backpropagated from `signal` [m, C] at the output through the weights of `layers`."""

@@ -4,6 +4,7 @@
     draw_jump                N_Δ/N against P/N     fig. 6a     draw_transition            N* against P    figs. 5, 10
     draw_jump_against_loss   N_Δ/N against L       fig. 6b     draw_effective_parameters  N_eff           fig. 11
     draw_spectrum            eigenvalues of H0, Hp, H  fig. 7  draw_cusps                 by layer        fig. 12
+    draw_approach            N_Δ/N, ε and ‖δW‖ against L/N, stage by stage
 
 Nothing here touches pyplot or its global state, and the same records give the same bytes.
 """
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from jamtools.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from jamtools.figures.approach import draw_approach as draw_approach
     from jamtools.figures.cusps import draw_cusps as draw_cusps
     from jamtools.figures.distributions import draw_distributions as draw_distributions
     from jamtools.figures.effective import draw_effective_parameters as draw_effective_parameters
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from jamtools.figures.transition import draw_transition as draw_transition
 
 _OWNERS = {
+    "draw_approach": "approach",
     "draw_cusps": "cusps",
     "draw_distributions": "distributions",
     "draw_effective_parameters": "effective",

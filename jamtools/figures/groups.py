@@ -17,6 +17,7 @@ from matplotlib import colormaps
 
 from jamtools.figures.style import PALETTE, Record
 from jamtools.grouping import RUN_GROUP_FIELDS, keys_of, value_of
+from jamtools.protocols import FREE_NORM
 
 MAX_PALETTE_LABELS = 4  # more labels have the shades of one colour map
 
@@ -73,6 +74,7 @@ FIELD_WORDS: dict[str, Callable[[Any], str]] = {
     "init": lambda value: f"{value} start",
     "batch": lambda value: f"batches of {value}" if value else "full batches",
     "batch_norm": _words("batch norm", "no batch norm"),
+    "norm": lambda value: "free weights" if value == FREE_NORM else f"$R$ = {value}",
     "no_bias": _words("no biases", "biases"),
     "certify": _words("certified", ""),
     "keep_dead": _words("dead kept", ""),

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from jamtools.figures.approach import draw_approach
 from jamtools.figures.cusps import draw_cusps
 from jamtools.figures.distributions import draw_distributions
 from jamtools.figures.effective import draw_effective_parameters
@@ -32,6 +33,7 @@ FIGURES = {
     "history": FigureKind("runs", draw_history, BY_AND_DEAD),
     "jump": FigureKind("runs", draw_jump, BY_AND_DEAD),
     "loss": FigureKind("runs", draw_jump_against_loss, BY_AND_DEAD),
+    "approach": FigureKind("runs", draw_approach, BY),
     "spectrum": FigureKind("spectra", draw_spectrum, BY_AND_DEAD),
     "gaps": FigureKind("gaps", draw_distributions),
     "nstar": FigureKind("nstar", draw_transition, BY),

@@ -57,8 +57,8 @@ class Products:
 
     def __init__(self, theta: Tensor, problem: Problem) -> None:
         arch = problem.arch
-        problem.loss.require_hinge()
         arch.require_plain()
+        problem.loss.require_hinge()
         self.theta, self.problem, self.arch, self.loss = theta, problem, arch, problem.loss
         self.layers = layers_of(theta, arch)
         per_pattern = 3 * (PRODUCT_GROUP_VECTORS + 1) * sum(out + fan_in for out, fan_in in arch.shapes)

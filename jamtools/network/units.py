@@ -48,7 +48,7 @@ class Units:
 
     def problem(self, problem: Problem) -> Problem:
         """The problem in these units."""
-        if self.input_scale == self.margin_scale == 1:
+        if self.arch.norm is not None:
             return problem
         loss = replace(problem.loss, epsilon=UNIT_MARGIN)
         return replace(problem, x=problem.x / self.input_scale, loss=loss)

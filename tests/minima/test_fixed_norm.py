@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from jamtools.cusps.counting import ACTIVE_CUSP_TOLERANCE
+from jamtools.cusps.subgradient import smallest_subgradient
 from jamtools.data.sphere import random_sphere
 from jamtools.minima.certificate import certify
+from jamtools.minima.first_order import BalancedPoint
 from jamtools.minima.verification import verify
 from jamtools.network.architecture import Architecture
 from jamtools.network.problem import Problem
@@ -117,6 +120,25 @@ def test_verify_accepts_the_run_and_refuses_a_tampered_one(activation, depth):
         assert not verify(replace(run, info=run.info | change), data).holds, change
     scaled = replace(run, theta=run.theta * (1 + 1e-9))
     assert not verify(scaled, data).holds
+
+
+def test_kinks_of_patterns_that_are_dead_in_one_layer_are_one_kink():
+    """Above the dead layer they have the same z. With both labels their forces have both signs: only the sum decides."""
+    data = random_sphere(108, 4, 1)
+    options = with_options(TrainingOptions(), optimizer="newton", norm="5")
+    run = train(data, Architecture(4, 4, 2), options, 1)
+    assert run.info["n_dead"] > 0 and run.info["certified"]
+    problem, theta = Problem.of(run, data), torch.from_numpy(run.theta)
+    point = BalancedPoint.of(theta, problem)
+    cusps = point.cusps(ACTIVE_CUSP_TOLERANCE)
+    own = cusps.own_forces(torch.from_numpy(smallest_subgradient(cusps).multipliers))
+    assert bool((own < -1e-6).any()), "no force of a single pattern is concave: choose another run"
+    rng, lowest, R = np.random.default_rng(0), run.info["final_loss"], run.info["norm"]
+    for size in np.geomspace(1e-9, run.info["certificate"]["radius"], 4):
+        for _ in range(300):
+            kick = torch.from_numpy(rng.standard_normal(len(theta)))
+            point = theta + size * R * kick / kick.norm()
+            assert problem.value(point * (R / point.norm())) >= lowest * (1 - 1e-12)
 
 
 def test_a_satisfied_run_stays_on_the_sphere():

@@ -37,6 +37,7 @@ SHELL_WORDS = {
     # minima
     Remedy.WITHOUT_CURVATURE: "leave the curvature out with --no-curvature",
     Remedy.ADAM: "use --optimizer adam",
+    Remedy.APPROACH_FIRST: "make them with jam-approach first",
     Remedy.FIXED_NORM: "train it with jam-train --norm 3x",
     # training
     Remedy.TORCH_ENGINE: "use --engine torch",

@@ -1,0 +1,65 @@
+"""The figure of approaches shows the stages that it was given."""
+
+from __future__ import annotations
+
+import pytest
+
+from jamtools.errors import InputError
+from jamtools.figures.approach import approaches, draw_approach
+from jamtools.figures.style import render
+from tests.support.artefacts import run
+from tests.support.figures import legend_texts, points, texts
+
+
+def stage(number, seed=0, end=None, avalanche=False, loss=None, **fields):
+    """A stage whose loss falls by four from stage to stage; N = 9."""
+    loss = 0.9 * 4.0**-number if loss is None else loss
+    approach = {
+        "stage": number, "end": end, "loss_per_parameter": loss / 9, "moved": 0.1**number, "avalanche": avalanche,
+    }  # fmt: skip
+    return run(
+        seed=seed, final_loss=loss, epsilon=0.5 - 0.1 * number, approach=approach, n_unsatisfied=5, **fields
+    )
+
+
+def chain(seed=0, **last):
+    return [stage(0, seed), stage(1, seed), stage(2, seed, end="jammed", **last)]
+
+
+def test_each_panel_has_a_curve_for_each_approach_against_the_loss_per_parameter():
+    figure = draw_approach(chain(0) + chain(3))
+    for axis, value in zip(figure.axes, (5 / 9, 0.5, 1.0), strict=True):
+        curves = [line for line in axis.lines if len(line.get_xdata()) == 3]
+        assert len(curves) == 2
+        assert list(curves[0].get_xdata()) == pytest.approx([0.1, 0.025, 0.00625])
+        assert curves[0].get_ydata()[0] == pytest.approx(value)
+        assert axis.get_xscale() == "log"
+    assert legend_texts(figure.axes[2]) == ["seed 0", "seed 3"]
+    assert render(figure, "png").startswith(b"\x89PNG")
+
+
+def test_stages_are_joined_by_their_numbers_and_other_runs_are_no_stages():
+    found = approaches([run(), *chain(), *chain()])
+    assert [len(part) for part in found] == [3, 3]
+    with pytest.raises(InputError, match="stage of an approach"):
+        draw_approach([run()])
+
+
+def test_ends_and_avalanches_have_marks():
+    members = [stage(0), stage(1, avalanche=True), stage(2, end="collapsed", status="collapsed")]
+    figure = draw_approach(members)
+    assert points(figure.axes[0], "v") == [(pytest.approx(0.025), pytest.approx(5 / 9))]
+    assert points(figure.axes[0], "x") == [(pytest.approx(0.00625), pytest.approx(5 / 9))]
+    assert points(draw_approach(chain()).axes[0], "o") == [(pytest.approx(0.00625), pytest.approx(5 / 9))]
+
+
+def test_cusps_are_added_in_a_dashed_curve():
+    members = [stage(k, certificate={"n_cusps": 2}) for k in range(3)]
+    dashed = [line for line in draw_approach(members).axes[0].lines if line.get_linestyle() == "--"]
+    assert list(dashed[0].get_ydata()) == pytest.approx([7 / 9] * 3)
+
+
+def test_satisfied_stages_are_left_out_and_counted():
+    figure = draw_approach([stage(0, loss=0.0, status="satisfied"), *chain()[1:]])
+    assert "1 satisfied run left out" in texts(figure)
+    assert len(figure.axes[1].lines[0].get_xdata()) == 2
