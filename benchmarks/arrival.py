@@ -1,6 +1,7 @@
-"""Where newton ends with free weights, in every cell of activation, depth, width and P/N, and how long it takes.
+"""Where newton ends, with free weights or at fixed norm, in every cell of activation, depth, width and P/N, and how long
+it takes.
 
-    python -m benchmarks.arrival [--seeds N] [--steps N] [CELL...]
+    python -m benchmarks.arrival [--seeds N] [--steps N] [--norm R|Nx] [CELL...]
 
 A cell is a name such as relu-L2-h6; without one all are run. Each row is one P/N, with d = h and random labels.
 It has the number of runs in each state, and the median and the largest processor time of a run. Stationary runs without a
@@ -14,6 +15,7 @@ import os
 import statistics
 import time
 from collections import Counter
+from dataclasses import replace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -48,18 +50,19 @@ def state(info: dict[str, object]) -> str:
     return status if status in STATES else "unproved"
 
 
-def row(arch: Architecture, ratio: float, seeds: int, steps: int) -> str:
+def row(arch: Architecture, ratio: float, seeds: int, steps: int, norm: str | None = None) -> str:
     """One row of the table."""
-    P, states, times = round(ratio * arch.n_effective), Counter[str](), []
+    fixed = replace(arch, norm=None if norm is None else 1.0)
+    P, states, times = round(ratio * fixed.n_effective), Counter[str](), []
     for seed in range(seeds):
         data = random_sphere(P, arch.d, seed)
         start = time.process_time()
-        settings = with_options(TrainingOptions(), optimizer="newton", steps=steps)
+        settings = with_options(TrainingOptions(), optimizer="newton", steps=steps, norm=norm)
         states[state(dict(train(data, arch, settings, seed).info))] += 1
         times.append(time.process_time() - start)
     counts = " ".join(f"{states[name]:>10}" for name in STATES)
     name = f"{arch.activation}-L{arch.depth}-h{arch.width}"
-    return f"{name:12} {arch.n_effective:>4} {ratio:>4} {counts} {statistics.median(times):>7.1f} {max(times):>7.1f}"
+    return f"{name:12} {fixed.n_effective:>4} {ratio:>4} {counts} {statistics.median(times):>7.1f} {max(times):>7.1f}"
 
 
 def main() -> None:
@@ -70,6 +73,7 @@ def main() -> None:
     parser.add_argument("cells", nargs="*")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--steps", type=int, default=50_000)
+    parser.add_argument("--norm")
     options = parser.parse_args()
     arch = Architecture(2, 2, 1)
     train(random_sphere(4, 2, 0), arch, with_options(TrainingOptions(), optimizer="newton", steps=2), 0)
@@ -80,7 +84,7 @@ def main() -> None:
             if not options.cells or f"{activation}-L{depth}-h{width}" in options.cells:
                 arch = Architecture(width, width, depth, activation)
                 for ratio in RATIOS:
-                    print(row(arch, ratio, options.seeds, options.steps), flush=True)
+                    print(row(arch, ratio, options.seeds, options.steps, options.norm), flush=True)
 
 
 if __name__ == "__main__":
