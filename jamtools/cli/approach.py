@@ -11,7 +11,7 @@ from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.groups import CheckpointGroup, Streams, grouped
 from jamtools.cli.common.options import Sources, Where, integer_option, real_option
 from jamtools.cli.common.resuming import ResumableTraining
-from jamtools.cli.common.selecting import select
+from jamtools.cli.common.selecting import select, shared_data
 from jamtools.cli.common.session import Session
 from jamtools.cli.common.values import kept_stages, natural
 from jamtools.cli.train_ends import print_obstacles, run_in_words
@@ -70,9 +70,10 @@ def approach(
     unjams is taken back; where even the smallest one does, the branch has ended in an avalanche: the margin rises until
     the run jams again. A satisfied run goes the other way until it jams.
 
-    An approach ends jammed (L/N ≤ --until); collapsed (ε and f vanish together: no jamming point at this P and norm);
-    dead (no margin satisfies an unsatisfied pattern that a layer does not pass on); stalled (stages that reach no
-    minimum); or unjammed (no avalanche leads to jamming). The last stage says which. All of them are results.
+    An approach ends with one of these words: reached (the jamming point: L/N ≤ --until), collapsed (ε and f vanish
+    together: no jamming point at this P and norm), dead (a layer does not pass on an unsatisfied pattern: no margin
+    satisfies it), stalled (stages that reach no minimum) or unjammed (no avalanche leads to jamming). It is in the
+    record of the last stage. All of them are results.
 
     Runs need one output and at most 1500 parameters. Each takes one core; more are made at once. With --checkpoint
     FILE the command may be killed at any moment: run it again with --resume.
@@ -97,23 +98,13 @@ def _read(
     session: Session, files: Sequence[str] | None, where: str | None
 ) -> tuple[Dataset, list[Run], list[list[dict[str, Any]]]]:
     """The data that the chosen runs share, these runs, and the steps that made them."""
-    from jamtools.ensembles import common_dataset
     from jamtools.io.artefact import Artefact
-    from jamtools.io.read import dataset_of, iterate_runs
-    from jamtools.io.streams import describe
+    from jamtools.io.read import iterate_runs
 
     artefacts = [Artefact(source).expect("runs") for source in files or [STDIN]]
-    chosen = select(session, where, artefacts, files)
-    used = [(artefact, numbers) for artefact, numbers in zip(artefacts, chosen) if numbers]
-    used = used or list(zip(artefacts, chosen))
-    datasets = [dataset_of(artefact) for artefact, _ in used]
-    names = [describe(artefact.source).removesuffix(": ") or "standard input" for artefact, _ in used]
-    starts = [
-        start
-        for (artefact, numbers), data in zip(used, datasets)
-        for start in iterate_runs(artefact, data, numbers)
-    ]
-    return common_dataset(list(zip(names, datasets))), starts, [artefact.provenance for artefact, _ in used]
+    data, used = shared_data(artefacts, select(session, where, artefacts, files))
+    starts = [start for artefact, numbers, own in used for start in iterate_runs(artefact, own, numbers)]
+    return data, starts, [artefact.provenance for artefact, _, _ in used]
 
 
 def _jobs(

@@ -11,10 +11,10 @@ import typer
 from jamtools.cli.common.app import new_app, run
 from jamtools.cli.common.groups import Streams, grouped
 from jamtools.cli.common.options import Sources, Where, integer_option
-from jamtools.cli.common.selecting import select
+from jamtools.cli.common.selecting import select, shared_data
 from jamtools.cli.common.session import Session
 from jamtools.errors import InputError
-from jamtools.io.streams import STDIN, check_writable, describe, write_file
+from jamtools.io.streams import STDIN, check_writable, write_file
 
 if TYPE_CHECKING:
     from jamtools.io.artefact import Artefact
@@ -121,24 +121,15 @@ def runs(
 def _read(
     session: Session, artefacts: Sequence[Artefact], chosen: Sequence[Sequence[int]], dropped: frozenset[str]
 ) -> tuple[Dataset, list[Run]]:
-    """The data that the chosen runs share, and these runs: each once, without the arrays that are left out.
+    """The data that the chosen runs share, and these runs: each once, without the arrays that are left out."""
+    from jamtools.ensembles import DistinctRuns, lighter, without_test_set
+    from jamtools.io.read import iterate_runs
 
-    The data of a file without chosen runs do not matter, if another has some.
-    """
-    from jamtools.ensembles import DistinctRuns, common_dataset, lighter, without_test_set
-    from jamtools.io.read import dataset_of, iterate_runs
-
-    used = [(artefact, numbers) for artefact, numbers in zip(artefacts, chosen) if numbers]
-    used = used or list(zip(artefacts, chosen))
-    datasets = [dataset_of(artefact) for artefact, _ in used]
-    if "test" in dropped:
-        datasets = [without_test_set(data) for data in datasets]
-    names = [describe(artefact.source).removesuffix(": ") or "standard input" for artefact, _ in used]
-    data = common_dataset(list(zip(names, datasets)))
+    data, files = shared_data(artefacts, chosen, without_test_set if "test" in dropped else lambda data: data)
     total = sum(map(len, chosen))
     distinct, kept, count = DistinctRuns(), [], 0
     with session.progress(NAME, total) as update:
-        for (artefact, numbers), own in zip(used, datasets):
+        for artefact, numbers, own in files:
             for member in iterate_runs(artefact, own, numbers):
                 update(count, artefact.source)
                 count += 1

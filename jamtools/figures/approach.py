@@ -105,4 +105,4 @@ def _draw(axes: Sequence[Axes], chain: Sequence[Run], look: Look, label: str) ->
     for axis, values in zip(axes, (unsatisfied, margin, moved), strict=True):
         axis.plot(loss[avalanche], values[avalanche], "v", color=look.colour)
         if end:
-            axis.plot(loss[-1:], values[-1:], "o" if end == "jammed" else "x", color=look.colour)
+            axis.plot(loss[-1:], values[-1:], "o" if end == "reached" else "x", color=look.colour)

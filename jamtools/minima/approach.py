@@ -24,10 +24,10 @@ from typing import Literal
 from torch import Tensor
 
 from jamtools.errors import InputError, Remedy
-from jamtools.minima.bfgs import Bfgs
+from jamtools.minima.bfgs_stage import BfgsStage
+from jamtools.minima.escape import Escape
 from jamtools.minima.kink_newton import Outlook
 from jamtools.minima.kink_stage import KINK_MAX_PARAMETERS, KinkStage, has_kink_stage
-from jamtools.minima.loss_function import LossFunction
 from jamtools.network.dead import dead_by_layer
 from jamtools.network.problem import Problem
 
@@ -46,12 +46,12 @@ COLLAPSE_MARGIN, COLLAPSE_GAP = 0.05, 0.1
 #: Stages in a row that may end without a minimum, and avalanches of one approach.
 STAGES_WITHOUT_MINIMUM, MOST_AVALANCHES = 3, 20
 
-#: The descent from a start ends after this many iterations, or when 100 of them lower L by less than the second number.
-START_ITERATIONS, START_SLOW_DECREASE = 2000, 1e-2
+#: The largest number of iterations of the descent from a start.
+START_ITERATIONS = 2000
 
 #: How a stage ended, and how an approach ended; "" while it goes on.
 StageStatus = Literal["stationary", "budget", "satisfied", "dead"]
-ApproachEnd = Literal["", "jammed", "collapsed", "dead", "stalled", "unjammed"]
+ApproachEnd = Literal["", "reached", "collapsed", "dead", "stalled", "unjammed"]
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,9 @@ class Approach:
     """An approach on its way: its last stage, and all that the next one depends on.
 
     number: that of the last stage, from 0; shrink: 1 - q; lost: the stages in a row without a minimum; avalanches: their
-    number so far; first_epsilon: the margin of stage 0. end: "" while it goes on, then "jammed" at L/N ≤ until,
-    "collapsed", "dead", "stalled" where stages end without a minimum, "unjammed" where no avalanche leads to jamming.
+    number so far; first_epsilon: the margin of stage 0. end: "" while it goes on, then "reached" at the jamming point, with
+    L/N ≤ until, "collapsed", "dead", "stalled" where stages end without a minimum, "unjammed" where no avalanche leads to
+    jamming.
     """
 
     stage: ApproachStage
@@ -165,7 +166,7 @@ def _ended(approach: Approach, problem: Problem, until: float) -> Approach:
     elif approach.lost >= STAGES_WITHOUT_MINIMUM:
         end = "stalled"
     elif stage.status == "stationary" and stage.loss <= until * problem.arch.n_effective:
-        end = "jammed"
+        end = "reached"
     elif approach.avalanches > MOST_AVALANCHES:
         end = "unjammed"
     elif _collapses(approach, problem):
@@ -185,15 +186,9 @@ def _collapses(approach: Approach, problem: Problem) -> bool:
 def _descended(theta: Tensor, problem: Problem) -> Tensor:
     """The end [Ñ] of a descent on the sphere from theta [Ñ], where it has become slow."""
     u = theta.clone()
-    bfgs = Bfgs(u, LossFunction(problem, u))
-    last = bfgs.value
-    for n in range(1, START_ITERATIONS + 1):
-        if not bfgs.iterate():
-            break
-        if n % 100 == 0:
-            if last - bfgs.value < START_SLOW_DECREASE * last:
-                break
-            last = bfgs.value
+    stage = BfgsStage(u, problem, Escape(float(u.norm())), is_last=False)
+    while stage.taken < START_ITERATIONS and stage.iterate(u):
+        pass
     return problem.onto(u)
 
 

@@ -51,9 +51,11 @@ def approach_claims(run: Run) -> Claims:
 def _ends(run: Run) -> tuple[str, ...]:
     """The ends that the state of the run leaves possible."""
     status, fields = run.info["status"], run.info["approach"]
+    if run.info.get("n_dead"):
+        return ("dead",)
     if status == "stationary":
         until = fields.get("until")
         arrived = is_number(until) and run.info["final_loss"] <= until * run.N
-        return ("jammed",) if arrived else ("unjammed",)
-    by_status = {"collapsed": ("collapsed",), "satisfied": ("unjammed",), "budget": ("stalled", "dead")}
-    return by_status.get(status, ("dead", "stalled"))
+        return ("reached",) if arrived else ("unjammed",)
+    by_status = {"collapsed": ("collapsed",), "satisfied": ("unjammed",), "budget": ("stalled",)}
+    return by_status.get(status, ())

@@ -206,10 +206,10 @@ class KinkNewton:
         step = model.project(unit * found.d[None])[0]
         return _Solved(function, at, patterns, found, step, unit**2 * decrease)
 
-    @staticmethod
-    def _minimum(function: NestedMaximum, here: float) -> tuple[Minimiser | None, float]:
+    def _minimum(self, function: NestedMaximum, here: float) -> tuple[Minimiser | None, float]:
         """The minimum of a model, and its decrease; to a low tolerance where this is a large part of S, which is `here`."""
-        for tolerance in (MODEL_TOLERANCE_FAR, MODEL_TOLERANCE):
+        far = self.predicted > MODEL_FAR_DECREASE
+        for tolerance in (MODEL_TOLERANCE_FAR, MODEL_TOLERANCE) if far else (MODEL_TOLERANCE,):
             found = minimise(function, tolerance)
             if found is None:
                 return None, 0.0

@@ -99,7 +99,10 @@ def _certified(run: RunInProgress, record: Run, certificate: Certificate) -> Run
     start = run.job.start
     if start:
         first_dynamics = {name: start.info[name] for name in FIELDS_OF_START if name in start.info}
-        info = {**start.info, **info, **first_dynamics, "finish": finish_fields(start, record)}
+        before = {
+            name: value for name, value in start.info.items() if name != "approach"
+        }  # no stage any more
+        info = {**before, **info, **first_dynamics, "finish": finish_fields(start, record)}
     return replace(record, info=info, certificate=certificate.arrays())
 
 

@@ -39,7 +39,7 @@ def test_each_run_has_its_stages_one_after_the_other(folder):
         assert {info["seed"] for info in part} == {seed}
         assert [info["approach"]["stage"] for info in part] == list(range(len(part)))
         assert (np.diff([info["epsilon"] for info in part]) < 0).all()
-        assert part[-1]["approach"]["end"] == "jammed"
+        assert part[-1]["approach"]["end"] == "reached"
         assert part[-1]["final_loss"] <= 1e-4 * part[-1]["n_effective_expected"]
         assert all(info["norm"] == 5 and info["certified"] for info in part)
 
@@ -50,7 +50,7 @@ def test_stages_are_runs_for_the_other_commands(folder):
         "approach", "start", "--until", "1e-4", "--stages", "last", "-q", cwd=folder, check=True
     ).stdout
     spectra = header(jam("hessian", "-q", cwd=folder, input=last, check=True).stdout)["spectra"]
-    assert [spectrum["approach"]["end"] for spectrum in spectra] == ["jammed", "jammed"]
+    assert [spectrum["approach"]["end"] for spectrum in spectra] == ["reached", "reached"]
     assert [spectrum["n_negative_H"] for spectrum in spectra] == [0, 0]
     whole = tensors(folder / "all")
     n = len(infos(folder / "all"))
@@ -125,7 +125,7 @@ def test_the_table_says_how_each_approach_ended(folder):
         cwd=folder,
         check=True,
     )
-    assert done.stderr.count("jammed") == 2 and "N_Δ/N" in done.stderr
+    assert done.stderr.count(" reached ") == 2 and "N_Δ/N" in done.stderr
 
 
 def test_the_perceptron_is_isostatic_at_its_jamming_point(tmp_path):
@@ -135,5 +135,5 @@ def test_the_perceptron_is_isostatic_at_its_jamming_point(tmp_path):
     jam("train", "data", *network, "--steps", 1000, "--lr", "1e-2", "-o", "start", cwd=tmp_path, check=True)
     jam("approach", "start", "--until", "1e-14", "--stages", "last", "-o", "jam", cwd=tmp_path, check=True)
     (info,) = infos(tmp_path / "jam")
-    assert info["approach"]["end"] == "jammed" and info["certified"]
+    assert info["approach"]["end"] == "reached" and info["certified"]
     assert info["n_unsatisfied"] == 20 == info["n_effective_expected"] + 1

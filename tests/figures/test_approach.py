@@ -23,7 +23,7 @@ def stage(number, seed=0, end=None, avalanche=False, loss=None, **fields):
 
 
 def chain(seed=0, **last):
-    return [stage(0, seed), stage(1, seed), stage(2, seed, end="jammed", **last)]
+    return [stage(0, seed), stage(1, seed), stage(2, seed, end="reached", **last)]
 
 
 def test_each_panel_has_a_curve_for_each_approach_against_the_loss_per_parameter():

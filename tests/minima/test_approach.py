@@ -43,7 +43,7 @@ def jamming():
     """A tanh network of 28 parameters with 30 patterns, to its jamming point."""
     theta, problem = start_of("tanh", 2, 30, 0)
     stages, end = stages_of(theta, problem)
-    assert end == "jammed"
+    assert end == "reached"
     return problem, stages
 
 
@@ -111,7 +111,7 @@ def test_too_many_patterns_collapse_within_a_few_stages():
 def test_a_satisfied_start_goes_the_other_way_until_it_jams():
     theta, problem = start_of("tanh", 2, 10, 1)
     stages, end = stages_of(theta, at_margin(problem, 0.05), 1e-6)
-    assert stages[0].status == "satisfied" and end == "jammed"
+    assert stages[0].status == "satisfied" and end == "reached"
     assert stages[1].epsilon > 0.05 and stages[1].n_unsatisfied > 0
     assert stages[-1].loss / problem.arch.n_effective <= 1e-6
 

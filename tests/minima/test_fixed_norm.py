@@ -26,7 +26,7 @@ CASES = [("tanh", 1), ("tanh", 3), ("relu", 1), ("relu", 2)]
 
 @functools.cache
 def minimum(activation, depth):
-    """A certified run with L > 0 at three times the initial norm, and its patterns."""
+    """A certified run with L > 0 at two times the initial norm, and its patterns."""
     for seed in range(6):
         arch = Architecture(3, 4, depth, activation)
         data = random_sphere(4 * arch.n_effective, 3, seed)
@@ -70,15 +70,12 @@ def test_a_tanh_minimum_is_one_by_automatic_differentiation(depth):
     assert abs(float(values[0])) < 1e-12 * float(values[-1]) < float(values[1])
 
 
-@pytest.mark.parametrize(("activation", "depth"), CASES)
-def test_neurons_are_balanced_at_a_minimum_of_relu(activation, depth):
-    """‖in‖ = ‖out‖ of each neuron where μ > 0; tanh has no such symmetry."""
-    run, data = minimum(activation, depth)
+@pytest.mark.parametrize("depth", [1, 2])
+def test_neurons_are_balanced_at_a_minimum_of_relu(depth):
+    """‖in‖ = ‖out‖ of each neuron, where μ > 0."""
+    run, _ = minimum("relu", depth)
     arch, theta = Architecture.of(run.info), torch.from_numpy(run.theta)
-    mu = run.info["certificate"]["norm_multiplier"]
-    assert mu >= -1e-12
-    if activation != "relu" or mu < 1e-8:
-        return
+    assert run.info["certificate"]["norm_multiplier"] > 1e-6
     start, weights = 0, []
     for out, fan_in in arch.shapes:
         both = theta[start : start + out * (fan_in + 1)]

@@ -15,7 +15,8 @@ from jamtools.minima.verification import verify
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import TrainingOptions, with_options
 from jamtools.training.approaches import ApproachJob, approach_many
-from jamtools.training.ensemble import train
+from jamtools.training.ensemble import train, train_many
+from jamtools.training.job import Job
 from tests.support import fakes
 
 UNTIL = 1e-4
@@ -70,7 +71,7 @@ def same(one, other):
 def test_every_stage_is_a_run_whose_record_holds():
     records, data = jammed()
     assert [r.info["approach"]["stage"] for r in records] == list(range(len(records)))
-    assert [r.info["approach"]["end"] for r in records] == [None] * (len(records) - 1) + ["jammed"]
+    assert [r.info["approach"]["end"] for r in records] == [None] * (len(records) - 1) + ["reached"]
     for record in (records[1], records[-1]):
         assert record.info["certified"] and record.info["protocol"] == "approach"
         verification = verify(record, data)
@@ -131,7 +132,28 @@ def test_a_satisfied_run_jams_at_a_larger_margin():
     assert run.info["status"] == "satisfied"
     (records,) = approach_many([ApproachJob(run, data, 1e-4)])
     assert records[0].info["status"] == "satisfied"
-    assert records[-1].info["approach"]["end"] == "jammed" and records[-1].info["epsilon"] > 0.05
+    assert records[-1].info["approach"]["end"] == "reached" and records[-1].info["epsilon"] > 0.05
+
+
+def test_an_approach_ends_at_a_dead_pattern_and_its_record_holds():
+    """A ReLU minimum with patterns that a layer does not pass on: no margin satisfies them."""
+    data = random_sphere(108, 4, 1)
+    run = train(data, Architecture(4, 4, 2), with_options(TrainingOptions(), optimizer="newton", norm="5"), 1)
+    assert run.info["n_dead"] > 0
+    ((record,),) = approach_many([ApproachJob(run, data, UNTIL)])
+    assert record.info["approach"]["end"] == "dead" and record.info["approach"]["stage"] == 0
+    verification = verify(record, data)
+    assert verification.holds, verification.findings
+
+
+def test_a_stage_that_newton_finishes_is_no_stage_any_more():
+    records, data = jammed()
+    newton = with_options(TrainingOptions(), optimizer="newton", epsilon=records[1].epsilon).resolve(data.P)
+    arch = Architecture.of(records[1].info)
+    (finished,) = train_many([Job(data, arch, records[1].info["seed"], newton, start=records[1])])
+    assert "approach" not in finished.info and finished.info["norm"] == 5
+    verification = verify(finished, data)
+    assert verification.holds, verification.findings
 
 
 def test_free_weights_are_refused_before_any_work():

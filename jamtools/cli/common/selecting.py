@@ -7,18 +7,19 @@ the condition is kept whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jamtools.cli.common.session import Session
 from jamtools.errors import InputError
-from jamtools.io.streams import STDIN, naming
+from jamtools.io.streams import STDIN, describe, naming
 
 if TYPE_CHECKING:
     from jamtools.conditions import Condition
     from jamtools.io.artefact import Artefact
     from jamtools.io.read import Ensemble
+    from jamtools.records import Dataset
 
 Record = Mapping[str, Any]
 
@@ -68,6 +69,28 @@ def select(
     for item in items:
         numbers[item.source].append(item.number)
     return numbers
+
+
+def shared_data(
+    artefacts: Sequence[Artefact],
+    chosen: Sequence[Sequence[int]],
+    change: Callable[[Dataset], Dataset] = lambda data: data,
+) -> tuple[Dataset, list[tuple[Artefact, Sequence[int], Dataset]]]:
+    """The data that the chosen runs of all files share; and each file with the numbers of its runs and its own data.
+
+    The data of a file without chosen runs do not matter, if another has some. change: what to leave out of the data. Raises
+    InputError for files of other data.
+    """
+    from jamtools.ensembles import common_dataset
+    from jamtools.io.read import dataset_of
+
+    used = [(artefact, numbers) for artefact, numbers in zip(artefacts, chosen) if numbers]
+    files = [
+        (artefact, numbers, change(dataset_of(artefact)))
+        for artefact, numbers in used or zip(artefacts, chosen)
+    ]
+    names = [describe(artefact.source).removesuffix(": ") or "standard input" for artefact, _, _ in files]
+    return common_dataset([(name, data) for name, (_, _, data) in zip(names, files)]), files
 
 
 def check_by(by: Sequence[str] | None, records: Sequence[Record]) -> None:
