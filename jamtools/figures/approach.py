@@ -20,6 +20,7 @@ from jamtools.figures.groups import Look, labels_of, looks_of
 from jamtools.figures.style import left_out_in_words, legend, new_figure, remark, styled, widen
 from jamtools.grouping import RUN_GROUP_FIELDS
 from jamtools.records import Run
+from jamtools.states import is_satisfied
 
 #: With one group and at most this many approaches, each has its own colour and the label of its seed.
 MAX_LABELLED_APPROACHES = 8
@@ -32,7 +33,7 @@ LOSS_PER_PARAMETER = r"$\mathcal{L}/N$"
 
 @styled
 def draw_approach(runs: Sequence[Run], by: Sequence[str] | None = None) -> Figure:
-    """The stages of each approach, in the order of the runs; satisfied stages, which have no L, are left out and counted.
+    """The stages of each approach, in the order of the runs; satisfied stages, which have no N_Δ, are left out and counted.
 
     by: the fields that make groups (grouping.py). Raises InputError where no run is a stage of an approach.
     """
@@ -55,13 +56,16 @@ def draw_approach(runs: Sequence[Run], by: Sequence[str] | None = None) -> Figur
     if any(labels):
         widen(axes[2], max(map(len, labels)))
         legend(axes[2], loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    satisfied = sum(not run.info["final_loss"] > 0 for run in runs if run.info.get("approach"))
+    satisfied = sum(is_satisfied(run.info) for run in runs if run.info.get("approach"))
     remark(figure, [left_out_in_words("satisfied", satisfied)] if satisfied else [])
     return figure
 
 
 def approaches(runs: Sequence[Run]) -> list[list[Run]]:
-    """The stages with L > 0 of each approach: a stage whose number does not follow the one before begins another."""
+    """The stages of each approach that are not satisfied.
+
+    A stage whose number is not above that of the stage before begins another approach.
+    """
     chains: list[list[Run]] = []
     last = -1
     for run in runs:
@@ -71,7 +75,7 @@ def approaches(runs: Sequence[Run]) -> list[list[Run]]:
         if not chains or fields["stage"] <= last:
             chains.append([])
         last = fields["stage"]
-        if run.info["final_loss"] > 0:
+        if not is_satisfied(run.info):
             chains[-1].append(run)
     return [chain for chain in chains if chain]
 

@@ -191,7 +191,7 @@ class Products:
             value = value + terms.sum()
             error = error + (of_gaps * f_dot.abs()).sum() + eps * terms.abs().sum()
         square = float(self.theta.double().square().sum())
-        return NormMultiplier(-float(value) / square, float(error) / square)
+        return NormMultiplier(0.0 - float(value) / square, float(error) / square)  # not -0
 
     def along_theta(self, name: str) -> float:
         """Ŵ·A Ŵ of the matrix `name` for the unit vector Ŵ along theta: its curvature across the sphere of fixed norm."""

@@ -60,6 +60,6 @@ def test_cusps_are_added_in_a_dashed_curve():
 
 
 def test_satisfied_stages_are_left_out_and_counted():
-    figure = draw_approach([stage(0, loss=0.0, status="satisfied"), *chain()[1:]])
+    figure = draw_approach([stage(0, loss=1e-33, status="satisfied"), *chain()[1:]])
     assert "1 satisfied run left out" in texts(figure)
     assert len(figure.axes[1].lines[0].get_xdata()) == 2

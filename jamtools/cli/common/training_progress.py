@@ -80,7 +80,8 @@ class ApproachProgress:
         """Passes the chains so far on to the user: how many have ended, and how many stages there are."""
         self._chains = chains
         ended, stages = self._ended, sum(map(len, chains))
-        update(ended, f"{ended} of {len(chains)} approaches finished, {stages} stages")
+        certifies = ", certifies the stages" if ended == len(chains) else ""
+        update(ended, f"{ended} of {len(chains)} approaches ended, {stages} stages{certifies}")
 
     @property
     def _ended(self) -> int:
