@@ -129,7 +129,7 @@ class NewtonEngine:
             return "diverged"
         epsilon = abs(self.problem.loss.epsilon)
         if not going or (descent and descent.bfgs.value <= ALMOST_SATISFIED_LOSS * epsilon**2):
-            largest_gap = self.problem.largest_gap(self.inside)
+            largest_gap = self.problem.largest_gap(self.problem.onto(self.inside))  # BFGS leaves the sphere
             if not math.isfinite(largest_gap):
                 return "diverged"
             if self.norm is not None:

@@ -12,7 +12,7 @@ import torch
 
 from jamtools.cusps.counting import ACTIVE_CUSP_TOLERANCE
 from jamtools.cusps.subgradient import smallest_subgradient
-from jamtools.data.sphere import random_sphere
+from jamtools.data.sphere import random_gaussian, random_sphere
 from jamtools.minima.certificate import certify
 from jamtools.minima.first_order import BalancedPoint
 from jamtools.minima.verification import verify
@@ -146,3 +146,19 @@ def test_a_satisfied_run_stays_on_the_sphere():
     assert run.info["status"] == "satisfied" and run.info["certified"]
     assert np.linalg.norm(run.theta) == pytest.approx(run.info["norm"], rel=1e-14)
     assert verify(run, data).holds
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_patterns_that_only_a_larger_norm_satisfies_end_at_the_minimum_of_the_sphere(seed):
+    """40 separable patterns in 30 dimensions, at a margin too large for ‖W‖ = 1. L is convex: with ∇L = -μ W, μ > 0, the
+    minimum is that of the ball as well, and there is no other one.
+    """
+    data = random_gaussian(40, 30, 0)
+    arch = Architecture(30, 30, 0, "linear", norm=1.0, bias=False)
+    settings = with_options(TrainingOptions(), optimizer="newton", norm="1", epsilon=0.6)
+    run = train(data, arch, settings, seed)
+    rows = data.x * data.y[:, None]
+    gradient = -np.clip(0.6 - rows @ run.theta, 0, None) @ rows / 40
+    mu = -run.theta @ gradient
+    assert run.info["certified"] and run.n_unsatisfied > 0
+    assert mu > 0 and np.linalg.norm(gradient + mu * run.theta) < 1e-12
