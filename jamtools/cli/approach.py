@@ -1,4 +1,4 @@
-"""jam-approach: runs of fixed norm taken to their jamming point, stage by stage."""
+"""jam-approach: runs taken towards their jamming point, stage by stage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ NAME = "jam-approach"
 app = new_app()
 
 Knob = Annotated[
-    Literal["margin"], typer.Option("--knob", help="What falls from stage to stage: the margin ε.")
+    Literal["margin", "patterns"],
+    typer.Option("--knob", help="What falls from stage to stage: the margin ε, or the number P of patterns."),
 ]
 Until = Annotated[float, real_option("--until", help="End an approach at this L/N.")]
 Stages = Annotated[
@@ -56,12 +57,13 @@ def approach(
     kept: CheckpointGroup,
     streams: Streams,
 ) -> None:
-    """Take runs of fixed norm to their jamming point, L → 0, in stages of a falling margin.
+    """Take runs to their jamming point, in stages of a falling margin, or of fewer and fewer patterns.
 
     \b
-    Example:
+    Examples:
       jam-data random -P 240 -d 5 | jam-train --activation tanh --norm 9 --steps 20k -o start
       jam-approach start --until 1e-12 --stages last | jam-hessian > spectra.safetensors
+      jam-approach start --knob patterns | jam-plot > patterns.png
 
     At fixed norm the margin ε is a continuous knob: a jammed run follows its minimum while ε falls, and the loss of
     that minimum vanishes at the jamming point. Each stage begins at the minimum of the one before, and near jamming it
@@ -75,6 +77,12 @@ def approach(
     satisfies it), stalled (stages that reach no minimum) or unjammed (no avalanche leads to jamming). It is in the
     record of the last stage. All of them are results.
 
+    With --knob patterns the margin stays, and each stage takes away the last 2% of its patterns. A stage that unjams is
+    taken back and tried half way, down to one pattern. The end is the last jammed stage, of which one pattern fewer is
+    satisfied: P is discrete, and L does not fall to zero. A satisfied run gets more patterns of its dataset until it jams
+    (exhausted: there are no more). This works for free weights too. They have no jamming point: ‖W‖ grows as L falls, and
+    the approach ends with the word escaping.
+
     Runs need one output and at most 1500 parameters. Each takes one core; more are made at once. With --checkpoint
     FILE the command may be killed at any moment: run it again with --resume.
     """
@@ -85,7 +93,7 @@ def approach(
     from jamtools.records import Runs
 
     data, starts, steps = _read(session, files, where)
-    jobs = _jobs(session, data, starts, until, stages)
+    jobs = _jobs(session, data, starts, (until, stages, knob))
     approached = resumable.approach(session, jobs, threads)
     records = [stage for part in approached for stage in part]
     session.write(runs_bytes(Runs(data, tuple(records)), session.provenance(*steps)))
@@ -108,24 +116,31 @@ def _read(
 
 
 def _jobs(
-    session: Session, data: Dataset, starts: Sequence[Run], until: float, stages: int | None
+    session: Session,
+    data: Dataset,
+    starts: Sequence[Run],
+    wanted: tuple[float, int | None, Literal["margin", "patterns"]],
 ) -> list[ApproachJob]:
-    """An approach for each run. A run that diverged has none and is left out, with a note."""
+    """An approach for each run; wanted: until, stages, knob. A run that diverged has none and is left out, with a note."""
     import numpy as np
 
     from jamtools.training.approaches import ApproachJob
 
+    until, stages, knob = wanted
     jobs = []
     for i, start in enumerate(starts):
         if not np.isfinite(start.theta).all():
             session.note(f"r{i:04d} ({run_in_words(start)}) diverged: it has no approach and is left out")
             continue
-        jobs.append(ApproachJob(start, data.first(start.P), until, stages))
+        own = data.first(start.P) if knob == "margin" else data
+        jobs.append(ApproachJob(start, own, until, stages, knob))
     return jobs
 
 
 def _print(session: Session, approached: Sequence[Sequence[Run]]) -> None:
     """A table with a row for each approach: how it ended, and where."""
+    import numpy as np
+
     rows = []
     for part in approached:
         info = part[-1].info
@@ -133,12 +148,12 @@ def _print(session: Session, approached: Sequence[Sequence[Run]]) -> None:
         cusps = (info.get("certificate") or {}).get("n_cusps") or 0
         rows.append(
             (
-                info["width"], info["P"], info["seed"], N, f"{info['norm']:.4g}", fields["stage"] + 1,
+                info["width"], info["P"], info["seed"], N, f"{np.linalg.norm(part[-1].theta):.4g}", fields["stage"] + 1,
                 fields["end"], f"{info['epsilon']:.4g}", f"{fields['loss_per_parameter']:.1e}",
                 f"{info['n_unsatisfied'] / N:.3f}", f"{cusps / N:.3f}", "yes" if info["certified"] else "no",
             )
         )  # fmt: skip
-    columns = ("width", "P", "seed", "N", "norm", "stages", "end", "ε", "L/N", "N_Δ/N", "N_c/N", "certified")
+    columns = ("width", "P", "seed", "N", "‖W‖", "stages", "end", "ε", "L/N", "N_Δ/N", "N_c/N", "certified")
     session.table(columns, rows)
 
 

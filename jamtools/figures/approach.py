@@ -1,6 +1,7 @@
-"""The stages of approaches to jamming: N_Δ/N, the margin and the steps, against the loss that is left.
+"""The stages of approaches to jamming: by the margin against the loss that is left, by the patterns against P/N.
 
-    N_Δ/N and (N_Δ + N_c)/N,        ε,        ‖δW‖/‖W‖,        each against L/N
+    margin      N_Δ/N and (N_Δ + N_c)/N,     ε,      ‖δW‖/‖W‖,                               each against L/N
+    patterns    N_Δ/N and (N_Δ + N_c)/N,     L/N,    ‖δW‖/‖W‖, or ‖W‖ of free weights,       each against P/N
 
 A triangle is the first stage of a branch after an avalanche. A circle at the end of a curve is the jamming point, a cross
 an approach that ended otherwise.
@@ -9,7 +10,8 @@ Source: arXiv:1809.09349, fig. 6b, for N_Δ/N as L → 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,7 +19,7 @@ from matplotlib.figure import Figure
 
 from jamtools.errors import InputError, Remedy
 from jamtools.figures.groups import Look, labels_of, looks_of
-from jamtools.figures.style import left_out_in_words, legend, new_figure, remark, styled, widen
+from jamtools.figures.style import left_out_in_words, legend, new_figure, number, remark, styled, widen
 from jamtools.grouping import RUN_GROUP_FIELDS
 from jamtools.records import Run
 from jamtools.states import is_satisfied
@@ -28,30 +30,51 @@ MAX_LABELLED_APPROACHES = 8
 #: Fields that differ between the stages of one approach.
 FIELDS_OF_STAGES = ("epsilon", "steps")
 
+#: ‖δW‖/‖W‖ up to this is round-off, and is not drawn.
+MOVED_ROUND_OFF = 1e-13
+
 LOSS_PER_PARAMETER = r"$\mathcal{L}/N$"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The values of a panel: their label, the value of a stage, and whether their axis is logarithmic."""
+
+    label: str
+    value: Callable[[Run], float]
+    is_log: bool
+
+
+UNSATISFIED = Panel(
+    r"$N_\Delta/N$;  dashed: $(N_\Delta + N_c)/N$", lambda run: run.n_unsatisfied / run.N, False
+)
+MARGIN = Panel(r"$\epsilon$", lambda run: run.epsilon, False)
+LOSS = Panel(LOSS_PER_PARAMETER, lambda run: number(run.info["approach"]["loss_per_parameter"]), True)
+MOVED = Panel(r"$\|\delta W\|/\|W\|$ of a stage", lambda run: _moved(run), True)
+NORM = Panel(r"$\|W\|$", lambda run: float(np.linalg.norm(run.theta)), True)
+PATTERNS = Panel("$P/N$", lambda run: run.alpha, False)
 
 
 @styled
 def draw_approach(runs: Sequence[Run], by: Sequence[str] | None = None) -> Figure:
     """The stages of each approach, in the order of the runs; satisfied stages, which have no N_Δ, are left out and counted.
 
-    by: the fields that make groups (grouping.py). Raises InputError where no run is a stage of an approach.
+    by: the fields that make groups (grouping.py). Raises InputError where no run is a stage of an approach, and for stages
+    of two knobs.
     """
     chains = approaches(runs)
     if not chains:
         raise InputError("got runs without a stage of an approach, expected some", Remedy.APPROACH_FIRST)
+    across, panels = _panels([run for chain in chains for run in chain])
     figure, axes = new_figure(3)
     labels = _labels([chain[0] for chain in chains], by)
     looks = looks_of(labels)
     for i, (chain, label) in enumerate(zip(chains, labels, strict=True)):
-        _draw(axes, chain, looks[label], label if label not in labels[:i] else "")
-    axes[0].set(
-        xlabel=LOSS_PER_PARAMETER, ylabel=r"$N_\Delta/N$;  dashed: $(N_\Delta + N_c)/N$", xscale="log"
-    )
-    axes[1].set(xlabel=LOSS_PER_PARAMETER, ylabel=r"$\epsilon$", xscale="log")
-    axes[2].set(
-        xlabel=LOSS_PER_PARAMETER, ylabel=r"$\|\delta W\|/\|W\|$ of a stage", xscale="log", yscale="log"
-    )
+        _draw(axes, (across, panels), chain, looks[label], label if label not in labels[:i] else "")
+    for axis, panel in zip(axes, panels, strict=True):
+        scales = {False: "linear", True: "log"}
+        axis.set(xlabel=across.label, ylabel=panel.label)
+        axis.set(xscale=scales[across.is_log], yscale=scales[panel.is_log])
     axes[0].set_ylim(bottom=0)
     if any(labels):
         widen(axes[2], max(map(len, labels)))
@@ -90,23 +113,38 @@ def _labels(firsts: Sequence[Run], by: Sequence[str] | None) -> list[str]:
     return labels
 
 
-def _draw(axes: Sequence[Axes], chain: Sequence[Run], look: Look, label: str) -> None:
-    """Draws the stages of one approach in the three panels."""
-    fields = [run.info["approach"] for run in chain]
-    loss = np.array([stage["loss_per_parameter"] for stage in fields])
-    unsatisfied = np.array([run.n_unsatisfied / run.N for run in chain])
+def _moved(run: Run) -> float:
+    """‖δW‖/‖W‖ of a stage; NaN for stage 0, and where it is round-off."""
+    moved = number(run.info["approach"]["moved"])
+    return moved if moved > MOVED_ROUND_OFF else np.nan
+
+
+def _panels(stages: Sequence[Run]) -> tuple[Panel, tuple[Panel, Panel, Panel]]:
+    """The axis across and the three panels, for the knob of the stages."""
+    knobs = sorted({run.info["approach"]["knob"] for run in stages})
+    if len(knobs) > 1:
+        raise InputError(f"got stages of the knobs {' and '.join(knobs)}, expected those of one knob")
+    if knobs == ["margin"]:
+        return LOSS, (UNSATISFIED, MARGIN, MOVED)
+    is_free = any(run.info.get("norm") is None for run in stages)
+    return PATTERNS, (UNSATISFIED, LOSS, NORM if is_free else MOVED)
+
+
+def _draw(
+    axes: Sequence[Axes], drawn: tuple[Panel, Sequence[Panel]], chain: Sequence[Run], look: Look, label: str
+) -> None:
+    """Draws the stages of one approach in the three panels; drawn: the axis across, and the panels."""
+    across, panels = drawn
+    x = np.array([across.value(run) for run in chain])
     cusps = np.array([(run.info.get("certificate") or {}).get("n_cusps") or 0 for run in chain])
-    margin = np.array([run.epsilon for run in chain])
-    moved = np.array([stage["moved"] or np.nan for stage in fields])
-    both = unsatisfied + cusps / np.array([run.N for run in chain])
-    axes[0].plot(loss, unsatisfied, color=look.colour)
     if cusps.any():
-        axes[0].plot(loss, both, "--", color=look.colour, linewidth=0.8)
-    axes[1].plot(loss, margin, color=look.colour)
-    axes[2].plot(loss, moved, color=look.colour, label=label or None)
-    avalanche = np.array([bool(stage["avalanche"]) for stage in fields])
-    end = fields[-1]["end"]
-    for axis, values in zip(axes, (unsatisfied, margin, moved), strict=True):
-        axis.plot(loss[avalanche], values[avalanche], "v", color=look.colour)
+        both = [run.n_unsatisfied / run.N + n / run.N for run, n in zip(chain, cusps, strict=True)]
+        axes[0].plot(x, both, "--", color=look.colour, linewidth=0.8)
+    avalanche = np.array([bool(run.info["approach"]["avalanche"]) for run in chain])
+    end = chain[-1].info["approach"]["end"]
+    for axis, panel in zip(axes, panels, strict=True):
+        values = np.array([panel.value(run) for run in chain])
+        axis.plot(x, values, color=look.colour, label=label or None if axis is axes[2] else None)
+        axis.plot(x[avalanche], values[avalanche], "v", color=look.colour)
         if end:
-            axis.plot(loss[-1:], values[-1:], "o" if end == "reached" else "x", color=look.colour)
+            axis.plot(x[-1:], values[-1:], "o" if end == "reached" else "x", color=look.colour)

@@ -50,9 +50,9 @@ def request_of_approaches(jobs: Sequence[ApproachJob]) -> list[Row]:
     """
     return [
         {
-            "knob": "margin",
+            "knob": job.knob,
             "until": job.until,
-            "patterns": job.data.P,
+            "patterns": job.start.P,
             "start": _start_digest(job.start),
             "jamtools": __version__,
             "torch": torch.__version__,

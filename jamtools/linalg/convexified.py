@@ -17,9 +17,16 @@ from torch import Tensor
 
 from jamtools.linalg.subspace import orthonormal_basis
 
+#: The floor where none is given, as a part of the largest entry of G: the matrix of dead patterns has no curvature at all.
+LEAST_FLOOR = 1e-12
+
 
 def convexified(G: Tensor, rows: Tensor, floor: float) -> Tensor:
-    """The positive definite matrix [n, n] of a symmetric G [n, n] and rows C [k, n]; floor: the least eigenvalue."""
+    """The positive definite matrix [n, n] of a symmetric G [n, n] and rows C [k, n].
+
+    floor: the least eigenvalue, at least 0.
+    """
+    floor = floor or LEAST_FLOOR * (float(G.abs().max()) or 1.0)
     basis = orthonormal_basis(rows.T)
     r = basis.shape[1]
     both = (

@@ -23,7 +23,9 @@ import torch
 from torch import Tensor
 
 from jamtools.network.architecture import Architecture
+from jamtools.network.problem import Problem
 from jamtools.network.symmetry import balanced
+from jamtools.network.units import Units
 
 #: ‖W‖ of two neighbours of a trace differ at least by this factor.
 ESCAPE_TRACE_FACTOR = 10 ** (1 / 8)
@@ -102,3 +104,16 @@ def may_escape(arch: Architecture) -> bool:
 def balanced_norm(theta: Tensor, arch: Architecture) -> float:
     """‖W‖ of theta [Ñ] in the balanced gauge of the scale symmetries. It grows without bound if L has no minimum."""
     return float(torch.linalg.vector_norm(balanced(theta, arch)[0]))
+
+
+def has_grown(theta: Tensor, theta0: Tensor, problem: Problem) -> bool:
+    """Whether free weights that may escape have grown by a decade from theta0 to theta [Ñ], in the units of escapes.
+
+    It does not ask whether L levels off: patterns that are taken away lower it.
+    """
+    arch = problem.arch
+    if arch.norm is not None or not may_escape(arch):
+        return False
+    units = Units.of(problem)
+    before, after = (balanced_norm(units.inside(w), arch) for w in (theta0, theta))
+    return after >= ESCAPE_GROWTH * before

@@ -156,6 +156,13 @@ class NewtonEngine:
                 part.mul_(1 + excess)
             largest_gap, excess = self.problem.largest_gap(self.inside), 2 * excess
 
+    def stand_at(self, theta: Tensor, trace: Escape | None) -> None:
+        """Takes theta [Ñ], to which the descent of a trace has led, for its own end; None for no trace."""
+        self.theta.copy_(theta)
+        self.inside.copy_(self.units.inside(theta))
+        if trace:  # its last point is theta, which is measured again in these units
+            self.escape = Escape(trace.origin, trace.norms[:-1], trace.losses[:-1])
+
     def state(self) -> dict[str, np.ndarray]:
         """Which stage the run is in, the state of the stage, theta in the units of the stages, and the trace."""
         trace = self.escape.fields()

@@ -106,7 +106,7 @@ def run_findings(stored: Stored) -> list[str]:
         *_dynamics(stored),
         *_test(stored),
         *_finish(stored),
-        *approach_claims(stored.run),
+        *approach_claims(stored.run, stored.end.problem),
     ]
     found = contradictions(stored.run.info, claims) + _theta0(stored) + _dead(stored) + _history(stored)
     return found + unknown_fields(stored.run, stored.state.fields())
@@ -150,7 +150,8 @@ def _escape(stored: Stored, state: RunState) -> Claims:
     problem, arch = stored.end.problem, stored.arch
     units = Units.of(problem)
     theta0 = problem.tensor(stored.run.theta0)
-    start = balanced_norm(units.inside(theta0) if "finish" in stored.run.info else theta0, arch)
+    began_elsewhere = "finish" in stored.run.info or "approach" in stored.run.info
+    start = balanced_norm(units.inside(theta0) if began_elsewhere else theta0, arch)
     end = balanced_norm(units.inside(stored.end.theta), arch)
     yield "escape.initial_norm", Near(start, REPEATED_TOLERANCE * start)
     yield "escape.norm", LastNear(end, REPEATED_TOLERANCE * end)

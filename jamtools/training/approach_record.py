@@ -1,4 +1,4 @@
-"""The record of a stage of an approach to jamming: a run at the margin of the stage, with its certificate.
+"""The record of a stage of an approach to jamming: a run at the margin and P of the stage, with its certificate.
 
     approach: number, knob, until, L/N, ‖δW‖/‖W‖, overlap, changes of N_Δ, avalanches, and on the last stage how it ended
 
@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from jamtools.minima.approach import Approach
+from jamtools.minima.approach import Approach, end_of
+from jamtools.minima.approach_knobs import Knob
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import FREE_NORM, TrainingOptions, with_options
 from jamtools.records import Dataset, Run
@@ -25,18 +26,23 @@ from jamtools.training.run import RunInProgress
 APPROACH_PROTOCOL = "approach"
 
 
-def stage_record(start: Run, data: Dataset, approach: Approach, until: float) -> Run:
-    """The run of the last stage of an approach that began at the run `start`; `data` holds its own patterns."""
+def stage_record(start: Run, data: Dataset, approach: Approach, knob: Knob, until: float) -> Run:
+    """The run of the last stage of an approach that began at the run `start`; `data` has the patterns of all stages.
+
+    An approach that ended at a minimum, as far as its stages tell, but whose record proves none, has the end of its state.
+    """
     stage = approach.stage
-    run = RunInProgress(_job(start, data, stage.epsilon))
-    run.begin_at(start.theta0, stage.theta)
+    run = RunInProgress(_job(start, data.first(stage.P), stage.epsilon))
+    run.begin_at(start.theta0, stage.theta, stage.trace)
     run.step, run.status = stage.steps, stage.status
     run.measure()
     record = record_of(run)
-    status = "collapsed" if approach.end == "collapsed" else record.info["status"]
-    return replace(
-        record, info={**record.info, "status": status, "approach": _fields(record, approach, until)}
-    )
+    end = approach.end
+    if end in ("reached", "escaping", "stalled"):
+        end = end_of(record.info["status"], knob.has_grown(stage))
+    status = "collapsed" if end == "collapsed" else record.info["status"]
+    fields = _fields(record, replace(approach, end=end), knob, until)
+    return replace(record, info={**record.info, "status": status, "approach": fields})
 
 
 def _job(start: Run, data: Dataset, epsilon: float) -> Job:
@@ -53,12 +59,12 @@ def _job(start: Run, data: Dataset, epsilon: float) -> Job:
     return Job(data, Architecture.of(start.info), start.info["seed"], options.resolve(data.P))
 
 
-def _fields(record: Run, approach: Approach, until: float) -> dict[str, Any]:
+def _fields(record: Run, approach: Approach, knob: Knob, until: float) -> dict[str, Any]:
     """The fields of the approach."""
     stage = approach.stage
     return {
         "stage": approach.number,
-        "knob": "margin",
+        "knob": knob.name,
         "until": until,
         "end": approach.end or None,
         "loss_per_parameter": record.info["final_loss"] / record.N,

@@ -21,14 +21,18 @@ from concurrent.futures import (
     wait,
 )
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import active_children, get_context
 from typing import Any
 
 import numpy as np
 import torch
 
-from jamtools.minima.approach import Approach, ApproachStage, advance, begin, require_approach
+from jamtools.minima.approach import Approach, advance, begin
+from jamtools.minima.approach_knobs import Knob, KnobName, MarginKnob, PatternsKnob
+from jamtools.minima.approach_stage import ApproachStage
+from jamtools.minima.escape import Escape
+from jamtools.network.loss import column
 from jamtools.network.problem import Problem
 from jamtools.records import Dataset, Run
 from jamtools.training.approach_record import stage_record
@@ -47,20 +51,26 @@ WatchChains = Callable[[Sequence[Chain]], None]
 
 @dataclass(frozen=True, eq=False)
 class ApproachJob:
-    """One approach to make: from the run `start` on its own patterns `data` to L/N ≤ until.
+    """One approach to make: from the run `start` to L/N ≤ until.
 
-    stages: how many of its last stages become records; None for all.
+    data: the patterns of all stages, of which `start` has the first ones. stages: how many of its last stages become
+    records; None for all. knob: what falls from stage to stage.
     """
 
     start: Run
     data: Dataset
     until: float
     stages: int | None = None
+    knob: KnobName = "margin"
 
-    @property
-    def problem(self) -> Problem:
-        """The problem of the start, in float64 on the CPU."""
-        return Problem.of(self.start, self.data)
+    def make_knob(self) -> Knob:
+        """The knob, in float64 on the CPU. Raises InputError for a run that has no approach."""
+        problem = Problem.of(self.start, self.data.first(self.start.P))
+        if self.knob == "margin":
+            return MarginKnob(problem)
+        x, y = problem.tensor(self.data.x), problem.tensor(self.data.y)
+        every = replace(problem, x=x, y=column(y), loss=replace(problem.loss, P=self.data.P))
+        return PatternsKnob(every, self.start.P, problem.tensor(self.start.theta0))
 
 
 def approach_many(
@@ -76,7 +86,7 @@ def approach_many(
     passed on.
     """
     for job in jobs:
-        require_approach(job.problem)
+        job.make_knob()
     chains = [_loaded(checkpointer, i) for i in range(len(jobs))]
     with _executor(min(workers, len(jobs))) as executor:
         _advance_all(executor, jobs, chains, watch, checkpointer)
@@ -106,7 +116,8 @@ def _advance_all(
         done, _ = wait(pending, POLL_SECONDS, FIRST_COMPLETED)
         for future in done:
             i = pending.pop(future)
-            chains[i].append(future.result())
+            approach = future.result()
+            chains[i][approach.number :] = [approach]  # the end may come without another stage
             if checkpointer:
                 checkpointer.save(i, _snapshot(chains[i]))
             if not chains[i][-1].end:
@@ -136,13 +147,13 @@ def _next(job: ApproachJob, last: Approach | None) -> Approach:
     torch.set_num_threads(1)
     if last is None:
         theta = torch.from_numpy(job.start.theta.copy())
-        return begin(theta, job.problem, job.until, job.start.info["status"] != "stationary")
-    return advance(last, job.problem, job.until)
+        return begin(theta, job.make_knob(), job.until, job.start.info["status"] != "stationary")
+    return advance(last, job.make_knob(), job.until)
 
 
 def _record(job: ApproachJob, approach: Approach) -> Run:
     torch.set_num_threads(1)
-    return stage_record(job.start, job.data, approach, job.until)
+    return stage_record(job.start, job.data, approach, job.make_knob(), job.until)
 
 
 # --- workers ------------------------------------------------------------------------------------------
@@ -178,7 +189,8 @@ def _snapshot(chain: Chain) -> Snapshot:
     for approach in chain:
         state = {name: value for name, value in vars(approach).items() if name != "stage"}
         stage = {name: value for name, value in vars(approach.stage).items() if name != "theta"}
-        rows.append({"approach": state, "stage": stage})
+        trace = approach.stage.trace
+        rows.append({"approach": state, "stage": {**stage, "trace": trace.fields() if trace else None}})
     thetas = np.stack([as_array(approach.stage.theta) for approach in chain])
     return Snapshot(len(chain), "", 0, thetas[-1], {}, [], {"chain": rows}, {"thetas": thetas})
 
@@ -189,7 +201,8 @@ def _loaded(checkpointer: Checkpointer | None, i: int) -> Chain:
     if not isinstance(saved, Snapshot):
         return []
     thetas = torch.from_numpy(np.array(saved.engine["thetas"]))
-    return [
-        Approach(ApproachStage(theta.clone(), **row["stage"]), **row["approach"])
-        for theta, row in zip(thetas, saved.rng["chain"], strict=True)
-    ]
+    chain = []
+    for theta, row in zip(thetas, saved.rng["chain"], strict=True):
+        fields = {**row["stage"], "trace": Escape.read(row["stage"]["trace"])}
+        chain.append(Approach(ApproachStage(theta.clone(), **fields), **row["approach"]))
+    return chain

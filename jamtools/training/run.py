@@ -23,6 +23,7 @@ from jamtools.engines.batch.scheduler import BURST_SECONDS, next_burst
 from jamtools.engines.compiled_engine import CompiledEngine
 from jamtools.engines.optimizers import make_optimizer
 from jamtools.engines.torch_engine import TorchEngine
+from jamtools.minima.escape import Escape
 from jamtools.minima.newton import NewtonEngine
 from jamtools.minima.state import is_dead_at_rest
 from jamtools.network.initialisation import initial_parameters
@@ -114,11 +115,16 @@ class RunInProgress:
         last_loss = self.history.rows[-1]["loss"]
         return Progress(self.step, last_loss, self.history.last_n_unsatisfied, bool(self.status))
 
-    def begin_at(self, theta0: np.ndarray, theta: Tensor) -> None:
-        """Replaces the initial parameters [Ñ] and the present ones [Ñ], before any measurement."""
+    def begin_at(self, theta0: np.ndarray, theta: Tensor, trace: Escape | None = None) -> None:
+        """Replaces the initial parameters [Ñ] and the present ones [Ñ], before any measurement.
+
+        trace: that of the descent of newton to theta, where it shows an escape.
+        """
         self.theta0 = theta0
         self.history = History(self.problem.tensor(theta0), self.settings.snapshots, ())
         self.theta.copy_(theta)
+        if isinstance(self.engine, NewtonEngine):
+            self.engine.stand_at(theta, trace)
 
     def snapshot(self) -> Snapshot:
         """A copy of everything that the next step depends on."""

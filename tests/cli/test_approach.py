@@ -137,3 +137,20 @@ def test_the_perceptron_is_isostatic_at_its_jamming_point(tmp_path):
     (info,) = infos(tmp_path / "jam")
     assert info["approach"]["end"] == "reached" and info["certified"]
     assert info["n_unsatisfied"] == 20 == info["n_effective_expected"] + 1
+
+
+def test_patterns_are_taken_away_or_added_until_the_last_jammed_stage(tmp_path):
+    """A perceptron with too many patterns, and one with too few, end at runs of the same data."""
+    jam("data", "random", "--gaussian", "-P", 30, "-d", 5, "-o", "data", cwd=tmp_path, check=True)
+    network = ("--depth", 0, "--no-bias", "--norm", 1, "--epsilon", "0.01", "--steps", 500, "--lr", "1e-2")
+    jam("train", "data", *network, "--patterns", "4,16", "-o", "start", cwd=tmp_path, check=True)
+    done = jam("approach", "start", "--knob", "patterns", "-o", "stages", cwd=tmp_path, check=True)
+    assert done.stderr.count(" reached ") == 2
+    stages = infos(tmp_path / "stages")
+    ends = [info for info in stages if info["approach"]["end"]]
+    assert stages[0]["P"] == 4 and stages[0]["status"] == "satisfied" and stages[1]["P"] > 4
+    assert ends[0]["P"] == ends[1]["P"], "the satisfied set of a perceptron is connected"
+    assert {info["approach"]["knob"] for info in stages} == {"patterns"}
+    checked = jam("train", "--verify", "stages", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    jam("plot", "stages", "-o", "stages.png", cwd=tmp_path, check=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from jamtools.errors import InputError
@@ -15,7 +18,8 @@ def stage(number, seed=0, end=None, avalanche=False, loss=None, **fields):
     """A stage whose loss falls by four from stage to stage; N = 9."""
     loss = 0.9 * 4.0**-number if loss is None else loss
     approach = {
-        "stage": number, "end": end, "loss_per_parameter": loss / 9, "moved": 0.1**number, "avalanche": avalanche,
+        "stage": number, "knob": "margin", "end": end, "loss_per_parameter": loss / 9, "moved": 0.1**number,
+        "avalanche": avalanche,
     }  # fmt: skip
     return run(
         seed=seed, final_loss=loss, epsilon=0.5 - 0.1 * number, approach=approach, n_unsatisfied=5, **fields
@@ -63,3 +67,30 @@ def test_satisfied_stages_are_left_out_and_counted():
     figure = draw_approach([stage(0, loss=1e-33, status="satisfied"), *chain()[1:]])
     assert "1 satisfied run left out" in texts(figure)
     assert len(figure.axes[1].lines[0].get_xdata()) == 2
+
+
+def fewer(number, norm=2.0, end=None):
+    """A stage of an approach by patterns: N = 9 and P = 6, 5, 4."""
+    member = stage(number, end=end, P=6 - number, norm=norm)
+    return replace(member, info=member.info | {"approach": member.info["approach"] | {"knob": "patterns"}})
+
+
+def test_stages_of_fewer_patterns_are_drawn_against_their_number():
+    axes = draw_approach([fewer(0), fewer(1), fewer(2, end="reached")]).axes
+    for axis, values in zip(axes, ([5 / 9] * 3, [0.1, 0.025, 0.00625], [1.0, 0.1, 0.01]), strict=True):
+        assert list(axis.lines[0].get_xdata()) == pytest.approx([6 / 9, 5 / 9, 4 / 9])
+        assert list(axis.lines[0].get_ydata()) == pytest.approx(values)
+    assert [axis.get_yscale() for axis in axes] == ["linear", "log", "log"]
+
+
+def test_free_weights_show_their_norm_and_an_end_without_a_jamming_point_is_a_cross():
+    chain_of_free = [fewer(0, None), fewer(1, None, end="escaping")]
+    norms = draw_approach(chain_of_free).axes[2]
+    expected = [np.linalg.norm(member.theta) for member in chain_of_free]
+    assert list(norms.lines[0].get_ydata()) == pytest.approx(expected)
+    assert points(norms, "x") == [(pytest.approx(5 / 9), pytest.approx(expected[1]))]
+
+
+def test_stages_of_two_knobs_make_no_figure():
+    with pytest.raises(InputError, match="margin and patterns"):
+        draw_approach([*chain(), fewer(0), fewer(1)])

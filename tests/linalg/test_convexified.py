@@ -34,6 +34,16 @@ def test_without_rows_it_takes_the_modulus_of_each_eigenvalue():
     assert moduli.tolist() == pytest.approx([0.01, 0.5, 2.0, 3.0], abs=1e-12)
 
 
+@pytest.mark.parametrize("value", [0.0, 33.0])
+def test_without_curvature_and_without_a_floor_it_is_finite_and_positive_definite(value):
+    """Where all unsatisfied patterns are dead, only the bias of the output has a curvature."""
+    G = torch.zeros(4, 4, dtype=torch.float64)
+    G[3, 3] = value
+    convex = convexified(G, torch.eye(4, dtype=torch.float64)[:1], 0.0)
+    assert bool(convex.isfinite().all()) and torch.linalg.eigvalsh(convex)[0] > 0
+    assert torch.allclose(convex, G, atol=1e-10)
+
+
 def test_a_matrix_that_is_positive_definite_stays_as_it_is():
     G = symmetric(np.array([0.1, 0.5, 1.0, 3.0, 9.0]), 3)
     rows = torch.from_numpy(np.random.default_rng(4).standard_normal((2, 5)))

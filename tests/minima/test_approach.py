@@ -12,7 +12,8 @@ import torch
 
 from jamtools.data.sphere import random_sphere
 from jamtools.errors import InputError
-from jamtools.minima.approach import advance, at_margin, begin
+from jamtools.minima.approach import advance, begin
+from jamtools.minima.approach_knobs import MarginKnob, at_margin
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
 from jamtools.network.loss import Loss
@@ -30,10 +31,10 @@ def start_of(activation, depth, P, seed, d=3, h=3, norm=NORM):
 
 def stages_of(theta, problem, until=UNTIL):
     """All stages of an approach, and how it ended."""
-    approach = begin(theta, problem, until)
+    approach = begin(theta, MarginKnob(problem), until)
     stages = [approach.stage]
     while not approach.end:
-        approach = advance(approach, problem, until)
+        approach = advance(approach, MarginKnob(problem), until)
         stages.append(approach.stage)
     return stages, approach.end
 
@@ -123,24 +124,26 @@ def test_patterns_that_are_dead_end_an_approach():
     theta[9:12] = -3.0
     theta[12:15] = 1.0
     theta[15] = 0.0
-    approach = begin(theta, problem, UNTIL)
+    approach = begin(theta, MarginKnob(problem), UNTIL)
     assert approach.stage.status == "dead" and approach.end == "dead"
-    assert advance(approach, problem, UNTIL) is approach
+    assert advance(approach, MarginKnob(problem), UNTIL) is approach
 
 
 def test_an_approach_goes_on_from_any_of_its_states_to_the_same_stages():
     theta, problem = start_of("tanh", 2, 30, 0)
-    approach = begin(theta, problem, UNTIL)
+    approach = begin(theta, MarginKnob(problem), UNTIL)
     for _ in range(4):
-        approach = advance(approach, problem, UNTIL)
+        approach = advance(approach, MarginKnob(problem), UNTIL)
     copy = replace(approach, stage=replace(approach.stage, theta=approach.stage.theta.clone()))
-    one, other = (advance(advance(a, problem, UNTIL), problem, UNTIL) for a in (approach, copy))
+    one, other = (
+        advance(advance(a, MarginKnob(problem), UNTIL), MarginKnob(problem), UNTIL) for a in (approach, copy)
+    )
     assert torch.equal(one.stage.theta, other.stage.theta)
 
 
 def test_a_minimum_that_is_given_stays_where_it_is():
     problem, stages = jamming()
-    first = begin(stages[0].theta, problem, UNTIL, descend=False)
+    first = begin(stages[0].theta, MarginKnob(problem), UNTIL, descend=False)
     assert float((first.stage.theta - stages[0].theta).norm()) < 1e-7
 
 
@@ -162,16 +165,16 @@ def test_free_weights_and_several_outputs_have_no_approach():
     theta, problem = start_of("tanh", 2, 30, 0)
     free = replace(problem, arch=replace(problem.arch, norm=None))
     with pytest.raises(InputError, match="fixed norm"):
-        begin(theta, free, UNTIL)
+        begin(theta, MarginKnob(free), UNTIL)
     with pytest.raises(InputError, match="one output"):
-        begin(theta, replace(problem, arch=replace(problem.arch, outputs=3)), UNTIL)
+        begin(theta, MarginKnob(replace(problem, arch=replace(problem.arch, outputs=3))), UNTIL)
 
 
 def test_relu_stages_hold_their_kinks_at_zero():
     """As many pre-activations at unsatisfied patterns are zero to round-off as a ReLU stage has kinks."""
     for seed in range(8):
         theta, problem = start_of("relu", 2, 60, seed, d=4, h=6)
-        approach = begin(theta, problem, UNTIL)
+        approach = begin(theta, MarginKnob(problem), UNTIL)
         if approach.stage.n_kinks and approach.stage.status == "stationary":
             break
     else:

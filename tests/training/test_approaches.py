@@ -11,7 +11,7 @@ import pytest
 
 from jamtools.data.sphere import random_sphere
 from jamtools.errors import InputError
-from jamtools.minima.verification import verify
+from jamtools.minima.verification import NO_CLAIM_PREFIX, verify
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import TrainingOptions, with_options
 from jamtools.training.approaches import ApproachJob, approach_many
@@ -161,6 +161,104 @@ def test_free_weights_are_refused_before_any_work():
     run = train(data, ARCH, with_options(TrainingOptions(), steps=10), 0)
     with pytest.raises(InputError, match="fixed norm"):
         approach_many([ApproachJob(*start(), UNTIL), ApproachJob(run, data, UNTIL)])
+
+
+PERCEPTRON = Architecture(4, 1, 0, "linear", norm=1.0, bias=False)
+
+
+@functools.cache
+def fewer(stages=None):
+    """The records of an approach of a perceptron by the patterns, and its patterns."""
+    data = random_sphere(24, 4, 0)
+    run = train(data, PERCEPTRON, with_options(TrainingOptions(), steps=200, epsilon=0.01, norm="1"), 0)
+    (records,) = approach_many([ApproachJob(run, data, 1e-12, stages, "patterns")])
+    return records, data
+
+
+def test_stages_of_fewer_patterns_are_runs_on_the_first_of_them():
+    records, data = fewer()
+    assert records[-1].info["approach"]["end"] == "reached"
+    assert [r.info["approach"]["end"] for r in records[:-1]] == [None] * (len(records) - 1)
+    assert [r.info["approach"]["stage"] for r in records] == list(range(len(records)))
+    assert (np.diff([r.P for r in records]) < 0).all() and records[0].P == 24
+    for record in records:
+        assert record.info["approach"]["knob"] == "patterns" and record.epsilon == 0.01
+        gaps = 0.01 - data.y[: record.P] * (data.x[: record.P] @ record.theta) / np.sqrt(1)
+        np.testing.assert_allclose(record.gaps, gaps, atol=1e-12)
+        fields = record.info["approach"]
+        loss = 0.5 * np.square(record.gaps.clip(0)).mean()
+        assert fields["loss_per_parameter"] == pytest.approx(loss / record.N, rel=1e-9)
+        verification = verify(record, data.first(record.P))
+        assert verification.holds, verification.findings
+
+
+def test_changes_of_stages_of_fewer_patterns_are_over_the_patterns_of_both():
+    for before, after in itertools.pairwise(fewer()[0]):
+        fields = after.info["approach"]
+        old, new = before.unsatisfied[: after.P], after.unsatisfied
+        assert fields["n_changed"] == (old ^ new).sum()
+        assert fields["overlap"] == pytest.approx((old & new).sum() / (old | new).sum())
+        assert fields["change_n_unsatisfied"] == new.sum() - before.unsatisfied.sum()
+        moved = np.linalg.norm(after.theta - before.theta) / np.linalg.norm(after.theta)
+        assert fields["moved"] == pytest.approx(moved, rel=1e-9, abs=1e-15)
+
+
+def test_the_end_of_an_approach_by_patterns_adds_no_stage_and_survives_a_stop():
+    records, data = fewer()
+    run = train(data, PERCEPTRON, with_options(TrainingOptions(), steps=200, epsilon=0.01, norm="1"), 0)
+    job, states = ApproachJob(run, data, 1e-12, None, "patterns"), {}
+    with pytest.raises(InterruptedError):
+        approach_many([job], checkpointer=Memory(states, stop_after=2))
+    (resumed,) = approach_many([job], workers=1, checkpointer=Memory(states))
+    assert len(resumed) == len(records) == len({r.P for r in records})
+    assert all(same(a, b) for a, b in zip(resumed, records, strict=True))
+
+
+@functools.cache
+def escaping():
+    """The records of free weights whose L has no minimum, and their patterns."""
+    data = random_sphere(26, 2, 0)
+    run = train(data, Architecture(2, 2, 1, "tanh"), with_options(TrainingOptions(), steps=200, lr=1e-2), 0)
+    (records,) = approach_many([ApproachJob(run, data, 1e-12, None, "patterns")])
+    return run, records, data
+
+
+def test_free_weights_are_named_escaping_and_their_records_hold():
+    run, records, data = escaping()
+    last = records[-1]
+    assert any(record.info["status"] == "escaping" for record in records)
+    assert last.info["approach"]["end"] == "escaping" and last.info["norm"] is None
+    assert np.linalg.norm(last.theta) > 10 * np.linalg.norm(run.theta0)
+    for record in records:
+        found = verify(record, data.first(record.P)).findings
+        assert all(finding.startswith(NO_CLAIM_PREFIX) for finding in found), found
+
+
+def test_a_snapshot_keeps_the_trace_of_an_escape():
+    run, records, data = escaping()
+    job, states = ApproachJob(run, data, 1e-12, None, "patterns"), {}
+    with pytest.raises(InterruptedError):
+        approach_many([job], checkpointer=Memory(states, stop_after=2))
+    (resumed,) = approach_many([job], checkpointer=Memory(states))
+    assert all(same(a, b) for a, b in zip(resumed, records, strict=True))
+
+
+def test_fakes_of_the_fields_of_a_stage_of_fewer_patterns_are_refused(monkeypatch):
+    fakes.remember_certificates(monkeypatch)
+    records, data = fewer()
+    run, accepted = records[-1], []
+    own = data.first(run.P)
+    assert verify(run, own).holds
+    for name, value in run.info["approach"].items():
+        if name in OF_THE_STAGES_BEFORE:
+            continue
+        for fake in [*fakes.other_types(value), *fakes.other_values(value, small=True)]:
+            if name == "end" and fake is None:
+                continue
+            info = run.info | {"approach": run.info["approach"] | {name: fake}}
+            if verify(replace(run, info=info), own).holds:
+                accepted.append(f"{name} {value!r}, fake {fake!r}")
+    assert not accepted, "\n".join(accepted)
 
 
 #: Fields of a stage that the record of the stage alone does not decide.

@@ -1,0 +1,289 @@
+"""The knobs of an approach to jamming: what is lowered from stage to stage, and what happens where a stage unjams.
+
+    margin      ε ← ε - (1 - q) ⟨Δ²⟩/⟨Δ⟩ over the unsatisfied patterns,        dL/dε = Σ_{µ∈m} Δ_µ/P
+    patterns    P ← P - max(1, min(P/50, (P - P_s)/2)),        P_s: the largest P that a stage has satisfied
+
+At fixed norm the margin is continuous, as κ is for the perceptron, and near jamming a stage with q = ½ divides L by four. P
+is discrete: L does not fall to zero, and the end is a jammed stage of which one pattern fewer is satisfied. The patterns
+that go are the last ones, since a run trains on the first P of its dataset.
+
+    unjammed    a stage in which all patterns become satisfied. It is taken back. The margin: tried with a fifth of its
+                1 - q. The patterns: tried half way.
+    avalanche   the margin: a stage that unjams however small it is: the branch ends there. The margin rises again until
+                the network jams on another branch. The patterns: a stage with less than half of the unsatisfied patterns
+                of the one before.
+    collapse    ε falls towards 0 and f with it: L/(N ε²) does not fall. There is no jamming point at this P and norm.
+    dead        the margin: some unsatisfied patterns are dead (network/dead.py), and no margin satisfies them. The
+                patterns: all of them are; as long as others are there, dead ones are no obstacle, and such a stage counts
+                as unjammed.
+
+Source: none, own protocol; S. Franz and G. Parisi, J. Phys. A 49, 145001 (2016), for the margin of the perceptron.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from jamtools.errors import InputError, Remedy
+from jamtools.minima.approach_stage import (
+    ApproachStage,
+    compared,
+    dead_at,
+    descended,
+    free_stage,
+    gaps_at,
+    sphere_stage,
+)
+from jamtools.minima.escape import has_grown
+from jamtools.minima.kink_newton import Outlook
+from jamtools.minima.kink_stage import KINK_MAX_PARAMETERS, has_kink_stage
+from jamtools.minima.newton import require_newton_support
+from jamtools.network.problem import Problem
+
+#: The knobs by name.
+KnobName = Literal["margin", "patterns"]
+KNOBS: tuple[KnobName, ...] = ("margin", "patterns")
+
+#: 1 - q of the first stages, and the smallest; below it a stage that unjams is an avalanche.
+SHRINK_FIRST, SHRINK_LEAST = 0.5, 4e-3
+
+#: Factors of 1 - q after a stage that unjammed, and after one that did not.
+SHRINK_UNJAMMED, SHRINK_RECOVERS = 0.2, 2.0
+
+#: After an avalanche the margin rises above the largest satisfied one by this part of it, and by this factor more each time.
+RECOMPRESS_FIRST, RECOMPRESS_FACTOR = 1e-3, 1.3
+
+#: A collapse: ε has fallen below the first part of its first value while the mean Δ is above the second part of ε.
+COLLAPSE_MARGIN, COLLAPSE_GAP = 0.05, 0.1
+
+#: The part of the patterns that a stage takes away or adds.
+PATTERNS_PART = 0.02
+
+#: With fewer unsatisfied patterns in common with the stage before than this part, a stage is on another branch.
+BRANCH_OVERLAP = 0.5
+
+#: The largest numbers of iterations of free weights: of the start, and of each later stage.
+FREE_START_ITERATIONS, FREE_STAGE_ITERATIONS = 20_000, 2000
+
+
+class Knob(Protocol):
+    """What an approach lowers. A pace is the number that a knob remembers from stage to stage."""
+
+    @property
+    def name(self) -> KnobName:
+        """Its name."""
+
+    @property
+    def first_pace(self) -> float:
+        """The pace of stage 0."""
+
+    @property
+    def problem(self) -> Problem:
+        """A problem with the architecture and the norm of all stages."""
+
+    def at(self, stage: ApproachStage) -> Problem:
+        """The problem of a stage."""
+
+    def start(self, theta: Tensor, descend: bool) -> ApproachStage:
+        """Stage 0 from theta [Ñ]; descend: whether theta may be far from a minimum."""
+
+    def lower(self, last: ApproachStage, pace: float) -> tuple[ApproachStage | None, float]:
+        """The stage after a jammed one, and the pace after it; None where the approach ends at the last one."""
+
+    def higher(self, last: ApproachStage, pace: float) -> tuple[ApproachStage | None, float]:
+        """The first stage that jams after a satisfied one, and the pace after it; None where there is none."""
+
+    def compared(self, stage: ApproachStage, last: ApproachStage) -> ApproachStage:
+        """The stage with its changes since the one before."""
+
+    def collapses(self, stage: ApproachStage, first_epsilon: float) -> bool:
+        """Whether f vanishes with the margin."""
+
+    def has_grown(self, stage: ApproachStage) -> bool:
+        """Whether free weights have grown by a decade."""
+
+
+@dataclass(frozen=True)
+class MarginKnob:
+    """The margin of a problem at fixed norm; `problem` is that at the first margin. The pace is 1 - q of the next stage.
+
+    Raises InputError for free weights, and for a network whose stages are too large.
+    """
+
+    problem: Problem
+    name: KnobName = "margin"
+    first_pace: float = SHRINK_FIRST
+
+    def __post_init__(self) -> None:
+        self.problem.loss.require_hinge()
+        if self.problem.arch.norm is None:
+            raise InputError(
+                "an approach of free weights by the margin, expected a fixed norm: they have no jamming point",
+                Remedy.FIXED_NORM,
+            )
+        _require_stages(self.problem)
+
+    def at(self, stage: ApproachStage) -> Problem:
+        """The problem of a stage."""
+        return at_margin(self.problem, stage.epsilon)
+
+    def start(self, theta: Tensor, descend: bool) -> ApproachStage:
+        """Stage 0, on the sphere."""
+        theta = self.problem.onto(theta)
+        return self._stage(descended(theta, self.problem) if descend else theta, self.problem.loss.epsilon)
+
+    def lower(self, last: ApproachStage, pace: float) -> tuple[ApproachStage | None, float]:
+        """The stage at a lower margin; after an avalanche the first one that jams again."""
+        gaps = gaps_at(last.theta, self.at(last)).clamp(min=0)
+        mean = float(gaps.square().sum() / gaps.sum())
+        while True:
+            outlook = Outlook((1 - pace) * gaps)
+            stage = self._stage(last.theta, last.epsilon - pace * mean, outlook)
+            if stage.status != "satisfied":
+                return stage, min(SHRINK_FIRST, SHRINK_RECOVERS * pace)
+            pace *= SHRINK_UNJAMMED
+            if pace < SHRINK_LEAST:
+                return replace(self._recompressed(stage), avalanche=True), SHRINK_FIRST
+
+    def higher(self, last: ApproachStage, pace: float) -> tuple[ApproachStage | None, float]:
+        """The stage at the first margin that jams."""
+        return self._recompressed(last), SHRINK_FIRST
+
+    def compared(self, stage: ApproachStage, last: ApproachStage) -> ApproachStage:
+        """The stage with its changes since the one before."""
+        return compared(stage, last, self.at(stage), self.at(last))
+
+    def collapses(self, stage: ApproachStage, first_epsilon: float) -> bool:
+        """Whether f vanishes with the margin: Δ stays a part of ε as it falls."""
+        gaps = gaps_at(stage.theta, self.at(stage))
+        mean = float(gaps[gaps > 0].mean())
+        return 0 < stage.epsilon < COLLAPSE_MARGIN * first_epsilon and mean > COLLAPSE_GAP * stage.epsilon
+
+    def has_grown(self, stage: ApproachStage) -> bool:
+        """Never: the norm is fixed."""
+        return False
+
+    def _recompressed(self, satisfied: ApproachStage) -> ApproachStage:
+        """The first stage that jams, as the margin rises above the one that theta satisfies."""
+        last, excess = satisfied, RECOMPRESS_FIRST
+        while last.status == "satisfied":
+            largest = last.epsilon - float(gaps_at(last.theta, self.at(last)).max())
+            unit = abs(largest) or abs(last.epsilon)
+            last = self._stage(last.theta, largest + excess * unit)
+            excess *= RECOMPRESS_FACTOR
+        return last
+
+    def _stage(self, theta: Tensor, epsilon: float, outlook: Outlook | None = None) -> ApproachStage:
+        problem = at_margin(self.problem, epsilon)
+        stage = sphere_stage(theta, problem, outlook)
+        return replace(stage, status="dead") if bool(dead_at(stage.theta, problem).any()) else stage
+
+
+@dataclass(frozen=True)
+class PatternsKnob:
+    """The number P of the first patterns of a problem, which has all that there are; at fixed norm and of free weights.
+
+    P: that of stage 0; theta0 [Ñ]: the initial parameters, from which an escape counts. The pace is the largest P that a
+    stage has satisfied. Raises InputError for a network whose stages are too large.
+    """
+
+    problem: Problem
+    P: int
+    theta0: Tensor
+    name: KnobName = "patterns"
+    first_pace: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_newton_support(self.problem.arch, self.problem.loss, self.problem.x.dtype)
+        _require_stages(self.problem)
+
+    def at(self, stage: ApproachStage) -> Problem:
+        """The problem of a stage."""
+        return first_patterns(self.problem, stage.P)
+
+    def start(self, theta: Tensor, descend: bool) -> ApproachStage:
+        """Stage 0."""
+        if self.problem.arch.norm is not None:
+            theta = self.problem.onto(theta)
+            theta = descended(theta, first_patterns(self.problem, self.P)) if descend else theta
+        return self._stage(theta, self.P, None, FREE_START_ITERATIONS)
+
+    def lower(self, last: ApproachStage, pace: float) -> tuple[ApproachStage | None, float]:
+        """The stage with fewer patterns; None where one pattern fewer is satisfied."""
+        gaps, most = gaps_at(last.theta, self.at(last)).clamp(min=0), _part(last.P)
+        while (distance := last.P - int(pace)) > 1:
+            P = last.P - min(most, distance // 2)
+            stage = self._stage(last.theta, P, Outlook(gaps[:P]) if bool(gaps[:P].any()) else None)
+            if not _is_unjammed(stage):
+                return stage, pace
+            pace = float(P)
+        return None, pace
+
+    def higher(self, last: ApproachStage, pace: float) -> tuple[ApproachStage | None, float]:
+        """The first stage that jams as patterns are added, or that with all of them; None where there are no more."""
+        stage, left = last, len(self.problem.x) - last.P
+        while _is_unjammed(stage) and left > 0:
+            pace, more = float(stage.P), min(left, _part(stage.P))
+            stage, left = self._stage(stage.theta, stage.P + more), left - more
+        return (stage if stage.P > last.P else None), pace
+
+    def compared(self, stage: ApproachStage, last: ApproachStage) -> ApproachStage:
+        """The stage with its changes since the one before; an avalanche where few unsatisfied patterns are in both."""
+        stage = compared(stage, last, self.at(stage), self.at(last))
+        both_jammed = not (_is_unjammed(stage) or _is_unjammed(last))
+        return replace(stage, avalanche=both_jammed and stage.overlap < BRANCH_OVERLAP)
+
+    def collapses(self, stage: ApproachStage, first_epsilon: float) -> bool:
+        """Never: the margin stays."""
+        return False
+
+    def has_grown(self, stage: ApproachStage) -> bool:
+        """Whether free weights have grown by a decade since theta0."""
+        return has_grown(stage.theta, self.theta0, self.problem)
+
+    def _stage(
+        self,
+        theta: Tensor,
+        P: int,
+        outlook: Outlook | None = None,
+        iterations: int = FREE_STAGE_ITERATIONS,
+    ) -> ApproachStage:
+        problem = first_patterns(self.problem, P)
+        if problem.arch.norm is None:
+            stage = free_stage(theta, problem, self.theta0, iterations)
+        else:
+            stage = sphere_stage(theta, problem, outlook)
+        dead = int(dead_at(stage.theta, problem).sum())
+        return replace(stage, status="dead") if 0 < dead == stage.n_unsatisfied else stage
+
+
+def at_margin(problem: Problem, epsilon: float) -> Problem:
+    """The problem at another margin."""
+    return replace(problem, loss=replace(problem.loss, epsilon=epsilon))
+
+
+def first_patterns(problem: Problem, P: int) -> Problem:
+    """The problem of the first P of its patterns."""
+    return replace(problem, x=problem.x[:P], y=problem.y[:P], loss=replace(problem.loss, P=P))
+
+
+def _part(P: int) -> int:
+    """How many of P patterns a stage takes away or adds at most."""
+    return max(1, int(PATTERNS_PART * P))
+
+
+def _is_unjammed(stage: ApproachStage) -> bool:
+    """Whether no unsatisfied pattern is left that is alive."""
+    return stage.status in ("satisfied", "dead")
+
+
+def _require_stages(problem: Problem) -> None:
+    """Raises InputError for a network whose stages are too large."""
+    if not has_kink_stage(problem.arch):
+        raise InputError(
+            f"an approach of a network of {problem.arch.n_parameters} parameters and {problem.arch.outputs} outputs, "
+            f"expected at most {KINK_MAX_PARAMETERS} and one output"
+        )
