@@ -52,7 +52,7 @@ MARGIN = Panel(r"$\epsilon$", lambda run: run.epsilon, False)
 LOSS = Panel(LOSS_PER_PARAMETER, lambda run: number(run.info["approach"]["loss_per_parameter"]), True)
 MOVED = Panel(r"$\|\delta W\|/\|W\|$ of a stage", lambda run: _moved(run), True)
 NORM = Panel(r"$\|W\|$", lambda run: float(np.linalg.norm(run.theta)), True)
-PATTERNS = Panel("$P/N$", lambda run: run.alpha, False)
+PATTERNS_PER_PARAMETER = Panel("$P/N$", lambda run: run.alpha, False)
 
 
 @styled
@@ -127,7 +127,7 @@ def _panels(stages: Sequence[Run]) -> tuple[Panel, tuple[Panel, Panel, Panel]]:
     if knobs == ["margin"]:
         return LOSS, (UNSATISFIED, MARGIN, MOVED)
     is_free = any(run.info.get("norm") is None for run in stages)
-    return PATTERNS, (UNSATISFIED, LOSS, NORM if is_free else MOVED)
+    return PATTERNS_PER_PARAMETER, (UNSATISFIED, LOSS, NORM if is_free else MOVED)
 
 
 def _draw(

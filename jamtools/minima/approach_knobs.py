@@ -131,7 +131,7 @@ class MarginKnob:
         return at_margin(self.problem, stage.epsilon)
 
     def start(self, theta: Tensor, descend: bool) -> ApproachStage:
-        """Stage 0, on the sphere."""
+        """Stage 0 from theta [Ñ], on the sphere; descend: whether theta may be far from a minimum."""
         theta = self.problem.onto(theta)
         return self._stage(descended(theta, self.problem) if descend else theta, self.problem.loss.epsilon)
 
@@ -205,7 +205,7 @@ class PatternsKnob:
         return first_patterns(self.problem, stage.P)
 
     def start(self, theta: Tensor, descend: bool) -> ApproachStage:
-        """Stage 0."""
+        """Stage 0 from theta [Ñ]; at fixed norm, descend: whether theta may be far from a minimum."""
         if self.problem.arch.norm is not None:
             theta = self.problem.onto(theta)
             theta = descended(theta, first_patterns(self.problem, self.P)) if descend else theta
