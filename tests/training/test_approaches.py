@@ -169,7 +169,7 @@ PERCEPTRON = Architecture(4, 1, 0, "linear", norm=1.0, bias=False)
 @functools.cache
 def fewer(stages=None):
     """The records of an approach of a perceptron by the patterns, and its patterns."""
-    data = random_sphere(24, 4, 0)
+    data = random_sphere(14, 4, 0)
     run = train(data, PERCEPTRON, with_options(TrainingOptions(), steps=200, epsilon=0.01, norm="1"), 0)
     (records,) = approach_many([ApproachJob(run, data, 1e-12, stages, "patterns")])
     return records, data
@@ -180,10 +180,10 @@ def test_stages_of_fewer_patterns_are_runs_on_the_first_of_them():
     assert records[-1].info["approach"]["end"] == "reached"
     assert [r.info["approach"]["end"] for r in records[:-1]] == [None] * (len(records) - 1)
     assert [r.info["approach"]["stage"] for r in records] == list(range(len(records)))
-    assert (np.diff([r.P for r in records]) < 0).all() and records[0].P == 24
+    assert (np.diff([r.P for r in records]) < 0).all() and records[0].P == 14
     for record in records:
         assert record.info["approach"]["knob"] == "patterns" and record.epsilon == 0.01
-        gaps = 0.01 - data.y[: record.P] * (data.x[: record.P] @ record.theta) / np.sqrt(1)
+        gaps = 0.01 - data.y[: record.P] * (data.x[: record.P] @ record.theta)
         np.testing.assert_allclose(record.gaps, gaps, atol=1e-12)
         fields = record.info["approach"]
         loss = 0.5 * np.square(record.gaps.clip(0)).mean()
