@@ -15,8 +15,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from jamtools.linalg.subspace import orthonormal_basis
-
 #: The floor where none is given, as a part of the largest entry of G: the matrix of dead patterns has no curvature at all.
 LEAST_FLOOR = 1e-12
 
@@ -24,14 +22,16 @@ LEAST_FLOOR = 1e-12
 def convexified(G: Tensor, rows: Tensor, floor: float) -> Tensor:
     """The positive definite matrix [n, n] of a symmetric G [n, n] and rows C [k, n].
 
-    floor: the least eigenvalue, at least 0.
+    floor: the least eigenvalue, at least 0. Where the rows depend on each other, Y contains some more directions. A G that is
+    positive definite with this floor is returned as it is.
     """
     floor = floor or LEAST_FLOOR * (float(G.abs().max()) or 1.0)
-    basis = orthonormal_basis(rows.T)
-    r = basis.shape[1]
-    both = (
-        torch.linalg.qr(basis, mode="complete")[0] if r else torch.eye(len(G), dtype=G.dtype, device=G.device)
-    )
+    lowered = G.clone()
+    lowered.diagonal().sub_(floor)
+    if not bool(torch.linalg.cholesky_ex(lowered)[1]):
+        return G
+    r = min(len(rows), len(G))
+    both = torch.linalg.qr(rows.T, mode="complete")[0] if r else torch.eye(len(G)).to(G)
     Y, Z = both[:, :r], both[:, r:]
     a, vectors = torch.linalg.eigh(Z.T @ (G @ Z))
     size = a.abs().clamp(min=floor)

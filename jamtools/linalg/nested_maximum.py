@@ -1,11 +1,11 @@
 """Minimum of a convex quadratic function plus squares of nested maxima, by an interior-point method.
 
-    min_{d, t}  ½ d·G d + g·d + ½ Σ_µ max(0, D_µ + J_µ·d + Σ_i E_µi t_i)²,       t_i ≥ 0,  t_i ≥ z_i + N_i·d,       E ≥ 0
+    min_{d, t}  ½ d·G d + g·d + c·t + ½ Σ_µ max(0, D_µ + J_µ·d + Σ_i E_µi t_i)²,      t_i ≥ 0,  t_i ≥ z_i + N_i·d,   E, c ≥ 0
 
 At the minimum t_i = max(0, z_i + N_i·d). With the multipliers v_µ = max(0, D_µ + …), u_i of t_i ≥ z_i + N_i·d and u'_i of
 t_i ≥ 0, and the slacks w, q = t - z - N d, the conditions are
 
-    G d + g + Jᵀv + Nᵀu = 0,      Eᵀv = u + u',      v - w = D + J d + E t,      v w = u q = u' t = 0
+    G d + g + Jᵀv + Nᵀu = 0,      c + Eᵀv = u + u',      v - w = D + J d + E t,      v w = u q = u' t = 0
 
 Each iteration is a Newton step on them with v w = u q = u' t = τ, by Mehrotra's predictor and corrector. Without v and the
 u it is one Cholesky factorisation of a matrix of the size of d.
@@ -34,7 +34,7 @@ QP_STEP_TO_BOUNDARY = 0.995
 
 @dataclass(frozen=True)
 class NestedMaximum:
-    """The function: G [n, n] positive definite, g [n], D [m], J [m, n], E [m, k] ≥ 0, z [k], N [k, n]."""
+    """The function: G [n, n] positive definite, g [n], D [m], J [m, n], E [m, k] ≥ 0, z [k], N [k, n], c [k] ≥ 0."""
 
     G: Tensor
     g: Tensor
@@ -43,16 +43,24 @@ class NestedMaximum:
     E: Tensor
     z: Tensor
     N: Tensor
+    c: Tensor
 
     def value(self, d: Tensor) -> float:
         """The function at d [n], with t = max(0, z + N d)."""
-        inner = self.D + self.J @ d + self.E @ (self.z + self.N @ d).clamp(min=0)
-        return float(0.5 * d @ (self.G @ d) + self.g @ d + 0.5 * inner.clamp(min=0).square().sum())
+        t = (self.z + self.N @ d).clamp(min=0)
+        inner = self.D + self.J @ d + self.E @ t
+        return float(
+            0.5 * d @ (self.G @ d) + self.g @ d + self.c @ t + 0.5 * inner.clamp(min=0).square().sum()
+        )
+
+    def limits(self, v: Tensor) -> Tensor:
+        """The upper limits c + Eᵀv [k] of the u."""
+        return self.c + self.E.T @ v
 
 
 @dataclass(frozen=True)
 class Minimiser:
-    """d [n], and the multipliers v [m] of the squares and u [k] of the inner maxima, 0 ≤ u ≤ Eᵀv.
+    """d [n], and the multipliers v [m] of the squares and u [k] of the inner maxima, 0 ≤ u ≤ c + Eᵀv.
 
     at_kink [k]: where z + N d is zero to the tolerance, with u inside its bounds.
     """
@@ -139,7 +147,7 @@ def _start(function: NestedMaximum) -> _Iterate:
     residual = function.D + function.E @ t
     v = 0.5 * (residual + (residual.square() + unit**2).sqrt())
     w = v - residual
-    force = function.E.T @ v
+    force = function.limits(v)
     return _Iterate(d, t, v, w, 0.5 * force + 1e-8 * unit, q, 0.5 * force + 1e-8 * unit)
 
 
@@ -152,7 +160,7 @@ def _residuals(function: NestedMaximum, at: _Iterate) -> tuple[Tensor, Tensor, T
     """The conditions, apart from the products: those of d [n], t [k], v [m] and q [k]."""
     return (
         function.G @ at.d + function.g + function.J.T @ at.v + function.N.T @ at.u,
-        function.E.T @ at.v - at.u - at.low,
+        function.limits(at.v) - at.u - at.low,
         at.v - at.w - function.D - function.J @ at.d - function.E @ at.t,
         at.q - at.t + function.z + function.N @ at.d,
     )

@@ -9,6 +9,12 @@ A kink that is held at zero has the slope σ_i = λ_i of its multiplier, every o
 So it knows the patterns that become unsatisfied on the way, and the pre-activations that change their sign. Kinks with
 e_i > 0 are convex; those with e_i < 0 are linear in the model.
 
+Patterns that a layer does not pass on share all z above it, and only the sum of their forces acts on such a common kink. So
+it is one kink, at the first of these patterns, and has no e of its own. Their Δ do not vanish near jamming, so that its
+force is a constant c of the model: c max(0, z + n·d), convex where c > 0.
+
+    c = Σ_µ Δ_µ e_µ    over the unsatisfied patterns that share it
+
 Free weights: d is orthogonal to the scale symmetries of ReLU, along which S is constant. At fixed norm ‖W‖ = R: d ⟂ W, and
 ν = -W·∇S/R² is the multiplier of the norm; all rows and K are those on the tangent space.
 
@@ -27,7 +33,7 @@ from jamtools.linalg.subspace import orthonormal_basis
 from jamtools.network.passes import ForwardPass, backward, gradient, gradient_rows, joined, layers_of, stacked
 from jamtools.network.problem import Problem
 from jamtools.network.sphere import norm_multiplier, onto_sphere
-from jamtools.network.symmetry import balanced, unmoved_directions
+from jamtools.network.symmetry import balanced, scale_generators
 
 
 @dataclass(frozen=True)
@@ -57,14 +63,17 @@ class Surface:
 
     def fixed(self, theta: Tensor, problem: Problem) -> Tensor:
         """An orthonormal basis [Ñ, k] of the directions in which no step goes."""
-        return orthonormal_basis(unmoved_directions(theta, problem.arch))
+        return orthonormal_basis(
+            scale_generators(theta, problem.arch) if self.norm is None else theta[:, None]
+        )
 
 
 class KinkModel:
     """The quantities of the head of the module at theta [Ñ], for one output.
 
-    gaps [P]; active [P]: Δ > 0; forces [L][P, h]: e of every pre-activation; z, slopes [L][P, h]; scales [L][h]: the size of
-    the terms of z, of each neuron.
+    gaps [P]; active [P]: Δ > 0; forces [L][P, h]: e of every pre-activation, 0 at common kinks; z, slopes [L][P, h];
+    dead_below [L][P]: the last layer below that does not pass a pattern on, from 0, or -1; held: the kinks at zero, each
+    common one at its first pattern.
     """
 
     def __init__(self, theta: Tensor, problem: Problem, held: Kinks) -> None:
@@ -76,13 +85,65 @@ class KinkModel:
         self.active = self.gaps > 0
         self.z = forward_pass.z[:-1]
         self.slopes = [self.arch.rho.slope(z).clone() for z in self.z]
-        for j, slope in enumerate(self.slopes):
-            here = held.at[:, 0] == j
-            slope[held.at[here, 1], held.at[here, 2]] = held.slope[here]
+        self.dead_below: list[Tensor] = []
+        for j in range(self.arch.depth):
+            self._hold(j, held)
+        self.held = self._canonical(held)
         self.forward_pass = replace(forward_pass, slopes=self.slopes)
         self.beta = backward(self.layers, self.forward_pass, -problem.y, self.arch)
-        self.forces = [b @ weight for b, (weight, _) in zip(self.beta[1:], self.layers[1:], strict=True)]
+        self._all_forces = [b @ weight for b, (weight, _) in zip(self.beta[1:], self.layers[1:], strict=True)]
+        self.forces = [
+            torch.where((dead >= 0)[:, None], 0.0, e)
+            for e, dead in zip(self._all_forces, self.dead_below, strict=True)
+        ]
         self.fixed = self.surface.fixed(theta, problem)
+
+    def _hold(self, j: int, held: Kinks) -> None:
+        """Sets the slopes of the held kinks of layer j, a common one at all patterns that share it."""
+        last = self.dead_below[-1] if j else torch.full_like(self.active, -1, dtype=torch.long)
+        if j:
+            last = torch.where(self.slopes[j - 1].ne(0).any(1), last, j - 1)
+        self.dead_below.append(last)
+        for (layer, pattern, neuron), slope in zip(held.at.tolist(), held.slope, strict=True):
+            if layer == j:
+                sharing = last == last[pattern] if int(last[pattern]) >= 0 else pattern
+                self.slopes[j][sharing, neuron] = slope
+
+    def _canonical(self, held: Kinks) -> Kinks:
+        """The held kinks with each common one once, at its first pattern."""
+        if not len(held.at):
+            return held
+        at, first = held.at.clone(), torch.stack([self._first(j) for j in range(self.arch.depth)])
+        at[:, 1] = first[at[:, 0], at[:, 1]]
+        kinks, place = at.unique(dim=0, return_inverse=True)
+        return Kinks(kinks, held.slope.new_zeros(len(kinks)).index_put((place,), held.slope))
+
+    def _first(self, j: int) -> Tensor:
+        """For each pattern [P] the first unsatisfied one that shares its z of layer j; itself where none does."""
+        own, dead = torch.arange(len(self.gaps), device=self.gaps.device), self.dead_below[j]
+        for layer in range(j):
+            sharing = dead == layer
+            members = sharing & self.active
+            if bool(members.any()):
+                own = torch.where(sharing, members.to(torch.int8).argmax(), own)
+        return own
+
+    def common(self, at: Tensor) -> Tensor:
+        """Which kinks at [n, 3] are common ones [n]."""
+        return torch.stack(self.dead_below)[at[:, 0], at[:, 1]] >= 0 if self.dead_below else at[:, 0] < 0
+
+    def common_forces(self, gaps: Tensor) -> list[Tensor]:
+        """c [L][P, h] of the common kinks at their first patterns, 0 elsewhere; gaps [P]: 0 at satisfied ones."""
+        forces = []
+        for j, (e, dead) in enumerate(zip(self._all_forces, self.dead_below, strict=True)):
+            weighted = torch.where((dead >= 0)[:, None], gaps[:, None] * e, 0.0)
+            forces.append(torch.zeros_like(e).index_add(0, self._first(j), weighted))
+        return forces
+
+    def force(self, at: Tensor, gaps: Tensor) -> Tensor:
+        """Δ e of the kinks at [n, 3], and c of the common ones, from gaps [P] that are 0 at satisfied patterns."""
+        own = self.pick(self.forces, at) * gaps[at[:, 1]]
+        return torch.where(self.common(at), self.pick(self.common_forces(gaps), at), own)
 
     @property
     def scales(self) -> list[Tensor]:

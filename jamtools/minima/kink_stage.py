@@ -15,7 +15,7 @@ from torch import Tensor
 
 from jamtools.minima.escape import Escape
 from jamtools.minima.kink_newton import KinkNewton, Outlook
-from jamtools.minima.kkt_newton import Stationary, stationary_point
+from jamtools.minima.kkt_newton import Stationary, at_kinks, stationary_point
 from jamtools.network.architecture import Architecture
 from jamtools.network.problem import Problem
 
@@ -28,11 +28,14 @@ KINK_MAX_ITERATIONS, KINK_MAX_FAILURES = 400, 12
 #: The end is tried below this predicted decrease of S, relative to it, and after these numbers of failures in a row.
 END_BELOW_DECREASE, END_AT_FAILURES = 1e-3, (2, 5, 8, 12)
 
+#: The end is tried again when the predicted decrease is below this part of that of the last try.
+END_AGAIN_PART = 0.3
+
 #: The end may raise S by this part of it: S is flat around a minimum.
 END_LOSS_RISE = 1e-9
 
 #: Lengths of the steps that leave a saddle, in ‖W‖.
-SADDLE_STEPS = (1e-4, 1e-3)
+SADDLE_STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
 
 def has_kink_stage(arch: Architecture) -> bool:
@@ -57,6 +60,7 @@ class KinkStage:
     ) -> None:
         self.problem, self.escape, self.taken, self.outcome = problem, escape, 0, ""
         self.newton, self.outlook = KinkNewton(theta, problem), outlook
+        self.tried_at = END_BELOW_DECREASE / END_AGAIN_PART
 
     def iterate(self, theta: Tensor) -> bool:
         """One iteration of theta [Ñ], in place; False when the stage has ended. theta is the tensor of the constructor."""
@@ -76,9 +80,16 @@ class KinkStage:
         return not self.outcome
 
     def _is_near_end(self, moved: bool) -> bool:
-        if moved:
-            return self.newton.predicted < END_BELOW_DECREASE
-        return self.newton.failures in END_AT_FAILURES
+        """Whether to try the end: it is tried again where the predicted decrease has become smaller, or after failures."""
+        if not moved:
+            return self.newton.failures in END_AT_FAILURES
+        if self.newton.predicted >= END_BELOW_DECREASE:
+            self.tried_at = END_BELOW_DECREASE / END_AGAIN_PART
+            return False
+        if self.newton.predicted > END_AGAIN_PART * self.tried_at:
+            return False
+        self.tried_at = self.newton.predicted
+        return True
 
     def _ends(self, theta: Tensor, gaps: Tensor, value: float) -> bool:
         """Goes to the stationary point nearby, if there is one without a higher S; whether it is a minimum."""
@@ -96,14 +107,15 @@ class KinkStage:
         return False
 
     def _leave(self, theta: Tensor, saddle: Stationary) -> None:
-        """Moves off a saddle, to the lowest of some points along its negative curvature."""
+        """Moves off a saddle, to the lowest of some points along its negative curvature, with its kinks at zero."""
         size = float(saddle.theta.norm())
         steps = [sign * step * size * saddle.downward for step in SADDLE_STEPS for sign in (1, -1)]
-        points = [self.newton.surface.onto(saddle.theta + step, self.problem) for step in steps]
+        points = [at_kinks(saddle.theta + step, self.problem, saddle.held) for step in steps]
         values = [self._value(self._gaps(point)) for point in points]
         lowest = int(np.argmin(values))
         if values[lowest] < self._value(self._gaps(theta)):
             theta.copy_(points[lowest])
+            self.newton.restart()
 
     def _note(self, theta: Tensor, value: float) -> bool:
         """Adds the present point to the trace; whether the trace shows an escape."""
@@ -122,9 +134,10 @@ class KinkStage:
 
     def state(self) -> dict[str, np.ndarray]:
         """A copy of everything except theta that the next step depends on."""
-        return {"kink_taken": np.array([self.taken]), **self.newton.state()}
+        return {"kink_taken": np.array([self.taken, self.tried_at]), **self.newton.state()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Continues from a state; the trace is that of the engine."""
-        self.taken = int(state["kink_taken"][0])
+        taken, self.tried_at = state["kink_taken"].tolist()
+        self.taken = int(taken)
         self.newton.restore(state)

@@ -68,18 +68,28 @@ def stationary_point(theta: Tensor, problem: Problem, held: Kinks, active: Tenso
     return None
 
 
+def at_kinks(theta: Tensor, problem: Problem, held: Kinks) -> Tensor:
+    """The point [Ñ] of the surface near theta [Ñ] where the z of some kinks vanish, to the order of the distance cubed."""
+    for _ in range(2 if len(held.at) else 0):
+        theta = problem.onto(theta)
+        model = KinkModel(theta, problem, held)
+        theta = theta - pseudo_inverse(model.normals(model.held.at)) @ model.pick(model.z, model.held.at)
+    return problem.onto(theta)
+
+
 class _KktPoint:
     """The conditions and the Newton step at one theta."""
 
     def __init__(self, theta: Tensor, problem: Problem, held: Kinks, active: Tensor) -> None:
         self.active = active
         model = KinkModel(theta, problem, held)
+        held = model.held
         self.held = replace(held, slope=held.slope + self._change(model, held))
         self.model = model = KinkModel(theta, problem, self.held)
         self.gaps = torch.where(active, model.gaps, 0.0)
         self.rows, self.normals = model.rows(active), model.normals(held.at)
         self.z = model.pick(model.z, held.at)
-        self.force = model.pick(model.forces, held.at) * self.gaps[held.at[:, 1]]
+        self.force = model.force(held.at, self.gaps)
         self.gradient = self.rows.T @ self.gaps[active]
         terms = float((self.rows.square().sum(1) @ self.gaps[active].square()).sqrt())
         self.residual = float(self.gradient.norm()) / terms if terms > 0 else 0.0
@@ -91,7 +101,7 @@ class _KktPoint:
         if not len(held.slope):
             return held.slope
         gaps = torch.where(self.active, model.gaps, 0.0)
-        force = model.pick(model.forces, held.at) * gaps[held.at[:, 1]]
+        force = model.force(held.at, gaps)
         gradient = model.rows(self.active).T @ gaps[self.active]
         return -(pseudo_inverse(force[:, None] * model.normals(held.at)).T @ gradient)
 

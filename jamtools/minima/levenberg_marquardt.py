@@ -11,6 +11,10 @@ Gauss–Newton matrix k Σ_{µ∈m} ∇Δ_µ ⊗ ∇Δ_µ with k = ∂²L/∂Δ�
     δ = -k Jᵀ (k J Jᵀ + µ b)⁻¹ Δ,      J [N_Δ, Ñ] the rows ∇Δ_µ
 
 B is always positive semi-definite. A step costs the assembly of B and a Cholesky factorisation.
+
+At fixed norm g and B are those on the tangent space, with max(μ, 0) 1 added to B (network/sphere.py), and W returns to the
+sphere after the step.
+
 Source: H. B. Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05 (1999).
 """
 
@@ -27,6 +31,7 @@ from jamtools.hessian.assembly import Passes, convex_part, h0
 from jamtools.network.activations import Activation
 from jamtools.network.passes import ForwardPass, backward, forward, gradient, gradient_rows, layers_of
 from jamtools.network.problem import Problem
+from jamtools.network.sphere import norm_multiplier, project_in_place, tangent
 
 #: µ at the start, its smallest value (the round-off of a factorisation), and the value above which no step is tried.
 DAMPING_FIRST, DAMPING_MIN, DAMPING_MAX = 1e-2, 1e-15, 1e12
@@ -131,12 +136,13 @@ class LevenbergMarquardt:
             step = model.step(self.mu * mean)
             if step is not None:
                 predicted = -float(model.gradient @ step) - 0.5 * float(step @ model.times(step))
-                after = self.value(theta + step)
+                moved = self.problem.onto(theta + step)
+                after = self.value(moved)
                 if predicted > 0 and after < before:
                     gain = (before - after) / predicted
                     self.mu = max(DAMPING_MIN, self.mu * max(1 / 3, 1 - (2 * gain - 1) ** 3))
                     self.nu = 2.0
-                    theta += step
+                    theta.copy_(moved)
                     return after
             self.mu *= self.nu
             self.nu *= 2
@@ -155,7 +161,9 @@ class LevenbergMarquardt:
             return self._dual(theta, forward_pass, unsatisfied, slope)
         passes = Passes(theta, self.problem, rho=self.rho)
         B = h0(passes, unsatisfied)
-        return PrimalModel(slope, B if self.rho is None else B.add_(convex_part(passes, unsatisfied)))
+        if self.rho is not None:
+            B.add_(convex_part(passes, unsatisfied))
+        return PrimalModel(*((slope, B) if self.arch.norm is None else _on_sphere(theta, slope, B)))
 
     def _dual(
         self, theta: Tensor, forward_pass: ForwardPass, unsatisfied: Tensor, slope: Tensor
@@ -166,4 +174,14 @@ class LevenbergMarquardt:
         beta = backward(layers_of(theta, self.arch), unsatisfied_pass, signal, self.arch)
         rows = gradient_rows(beta, unsatisfied_pass, self.arch)
         residuals = self.loss.gaps(forward_pass.f, self.y)[patterns, outputs]
+        if self.arch.norm is not None:
+            slope, rows = tangent(slope, theta), tangent(rows, theta)
         return DualModel(slope, rows, residuals, self.loss.hinge_curvature)
+
+
+def _on_sphere(theta: Tensor, slope: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
+    """∇L [Ñ] and B [Ñ, Ñ] on the tangent space at theta [Ñ]; along theta B has its mean, so that no step goes there."""
+    B = project_in_place(B, theta)
+    B.diagonal().add_(max(norm_multiplier(theta, slope), 0.0))
+    unit = theta / theta.norm()
+    return tangent(slope, theta), B.addr_(unit, unit, alpha=float(B.diagonal().mean()))

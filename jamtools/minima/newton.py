@@ -2,7 +2,7 @@
 
     ReLU      LevenbergMarquardt on a softplus of increasing sharpness  →  BFGS on ReLU itself  ⇄  Newton on the cusps
     other ρ   LevenbergMarquardt on the loss itself                     →  BFGS                 ⇄  Newton
-    finish, and fixed norm    BFGS from a given W  ⇄  Newton
+    finish    BFGS from a given W  ⇄  Newton; so do ρ other than ReLU, and networks without hidden layers, at fixed norm
     then, where BFGS ends without a minimum: Newton's method with the kinks in its model (kink_stage.py), if f has one
     output and W not too many components
 
@@ -85,9 +85,11 @@ class NewtonEngine:
         self.stage: Stage = self._first(finish)
 
     def _first(self, finish: bool) -> Stage:
-        if finish or self.norm is not None:
+        arch = self.problem.arch
+        has_path = arch.activation == "relu" and (arch.norm is None or arch.depth > 0)
+        if finish or (arch.norm is not None and not has_path):
             return self._descent()
-        if self.problem.arch.activation == "relu":
+        if has_path:
             return SoftplusPath(self.inside, self.problem)
         return LevenbergStage(self.problem)
 

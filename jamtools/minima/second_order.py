@@ -20,8 +20,9 @@ the first layer over the weights of each component of x. Signs do not depend on 
 of different scale does. For the units alone, a slope ρ' counts as SATURATED_SLOPE where it is smaller: those of a layer that
 saturates would grow without limit.
 
-At fixed norm the curve stays on the sphere too: ∇²𝓛 + μ 1 takes the place of ∇²𝓛, on the complement of W. The scalings of
-neurons are no symmetries there (network/sphere.py).
+At fixed norm the curve stays on the sphere too: ∇²𝓛 + μ 1 takes the place of ∇²𝓛, on the complement of W. Scalings of
+neurons are symmetries there only where the neurons are off balance and so μ = 0 (network/sphere.py).
+
 Source: arXiv:1809.09349, section III; R. T. Rockafellar and R. J.-B. Wets, Variational Analysis (1998), chapter 13.
 """
 
@@ -39,7 +40,7 @@ from jamtools.linalg.eigenvalues import symmetric_eigenvalues
 from jamtools.linalg.subspace import project_out
 from jamtools.network.architecture import Architecture
 from jamtools.network.passes import backward, joined
-from jamtools.network.symmetry import unmoved_directions
+from jamtools.network.symmetry import symmetry_directions
 
 #: Up to this many parameters the curvature is computed by default: it takes 7 s on one core.
 CURVATURE_AUTOMATIC_PARAMETERS = 3000
@@ -130,9 +131,11 @@ def lagrangian(cusps: CuspGradient, smallest: SmallestSubgradient) -> Lagrangian
 
 def in_dual_units(cusps: CuspGradient, units: Tensor) -> Tensor:
     """The directions [Ñ, k] in which no step D w goes, as those that w is orthogonal to."""
-    unmoved = unmoved_directions(cusps.theta, cusps.arch)
+    scalings = symmetry_directions(cusps.theta, cusps.arch) / units[:, None]
+    if cusps.arch.norm is None:
+        return scalings
     # any complement of the scalings serves, but steps must be orthogonal to W itself: W·D w = 0
-    return unmoved / units[:, None] if cusps.arch.norm is None else unmoved * units[:, None]
+    return torch.cat([(cusps.theta * units)[:, None], scalings], 1)
 
 
 def require_room(arch: Architecture) -> None:

@@ -7,7 +7,9 @@ At a minimum ∇L = -μ W, and the Hessian on the tangent space is P (H0 + Hp + 
 scaling A_k W of each hidden neuron, so that W·A_k W = 0 where μ ≠ 0: the weights into a neuron and out of it have the same
 norm. Then A_k W is a tangent vector v with H0 v = 0 and vᵀHp v = -∇L·A_k²W = μ |v|². Its curvature is 2 μ: the scalings are
 no longer symmetries where μ > 0. They are in the kernel of H0, not in that of H, and do not enter N. For ReLU
-μ < 0 is no minimum; for the perceptron, whose margin may be negative, it may be one.
+μ < 0 is no minimum, and where μ = 0 a network may be off balance: then the scalings that keep ‖W‖ are symmetries, hidden - 1
+of them, and the minimum is one of a smaller norm too. For the perceptron, whose margin may be negative, a
+minimum may have μ < 0.
 
 Source: P.-A. Absil, R. Mahony and R. Sepulchre, Optimization Algorithms on Matrix Manifolds (2008), sections 3.6 and 5.5.
 """

@@ -27,6 +27,9 @@ from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.passes import layers_of
 
+#: A neuron is off balance where | |in|² - |out|² | is more than this part of |in|² + |out|².
+OFF_BALANCE = 1e-4
+
 
 def balanced(theta: Tensor, arch: Architecture) -> tuple[Tensor, Tensor]:
     """The same network in the balanced gauge [Ñ], and s [L, h] of each neuron; for ρ other than ReLU, theta itself and ones.
@@ -120,8 +123,23 @@ def scale_generators(theta: Tensor, arch: Architecture) -> Tensor:
 
 
 def unmoved_directions(theta: Tensor, arch: Architecture) -> Tensor:
-    """The directions [Ñ, k] in which no step goes: the scale generators of free weights, W itself at fixed norm."""
-    return scale_generators(theta, arch) if arch.norm is None else theta[:, None]
+    """The directions [Ñ, k] in which no step goes: those of the symmetries, and W itself at fixed norm."""
+    symmetries = symmetry_directions(theta, arch)
+    return symmetries if arch.norm is None else torch.cat([theta[:, None], symmetries], 1)
+
+
+def symmetry_directions(theta: Tensor, arch: Architecture) -> Tensor:
+    """The directions [Ñ, k] along which f is constant: the scale generators, at fixed norm those that keep the norm.
+
+    Where every neuron is balanced, no scaling keeps the norm beyond first order, and there are none.
+    """
+    generators = scale_generators(theta, arch)
+    if arch.norm is None or not generators.shape[1]:
+        return generators
+    along, sizes = theta @ generators, generators.square().sum(0)
+    if not bool((along.abs() > OFF_BALANCE * sizes).any()):
+        return generators[:, :0]
+    return generators @ torch.linalg.qr(along[:, None], mode="complete")[0][:, 1:]
 
 
 #: (weights [k, out, in], biases [k, out]) of each layer.

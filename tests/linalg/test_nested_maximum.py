@@ -11,6 +11,7 @@ from jamtools.linalg.nested_maximum import Minimiser, NestedMaximum, minimise
 
 
 def random_function(n: int, m: int, k: int, seed: int) -> NestedMaximum:
+    """Every other inner maximum has a linear cost as well."""
     rng = np.random.default_rng(seed)
     root = rng.standard_normal((n, n))
     E = np.zeros((m, k))
@@ -23,6 +24,7 @@ def random_function(n: int, m: int, k: int, seed: int) -> NestedMaximum:
         E,
         0.1 * rng.standard_normal(k),
         rng.standard_normal((k, n)) / n**0.5,
+        np.where(np.arange(k) % 2, rng.uniform(0, 0.5, k), 0.0),
     )
     return NestedMaximum(*(torch.from_numpy(array) for array in arrays))
 
@@ -38,14 +40,14 @@ def found(function: NestedMaximum) -> Minimiser:
 def test_the_minimum_is_that_of_scipy_with_slack_variables(n, m, k, seed):
     """The variables d, s, t with s ≥ D + J d + E t, t ≥ z + N d and t ≥ 0 make the problem smooth."""
     function = random_function(n, m, k, seed)
-    G, g, D, J, E, z, N = (array.numpy() for array in vars(function).values())
+    G, g, D, J, E, z, N, c = (array.numpy() for array in vars(function).values())
 
     def value(v):
         d, s = v[:n], v[n : n + m]
-        return 0.5 * d @ G @ d + g @ d + 0.5 * s @ s
+        return 0.5 * d @ G @ d + g @ d + 0.5 * s @ s + c @ v[n + m :]
 
     def slope(v):
-        return np.concatenate([G @ v[:n] + g, v[n : n + m], np.zeros(k)])
+        return np.concatenate([G @ v[:n] + g, v[n : n + m], c])
 
     rows = [
         np.hstack([-J, np.eye(m), -E]),
@@ -62,12 +64,12 @@ def test_the_minimum_is_that_of_scipy_with_slack_variables(n, m, k, seed):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_multipliers_prove_the_minimum(seed):
-    """G d + g + Jᵀv + Nᵀu = 0 with v = max(0, …), 0 ≤ u ≤ Eᵀv, u = 0 where z + N d < 0 and u = Eᵀv where it is > 0."""
+    """G d + g + Jᵀv + Nᵀu = 0 with v = max(0, …), 0 ≤ u ≤ c + Eᵀv, which is 0 or the limit off z + N d = 0."""
     function = random_function(12, 20, 9, seed)
     end = found(function)
     t = function.z + function.N @ end.d
     inner = function.D + function.J @ end.d + function.E @ t.clamp(min=0)
-    force = function.E.T @ end.v
+    force = function.c + function.E.T @ end.v
     zero = function.G @ end.d + function.g + function.J.T @ end.v + function.N.T @ end.u
     assert zero.abs().max() < 1e-8
     product = 1e-10 * 10  # v w at the end, for functions of order 10

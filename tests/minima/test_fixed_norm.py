@@ -19,7 +19,8 @@ from jamtools.minima.verification import verify
 from jamtools.network.architecture import Architecture
 from jamtools.network.problem import Problem
 from jamtools.protocols import TrainingOptions, with_options
-from jamtools.training.ensemble import train
+from jamtools.training.ensemble import train, train_many
+from jamtools.training.job import Job
 
 CASES = [("tanh", 1), ("tanh", 3), ("relu", 1), ("relu", 2)]
 
@@ -121,9 +122,10 @@ def test_verify_accepts_the_run_and_refuses_a_tampered_one(activation, depth):
 
 def test_kinks_of_patterns_that_are_dead_in_one_layer_are_one_kink():
     """Above the dead layer they have the same z. With both labels their forces have both signs: only the sum decides."""
-    data = random_sphere(108, 4, 1)
-    options = with_options(TrainingOptions(), optimizer="newton", norm="5")
-    run = train(data, Architecture(4, 4, 2), options, 1)
+    data = random_sphere(50, 3, 2)
+    start = train(data, Architecture(3, 3, 2), with_options(TrainingOptions(), norm="4", steps=10), 2)
+    settings = with_options(TrainingOptions(), optimizer="newton", norm="4").resolve(50)
+    (run,) = train_many([Job(data, Architecture.of(start.info), 2, settings, start=start)])
     assert run.info["n_dead"] > 0 and run.info["certified"]
     problem, theta = Problem.of(run, data), torch.from_numpy(run.theta)
     point = BalancedPoint.of(theta, problem)

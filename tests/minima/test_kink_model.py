@@ -62,7 +62,13 @@ def test_normals_and_forces_are_those_of_the_chain_rule(activation, depth):
             flat = torch.cat([part.flatten() for pair in moved for part in pair])
             return problem.loss.gaps(problem.forward(flat).f, problem.y)[mu, 0]
 
-        assert float(model.forces[j][mu, n]) == pytest.approx(float(gap(h) - gap(-h)) / (2 * h), abs=1e-8)
+        force = (
+            model.common_forces(torch.eye(20, dtype=theta.dtype)[mu])
+            if model.dead_below[j][mu] >= 0
+            else model.forces
+        )
+        pattern = int(model._first(j)[mu]) if model.dead_below[j][mu] >= 0 else mu
+        assert float(force[j][pattern, n]) == pytest.approx(float(gap(h) - gap(-h)) / (2 * h), abs=1e-8)
 
 
 @pytest.mark.parametrize(("activation", "depth"), CASES)
@@ -112,6 +118,56 @@ def test_a_held_kink_has_the_slope_of_its_multiplier():
     plain = KinkModel(theta, problem, Kinks.none(theta))
     changed = [(a != b).sum() for a, b in zip(model.slopes, plain.slopes)]
     assert sum(int(n) for n in changed) == 2
+
+
+def dead_model(held=None):
+    """A network with two hidden layers, with a first layer that is off at patterns 2, 5 and 11, of both labels."""
+    theta, problem = small_problem("relu", 20, depth=2, seed=3)
+    weight, bias = KinkModel(theta, problem, Kinks.none(theta)).layers[0]
+    directions = torch.zeros_like(problem.x)
+    directions[[2, 5, 11]] = 1.0
+    x = torch.where(
+        directions > 0, -8.0 * torch.linalg.pinv(weight).sum(1) - torch.arange(20)[:, None] * 1e-3, problem.x
+    )
+    assert bool(((x[[2, 5, 11]] @ weight.T + bias) < 0).all()), (
+        "the first layer is not off: choose another seed"
+    )
+    y = problem.y.clone()
+    y[[2, 5, 11]] = torch.tensor([[1.0], [-1.0], [1.0]], dtype=y.dtype)
+    problem = replace(problem, x=x, y=y)
+    return theta, problem, KinkModel(theta, problem, held or Kinks.none(theta))
+
+
+def test_patterns_that_a_layer_does_not_pass_on_share_their_kinks():
+    """The force of a common kink is the change of their part of S with the input of the layer above it."""
+    theta, problem, model = dead_model()
+    group = (model.dead_below[1] == 0).nonzero()[:, 0]
+    assert {2, 5, 11} <= set(group.tolist())
+    first = int(group[model.active[group]][0])
+    gaps = model.gaps.clamp(min=0)
+    forces = model.common_forces(gaps)
+    assert not forces[0].any() and not model.forces[1][group].any()
+    assert forces[1].any(1).nonzero()[:, 0].tolist() == [first]
+    dead = problem.take(group)
+    for n in range(3):
+        layers = [(w.clone(), b.clone()) for w, b in model.layers]
+
+        def share(shift, n=n, layers=layers):
+            moved = [(w, b + shift * w[:, n] if k == 2 else b) for k, (w, b) in enumerate(layers)]
+            return total(dead, torch.cat([part.flatten() for pair in moved for part in pair]))
+
+        expected = float(share(1e-6) - share(-1e-6)) / 2e-6
+        assert float(forces[1][first, n]) == pytest.approx(expected, abs=1e-8)
+        assert float(model.force(torch.tensor([[1, first, n]]), gaps)) == pytest.approx(expected, abs=1e-8)
+
+
+def test_a_held_common_kink_is_held_at_all_patterns_that_share_it():
+    held = Kinks(torch.tensor([[1, 5, 0], [1, 11, 0]]), torch.tensor([0.25, 0.25], dtype=torch.float64))
+    _, _, model = dead_model(held)
+    group = (model.dead_below[1] == 0).nonzero()[:, 0]
+    assert model.slopes[1][group, 0].tolist() == [0.25] * len(group)
+    first = int(group[model.active[group]][0])
+    assert model.held.at.tolist() == [[1, first, 0]] and model.held.slope.tolist() == [0.25]
 
 
 def test_the_tangent_is_the_change_of_every_pre_activation_at_first_order():

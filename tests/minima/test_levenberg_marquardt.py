@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -69,6 +71,30 @@ def test_the_model_of_a_smoothed_network_adds_the_positive_curvature_of_its_kink
         B += torch.einsum("pn,pni,pnk->ik", w, dz, dz)
     assert torch.allclose(model.B, B, rtol=1e-9, atol=1e-13)
     assert torch.linalg.eigvalsh(model.B)[0] > -1e-12 * torch.linalg.eigvalsh(model.B)[-1]
+
+
+@pytest.mark.parametrize("P", [6, 80])
+def test_at_fixed_norm_the_model_and_the_steps_are_those_of_the_sphere(P):
+    """g and J without their components along W, and max(mu, 0) in B; the step is tangent, and the end is on the sphere."""
+    theta, problem = small_problem("tanh", P)
+    R = float(theta.norm())
+    problem = replace(problem, arch=replace(problem.arch, norm=R))
+    x, y, arch = problem.x, problem.y, problem.arch
+    model = model_at(theta, problem, None)
+    gaps = 0.5 - y[:, 0] * outputs(theta, x, arch, None)
+    J = torch.func.jacrev(lambda t: 0.5 - y[:, 0] * outputs(t, x, arch, None))(theta)[gaps > 0]
+    projector = torch.eye(len(theta), dtype=theta.dtype) - torch.outer(theta, theta) / R**2
+    g, J = J.T @ gaps[gaps > 0] / P, J @ projector
+    mu = max(-float(theta @ g) / R**2, 0.0) if P == 80 else 0.0
+    assert torch.allclose(model.gradient, projector @ g, atol=1e-13)
+    B = J.T @ J / P + mu * projector
+    v = projector @ torch.linspace(-1, 1, len(theta), dtype=theta.dtype)
+    assert torch.allclose(model.times(v), B @ v, atol=1e-13)
+    assert abs(float(model.step(0.1 * model.mean) @ theta)) < 1e-13
+    levenberg = LevenbergMarquardt(problem)
+    values = [problem.value(theta)] + [levenberg.iterate(theta) for _ in range(10)]
+    assert values == sorted(values, reverse=True) and values[-1] < values[0]
+    assert float(theta.norm()) == pytest.approx(R, rel=1e-15)
 
 
 def test_damped_steps_never_raise_the_loss_and_fit_the_labels_of_a_teacher_to_round_off():

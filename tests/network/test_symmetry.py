@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,8 @@ from jamtools.network.symmetry import (
     gauge_factors,
     normalised,
     scale_generators,
+    symmetry_directions,
+    unmoved_directions,
 )
 from tests.support import oracle
 
@@ -130,3 +133,25 @@ def test_every_gauge_keeps_a_network_without_biases_or_hidden_layers(arch):
         f = unit * forward(layers_of(moved, arch), even, arch).f
         assert torch.allclose(f, forward(layers_of(theta, arch), x * 1e-3, arch).f, rtol=ROUNDING)
         assert (gauge_factors(arch, inputs, scales, unit) * theta == moved).all()
+
+
+def test_at_fixed_norm_the_scalings_of_a_network_off_balance_that_keep_the_norm_are_symmetries():
+    """Along such a direction f and the norm change at second order; W itself is unmoved too, and orthogonal to them."""
+    arch = Architecture(3, 4, 2, norm=2.0)
+    theta = torch.from_numpy(np.random.default_rng(0).standard_normal(arch.n_parameters))
+    directions = unmoved_directions(theta, arch)
+    assert directions.shape == (arch.n_parameters, arch.n_hidden)
+    scalings = symmetry_directions(theta, arch)
+    assert (theta @ scalings).abs().max() < 1e-13
+    x = torch.from_numpy(np.random.default_rng(1).standard_normal((7, 3)))
+    slopes = torch.func.jacrev(lambda t: forward(layers_of(t, arch), x, arch).f[:, 0])(theta)
+    assert (slopes @ scalings).abs().max() < 1e-12
+
+
+def test_at_fixed_norm_a_balanced_network_has_no_scalings_that_keep_the_norm():
+    """With the same weights into each neuron and out of it, and no bias, every scaling raises the norm at second order."""
+    arch = Architecture(3, 3, 1, norm=2.0, bias=False)
+    out = torch.tensor([0.3, -0.5, 1.2], dtype=torch.float64)
+    theta = torch.cat([(out.abs()[:, None] / 3**0.5).expand(3, 3).flatten(), out])
+    assert symmetry_directions(theta, arch).shape[1] == 0
+    assert torch.equal(unmoved_directions(theta, arch), theta[:, None])
