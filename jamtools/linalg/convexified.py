@@ -22,8 +22,8 @@ LEAST_FLOOR = 1e-12
 def convexified(G: Tensor, rows: Tensor, floor: float) -> Tensor:
     """The positive definite matrix [n, n] of a symmetric G [n, n] and rows C [k, n].
 
-    floor: the least eigenvalue, at least 0. Where the rows depend on each other, Y contains some more directions. A G that is
-    positive definite with this floor is returned as it is.
+    floor: the least eigenvalue, at least 0. Where the rows depend on each other, Y contains some more directions. A G
+    that is positive definite with this floor is returned as it is.
     """
     floor = floor or LEAST_FLOOR * (float(G.abs().max()) or 1.0)
     lowered = G.clone()
