@@ -23,7 +23,7 @@ from jamtools.errors import InputError
 SuccessName = Literal["satisfied", "classified"]
 
 LossName = Literal["hinge", "cross-entropy"]
-InitName = Literal["orthogonal", "torch", "normal"]
+InitName = Literal["orthogonal", "torch", "normal", "run"]
 OptimizerName = Literal["adam", "sgd", "fire", "newton"]
 
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
@@ -36,6 +36,9 @@ NEWTON_DEFAULT_STEPS = 50_000
 
 #: What stands for a norm where weights are free.
 FREE_NORM = "free"
+
+#: What stands for an initialisation where a training begins at the theta of a run.
+FROM_RUN: InitName = "run"
 
 #: The largest default batch of SGD, in patterns. The default is P/2 if that is smaller.
 SGD_MAX_DEFAULT_BATCH = 1024
@@ -88,13 +91,12 @@ class Settings:
 class TrainingOptions:
     """The options that a user asks for. `resolve` makes the `Settings` of a run once its number of patterns is known.
 
-    loss: hinge or cross-entropy; epsilon: the margin ε of the hinge; init: orthogonal, torch or normal; momentum: the
-    momentum μ of sgd; batch: patterns per step, 0 for all of them; steps: the budget; stop: whether the run ends when
-    N_Δ = 0; measurements: the largest number of rows of the history; measure_at: further steps to measure at;
+    loss: hinge or cross-entropy; epsilon: the margin ε of the hinge; init: orthogonal, torch or normal, or FROM_RUN;
+    momentum: the momentum μ of sgd; batch: patterns per step, 0 for all of them; steps: the budget; stop: whether the run
+    ends when N_Δ = 0; measurements: the largest number of rows of the history; measure_at: further steps to measure at;
     snapshots: whether each row keeps theta; neighbour_list: whether the drift of the patterns is estimated instead of
-    bounded; norm: the fixed norm of W, which `parsed_norm` reads, or FREE_NORM. If batch or stop is
-    None, `resolve` chooses it. The fields and their order are those of `Settings`. Raises InputError for options that
-    contradict each other.
+    bounded; norm: the fixed norm of W, which `parsed_norm` reads, or FREE_NORM. If batch or stop is None, `resolve` chooses
+    it. The fields and their order are those of `Settings`. Raises InputError for options that contradict each other.
     """
 
     loss: LossName = "hinge"
@@ -157,6 +159,11 @@ def parsed_norm(text: str) -> tuple[float, bool]:
     if not 0 < value < math.inf:
         raise InputError(f"norm {text!r}, expected a number above 0 such as 25, or 3x")
     return value, multiple
+
+
+def norm_in_words(value: float, multiple: bool = False) -> str:
+    """A fixed norm as the settings keep it; `parsed_norm` reads the same number."""
+    return repr(value).removesuffix(".0") + ("x" if multiple else "")
 
 
 #: The paper's protocols by name. Their budgets are those of the paper's searches for N*.

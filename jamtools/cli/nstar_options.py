@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from jamtools.cli.common.conflicts import check_depth, check_margin, check_optimizer, refuse
+from jamtools.cli.common.conflicts import check_depth, check_margin, check_norm, check_optimizer, refuse
 from jamtools.cli.common.groups import TrainingGroup
 from jamtools.cli.common.options import Dead, file_option, integer_option, list_option, real_option
 from jamtools.cli.common.values import Integers, naturals, positives
@@ -121,6 +121,7 @@ def check_search(context: typer.Context, search: SearchGroup, training: TrialGro
 
     check_optimizer(context, training.optimizer)
     check_depth(context, training.depth)
+    check_norm(training.normalises, training.norm)
     check_margin(training.epsilon, training.norm)
     if training.optimizer == "newton":
         refuse(context, ["certify"], "--optimizer newton, which certifies the minima that it reaches")

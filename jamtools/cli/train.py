@@ -1,17 +1,20 @@
 """jam-train: a dataset in, trained runs out.
 
-With --evaluate, --finish or --verify it takes existing runs: see train_evaluate, train_finish and train_verify.
+With --from, --evaluate, --finish or --verify it takes existing runs: see train_from, train_evaluate, train_finish and
+train_verify.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from jamtools.cli.common.app import new_app, run
-from jamtools.cli.common.conflicts import check_depth, check_margin, check_optimizer
+from jamtools.cli.common.conflicts import check_depth, check_margin, check_norm, check_optimizer
 from jamtools.cli.common.groups import Arithmetic, CheckpointGroup, Streams, TrainingGroup, grouped
 from jamtools.cli.common.options import Engine, Source, Where, file_option, integer_option, list_option
 from jamtools.cli.common.resuming import ResumableTraining
@@ -21,13 +24,19 @@ from jamtools.cli.common.values import Integers, naturals, positives
 from jamtools.cli.train_ends import exit_code, print_dead, print_obstacles
 from jamtools.cli.train_evaluate import EvaluateOn, evaluate_runs
 from jamtools.cli.train_finish import finish_runs
-from jamtools.cli.train_modes import check_mode
+from jamtools.cli.train_from import jobs_from
+from jamtools.cli.train_modes import check_mode, check_origin
 from jamtools.cli.train_verify import verify_runs
+from jamtools.io.streams import naming
 
 if TYPE_CHECKING:
     from jamtools.network.architecture import Architecture
     from jamtools.protocols import TrainingOptions
     from jamtools.records import Dataset, Run
+    from jamtools.training.job import Job
+
+    #: The runs to train, and the commands that made the runs where they begin.
+    Jobs = tuple[list[Job], list[dict[str, Any]]]
 
 NAME = "jam-train"
 app = new_app()
@@ -85,6 +94,14 @@ class HistoryGroup:
     snapshots: Annotated[bool, typer.Option("--snapshots", help="Keep theta at every measurement.")] = False
 
 
+Origin = Annotated[
+    str | None,
+    file_option(
+        "--from",
+        metavar="RUNS",
+        help="Begin at the theta of these runs: their networks and seeds, trained on the dataset by these options.",
+    ),
+]
 Evaluate = Annotated[
     str | None,
     file_option(
@@ -125,6 +142,7 @@ def train(
     training: TrainingGroup,
     dynamics: DynamicsGroup,
     history: HistoryGroup,
+    origin: Origin = None,
     evaluate: Evaluate = None,
     evaluate_on: EvaluateOn = None,
     finish: Finish = None,
@@ -142,6 +160,7 @@ def train(
     Example:
       jam-data random -P 1000 -d 10 | jam-train --width 10,12 --seeds 0:4 -o runs.safetensors
       jam-train data.safetensors --protocol paper-cross-entropy --steps 10k -o runs.safetensors
+      jam-train data.safetensors --from runs.safetensors -P 900 --optimizer newton -o more-patterns.safetensors
       jam-train fresh.safetensors --evaluate runs.safetensors | jq .error
       jam-train --finish runs.safetensors --where "near(0.2)" --require certified -o minima.safetensors
       jam-train --verify minima.safetensors | jq .findings
@@ -158,6 +177,10 @@ def train(
     depend on the number of steps. Its dynamics differ from Adam's; to take a run of Adam to the minimum of its own
     basin, use --finish.
 
+    --from begins new runs at the theta of old ones, on the patterns of the dataset: the network, the seed and theta are
+    those of the run, and so is its norm unless --norm is given, which scales theta. Loss, margin, P, optimiser, rates and
+    steps are those of this command line and its defaults. Options of the network and --seeds are then refused.
+
     For the hinge loss, a satisfied pattern is skipped while a bound on its drift shows that it cannot have crossed
     Δ = 0 since its last evaluation: the steps are exact. --neighbour-list uses an estimate of that drift instead.
 
@@ -169,9 +192,7 @@ def train(
     If the dataset has a test set, each run records test_error and test_loss.
     """
     check_mode(context, require)
-    check_optimizer(context, training.optimizer)
-    check_depth(context, training.depth)
-    check_margin(training.epsilon, training.norm)
+    _check_options(context, training, dataset, origin)
     if evaluate is not None:
         return evaluate_runs(Session(NAME, streams), dataset, evaluate, where, evaluate_on)
     if verify is not None:
@@ -182,59 +203,73 @@ def train(
     if finish is not None:
         given = {"steps": training.steps, "measurements": history.measurements}
         return finish_runs(session, resumable, finish, where, arithmetic, given, require)
-    options = _options(training, dynamics, history)
-    trained = _train_new_runs(session, resumable, dataset, ensemble, training, options, arithmetic, engine)
+    options = training.options(**vars(dynamics), **vars(history))
+    jobs_on = partial(_jobs, session, dataset, ensemble, training, options, origin, where)
+    trained = _train_new_runs(session, resumable, dataset, jobs_on, arithmetic, engine)
     _print_runs(session, trained)
     return exit_code(trained, require)
+
+
+def _check_options(context: typer.Context, training: TrainingGroup, dataset: str, origin: str | None) -> None:
+    """Raises a usage error for options that do not go together."""
+    check_origin(context, dataset, origin)
+    check_optimizer(context, training.optimizer)
+    check_depth(context, training.depth)
+    if origin is None:  # otherwise the runs have a norm and batch normalisation of their own
+        check_norm(training.normalises, training.norm)
+        check_margin(training.epsilon, training.norm)
+
+
+def _jobs(
+    session: Session,
+    dataset: str,
+    ensemble: EnsembleGroup,
+    training: TrainingGroup,
+    options: TrainingOptions,
+    origin: str | None,
+    where: str | None,
+    data: Dataset,
+) -> Jobs:
+    """The runs to train on the data, which have the name `dataset`: new ones, or those that begin at other runs."""
+    with naming(dataset):
+        if origin is None:
+            return _new_jobs(data, ensemble, training, options), []
+        parts = _parts(data, ensemble)
+    return jobs_from(session, origin, where, parts, options)
 
 
 def _train_new_runs(
     session: Session,
     resumable: ResumableTraining,
     dataset: str,
-    ensemble: EnsembleGroup,
-    training: TrainingGroup,
-    options: TrainingOptions,
+    jobs_on: Callable[[Dataset], Jobs],
     arithmetic: Arithmetic,
     engine: str,
 ) -> list[Run]:
-    """Trains a run for each width, P and seed, and writes them."""
+    """Trains the runs that `jobs_on` asks for on the dataset, and writes them."""
     from jamtools.io.read import read_dataset
-    from jamtools.io.streams import naming
     from jamtools.io.write import runs_bytes
     from jamtools.records import Runs
-    from jamtools.training.job import Job
 
     data, provenance = read_dataset(dataset)
-    with naming(dataset):
-        shapes = _shapes(data, ensemble, training)
-    array_size = max(_array_size(arch, patterns.P, options.optimizer) for patterns, arch in shapes)
-    compute = session.compute(arithmetic, array_size, engine)
+    jobs, steps = jobs_on(data)
+    compute = session.compute(arithmetic, max(map(_array_size, jobs)), engine)
     if arithmetic.dtype == "float32":
         session.note(
             "float32 resolves Δ to about 1e-7: near the transition patterns are satisfied by less, use --dtype float64 there"
         )
-    jobs = [
-        Job(patterns, arch, seed, options.resolve(patterns.P), compute)
-        for patterns, arch in shapes
-        for seed in sorted(ensemble.seeds)
-    ]
-    trained = resumable.train(session, jobs)
-    session.write(runs_bytes(Runs(data, tuple(trained)), session.provenance(provenance)))
+    trained = resumable.train(session, [replace(job, compute=compute) for job in jobs])
+    session.write(runs_bytes(Runs(data, tuple(trained)), session.provenance(provenance, steps)))
     resumable.release_signals()
     return trained
 
 
-def _options(training: TrainingGroup, dynamics: DynamicsGroup, history: HistoryGroup) -> TrainingOptions:
-    """The training that the options describe."""
-    return training.options(**vars(dynamics), **vars(history))
-
-
-def _shapes(
-    data: Dataset, ensemble: EnsembleGroup, training: TrainingGroup
-) -> list[tuple[Dataset, Architecture]]:
-    """The first P patterns and the network, for each width and P, in this order."""
+def _new_jobs(
+    data: Dataset, ensemble: EnsembleGroup, training: TrainingGroup, options: TrainingOptions
+) -> list[Job]:
+    """A run for each width, P and seed, in this order."""
     from jamtools.network.architecture import Architecture
+    from jamtools.training.job import Job
 
     def network(width: int) -> Architecture:
         return Architecture(
@@ -248,15 +283,22 @@ def _shapes(
         )
 
     return [
-        (data.first(P), network(width))
+        Job(patterns, network(width), seed, options.resolve(patterns.P))
         for width in sorted(ensemble.width or (data.d,))
-        for P in sorted(ensemble.patterns or (data.P,))
+        for patterns in _parts(data, ensemble)
+        for seed in sorted(ensemble.seeds)
     ]
 
 
-def _array_size(arch: Architecture, P: int, optimizer: str) -> int:
+def _parts(data: Dataset, ensemble: EnsembleGroup) -> list[Dataset]:
+    """The first P patterns of the data, for each P."""
+    return [data.first(P) for P in sorted(ensemble.patterns or (data.P,))]
+
+
+def _array_size(job: Job) -> int:
     """How many numbers the arrays of one operation hold: activations, or the rows of a Jacobian."""
-    return P * (arch.n_parameters if optimizer == "newton" else arch.width)
+    is_newton = job.settings.optimizer == "newton"
+    return job.data.P * (job.arch.n_parameters if is_newton else job.arch.width)
 
 
 def _print_runs(session: Session, trained: list[Run]) -> None:

@@ -69,7 +69,7 @@ def _row(job: Job) -> dict[str, Any]:
         "device": str(job.compute.device),
         "dtype": str(job.compute.dtype).removeprefix("torch."),
         "engine": job.engine,
-        "start": _start_digest(job.start) if job.start else "none",
+        "start": _start_of(job),
         "jamtools": __version__,
         "torch": torch.__version__,
     }
@@ -89,6 +89,14 @@ def _options(job: Job) -> dict[str, Any]:
     options["norm"] = job.arch.norm or FREE_NORM
     options["measure_at"] = ",".join(map(str, options["measure_at"])) or "none"
     return {name.replace("_", "-"): value for name, value in options.items()}
+
+
+def _start_of(job: Job) -> str:
+    """The digest of the run where a job begins, or none."""
+    if job.origin:
+        fields = job.origin.fields(job.arch.norm)
+        return sha256([job.origin.run.theta], str(sorted(fields.items())))[:DIGEST_LENGTH]
+    return _start_digest(job.start) if job.start else "none"
 
 
 def _start_digest(start: Run) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jamtools.minima.approach_claims import APPROACH_FIELDS
+from jamtools.minima.origin_claims import ORIGIN_FIELDS
 from jamtools.protocols import Settings
 from jamtools.records import CERTIFICATE_ARRAYS, HISTORY_FIELDS, RUN_FIELDS, Run
 
 #: The fields of a run beside RUN_FIELDS and those of its state.
 OTHER_FIELDS = (
     "data", "outputs", "norm", "bias", "settings", "engine", "n_missed_crossings", "n_dead_at_start", "test_error",
-    "test_loss", "certificate", "finish", "approach",
+    "test_loss", "certificate", "finish", "approach", "origin",
 )  # fmt: skip
 
 #: The fields of the objects in a run; those of its certificate are in certificate_claims.py.
@@ -25,6 +26,7 @@ TABLE_FIELDS = {
         "relative_change",
     ),
     "approach": APPROACH_FIELDS,
+    "origin": ORIGIN_FIELDS,
 }  # fmt: skip
 
 #: The columns of a history.

@@ -66,9 +66,9 @@ class Stage(Protocol):
 class NewtonEngine:
     """An Engine whose steps are the iterations of the stages, on theta [Ñ] in place.
 
-    finish: start with BFGS, which leads from theta to the minimum of its own basin. theta0 [Ñ]: the initial parameters. The
-    stages work on a copy of theta in the units of network/units.py. Raises InputError for a problem that is not of the hinge
-    loss in float64 without batch normalisation.
+    finish: theta is that of a run, and BFGS leads from it to the minimum of its own basin. theta0 [Ñ]: the initial
+    parameters. The stages work on a copy of theta in the units of network/units.py. Raises InputError for a problem that is
+    not of the hinge loss in float64 without batch normalisation.
     """
 
     n_missed: int | None = None

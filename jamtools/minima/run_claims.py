@@ -37,6 +37,7 @@ from jamtools.minima.claims import (
 from jamtools.minima.escape import Escape, balanced_norm
 from jamtools.minima.known_fields import unknown_fields
 from jamtools.minima.measured import Measured
+from jamtools.minima.origin_claims import origin_claims
 from jamtools.minima.state import RunState, state_of
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import INITIALISATIONS, initial_parameters
@@ -107,6 +108,7 @@ def run_findings(stored: Stored) -> list[str]:
         *_test(stored),
         *_finish(stored),
         *approach_claims(stored.run, stored.end.problem),
+        *origin_claims(stored.run),
     ]
     found = contradictions(stored.run.info, claims) + _theta0(stored) + _dead(stored) + _history(stored)
     return found + unknown_fields(stored.run, stored.state.fields())
@@ -150,8 +152,8 @@ def _escape(stored: Stored, state: RunState) -> Claims:
     problem, arch = stored.end.problem, stored.arch
     units = Units.of(problem)
     theta0 = problem.tensor(stored.run.theta0)
-    began_elsewhere = "finish" in stored.run.info or "approach" in stored.run.info
-    start = balanced_norm(units.inside(theta0) if began_elsewhere else theta0, arch)
+    begins_at_run = not {"finish", "approach", "origin"}.isdisjoint(stored.run.info)
+    start = balanced_norm(units.inside(theta0) if begins_at_run else theta0, arch)
     end = balanced_norm(units.inside(stored.end.theta), arch)
     yield "escape.initial_norm", Near(start, REPEATED_TOLERANCE * start)
     yield "escape.norm", LastNear(end, REPEATED_TOLERANCE * end)
@@ -202,7 +204,6 @@ def _dynamics(stored: Stored) -> Claims:
     yield "settings", Table()
     for name in ("loss", "epsilon", "optimizer", "protocol"):
         yield f"settings.{name}", Exactly(info[name])
-    yield "settings.init", Among(INITIALISATIONS)
     if info["optimizer"] != "sgd":
         yield "settings.momentum", Exactly(0.0)
     yield "settings.batch", Between(0, 0 if info["optimizer"] in ("fire", "newton") else stored.run.P - 1)

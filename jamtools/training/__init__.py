@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from jamtools.training.ensemble import train_many as train_many
     from jamtools.training.job import Compute as Compute
     from jamtools.training.job import Job as Job
+    from jamtools.training.job import job_from as job_from
+    from jamtools.training.origin import Origin as Origin
     from jamtools.training.run import RunInProgress as RunInProgress
     from jamtools.training.snapshot import Checkpointer as Checkpointer
     from jamtools.training.snapshot import Snapshot as Snapshot
@@ -21,6 +23,8 @@ _OWNERS = {
     "Checkpointer": "snapshot",
     "Compute": "job",
     "Job": "job",
+    "Origin": "origin",
+    "job_from": "job",
     "RunInProgress": "run",
     "Snapshot": "snapshot",
     "train": "ensemble",

@@ -16,9 +16,10 @@ from typing import Any
 from jamtools.minima.approach import Approach, end_of
 from jamtools.minima.approach_knobs import Knob
 from jamtools.network.architecture import Architecture
-from jamtools.protocols import FREE_NORM, TrainingOptions, with_options
+from jamtools.protocols import FREE_NORM, FROM_RUN, TrainingOptions, with_options
 from jamtools.records import Dataset, Run
 from jamtools.training.job import Job
+from jamtools.training.origin import Origin
 from jamtools.training.record import record_of
 from jamtools.training.run import RunInProgress
 
@@ -42,7 +43,8 @@ def stage_record(start: Run, data: Dataset, approach: Approach, knob: Knob, unti
         end = end_of(record.info["status"], knob.has_grown(stage))
     status = "collapsed" if end == "collapsed" else record.info["status"]
     fields = _fields(record, replace(approach, end=end), knob, until)
-    return replace(record, info={**record.info, "status": status, "approach": fields})
+    origin = {name: start.info[name] for name in ("origin",) if name in start.info}  # that of theta0
+    return replace(record, info={**record.info, **origin, "status": status, "approach": fields})
 
 
 def _job(start: Run, data: Dataset, epsilon: float) -> Job:
@@ -56,7 +58,8 @@ def _job(start: Run, data: Dataset, epsilon: float) -> Job:
         norm=settings.get("norm", FREE_NORM),
         protocol=APPROACH_PROTOCOL,
     )
-    return Job(data, Architecture.of(start.info), start.info["seed"], options.resolve(data.P))
+    origin = Origin(start) if options.init == FROM_RUN else None
+    return Job(data, Architecture.of(start.info), start.info["seed"], options.resolve(data.P), origin=origin)
 
 
 def _fields(record: Run, approach: Approach, knob: Knob, until: float) -> dict[str, Any]:

@@ -7,10 +7,11 @@ Source: none, bookkeeping only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
 import torch
 
 from jamtools.engines.batch.engine import BatchEngine, fits_batch
@@ -18,10 +19,11 @@ from jamtools.engines.compiled_engine import fits_compiled
 from jamtools.errors import InputError, Remedy
 from jamtools.minima.newton import require_newton_support
 from jamtools.network.architecture import Architecture
-from jamtools.network.initialisation import with_norm
+from jamtools.network.initialisation import initial_parameters, with_norm
 from jamtools.network.loss import Loss
-from jamtools.protocols import FREE_NORM, Settings
+from jamtools.protocols import FREE_NORM, FROM_RUN, Settings, TrainingOptions, norm_in_words
 from jamtools.records import Dataset, Run
+from jamtools.training.origin import Origin
 
 EngineName = Literal["compiled", "batch", "torch", "newton"]
 
@@ -50,8 +52,9 @@ class Job:
     """One run to make: its patterns, architecture, seed and settings, and where to compute it.
 
     settings: the settings for the P patterns of `data`. start: a run that has ended, or None; the optimiser newton
-    continues from the theta of `start` to the minimum of its basin. A fixed norm of the settings is that of `arch`. Raises
-    InputError for a margin of at most 0 with free weights.
+    continues from the theta of `start` to the minimum of its basin. origin: a run at whose theta this one begins as a new
+    run, or None. A fixed norm of the settings is that of `arch`. Raises InputError for a margin of at most 0 with free
+    weights.
     """
 
     data: Dataset
@@ -60,6 +63,7 @@ class Job:
     settings: Settings
     compute: Compute = Compute()
     start: Run | None = None
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         settings = self.settings
@@ -71,6 +75,20 @@ class Job:
                 f"a margin of {settings.epsilon:g} with free weights, expected one above 0, or weights of fixed norm: "
                 "W = 0 satisfies every pattern"
             )
+
+    @property
+    def theta0(self) -> np.ndarray:
+        """The initial parameters [Ñ] of the record."""
+        if self.start:
+            return self.start.theta0
+        if self.origin:
+            return self.origin.theta0(self.arch.norm)
+        return initial_parameters(self.arch, self.settings.init, self.seed)
+
+    @property
+    def begins_at_run(self) -> bool:
+        """Whether the first step begins at the theta of a run, not at an initialisation."""
+        return self.start is not None or self.origin is not None
 
     @cached_property
     def loss(self) -> Loss:
@@ -123,6 +141,23 @@ class Job:
                 Remedy.TORCH_ENGINE,
             )
         return name
+
+
+def job_from(origin: Origin, data: Dataset, options: TrainingOptions) -> Job:
+    """The training on all patterns of `data` that begins at the theta of a run: of its network and seed, by `options`.
+
+    A fixed norm of the options is that of the new run, and 3x is three times ‖W‖ of the old one; without it the old one is
+    kept. Raises InputError for data of other dimensions or outputs than those of the run.
+    """
+    arch = origin.architecture(options.norm)
+    if (data.d, data.outputs) != (arch.d, arch.outputs):
+        raise InputError(
+            f"a run of d = {arch.d} and outputs = {arch.outputs}, expected d = {data.d} and outputs = {data.outputs} as in "
+            "the dataset"
+        )
+    norm = FREE_NORM if arch.norm is None else norm_in_words(arch.norm)
+    settings = replace(options.resolve(data.P), init=FROM_RUN, norm=norm)
+    return Job(data, arch, origin.run.info["seed"], settings, origin=origin)
 
 
 def batch_engine(job: Job) -> BatchEngine:

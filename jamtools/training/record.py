@@ -68,6 +68,7 @@ def _info(run: RunInProgress, evaluation: Evaluation, state: RunState) -> dict[s
         "engine": run.job.engine,
         "n_missed_crossings": run.engine.n_missed,
         **{name: last[name] for name in TEST_FIELDS if name in last},
+        **({"origin": run.job.origin.fields(run.job.arch.norm)} if run.job.origin else {}),
     }
 
 

@@ -26,7 +26,6 @@ from jamtools.engines.torch_engine import TorchEngine
 from jamtools.minima.escape import Escape
 from jamtools.minima.newton import NewtonEngine
 from jamtools.minima.state import is_dead_at_rest
-from jamtools.network.initialisation import initial_parameters
 from jamtools.network.problem import Evaluation, Problem
 from jamtools.protocols import measured_steps
 from jamtools.random_streams import MINI_BATCHES, run_generator
@@ -62,7 +61,7 @@ class RunInProgress:
         Raises InputError when the engine of the job cannot take its steps.
         """
         self.job, self.settings, start = job, job.settings, job.start
-        self.theta0 = start.theta0 if start else initial_parameters(job.arch, job.settings.init, job.seed)
+        self.theta0 = job.theta0
         theta0 = torch.as_tensor(self.theta0, dtype=job.compute.dtype, device=job.compute.device).clone()
         self.history = History(theta0, job.settings.snapshots, rows_of(start.history) if start else ())
         self.first_step = start.info["steps"] if start else 0
@@ -94,7 +93,7 @@ class RunInProgress:
         """The engine of a run that is not in a batch."""
         job, problem = self.job, self.problem
         if job.engine == "newton":
-            return NewtonEngine(problem, self.theta, problem.tensor(self.theta0), job.start is not None)
+            return NewtonEngine(problem, self.theta, problem.tensor(self.theta0), job.begins_at_run)
         if job.engine == "compiled":
             return CompiledEngine(problem, self.theta, self.optimizer, job.settings, threads)
         return TorchEngine(problem, self.theta, self.optimizer, job.settings, self.rng)

@@ -20,6 +20,7 @@ from tests.support.contract import objects
         (["--optimizer", "newton", "--lr-floor", "1e-3"], "got --lr-floor with --optimizer newton"),
         (["--seeds", "3,10000"], "got the seed 10000, expected less than 10000"),
         (["--precision", "0"], "expected a number above 0"),
+        (["--batch-norm", "--norm", "5"], "got --norm 5 with batch normalisation"),
         (["--trials", "0"], "expected at least 1"),
         (["--depth", "0"], "expected --vary patterns with it"),
         (["--depth", "0", "--vary", "patterns", "--width", "4"], "got --width with --depth 0"),

@@ -18,6 +18,7 @@ LINES = {
     "evaluate": "jam-train data.safetensors --evaluate runs.safetensors",
     "hessian": "jam-hessian runs.safetensors --inertia",
     "finish": "jam-train --finish runs.safetensors --steps 2",
+    "from": "jam-train data.safetensors --from runs.safetensors --steps 2",
     "plot": "jam-plot runs.safetensors",
     "fit": "jam-nstar fit runs.safetensors",
 }
@@ -43,7 +44,7 @@ def test_the_runs_that_are_kept_have_their_numbers_among_all_runs(name, selectio
     assert [record["run"] for record in objects(selections[name].stdout)] == ["r0006", "r0007"]
 
 
-@pytest.mark.parametrize("name", ["hessian", "finish"])
+@pytest.mark.parametrize("name", ["hessian", "finish", "from"])
 def test_an_artefact_holds_the_runs_that_were_kept(name, selections):
     metadata = header(selections[name].stdout)
     kept = [(info["width"], info["P"], info["seed"]) for info in metadata[metadata["kind"]]]
@@ -52,7 +53,9 @@ def test_an_artefact_holds_the_runs_that_were_kept(name, selections):
 
 
 def test_an_empty_selection_is_one_line_with_the_file_and_the_values(artefact_folder):
-    lines = [f"{LINES[name]} --where 'depth == 7'" for name in ("show", "neff", "finish", "plot", "fit")]
+    lines = [
+        f"{LINES[name]} --where 'depth == 7'" for name in ("show", "neff", "finish", "from", "plot", "fit")
+    ]
     for line, done in zip(lines, side_by_side(lines, artefact_folder)):
         message = complaint(done, line)
         assert message.endswith("runs.safetensors: none of 8 runs fulfils 'depth == 7'; depth is 2"), message

@@ -18,7 +18,8 @@ from jamtools.network.architecture import Architecture
 from jamtools.protocols import TrainingOptions
 from jamtools.records import Dataset, Run
 from jamtools.training.ensemble import train, train_many
-from jamtools.training.job import Compute
+from jamtools.training.job import Compute, job_from
+from jamtools.training.origin import Origin
 from tests.support import fakes
 from tests.support.jammed import newton
 from tests.support.jobs import make_job
@@ -38,6 +39,15 @@ NOTHING_TO_CHECK = {
     "settings.steps": "a budget; only an end that is later contradicts it",
     "finish.relative_change": "the start of the finish is not in the file",
     "finish.status_before": "as above; only satisfied is told from the others, by its row of the history",
+    "origin.run": "the origin is not in the file; only the form of the name is checked",
+    "origin.data": "as above",
+    "origin.P": "as above",
+    "origin.epsilon": "as above",
+    "origin.loss": "as above",
+    "origin.optimizer": "as above",
+    "origin.status": "as above",
+    "origin.n_unsatisfied": "as above",
+    "origin.final_loss": "as above",
 }
 
 #: Fields of first-order runs that only a new training shows, beside their type.
@@ -45,6 +55,12 @@ WAY_OF_A_FIRST_ORDER_RUN = {
     "engine": "which engine took the steps",
     "n_missed_crossings": "a count of the engine",
     "settings.batch": "how many patterns a step had",
+}
+
+#: Fields of a run that began at another one.
+OF_AN_ORIGIN = {
+    "seed": "theta0 does not follow from it",
+    "n_dead_at_start": "at a minimum on cusps round-off decides whether a pattern is dead",
 }
 
 #: Numbers that consist of round-off, or of the outcome of random trials: another machine gives another value of the same
@@ -83,12 +99,15 @@ def real(name: str) -> tuple[Run, Dataset]:
     if name == "tanh, jammed":
         data = contradictory(8, 3, 1)
         return train(data, tanh, newton(), 1), data
+    if name == "relu, from a run":
+        start, data = real("relu, jammed")
+        return train_many([job_from(Origin(start), data, newton())])[0], data
     data = random_sphere(30, 3, 1)
     start = train(data, relu, TrainingOptions(steps=200), 1)
     return train_many([make_job(data, relu, 1, newton(), start=start)])[0], data
 
 
-NAMES = ["relu, jammed", "relu, satisfied", "tanh, jammed", "relu, finished"]
+NAMES = ["relu, jammed", "relu, satisfied", "tanh, jammed", "relu, finished", "relu, from a run"]
 
 
 @pytest.fixture(params=NAMES)
@@ -118,11 +137,13 @@ def test_the_real_runs_have_cusps_dead_patterns_and_a_start():
     assert real("relu, satisfied")[0].info["final_loss"] == 0
     assert real("tanh, jammed")[0].info["status"] == "stationary"
     assert real("relu, finished")[0].info["finish"]["steps"] > 0
+    assert real("relu, from a run")[0].info["origin"]["status"] == "stationary"
 
 
 def test_every_fake_of_a_field_is_refused_or_the_field_claims_nothing(kept):
     run, data = kept
     nothing = NOTHING_TO_CHECK | (WAY_OF_A_FIRST_ORDER_RUN if "finish" in run.info else {})
+    nothing |= OF_AN_ORIGIN if "origin" in run.info else {}
     accepted = []
     for path in fakes.leaves(run.info):
         name, value = ".".join(path), fakes.value_at(run.info, path)

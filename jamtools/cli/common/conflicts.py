@@ -46,6 +46,15 @@ def check_margin(epsilon: float | None, norm: str | None) -> None:
         )
 
 
+def check_norm(normalises: bool, norm: str | None) -> None:
+    """Refuses a fixed norm together with batch normalisation."""
+    if normalises and norm is not None:
+        raise typer.BadParameter(
+            f"got --norm {norm} with batch normalisation, expected one of them: the scale of normalised weights has no "
+            "effect; add --no-batch-norm, or leave --norm out"
+        )
+
+
 def check_optimizer(context: typer.Context, optimizer: str | None) -> None:
     """Refuses the options of first-order steps together with newton."""
     if optimizer == "newton":

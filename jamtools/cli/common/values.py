@@ -204,13 +204,13 @@ def kept_stages(text: str | int | None) -> int | None:
 def norm_rule(text: str) -> str:
     """A fixed norm such as `25` or `3x`, as the settings keep it."""
     from jamtools.errors import InputError
-    from jamtools.protocols import parsed_norm
+    from jamtools.protocols import norm_in_words, parsed_norm
 
     try:
         value, multiple = parsed_norm(str(text))
     except InputError:
         raise typer.BadParameter(f"got {text!r}, expected a norm above 0 such as 25, or 3x") from None
-    return repr(value).removesuffix(".0") + ("x" if multiple else "")
+    return norm_in_words(value, multiple)
 
 
 def device_name(text: str) -> str:
