@@ -5,9 +5,8 @@
 #
 # P* of one dataset is the largest number of its first patterns that some W of ‖W‖ = 1 satisfies at this margin. It differs
 # from one dataset to another by a part of 1/√(2 D), so the capacity is a mean. With the defaults (D = 100, 50 datasets,
-# the margins 0, 0.5 and -0.2) its standard error is 1%. This takes some
-# 25 minutes on one core. FOLDER (default: capacity) has the
-# journal of each search: run the same command again to go on after an interruption.
+# the margins 0, 0.5 and -0.2) its standard error is 1%. This takes some 25 minutes on one idle core. FOLDER (default:
+# capacity) has the journal of each search: run the same command again to go on after an interruption.
 set -eu
 CDPATH='' cd -P -- "$(dirname "$0")/.."
 PATH=$PWD/bin:$PATH

@@ -92,6 +92,18 @@ def test_quickstart_leaves_its_artefacts_and_a_summary(tmp_path):
         assert line in out
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@needs_set_up
+def test_the_example_of_the_capacity_prints_a_row_for_each_margin_and_goes_on_where_it_was(tmp_path):
+    line = f"examples/capacity.sh '{tmp_path}/a folder' 6 2 0 0.4"
+    out = shell(line, ROOT)
+    rows = [row.split() for row in out.splitlines()[1:]]
+    assert [row[:2] for row in rows] == [["0", "2"], ["0.4", "2"]]
+    assert float(rows[0][-1]) == 2
+    assert shell(line, ROOT) == out
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_readme_names_every_command_and_bin_has_its_launcher(command):
     assert f"`{command}`" in README
