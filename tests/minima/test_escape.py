@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from jamtools.minima.escape import ESCAPE_TRACE_FACTOR, Escape, balanced_norm, may_escape
+from jamtools.data.sphere import random_sphere
+from jamtools.minima.escape import ESCAPE_TRACE_FACTOR, Escape, balanced_norm, has_grown, may_escape
 from jamtools.network.architecture import Architecture
 from jamtools.network.initialisation import initial_parameters
+from jamtools.network.loss import Loss
+from jamtools.network.problem import Problem
+from jamtools.network.units import Units
 
 
 def trace(points, origin=1.0):
@@ -73,3 +77,26 @@ def test_the_balanced_norm_is_the_same_along_a_scale_symmetry():
     scaled[12] *= 2.0**7  # its bias
     scaled[16 + 4 * torch.arange(4)] /= 2.0**7  # weights out of it
     assert balanced_norm(scaled, arch) == pytest.approx(balanced_norm(theta, arch), rel=1e-12)
+
+
+@pytest.mark.parametrize("epsilon, scale", [(0.5, 1.0), (4.0, 1.0), (0.5, 1e3)])
+def test_growth_by_a_decade_is_told_in_the_units_of_the_patterns_and_of_the_margin(epsilon, scale):
+    """f = u f' and W_1 = W_1'/s: what has grown tenfold in one pair of units has in every other one."""
+    data = random_sphere(6, 3, 0)
+    x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)
+    arch = Architecture(3, 4, 2, "tanh")
+    unit = Problem(x, y, arch, Loss("hinge", 0.5, 6))
+    problem = Problem(scale * x, y, arch, Loss("hinge", epsilon, 6))
+    theta0 = torch.from_numpy(initial_parameters(arch, "torch", 0))
+    for factor, expected in ((9.9, False), (10.1, True)):
+        assert has_grown(factor * theta0, theta0, unit) is expected
+        there = [Units.of(problem).outside(Units.of(unit).inside(w)) for w in (factor * theta0, theta0)]
+        assert has_grown(*there, problem) is expected
+
+
+def test_at_fixed_norm_and_with_one_layer_of_relu_nothing_is_said_to_grow():
+    data = random_sphere(6, 3, 0)
+    x, y, loss = torch.from_numpy(data.x), torch.from_numpy(data.y), Loss("hinge", 0.5, 6)
+    for arch in (Architecture(3, 4, 1), Architecture(3, 4, 2, norm=5.0)):
+        theta0 = torch.from_numpy(initial_parameters(arch, "torch", 0))
+        assert not has_grown(100 * theta0, theta0, Problem(x, y, arch, loss))

@@ -13,6 +13,7 @@ from jamtools.errors import InputError
 from jamtools.minima.newton import NewtonEngine
 from jamtools.minima.verification import verify
 from jamtools.network.architecture import Architecture
+from jamtools.network.initialisation import initial_parameters
 from jamtools.protocols import NEWTON_DEFAULT_STEPS, TrainingOptions
 from jamtools.records import CONTACT_TOLERANCE, Dataset
 from jamtools.training.ensemble import train, train_many
@@ -206,6 +207,28 @@ def test_a_run_whose_weights_grow_for_ever_is_escaping_and_holds_its_evidence():
     assert trace["norm"][-1] >= 10 * trace["initial_norm"]
     assert trace["loss"][-1] == pytest.approx(run.info["final_loss"], rel=1e-9)
     assert (np.diff(trace["norm"]) > 0).all() and (np.diff(trace["loss"]) <= 0).all()
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 0.3])
+def test_an_engine_that_stands_at_an_end_has_the_trace_of_the_descent_there(epsilon):
+    """Also where the margin has another unit, in which theta is not the same to its last bit."""
+    data, arch = random_sphere(26, 2, 0), Architecture(2, 2, 1, "tanh")
+    problem = problem_of(data, arch)
+    problem = replace(problem, loss=replace(problem.loss, epsilon=epsilon))
+    theta0 = torch.from_numpy(initial_parameters(arch, "orthogonal", 0))
+    end = theta0.clone()
+    engine = NewtonEngine(problem, end, theta0, finish=True)
+    assert engine.advance(0, 5000)[1] == "escaping"
+    trace = engine.seen_escape
+    other = NewtonEngine(problem, theta0.clone(), theta0, finish=False)
+    other.stand_at(end, trace)
+    seen = other.seen_escape
+    assert seen is not None and trace is not None and len(seen.norms) == len(trace.norms)
+    np.testing.assert_allclose(seen.norms, trace.norms, rtol=1e-12)
+    np.testing.assert_allclose(seen.losses, trace.losses, rtol=1e-10)
+    assert torch.equal(other.theta, end)
+    other.stand_at(theta0, None)
+    assert other.seen_escape is None
 
 
 def test_a_satisfied_or_certified_run_has_no_trace_of_an_escape():
