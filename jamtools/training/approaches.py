@@ -165,19 +165,21 @@ def _executor(workers: int) -> Iterator[Executor]:
     if workers <= 1:
         pool: Executor = ThreadPoolExecutor(1)
     else:
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), _leave_interrupts_to_the_parent)
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), _leave_signals_to_the_parent)
     try:
         yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in active_children():
-            child.terminate()
+            child.kill()  # they ignore milder signals
         raise
     pool.shutdown()
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leave_signals_to_the_parent() -> None:
+    """A batch system signals every process of a group; the parent saves what the workers have done, and ends them."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 # --- snapshots ----------------------------------------------------------------------------------------

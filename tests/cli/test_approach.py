@@ -96,6 +96,29 @@ def test_a_killed_approach_resumes_to_the_same_bytes(folder):
     assert infos(folder / "resumed") == infos(folder / "all")
 
 
+def test_a_signal_to_the_whole_group_ends_workers_and_keeps_the_stages(folder):
+    """As a batch system or timeout sends it: the parent ends with code 75, and no worker stays behind."""
+    args = ["start", "--until", "1e-8", "--checkpoint", "group", "-o", "never", "--threads", "2", "-q"]
+    line = [sys.executable, "-m", "jamtools.cli.approach", *args, "--checkpoint-every", "0.05s"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(line, cwd=folder, env=environment, start_new_session=True) as process:
+        deadline = time.monotonic() + 120
+        while not (folder / "group").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(60) == 75
+        while time.monotonic() < deadline:
+            try:
+                os.killpg(process.pid, 0)
+            except ProcessLookupError:
+                break
+            time.sleep(0.1)
+        else:
+            raise AssertionError("a worker is still alive")
+    assert not (folder / "never").exists()
+
+
 def test_a_checkpoint_of_another_request_is_refused(folder):
     args = ("--checkpoint", "other", "--stages", "last", "-o", "x")
     jam("approach", "start", "--threads", 1, "--until", "1e-4", *args, cwd=folder, check=True)
