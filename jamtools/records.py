@@ -11,7 +11,7 @@ Source: the definitions of arXiv:1809.09349, sections II and III.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jamtools.errors import InputError, Remedy
+from jamtools.record_checks import check_fields, check_left_out, check_patterns
 
 Array = NDArray[np.float64]
 
@@ -34,9 +35,6 @@ SPECTRUM_FIELDS = (
     "n_unsatisfied", "n_negative_Hp", "n_negative_H", "n_zero_H0", "rank_H0", "gap_H0", "n_cusps",
     "c0", "bound_holds", "trace_error", "frobenius_error",
 )  # fmt: skip
-
-#: Fields of a run that are integers of at least 1. The depth may be 0.
-COUNT_FIELDS = ("d", "width", "P", "n_parameters", "n_effective_expected")
 
 #: Columns of a run's history, one value per measured step.
 HISTORY_FIELDS = ("step", "loss", "n_unsatisfied", "n_misclassified", "grad_norm")
@@ -101,13 +99,14 @@ class Dataset:
         """C: 1 for ±1 labels, the number of classes for one-hot ones."""
         return 1 if self.y.ndim == 1 else self.y.shape[1]
 
-    def first(self, P: int) -> Dataset:
-        """The first P patterns, with the whole test set. Raises InputError when there are fewer than P."""
+    def first(self, P: int, left_out: Sequence[int] = ()) -> Dataset:
+        """The first P patterns but for those of some numbers; with the whole test set. InputError for fewer than P."""
         if P > self.P:
             raise InputError(f"asked for {P} patterns, the dataset has {self.P}", Remedy.LARGER_DATASET)
-        if P == self.P:
+        if P == self.P and not left_out:
             return self
-        return Dataset(self.x[:P], self.y[:P], self.x_test, self.y_test, self.info)
+        kept = np.delete(np.arange(P), list(left_out))
+        return Dataset(self.x[kept], self.y[kept], self.x_test, self.y_test, self.info)
 
 
 @dataclass(frozen=True)
@@ -131,6 +130,7 @@ class Run:
 
     def __post_init__(self) -> None:
         check_fields(self.info, RUN_FIELDS, "run")
+        check_left_out(self.info)
         for name in ("theta", "theta0"):
             shape = getattr(self, name).shape
             if shape != (self.info["n_parameters"],):
@@ -161,6 +161,11 @@ class Run:
     def P(self) -> int:
         """The number of training patterns."""
         return int(self.info["P"])
+
+    @property
+    def left_out(self) -> list[int]:
+        """The numbers of the patterns of the dataset that the training left out, ascending (the field `left_out`)."""
+        return list(self.info.get("left_out") or ())
 
     @property
     def N(self) -> int:
@@ -222,8 +227,8 @@ class Runs:
             check_data_of_run(run, self.dataset)
 
     def patterns(self, run: Run) -> Dataset:
-        """The patterns that this run was trained on: the first P of the dataset."""
-        return self.dataset.first(run.P)
+        """The patterns that this run was trained on: the first P of the dataset that it did not leave out."""
+        return self.dataset.first(run.P + len(run.left_out), run.left_out)
 
 
 @dataclass(frozen=True)
@@ -283,8 +288,8 @@ def sha256(arrays: Iterable[NDArray[Any]], text: str = "") -> str:
 
 
 def check_data_of_run(run: Run, dataset: Dataset) -> None:
-    """Raises InputError for a run that has another d than the dataset, or more patterns."""
-    if run.info["d"] != dataset.d or run.P > dataset.P:
+    """Raises InputError for a run that has another d than the dataset, or more patterns with those it left out."""
+    if run.info["d"] != dataset.d or run.P + len(run.left_out) > dataset.P:
         raise InputError(
             f"a run of P={run.P}, d={run.info['d']} on a dataset of "
             f"P={dataset.P}, d={dataset.d}; the file is inconsistent"
@@ -297,53 +302,3 @@ def check_finite(run: Run) -> None:
         raise InputError(
             f"a run of status {run.info['status']!r} whose parameters or gaps are not finite; leave it out"
         )
-
-
-def check_patterns(x: Array, y: Array, x_name: str, y_name: str) -> None:
-    """Raises InputError unless x [P, d] is finite, y [P] or [P, C] holds labels ±1, and both are float64."""
-    for name, array in ((x_name, x), (y_name, y)):
-        if array.dtype != np.float64:
-            raise InputError(f"{name} is {array.dtype}, expected float64", Remedy.CONVERT_ARRAYS)
-    if x.ndim != 2 or x.shape[1] == 0:
-        raise InputError(f"{x_name} has shape {x.shape}, expected [P, d]")
-    if x.shape[0] == 0:
-        raise InputError(f"{x_name} holds no pattern, expected at least one")
-    if y.ndim not in (1, 2) or y.shape[0] != x.shape[0]:
-        raise InputError(
-            f"{x_name} has {x.shape[0]} patterns and {y_name} has shape {y.shape}, expected as many labels"
-        )
-    if not np.isfinite(x).all():
-        pattern = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
-        raise InputError(
-            f"{x_name} is not finite (NaN or infinity in pattern {pattern}); clean the data first"
-        )
-    check_labels(y, y_name)
-
-
-def check_labels(y: Array, name: str) -> None:
-    """Raises InputError unless y [P] or [P, C] is ±1, with exactly one +1 in each row when it is [P, C]."""
-    not_a_label = np.abs(y) != 1.0
-    if not_a_label.any():
-        raise InputError(f"{name} holds {y[not_a_label].flat[0]:g}, expected labels +1 and -1 only")
-    if y.ndim == 2 and (y.shape[1] < 2 or ((y > 0).sum(axis=1) != 1).any()):
-        raise InputError(
-            f"{name} of shape {y.shape} is not one-hot, expected one +1 and otherwise -1 in each row"
-        )
-
-
-def check_fields(info: Mapping[str, Any], names: tuple[str, ...], what: str) -> None:
-    """Raises InputError when the metadata `info` lacks one of the fields `names`; `what` names the kind of record."""
-    missing = [name for name in names if name not in info]
-    if missing:
-        raise InputError(
-            f"a {what} without the field{'s' * (len(missing) > 1)} {', '.join(missing)}; make it again"
-        )
-
-
-def check_counts(info: Mapping[str, Any]) -> None:
-    """Raises InputError unless each of `COUNT_FIELDS` of a run is an integer of at least 1; the depth may be 0."""
-    for name, least in (*((name, 1) for name in COUNT_FIELDS), ("depth", 0)):
-        if type(info.get(name)) is not int or info[name] < least:  # a bool is an int too
-            raise InputError(
-                f"a run of {name} {info.get(name)!r}, expected an integer of at least {least}; make it again"
-            )

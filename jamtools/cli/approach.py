@@ -132,7 +132,7 @@ def _jobs(
         if not np.isfinite(start.theta).all():
             session.note(f"r{i:04d} ({run_in_words(start)}) diverged: it has no approach and is left out")
             continue
-        own = data.first(start.P) if knob == "margin" else data
+        own = data.first(start.P + len(start.left_out)) if knob == "margin" else data
         jobs.append(ApproachJob(start, own, until, stages, knob))
     return jobs
 

@@ -129,7 +129,8 @@ def _read(session: Session, sources: Sequence[str], where: str | None) -> Inputs
 def _check_artefact(artefact: Artefact, source: str) -> None:
     """Raises InputError unless an artefact has runs or spectra with all fields."""
     from jamtools.io.streams import describe
-    from jamtools.records import RUN_FIELDS, SPECTRUM_FIELDS, check_fields
+    from jamtools.record_checks import check_fields
+    from jamtools.records import RUN_FIELDS, SPECTRUM_FIELDS
 
     fields = {"runs": (RUN_FIELDS, "run"), "spectra": (SPECTRUM_FIELDS, "spectrum")}.get(artefact.kind)
     if fields is None:

@@ -15,6 +15,7 @@ from jamtools.errors import InputError
 from jamtools.io.artefact import Artefact, Provenance
 from jamtools.io.formats import recognised
 from jamtools.io.streams import STDIN, describe, naming, read_bytes
+from jamtools.record_checks import check_counts
 from jamtools.records import (
     DENSITY_ARRAYS,
     HESSIAN_PARTS,
@@ -23,7 +24,6 @@ from jamtools.records import (
     Run,
     Runs,
     Spectrum,
-    check_counts,
     check_data_of_run,
 )
 

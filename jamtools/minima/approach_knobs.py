@@ -13,18 +13,20 @@ that go are the last ones, since a run trains on the first P of its dataset.
                 the network jams on another branch. The patterns: a stage with less than half of the unsatisfied patterns
                 of the one before.
     collapse    ε falls towards 0 and f with it: L/(N ε²) does not fall. There is no jamming point at this P and norm.
-    dead        the margin: some unsatisfied patterns are dead (network/dead.py), and no margin satisfies them. The
-                patterns: all of them are; as long as others are there, dead ones are no obstacle, and such a stage counts
-                as unjammed.
+    dead        unsatisfied patterns that are dead (network/dead.py): no margin satisfies them all. The margin: they are
+                set aside, and the stage is made again without them. The patterns: as long as others are
+                unsatisfied, dead ones are no obstacle; a stage with dead ones alone counts as unjammed.
 
 Source: none, own protocol; S. Franz and G. Parisi, J. Phys. A 49, 145001 (2016), for the margin of the perceptron.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from jamtools.errors import InputError, Remedy
@@ -36,6 +38,7 @@ from jamtools.minima.approach_stage import (
     free_stage,
     gaps_at,
     sphere_stage,
+    unsatisfied_at,
 )
 from jamtools.minima.escape import has_grown
 from jamtools.minima.kink_newton import Outlook
@@ -54,10 +57,17 @@ SHRINK_FIRST, SHRINK_LEAST = 0.5, 4e-3
 SHRINK_UNJAMMED, SHRINK_RECOVERS = 0.2, 2.0
 
 #: After an avalanche the margin rises above the largest satisfied one by this part of it, and by this factor more each time.
-RECOMPRESS_FIRST, RECOMPRESS_FACTOR = 1e-3, 1.3
+RECOMPRESS_FIRST, RECOMPRESS_FACTOR = 1e-3, 1.5
 
-#: A collapse: ε has fallen below the first part of its first value while the mean Δ is above the second part of ε.
-COLLAPSE_MARGIN, COLLAPSE_GAP = 0.05, 0.1
+#: Above this L/N a stage rearranges many patterns, and begins with a descent.
+FAR_FROM_JAMMING = 1e-6
+
+#: How many times a stage is made again with fewer patterns, because some were dead at its end.
+SET_ASIDE_MOST = 20
+
+#: A collapse: ε has fallen below the first part of its first value, while the mean Δ is above the second part of ε and the
+#: mean |f| below the third. (The margin of a perceptron may pass 0.)
+COLLAPSE_MARGIN, COLLAPSE_GAP, COLLAPSE_F = 0.05, 0.1, 5.0
 
 #: The part of the patterns that a stage takes away or adds.
 PATTERNS_PART = 0.02
@@ -128,20 +138,20 @@ class MarginKnob:
 
     def at(self, stage: ApproachStage) -> Problem:
         """The problem of a stage."""
-        return at_margin(self.problem, stage.epsilon)
+        return at_margin(without(self.problem, stage.left_out), stage.epsilon)
 
     def start(self, theta: Tensor, descend: bool) -> ApproachStage:
         """Stage 0 from theta [Ñ], on the sphere; descend: whether theta may be far from a minimum."""
-        theta = self.problem.onto(theta)
-        return self._stage(descended(theta, self.problem) if descend else theta, self.problem.loss.epsilon)
+        return self._stage(self.problem.onto(theta), self.problem.loss.epsilon, (), descend=descend)
 
     def lower(self, last: ApproachStage, pace: float) -> tuple[ApproachStage | None, float]:
         """The stage at a lower margin; after an avalanche the first one that jams again."""
         gaps = gaps_at(last.theta, self.at(last)).clamp(min=0)
         mean = float(gaps.square().sum() / gaps.sum())
+        far = last.loss > FAR_FROM_JAMMING * self.problem.arch.n_effective
         while True:
-            outlook = Outlook((1 - pace) * gaps)
-            stage = self._stage(last.theta, last.epsilon - pace * mean, outlook)
+            outlook = None if far else Outlook((1 - pace) * gaps)
+            stage = self._stage(last.theta, last.epsilon - pace * mean, last.left_out, outlook, far)
             if stage.status != "satisfied":
                 return stage, min(SHRINK_FIRST, SHRINK_RECOVERS * pace)
             pace *= SHRINK_UNJAMMED
@@ -153,14 +163,23 @@ class MarginKnob:
         return self._recompressed(last), SHRINK_FIRST
 
     def compared(self, stage: ApproachStage, last: ApproachStage) -> ApproachStage:
-        """The stage with its changes since the one before."""
-        return compared(stage, last, self.at(stage), self.at(last))
+        """The stage with its changes since the one before; patterns that are set aside are not unsatisfied."""
+        return compared(stage, last, self._unsatisfied(stage), self._unsatisfied(last))
+
+    def _unsatisfied(self, stage: ApproachStage) -> Tensor:
+        """Which patterns [P] of the first stage are unsatisfied at a stage."""
+        unsatisfied = unsatisfied_at(stage.theta, at_margin(self.problem, stage.epsilon))
+        unsatisfied[list(stage.left_out)] = False
+        return unsatisfied
 
     def collapses(self, stage: ApproachStage, first_epsilon: float) -> bool:
         """Whether f vanishes with the margin: Δ stays a part of ε as it falls."""
-        gaps = gaps_at(stage.theta, self.at(stage))
-        mean = float(gaps[gaps > 0].mean())
-        return 0 < stage.epsilon < COLLAPSE_MARGIN * first_epsilon and mean > COLLAPSE_GAP * stage.epsilon
+        problem, epsilon = self.at(stage), stage.epsilon
+        if not 0 < epsilon < COLLAPSE_MARGIN * first_epsilon:
+            return False
+        gaps, f = gaps_at(stage.theta, problem), problem.forward(stage.theta).f
+        mean, size = float(gaps[gaps > 0].mean()), float(f.abs().mean())
+        return mean > COLLAPSE_GAP * epsilon and size < COLLAPSE_F * epsilon
 
     def has_grown(self, stage: ApproachStage) -> bool:
         """Never: the norm is fixed."""
@@ -172,14 +191,34 @@ class MarginKnob:
         while last.status == "satisfied":
             largest = last.epsilon - float(gaps_at(last.theta, self.at(last)).max())
             unit = abs(largest) or abs(last.epsilon)
-            last = self._stage(last.theta, largest + excess * unit)
+            last = self._stage(last.theta, largest + excess * unit, last.left_out, descend=True)
             excess *= RECOMPRESS_FACTOR
         return last
 
-    def _stage(self, theta: Tensor, epsilon: float, outlook: Outlook | None = None) -> ApproachStage:
-        problem = at_margin(self.problem, epsilon)
-        stage = sphere_stage(theta, problem, outlook)
-        return replace(stage, status="dead") if bool(dead_at(stage.theta, problem).any()) else stage
+    def _stage(
+        self,
+        theta: Tensor,
+        epsilon: float,
+        left_out: Sequence[int],
+        outlook: Outlook | None = None,
+        descend: bool = False,
+    ) -> ApproachStage:
+        """The stage at a margin without some patterns, and without those that are dead at its end."""
+        steps = 0
+        for _ in range(SET_ASIDE_MOST):
+            problem = at_margin(without(self.problem, left_out), epsilon)
+            start = descended(theta, problem) if descend else theta
+            stage = sphere_stage(start, problem, outlook)
+            steps, dead = steps + stage.steps, dead_at(stage.theta, problem)
+            stage = replace(stage, left_out=left_out, steps=steps)
+            if not bool(dead.any()):
+                return stage
+            kept = [µ for µ in range(len(self.problem.x)) if µ not in set(left_out)]
+            left_out = tuple(sorted([*left_out, *(kept[i] for i in dead.nonzero()[:, 0].tolist())]))
+            if len(left_out) == len(self.problem.x):
+                break
+            theta, outlook = stage.theta, None
+        return replace(stage, status="dead")
 
 
 @dataclass(frozen=True)
@@ -232,7 +271,9 @@ class PatternsKnob:
 
     def compared(self, stage: ApproachStage, last: ApproachStage) -> ApproachStage:
         """The stage with its changes since the one before; an avalanche where few unsatisfied patterns are in both."""
-        stage = compared(stage, last, self.at(stage), self.at(last))
+        common = min(stage.P, last.P)
+        after, before = (unsatisfied_at(s.theta, self.at(s))[:common] for s in (stage, last))
+        stage = compared(stage, last, after, before)
         both_jammed = not (_is_unjammed(stage) or _is_unjammed(last))
         return replace(stage, avalanche=both_jammed and stage.overlap < BRANCH_OVERLAP)
 
@@ -263,6 +304,16 @@ class PatternsKnob:
 def at_margin(problem: Problem, epsilon: float) -> Problem:
     """The problem at another margin."""
     return replace(problem, loss=replace(problem.loss, epsilon=epsilon))
+
+
+def without(problem: Problem, left_out: Sequence[int]) -> Problem:
+    """The problem without the patterns of some numbers; L is the mean over the others."""
+    if not left_out:
+        return problem
+    kept = torch.ones(len(problem.x), dtype=torch.bool, device=problem.x.device)
+    kept[list(left_out)] = False
+    loss = replace(problem.loss, P=int(kept.sum()))
+    return replace(problem, x=problem.x[kept], y=problem.y[kept], loss=loss)
 
 
 def first_patterns(problem: Problem, P: int) -> Problem:

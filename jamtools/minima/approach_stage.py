@@ -11,6 +11,7 @@ Source: none, own protocol.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -35,6 +36,7 @@ StageStatus = Literal["stationary", "escaping", "budget", "satisfied", "dead"]
 class ApproachStage:
     """The end of a stage: theta [Ñ] at this margin and P, its loss, its N_Δ, and the kinks at zero.
 
+    left_out: the numbers of the patterns that were set aside, among those of the first stage. The P others are in the loss.
     status: "stationary" at a minimum, "escaping" where free weights escape, "budget" where no minimum was reached,
     "satisfied", "dead" where dead patterns are in the way. steps: its iterations; trace: that of an escape, else None.
     Against the stage before, over the patterns of both: moved, ‖δW‖/‖W‖; overlap, the unsatisfied patterns that both have
@@ -50,6 +52,7 @@ class ApproachStage:
     n_kinks: int
     status: StageStatus
     steps: int
+    left_out: Sequence[int] = ()
     trace: Escape | None = None
     moved: float = 0.0
     overlap: float = 1.0
@@ -103,13 +106,8 @@ def _measured(
     )
 
 
-def compared(
-    stage: ApproachStage, last: ApproachStage, problem: Problem, last_problem: Problem
-) -> ApproachStage:
-    """The stage, of `problem`, with its changes since the stage before, of `last_problem`."""
-    common = min(stage.P, last.P)
-    after = unsatisfied_at(stage.theta, problem)[:common]
-    before = unsatisfied_at(last.theta, last_problem)[:common]
+def compared(stage: ApproachStage, last: ApproachStage, after: Tensor, before: Tensor) -> ApproachStage:
+    """The stage with its changes since the last one; after, before: which of the common patterns [P] were unsatisfied."""
     either, both = int((before | after).sum()), int((before & after).sum())
     return replace(
         stage,

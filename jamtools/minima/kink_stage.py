@@ -69,7 +69,7 @@ class KinkStage:
         self.taken += 1
         gaps = self._gaps(theta)
         value = self._value(gaps)
-        if not value > 0:
+        if not value > 0 or self._is_satisfied(gaps):
             return False
         if self._note(theta, value):
             self.outcome = "escaping"
@@ -78,6 +78,10 @@ class KinkStage:
         elif self.taken >= KINK_MAX_ITERATIONS or self.newton.failures >= KINK_MAX_FAILURES:
             self.outcome = "budget"
         return not self.outcome
+
+    def _is_satisfied(self, gaps: Tensor) -> bool:
+        """Whether all Δ [P] are contacts at most; free weights, which can be scaled, go on until none is above 0."""
+        return self.problem.arch.norm is not None and float(gaps.max()) <= self.problem.loss.contact
 
     def _is_near_end(self, moved: bool) -> bool:
         """Whether to try the end: it is tried again where the predicted decrease has become smaller, or after failures."""

@@ -28,7 +28,8 @@ from jamtools.minima.run_claims import Stored, eps_of, run_findings
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Problem
-from jamtools.records import Dataset, Run, check_counts
+from jamtools.record_checks import check_counts
+from jamtools.records import Dataset, Run
 
 #: The arrays of a run that are integers; all others are numbers in double precision.
 INTEGER_ARRAYS = (

@@ -10,8 +10,11 @@ Source: none, bookkeeping only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from jamtools.minima.approach import Approach, end_of
 from jamtools.minima.approach_knobs import Knob
@@ -33,7 +36,8 @@ def stage_record(start: Run, data: Dataset, approach: Approach, knob: Knob, unti
     An approach that ended at a minimum, as far as its stages tell, but whose record proves none, has the end of its state.
     """
     stage = approach.stage
-    run = RunInProgress(_job(start, data.first(stage.P), stage.epsilon))
+    left_out = _left_out(start, stage.left_out)
+    run = RunInProgress(_job(start, data.first(stage.P + len(left_out), left_out), stage.epsilon))
     run.begin_at(start.theta0, stage.theta, stage.trace)
     run.step, run.status = stage.steps, stage.status
     run.measure()
@@ -43,8 +47,16 @@ def stage_record(start: Run, data: Dataset, approach: Approach, knob: Knob, unti
         end = end_of(record.info["status"], knob.has_grown(stage))
     status = "collapsed" if end == "collapsed" else record.info["status"]
     fields = _fields(record, replace(approach, end=end), knob, until)
-    origin = {name: start.info[name] for name in ("origin",) if name in start.info}  # that of theta0
-    return replace(record, info={**record.info, **origin, "status": status, "approach": fields})
+    extra = {name: start.info[name] for name in ("origin",) if name in start.info}  # that of theta0
+    if left_out:
+        extra["left_out"] = left_out
+    return replace(record, info={**record.info, **extra, "status": status, "approach": fields})
+
+
+def _left_out(start: Run, numbers: Sequence[int]) -> list[int]:
+    """The numbers in the dataset of the patterns that the start left out, and of some of its own, ascending."""
+    kept = np.delete(np.arange(start.P + len(start.left_out)), start.left_out)
+    return sorted([*start.left_out, *kept[list(numbers)].tolist()])
 
 
 def _job(start: Run, data: Dataset, epsilon: float) -> Job:

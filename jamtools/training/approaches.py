@@ -63,9 +63,14 @@ class ApproachJob:
     stages: int | None = None
     knob: KnobName = "margin"
 
+    @property
+    def own(self) -> Dataset:
+        """The patterns of the start."""
+        return self.data.first(self.start.P + len(self.start.left_out), self.start.left_out)
+
     def make_knob(self) -> Knob:
         """The knob, in float64 on the CPU. Raises InputError for a run that has no approach."""
-        problem = Problem.of(self.start, self.data.first(self.start.P))
+        problem = Problem.of(self.start, self.own)
         if self.knob == "margin":
             return MarginKnob(problem)
         x, y = problem.tensor(self.data.x), problem.tensor(self.data.y)

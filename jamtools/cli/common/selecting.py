@@ -181,7 +181,8 @@ class _Transitions:
 
     def __call__(self, records: Sequence[Record]) -> list[float | None]:
         from jamtools.grouping import RUN_GROUP_FIELDS, data_of, groups_of
-        from jamtools.records import RUN_FIELDS, check_fields
+        from jamtools.record_checks import check_fields
+        from jamtools.records import RUN_FIELDS
 
         for record in records:
             check_fields(record, RUN_FIELDS, "run")
