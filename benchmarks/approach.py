@@ -37,7 +37,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from jamtools.data.sphere import random_gaussian, random_sphere
-from jamtools.minima.approach import Approach, advance, at_margin, begin
+from jamtools.minima.approach import Approach, advance, begin
+from jamtools.minima.approach_knobs import MarginKnob
 from jamtools.network.architecture import Architecture
 from jamtools.network.problem import Problem
 from jamtools.protocols import TrainingOptions, with_options
@@ -141,25 +142,23 @@ def run(cell: Cell, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     )
     adam = train(data, cell.arch, settings, seed)
     problem, theta = Problem.of(adam, data), torch.from_numpy(adam.theta.copy())
-    stages, spent = [], 0.0
+    knob, stages, spent = MarginKnob(problem), [], 0.0
     approach: Approach | None = None
     while not (approach and approach.end) and spent <= options.limit:
         start = time.process_time()
-        after = (
-            advance(approach, problem, options.until) if approach else begin(theta, problem, options.until)
-        )
+        after = advance(approach, knob, options.until) if approach else begin(theta, knob, options.until)
         seconds = time.process_time() - start
         spent += seconds
-        stages.append(_stage(after, seconds, theta, problem, options.plain))
+        stages.append(_stage(after, seconds, theta, knob, options.plain))
         approach, theta = after, after.stage.theta
     assert approach
     cell_of = {"cell": cell.name, **asdict(cell), "N": cell.arch.n_effective, "P": data.P, "seed": seed}
     return {**cell_of, "end": approach.end or "limit", "stages": stages, "until": options.until}
 
 
-def _stage(after: Approach, seconds: float, start: Tensor, problem: Problem, plain: int) -> dict[str, Any]:
+def _stage(after: Approach, seconds: float, start: Tensor, knob: MarginKnob, plain: int) -> dict[str, Any]:
     """One stage of the approach, and BFGS from its start [Ñ] where it is on the branch of the stage before."""
-    stage, N = after.stage, problem.arch.n_effective
+    stage, N = after.stage, knob.problem.arch.n_effective
     fields = {
         "number": after.number,
         "epsilon": stage.epsilon,
@@ -171,7 +170,7 @@ def _stage(after: Approach, seconds: float, start: Tensor, problem: Problem, pla
     }
     if not plain or stage.avalanche or stage.status == "satisfied":
         return {**fields, "plain": None}
-    reference = Plain(at_margin(problem, stage.epsilon), stage.loss, plain).descend(start.numpy().copy())
+    reference = Plain(knob.at(stage), stage.loss, plain).descend(start.numpy().copy())
     return {**fields, "plain": {**reference, "loss": reference["loss"] / stage.loss}}
 
 

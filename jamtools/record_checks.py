@@ -69,10 +69,10 @@ def check_counts(info: Mapping[str, Any]) -> None:
             )
 
 
-def check_left_out(info: Mapping[str, Any]) -> None:
-    """Raises InputError unless the field `left_out` of a run, if it has one, is a list of pattern numbers, ascending."""
-    numbers = info.get("left_out", [])
+def check_set_aside(info: Mapping[str, Any]) -> None:
+    """Raises InputError unless the field `set_aside` of a run, if it has one, is a list of pattern numbers, ascending."""
+    numbers = info.get("set_aside", [])
     if type(numbers) is not list or any(type(number) is not int for number in numbers):
-        raise InputError(f"a run of left_out {numbers!r}, expected a list of pattern numbers; make it again")
+        raise InputError(f"a run of set_aside {numbers!r}, expected a list of pattern numbers; make it again")
     if any(a >= b for a, b in zip([-1, *numbers], numbers)):
-        raise InputError("a run whose left_out is not ascending from 0 on; make it again")
+        raise InputError("a run whose set_aside is not ascending from 0 on; make it again")

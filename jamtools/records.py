@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jamtools.errors import InputError, Remedy
-from jamtools.record_checks import check_fields, check_left_out, check_patterns
+from jamtools.record_checks import check_fields, check_patterns, check_set_aside
 
 Array = NDArray[np.float64]
 
@@ -99,13 +99,13 @@ class Dataset:
         """C: 1 for ±1 labels, the number of classes for one-hot ones."""
         return 1 if self.y.ndim == 1 else self.y.shape[1]
 
-    def first(self, P: int, left_out: Sequence[int] = ()) -> Dataset:
+    def first(self, P: int, set_aside: Sequence[int] = ()) -> Dataset:
         """The first P patterns but for those of some numbers; with the whole test set. InputError for fewer than P."""
         if P > self.P:
             raise InputError(f"asked for {P} patterns, the dataset has {self.P}", Remedy.LARGER_DATASET)
-        if P == self.P and not left_out:
+        if P == self.P and not set_aside:
             return self
-        kept = np.delete(np.arange(P), list(left_out))
+        kept = np.delete(np.arange(P), list(set_aside))
         return Dataset(self.x[kept], self.y[kept], self.x_test, self.y_test, self.info)
 
 
@@ -130,7 +130,7 @@ class Run:
 
     def __post_init__(self) -> None:
         check_fields(self.info, RUN_FIELDS, "run")
-        check_left_out(self.info)
+        check_set_aside(self.info)
         for name in ("theta", "theta0"):
             shape = getattr(self, name).shape
             if shape != (self.info["n_parameters"],):
@@ -163,9 +163,9 @@ class Run:
         return int(self.info["P"])
 
     @property
-    def left_out(self) -> list[int]:
-        """The numbers of the patterns of the dataset that the training left out, ascending (the field `left_out`)."""
-        return list(self.info.get("left_out") or ())
+    def set_aside(self) -> list[int]:
+        """The numbers of the patterns of the dataset that the training left out, ascending (the field `set_aside`)."""
+        return list(self.info.get("set_aside") or ())
 
     @property
     def N(self) -> int:
@@ -228,7 +228,7 @@ class Runs:
 
     def patterns(self, run: Run) -> Dataset:
         """The patterns that this run was trained on: the first P of the dataset that it did not leave out."""
-        return self.dataset.first(run.P + len(run.left_out), run.left_out)
+        return self.dataset.first(run.P + len(run.set_aside), run.set_aside)
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,7 @@ def sha256(arrays: Iterable[NDArray[Any]], text: str = "") -> str:
 
 def check_data_of_run(run: Run, dataset: Dataset) -> None:
     """Raises InputError for a run that has another d than the dataset, or more patterns with those it left out."""
-    if run.info["d"] != dataset.d or run.P + len(run.left_out) > dataset.P:
+    if run.info["d"] != dataset.d or run.P + len(run.set_aside) > dataset.P:
         raise InputError(
             f"a run of P={run.P}, d={run.info['d']} on a dataset of "
             f"P={dataset.P}, d={dataset.d}; the file is inconsistent"

@@ -9,12 +9,10 @@ import pytest
 
 from jamtools.errors import InputError, Remedy
 from jamtools.records import (
-    COUNT_FIELDS,
     Dataset,
     Run,
     Runs,
     Spectrum,
-    check_counts,
     check_finite,
     sha256,
 )
@@ -38,6 +36,16 @@ def test_the_first_patterns_keep_the_whole_test_set():
     part = data.first(2)
     assert np.array_equal(part.x, data.x[:2]) and part.x_test is data.x_test
     assert data.first(6) is data
+    assert np.array_equal(data.first(4, [0, 2]).x, data.x[[1, 3]])
+
+
+def test_the_patterns_of_a_run_are_those_that_it_did_not_leave_out():
+    data = artefacts.dataset(6)
+    run = replace(artefacts.run(P=3, set_aside=[1, 4]), gaps=np.zeros(3))
+    assert np.array_equal(Runs(data, (run,)).patterns(run).x, data.x[[0, 2, 3]])
+    longer = replace(artefacts.run(P=5, set_aside=[1, 4]), gaps=np.zeros(5))
+    with pytest.raises(InputError, match="inconsistent"):
+        Runs(data, (longer,))
 
 
 def test_more_patterns_than_a_dataset_has_are_refused():
@@ -128,21 +136,6 @@ def test_a_run_that_diverged_is_not_finite(field):
     diverged: Run = replace(run, **{field: np.full_like(getattr(run, field), np.nan)})
     with pytest.raises(InputError, match="not finite"):
         check_finite(diverged)
-
-
-@pytest.mark.parametrize("value", [0, 2.0, True, None])
-@pytest.mark.parametrize("name", COUNT_FIELDS)
-def test_a_count_that_is_no_positive_integer_is_refused(name, value):
-    check_counts(artefacts.run_info())
-    with pytest.raises(InputError, match=f"a run of {name} "):
-        check_counts(artefacts.run_info(**{name: value}))
-
-
-def test_a_depth_may_be_zero_but_not_negative():
-    check_counts(artefacts.run_info(depth=0))
-    for depth in (-1, 0.0, None):
-        with pytest.raises(InputError, match="a run of depth .*at least 0"):
-            check_counts(artefacts.run_info(depth=depth))
 
 
 @pytest.mark.parametrize(("loss", "epsilon", "contact"), [("hinge", -0.5, 5e-11), ("hinge", 0.0, 1e-10)])

@@ -70,12 +70,12 @@ def approach(
     divides L by four. It is a run of the output, with its own ε and its own certificate. Its field `approach` has
     the number of the stage, how far the parameters moved, and how the unsatisfied patterns changed. A stage that
     unjams is taken back; where even the smallest one does, the branch has ended in an avalanche: the margin rises until
-    the run jams again. A satisfied run goes the other way until it jams.
+    the run jams again. A satisfied run goes the other way until it jams. Unsatisfied patterns that a layer does not pass
+    on are set aside: no margin satisfies them. A run has their numbers in its field `set_aside`.
 
     An approach ends with one of these words: reached (the jamming point: L/N ≤ --until), collapsed (ε and f vanish
-    together: no jamming point at this P and norm), dead (a layer does not pass on an unsatisfied pattern: no margin
-    satisfies it), stalled (stages that reach no minimum) or unjammed (no avalanche leads to jamming). It is in the
-    record of the last stage. All of them are results.
+    together: no jamming point at this P and norm), dead (no pattern is passed on), stalled (stages that reach no
+    minimum) or unjammed (no avalanche leads to jamming). It is in the record of the last stage. All of them are results.
 
     With --knob patterns the margin stays, and each stage takes away the last 2% of its patterns. A stage that unjams is
     taken back and tried half way, down to one pattern. The end is the last jammed stage, of which one pattern fewer is
@@ -132,7 +132,7 @@ def _jobs(
         if not np.isfinite(start.theta).all():
             session.note(f"r{i:04d} ({run_in_words(start)}) diverged: it has no approach and is left out")
             continue
-        own = data.first(start.P + len(start.left_out)) if knob == "margin" else data
+        own = data.first(start.P + len(start.set_aside)) if knob == "margin" else data
         jobs.append(ApproachJob(start, own, until, stages, knob))
     return jobs
 

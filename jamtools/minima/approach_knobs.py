@@ -56,8 +56,9 @@ SHRINK_FIRST, SHRINK_LEAST = 0.5, 4e-3
 #: Factors of 1 - q after a stage that unjammed, and after one that did not.
 SHRINK_UNJAMMED, SHRINK_RECOVERS = 0.2, 2.0
 
-#: After an avalanche the margin rises above the largest satisfied one by this part of it, and by this factor more each time.
-RECOMPRESS_FIRST, RECOMPRESS_FACTOR = 1e-3, 1.5
+#: After an avalanche the margin rises above the largest satisfied one by this part of it, then by this factor more each
+#: time, up to the last part.
+RECOMPRESS_FIRST, RECOMPRESS_FACTOR, RECOMPRESS_MOST = 1e-3, 1.5, 0.3
 
 #: Above this L/N a stage rearranges many patterns, and begins with a descent.
 FAR_FROM_JAMMING = 1e-6
@@ -138,7 +139,7 @@ class MarginKnob:
 
     def at(self, stage: ApproachStage) -> Problem:
         """The problem of a stage."""
-        return at_margin(without(self.problem, stage.left_out), stage.epsilon)
+        return at_margin(without(self.problem, stage.set_aside), stage.epsilon)
 
     def start(self, theta: Tensor, descend: bool) -> ApproachStage:
         """Stage 0 from theta [Ñ], on the sphere; descend: whether theta may be far from a minimum."""
@@ -151,7 +152,7 @@ class MarginKnob:
         far = last.loss > FAR_FROM_JAMMING * self.problem.arch.n_effective
         while True:
             outlook = None if far else Outlook((1 - pace) * gaps)
-            stage = self._stage(last.theta, last.epsilon - pace * mean, last.left_out, outlook, far)
+            stage = self._stage(last.theta, last.epsilon - pace * mean, last.set_aside, outlook, far)
             if stage.status != "satisfied":
                 return stage, min(SHRINK_FIRST, SHRINK_RECOVERS * pace)
             pace *= SHRINK_UNJAMMED
@@ -169,7 +170,7 @@ class MarginKnob:
     def _unsatisfied(self, stage: ApproachStage) -> Tensor:
         """Which patterns [P] of the first stage are unsatisfied at a stage."""
         unsatisfied = unsatisfied_at(stage.theta, at_margin(self.problem, stage.epsilon))
-        unsatisfied[list(stage.left_out)] = False
+        unsatisfied[list(stage.set_aside)] = False
         return unsatisfied
 
     def collapses(self, stage: ApproachStage, first_epsilon: float) -> bool:
@@ -191,31 +192,31 @@ class MarginKnob:
         while last.status == "satisfied":
             largest = last.epsilon - float(gaps_at(last.theta, self.at(last)).max())
             unit = abs(largest) or abs(last.epsilon)
-            last = self._stage(last.theta, largest + excess * unit, last.left_out, descend=True)
-            excess *= RECOMPRESS_FACTOR
+            last = self._stage(last.theta, largest + excess * unit, last.set_aside, descend=True)
+            excess = min(RECOMPRESS_FACTOR * excess, RECOMPRESS_MOST)
         return last
 
     def _stage(
         self,
         theta: Tensor,
         epsilon: float,
-        left_out: Sequence[int],
+        set_aside: Sequence[int],
         outlook: Outlook | None = None,
         descend: bool = False,
     ) -> ApproachStage:
         """The stage at a margin without some patterns, and without those that are dead at its end."""
         steps = 0
         for _ in range(SET_ASIDE_MOST):
-            problem = at_margin(without(self.problem, left_out), epsilon)
+            problem = at_margin(without(self.problem, set_aside), epsilon)
             start = descended(theta, problem) if descend else theta
             stage = sphere_stage(start, problem, outlook)
             steps, dead = steps + stage.steps, dead_at(stage.theta, problem)
-            stage = replace(stage, left_out=left_out, steps=steps)
+            stage = replace(stage, set_aside=set_aside, steps=steps)
             if not bool(dead.any()):
                 return stage
-            kept = [µ for µ in range(len(self.problem.x)) if µ not in set(left_out)]
-            left_out = tuple(sorted([*left_out, *(kept[i] for i in dead.nonzero()[:, 0].tolist())]))
-            if len(left_out) == len(self.problem.x):
+            kept = [µ for µ in range(len(self.problem.x)) if µ not in set(set_aside)]
+            set_aside = tuple(sorted([*set_aside, *(kept[i] for i in dead.nonzero()[:, 0].tolist())]))
+            if len(set_aside) == len(self.problem.x):
                 break
             theta, outlook = stage.theta, None
         return replace(stage, status="dead")
@@ -306,12 +307,12 @@ def at_margin(problem: Problem, epsilon: float) -> Problem:
     return replace(problem, loss=replace(problem.loss, epsilon=epsilon))
 
 
-def without(problem: Problem, left_out: Sequence[int]) -> Problem:
+def without(problem: Problem, set_aside: Sequence[int]) -> Problem:
     """The problem without the patterns of some numbers; L is the mean over the others."""
-    if not left_out:
+    if not set_aside:
         return problem
     kept = torch.ones(len(problem.x), dtype=torch.bool, device=problem.x.device)
-    kept[list(left_out)] = False
+    kept[list(set_aside)] = False
     loss = replace(problem.loss, P=int(kept.sum()))
     return replace(problem, x=problem.x[kept], y=problem.y[kept], loss=loss)
 

@@ -36,7 +36,7 @@ StageStatus = Literal["stationary", "escaping", "budget", "satisfied", "dead"]
 class ApproachStage:
     """The end of a stage: theta [Ñ] at this margin and P, its loss, its N_Δ, and the kinks at zero.
 
-    left_out: the numbers of the patterns that were set aside, among those of the first stage. The P others are in the loss.
+    set_aside: the numbers of the patterns that were set aside, among those of the first stage. The P others are in the loss.
     status: "stationary" at a minimum, "escaping" where free weights escape, "budget" where no minimum was reached,
     "satisfied", "dead" where dead patterns are in the way. steps: its iterations; trace: that of an escape, else None.
     Against the stage before, over the patterns of both: moved, ‖δW‖/‖W‖; overlap, the unsatisfied patterns that both have
@@ -52,7 +52,7 @@ class ApproachStage:
     n_kinks: int
     status: StageStatus
     steps: int
-    left_out: Sequence[int] = ()
+    set_aside: Sequence[int] = ()
     trace: Escape | None = None
     moved: float = 0.0
     overlap: float = 1.0

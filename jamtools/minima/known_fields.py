@@ -16,7 +16,7 @@ from jamtools.records import CERTIFICATE_ARRAYS, HISTORY_FIELDS, RUN_FIELDS, Run
 OTHER_FIELDS = (
     "data", "outputs", "norm", "bias", "settings", "engine", "n_missed_crossings", "n_dead_at_start", "test_error",
     "test_loss", "certificate", "finish", "approach", "origin",
-    "left_out",
+    "set_aside",
 )  # fmt: skip
 
 #: The fields of the objects in a run; those of its certificate are in certificate_claims.py.

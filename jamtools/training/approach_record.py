@@ -36,8 +36,8 @@ def stage_record(start: Run, data: Dataset, approach: Approach, knob: Knob, unti
     An approach that ended at a minimum, as far as its stages tell, but whose record proves none, has the end of its state.
     """
     stage = approach.stage
-    left_out = _left_out(start, stage.left_out)
-    run = RunInProgress(_job(start, data.first(stage.P + len(left_out), left_out), stage.epsilon))
+    set_aside = _set_aside(start, stage.set_aside)
+    run = RunInProgress(_job(start, data.first(stage.P + len(set_aside), set_aside), stage.epsilon))
     run.begin_at(start.theta0, stage.theta, stage.trace)
     run.step, run.status = stage.steps, stage.status
     run.measure()
@@ -48,15 +48,15 @@ def stage_record(start: Run, data: Dataset, approach: Approach, knob: Knob, unti
     status = "collapsed" if end == "collapsed" else record.info["status"]
     fields = _fields(record, replace(approach, end=end), knob, until)
     extra = {name: start.info[name] for name in ("origin",) if name in start.info}  # that of theta0
-    if left_out:
-        extra["left_out"] = left_out
+    if set_aside:
+        extra["set_aside"] = set_aside
     return replace(record, info={**record.info, **extra, "status": status, "approach": fields})
 
 
-def _left_out(start: Run, numbers: Sequence[int]) -> list[int]:
+def _set_aside(start: Run, numbers: Sequence[int]) -> list[int]:
     """The numbers in the dataset of the patterns that the start left out, and of some of its own, ascending."""
-    kept = np.delete(np.arange(start.P + len(start.left_out)), start.left_out)
-    return sorted([*start.left_out, *kept[list(numbers)].tolist()])
+    kept = np.delete(np.arange(start.P + len(start.set_aside)), start.set_aside)
+    return sorted([*start.set_aside, *kept[list(numbers)].tolist()])
 
 
 def _job(start: Run, data: Dataset, epsilon: float) -> Job:

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from jamtools.errors import InputError
 from jamtools.minima.approach import Approach, advance, begin
 from jamtools.minima.approach_knobs import Knob, KnobName, MarginKnob, PatternsKnob
 from jamtools.minima.approach_stage import ApproachStage
@@ -66,13 +67,17 @@ class ApproachJob:
     @property
     def own(self) -> Dataset:
         """The patterns of the start."""
-        return self.data.first(self.start.P + len(self.start.left_out), self.start.left_out)
+        return self.data.first(self.start.P + len(self.start.set_aside), self.start.set_aside)
 
     def make_knob(self) -> Knob:
         """The knob, in float64 on the CPU. Raises InputError for a run that has no approach."""
         problem = Problem.of(self.start, self.own)
         if self.knob == "margin":
             return MarginKnob(problem)
+        if self.start.set_aside:
+            raise InputError(
+                "an approach by the patterns of a run that set some of them aside, expected all of its first P"
+            )
         x, y = problem.tensor(self.data.x), problem.tensor(self.data.y)
         every = replace(problem, x=x, y=column(y), loss=replace(problem.loss, P=self.data.P))
         return PatternsKnob(every, self.start.P, problem.tensor(self.start.theta0))

@@ -117,7 +117,7 @@ def test_a_satisfied_start_goes_the_other_way_until_it_jams():
     assert stages[-1].loss / problem.arch.n_effective <= 1e-6
 
 
-def test_patterns_that_are_dead_end_an_approach():
+def test_an_approach_ends_where_all_patterns_are_dead():
     """ReLU neurons whose large negative biases kill all patterns: no margin satisfies them."""
     theta, problem = start_of("relu", 1, 12, 0)
     theta[:9] = 0.0
@@ -127,6 +127,57 @@ def test_patterns_that_are_dead_end_an_approach():
     approach = begin(theta, MarginKnob(problem), UNTIL)
     assert approach.stage.status == "dead" and approach.end == "dead"
     assert advance(approach, MarginKnob(problem), UNTIL) is approach
+
+
+def with_a_dead_cluster():
+    """A ReLU start and its 20 patterns: the numbers 3, 8 and 11 are where no neuron of the first layer is active."""
+    theta, problem = start_of("relu", 1, 20, 0)
+    weights = theta[:9].reshape(3, 3)
+    off = -torch.linalg.pinv(weights) @ (theta[9:12].abs() + 20.0)
+    x, y = problem.x.clone(), problem.y.clone()
+    for n, mu in enumerate((3, 8, 11)):
+        x[mu] = off * (1 + 0.01 * n)
+        y[mu] = (-1.0) ** n
+    return theta, replace(problem, x=x, y=y)
+
+
+def test_dead_patterns_are_set_aside_and_the_others_jam():
+    """Two of the three must be dead and unsatisfied: f is one constant there, and their labels differ."""
+    theta, problem = with_a_dead_cluster()
+    stages, end = stages_of(theta, problem)
+    set_aside = list(stages[0].set_aside)
+    assert set(set_aside) & {3, 8, 11}, "no pattern is dead at the minimum: choose another start"
+    kept = [mu for mu in range(20) if mu not in set_aside]
+    for stage in stages:
+        assert set(stage.set_aside) >= set(set_aside) and 20 - len(stage.set_aside) == stage.P
+    first = stages[0]
+    f = problem.forward(first.theta).f[kept, 0]
+    gaps = (first.epsilon - problem.y[kept, 0] * f).clamp(min=0)
+    assert first.loss == pytest.approx(float(gaps.square().sum()) / (2 * len(kept)), rel=1e-12)
+    assert end == "reached" and stages[-1].loss / problem.arch.n_effective <= UNTIL
+
+
+def test_a_pattern_that_is_set_aside_counts_as_one_that_is_not_unsatisfied_any_more():
+    theta, problem = with_a_dead_cluster()
+    knob = MarginKnob(problem)
+    stage = begin(theta, knob, UNTIL).stage
+    before = replace(stage, set_aside=())
+    new = knob.compared(stage, before)
+    assert new.n_changed == len(stage.set_aside) > 0
+    assert new.moved == 0
+
+
+def test_a_margin_that_passes_zero_is_no_collapse():
+    """A perceptron above its capacity: f keeps its size as the margin changes its sign."""
+    rng = np.random.default_rng(0)
+    x, y = torch.from_numpy(rng.standard_normal((80, 10))), torch.from_numpy(rng.choice([-1.0, 1.0], 80))
+    arch = Architecture(10, 10, 0, norm=1.0, bias=False)
+    problem = Problem(x, y, arch, Loss("hinge", 1.0, 80))
+    knob = MarginKnob(problem)
+    stage = begin(torch.from_numpy(rng.standard_normal(10)), knob, UNTIL).stage
+    small = replace(stage, epsilon=1e-3)
+    assert not knob.collapses(small, 1.0)
+    assert knob.collapses(replace(small, theta=1e-3 * small.theta), 1.0)
 
 
 def test_an_approach_goes_on_from_any_of_its_states_to_the_same_stages():

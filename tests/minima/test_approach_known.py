@@ -20,7 +20,8 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from jamtools.data.sphere import random_gaussian
-from jamtools.minima.approach import advance, at_margin, begin
+from jamtools.minima.approach import advance, begin
+from jamtools.minima.approach_knobs import MarginKnob, at_margin
 from jamtools.network.architecture import Architecture
 from jamtools.network.loss import Loss
 from jamtools.network.problem import Problem
@@ -38,10 +39,11 @@ def problem_of(x, y, epsilon, norm=1.0, depth=0, activation="linear", width=None
 
 def stages_of(theta, problem, until=UNTIL, descend=True):
     """All stages of an approach, and how it ended."""
-    approach = begin(torch.as_tensor(theta, dtype=torch.float64), problem, until, descend)
+    knob = MarginKnob(problem)
+    approach = begin(torch.as_tensor(theta, dtype=torch.float64), knob, until, descend)
     stages = [approach.stage]
     while not approach.end:
-        approach = advance(approach, problem, until)
+        approach = advance(approach, knob, until)
         stages.append(approach.stage)
     return stages, approach.end
 

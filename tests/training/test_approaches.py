@@ -14,6 +14,7 @@ from jamtools.errors import InputError
 from jamtools.minima.verification import NO_CLAIM_PREFIX, verify
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import TrainingOptions, with_options
+from jamtools.records import Runs
 from jamtools.training.approaches import ApproachJob, approach_many
 from jamtools.training.ensemble import train, train_many
 from jamtools.training.job import Job
@@ -135,15 +136,26 @@ def test_a_satisfied_run_jams_at_a_larger_margin():
     assert records[-1].info["approach"]["end"] == "reached" and records[-1].info["epsilon"] > 0.05
 
 
-def test_an_approach_ends_at_a_dead_pattern_and_its_record_holds():
-    """A ReLU minimum with patterns that a layer does not pass on: no margin satisfies them."""
-    data = random_sphere(108, 4, 1)
-    run = train(data, Architecture(4, 4, 2), with_options(TrainingOptions(), optimizer="newton", norm="5"), 1)
+def test_stages_without_the_dead_patterns_are_runs_whose_records_hold():
+    """A ReLU minimum with patterns that a layer does not pass on: they are left out, and the file says which."""
+    data = random_sphere(60, 3, 0)
+    begun = train(data, Architecture(3, 3, 2), with_options(TrainingOptions(), norm="6", steps=10), 0)
+    settings = with_options(TrainingOptions(), optimizer="newton", norm="6").resolve(60)
+    (run,) = train_many([Job(data, Architecture.of(begun.info), 0, settings, start=begun)])
     assert run.info["n_dead"] > 0
-    ((record,),) = approach_many([ApproachJob(run, data, UNTIL)])
-    assert record.info["approach"]["end"] == "dead" and record.info["approach"]["stage"] == 0
-    verification = verify(record, data)
-    assert verification.holds, verification.findings
+    (records,) = approach_many([ApproachJob(run, data, UNTIL)])
+    runs = Runs(data, tuple(records))
+    for record in records:
+        set_aside = record.info["set_aside"]
+        assert set_aside and 60 - len(set_aside) == record.P
+        own = runs.patterns(record)
+        assert np.array_equal(own.x, np.delete(data.x, set_aside, 0))
+        verification = verify(record, own)
+        assert verification.holds, verification.findings
+    with pytest.raises(InputError, match="set some of them aside"):
+        approach_many([ApproachJob(records[0], data, UNTIL, knob="patterns")])
+    (again,) = approach_many([ApproachJob(records[0], data, UNTIL)])
+    assert again[0].info["set_aside"] == records[0].info["set_aside"]
 
 
 def test_a_stage_that_newton_finishes_is_no_stage_any_more():
