@@ -10,6 +10,7 @@ Source: none, own layout.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -57,6 +58,7 @@ def _block_parts(Hp: Tensor, arch: Architecture, j: int, k: int) -> Iterator[tup
             yield part.unflatten(0, (arch.shapes[j][0], -1)), q, s
 
 
+@lru_cache(maxsize=256)
 def _layer_parts(arch: Architecture, layer: int) -> list[tuple[slice, slice]]:
     """For the weights and for the biases of a layer, if it has some: their inputs, and their place in theta."""
     start = sum(out * (fan_in + arch.bias) for out, fan_in in arch.shapes[:layer])
@@ -66,8 +68,9 @@ def _layer_parts(arch: Architecture, layer: int) -> list[tuple[slice, slice]]:
     return [weights, (slice(fan_in, fan_in + 1), slice(middle, middle + out))] if arch.bias else [weights]
 
 
+@lru_cache(maxsize=64)
 def _symmetric_places(n: int, device: torch.device) -> Tensor:
-    """[n, n]: the place of (p, r) and of (r, p) among the pairs p ≤ r."""
+    """[n, n]: the place of (p, r) and of (r, p) among the pairs p ≤ r. Nobody writes to it."""
     places = torch.zeros(n, n, dtype=torch.long, device=device)
     p, r = torch.triu_indices(n, n, device=device)
     places[p, r] = places[r, p] = torch.arange(len(p), device=device)

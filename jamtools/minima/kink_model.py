@@ -171,6 +171,8 @@ class KinkModel:
 
     def normals(self, at: Tensor) -> Tensor:
         """n_i [n, Ñ] of kinks at [n, 3]."""
+        if not len(at):
+            return self.theta.new_zeros(0, len(self.theta))
         parts = [self._normals(j, *at[at[:, 0] == j, 1:].T) for j in range(self.arch.depth)]
         return self.project(joined(parts, self.theta.new_zeros(0, len(self.theta))))
 

@@ -85,7 +85,7 @@ class _KktPoint:
         model = KinkModel(theta, problem, held)
         held = model.held
         self.held = replace(held, slope=held.slope + self._change(model, held))
-        self.model = model = KinkModel(theta, problem, self.held)
+        self.model = model = KinkModel(theta, problem, self.held) if len(held.at) else model
         self.gaps = torch.where(active, model.gaps, 0.0)
         self.rows, self.normals = model.rows(active), model.normals(held.at)
         self.z = model.pick(model.z, held.at)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from jamtools.errors import InputError, Remedy
@@ -114,7 +115,7 @@ class Architecture:
 
         return ACTIVATIONS[self.activation]
 
-    @property
+    @cached_property
     def shapes(self) -> list[tuple[int, int]]:
         """(out, in) of the weight of each layer."""
         sizes = [self.d] + [self.width] * self.depth + [self.outputs]
