@@ -40,6 +40,9 @@ UNNAMED_PARTS = (
 #: Parts of the preprocessing of images that their name has in words.
 IMAGE_PARTS = ("labels", "pca", "whiten", "sphere")
 
+#: So many values of a pooled field are listed in a message; of more, the first and the last.
+LISTED_MOST = 8
+
 
 # --- data ---------------------------------------------------------------------------------------------
 
@@ -281,6 +284,12 @@ def pooled_in_words(records: Sequence[Record], groups: Iterable[Sequence[int]], 
     for members in groups:
         for name, values in pooled_values([records[i] for i in members], names).items():
             pooled.setdefault(name, set()).update(values)
-    return "; ".join(
-        f"{name} ({', '.join(map(str, sorted(values, key=_order)))})" for name, values in pooled.items()
-    )
+    return "; ".join(f"{name} ({_listed(sorted(values, key=_order))})" for name, values in pooled.items())
+
+
+def _listed(values: Sequence[Any]) -> str:
+    """Values one after the other, or how many there are and the first and the last of them."""
+    if len(values) <= LISTED_MOST:
+        return ", ".join(map(str, values))
+    first, last = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in (values[0], values[-1]))
+    return f"{len(values)} values from {first} to {last}"

@@ -151,6 +151,8 @@ def test_what_is_pooled_is_said_with_its_values():
     assert pooled_values(records, RUN_GROUP_FIELDS) == {"data": ["a", "b"], "depth": [2, 3]}
     assert pooled_in_words(records, [[0, 1, 2]], RUN_GROUP_FIELDS) == "data (a, b); depth (2, 3)"
     assert pooled_in_words(records, [[0], [1], [2]], RUN_GROUP_FIELDS) == ""
+    stages = [{"epsilon": 0.5 / 2**n} for n in range(10)]
+    assert pooled_in_words(stages, [range(10)], ("epsilon",)) == "epsilon (10 values from 0.0009766 to 0.5)"
 
 
 def test_an_unknown_field_is_refused_with_the_nearest_one():
