@@ -22,7 +22,7 @@ from torch import Tensor
 from jamtools.minima.approach_knobs import Knob
 from jamtools.minima.approach_stage import ApproachStage
 
-#: Stages in a row that may end without a minimum at fixed norm, and avalanches of one approach by the margin.
+#: Stages in a row that may end without a minimum at fixed norm, near jamming, and avalanches of one approach by the margin.
 STAGES_WITHOUT_MINIMUM, MOST_AVALANCHES = 3, 20
 
 #: How an approach ended; "" while it goes on.
@@ -72,7 +72,7 @@ def advance(approach: Approach, knob: Knob, until: float) -> Approach:
         stage=knob.compared(stage, last),
         number=approach.number + 1,
         pace=pace,
-        lost=0 if stage.status == "stationary" else approach.lost + 1,
+        lost=0 if stage.status == "stationary" or knob.is_far(stage) else approach.lost + 1,
     )
     return _ended(replace(new, avalanches=approach.avalanches + new.stage.avalanche), knob, until)
 

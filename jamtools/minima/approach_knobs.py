@@ -26,7 +26,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-import torch
 from torch import Tensor
 
 from jamtools.errors import InputError, Remedy
@@ -39,6 +38,7 @@ from jamtools.minima.approach_stage import (
     gaps_at,
     sphere_stage,
     unsatisfied_at,
+    without,
 )
 from jamtools.minima.escape import has_grown
 from jamtools.minima.kink_newton import Outlook
@@ -60,8 +60,9 @@ SHRINK_UNJAMMED, SHRINK_RECOVERS = 0.2, 2.0
 #: time, up to the last part.
 RECOMPRESS_FIRST, RECOMPRESS_FACTOR, RECOMPRESS_MOST = 1e-3, 1.5, 0.3
 
-#: Above this L/N a stage rearranges many patterns, and begins with a descent.
-FAR_FROM_JAMMING = 1e-6
+#: Above this L/N a stage rearranges many patterns. It begins with a descent, makes at most so many iterations of Newton, and
+#: need not reach its minimum.
+FAR_FROM_JAMMING, FAR_ITERATIONS = 1e-6, 60
 
 #: How many times a stage is made again with fewer patterns, because some were dead at its end.
 SET_ASIDE_MOST = 20
@@ -116,6 +117,9 @@ class Knob(Protocol):
     def has_grown(self, stage: ApproachStage) -> bool:
         """Whether free weights have grown by a decade."""
 
+    def is_far(self, stage: ApproachStage) -> bool:
+        """Whether jamming is so far that a stage need not reach its minimum."""
+
 
 @dataclass(frozen=True)
 class MarginKnob:
@@ -149,7 +153,7 @@ class MarginKnob:
         """The stage at a lower margin; after an avalanche the first one that jams again."""
         gaps = gaps_at(last.theta, self.at(last)).clamp(min=0)
         mean = float(gaps.square().sum() / gaps.sum())
-        far = last.loss > FAR_FROM_JAMMING * self.problem.arch.n_effective
+        far = self.is_far(last)
         while True:
             outlook = None if far else Outlook((1 - pace) * gaps)
             stage = self._stage(last.theta, last.epsilon - pace * mean, last.set_aside, outlook, far)
@@ -186,6 +190,10 @@ class MarginKnob:
         """Never: the norm is fixed."""
         return False
 
+    def is_far(self, stage: ApproachStage) -> bool:
+        """Whether L/N is above FAR_FROM_JAMMING."""
+        return stage.loss > FAR_FROM_JAMMING * self.problem.arch.n_effective
+
     def _recompressed(self, satisfied: ApproachStage) -> ApproachStage:
         """The first stage that jams, as the margin rises above the one that theta satisfies."""
         last, excess = satisfied, RECOMPRESS_FIRST
@@ -209,7 +217,8 @@ class MarginKnob:
         for _ in range(SET_ASIDE_MOST):
             problem = at_margin(without(self.problem, set_aside), epsilon)
             start = descended(theta, problem) if descend else theta
-            stage = sphere_stage(start, problem, outlook)
+            far = problem.value(start) > FAR_FROM_JAMMING * problem.arch.n_effective
+            stage = sphere_stage(start, problem, outlook, FAR_ITERATIONS if far else None)
             steps, dead = steps + stage.steps, dead_at(stage.theta, problem)
             stage = replace(stage, set_aside=set_aside, steps=steps)
             if not bool(dead.any()):
@@ -286,6 +295,10 @@ class PatternsKnob:
         """Whether free weights have grown by a decade since theta0."""
         return has_grown(stage.theta, self.theta0, self.problem)
 
+    def is_far(self, stage: ApproachStage) -> bool:
+        """Never: L says little about how many patterns are left to take away."""
+        return False
+
     def _stage(
         self,
         theta: Tensor,
@@ -305,16 +318,6 @@ class PatternsKnob:
 def at_margin(problem: Problem, epsilon: float) -> Problem:
     """The problem at another margin."""
     return replace(problem, loss=replace(problem.loss, epsilon=epsilon))
-
-
-def without(problem: Problem, set_aside: Sequence[int]) -> Problem:
-    """The problem without the patterns of some numbers; L is the mean over the others."""
-    if not set_aside:
-        return problem
-    kept = torch.ones(len(problem.x), dtype=torch.bool, device=problem.x.device)
-    kept[list(set_aside)] = False
-    loss = replace(problem.loss, P=int(kept.sum()))
-    return replace(problem, x=problem.x[kept], y=problem.y[kept], loss=loss)
 
 
 def first_patterns(problem: Problem, P: int) -> Problem:

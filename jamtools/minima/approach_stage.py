@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from jamtools.minima.bfgs_stage import BfgsStage
@@ -70,11 +71,13 @@ def descended(theta: Tensor, problem: Problem) -> Tensor:
     return problem.onto(u)
 
 
-def sphere_stage(theta: Tensor, problem: Problem, outlook: Outlook | None = None) -> ApproachStage:
-    """The stage of a problem of fixed norm, from theta [Ñ]."""
+def sphere_stage(
+    theta: Tensor, problem: Problem, outlook: Outlook | None = None, iterations: int | None = None
+) -> ApproachStage:
+    """The stage of a problem of fixed norm, from theta [Ñ], with at most so many iterations."""
     end = theta.clone()
     newton = KinkStage(end, problem, None, outlook)
-    while newton.iterate(end):
+    while newton.iterate(end) and (iterations is None or newton.taken < iterations):
         pass
     status: StageStatus = "stationary" if newton.outcome == "stationary" else "budget"
     return _measured(end, problem, status, newton.taken, len(newton.newton.held.at))
@@ -131,3 +134,13 @@ def unsatisfied_at(theta: Tensor, problem: Problem) -> Tensor:
 def dead_at(theta: Tensor, problem: Problem) -> Tensor:
     """Which patterns [P] are unsatisfied and dead at theta [Ñ]."""
     return dead_by_layer(theta, problem).any(0) & unsatisfied_at(theta, problem)
+
+
+def without(problem: Problem, set_aside: Sequence[int]) -> Problem:
+    """The problem without the patterns of some numbers; L is the mean over the others."""
+    if not set_aside:
+        return problem
+    kept = torch.ones(len(problem.x), dtype=torch.bool, device=problem.x.device)
+    kept[list(set_aside)] = False
+    loss = replace(problem.loss, P=int(kept.sum()))
+    return replace(problem, x=problem.x[kept], y=problem.y[kept], loss=loss)
