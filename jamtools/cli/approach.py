@@ -93,7 +93,7 @@ def approach(
     from jamtools.records import Runs
 
     data, starts, steps = _read(session, files, where)
-    jobs = _jobs(session, data, starts, (until, stages, knob))
+    jobs = _jobs(session, data, starts, until, stages, knob)
     approached = resumable.approach(session, jobs, threads)
     records = [stage for part in approached for stage in part]
     session.write(runs_bytes(Runs(data, tuple(records)), session.provenance(*steps)))
@@ -119,14 +119,15 @@ def _jobs(
     session: Session,
     data: Dataset,
     starts: Sequence[Run],
-    wanted: tuple[float, int | None, Literal["margin", "patterns"]],
+    until: float,
+    stages: int | None,
+    knob: Literal["margin", "patterns"],
 ) -> list[ApproachJob]:
-    """An approach for each run; wanted: until, stages, knob. A run that diverged has none and is left out, with a note."""
+    """An approach for each run. A run that diverged has none and is left out, with a note."""
     import numpy as np
 
     from jamtools.training.approaches import ApproachJob
 
-    until, stages, knob = wanted
     jobs = []
     for i, start in enumerate(starts):
         if not np.isfinite(start.theta).all():

@@ -36,6 +36,7 @@ from jamtools.minima.approach_stage import (
     descended,
     free_stage,
     gaps_at,
+    numbers_with,
     sphere_stage,
     unsatisfied_at,
     without,
@@ -223,8 +224,7 @@ class MarginKnob:
             stage = replace(stage, set_aside=set_aside, steps=steps)
             if not bool(dead.any()):
                 return stage
-            kept = [µ for µ in range(len(self.problem.x)) if µ not in set(set_aside)]
-            set_aside = tuple(sorted([*set_aside, *(kept[i] for i in dead.nonzero()[:, 0].tolist())]))
+            set_aside = numbers_with(set_aside, dead.nonzero()[:, 0].tolist(), len(self.problem.x))
             if len(set_aside) == len(self.problem.x):
                 break
             theta, outlook = stage.theta, None

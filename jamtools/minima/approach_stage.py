@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -144,3 +145,9 @@ def without(problem: Problem, set_aside: Sequence[int]) -> Problem:
     kept[list(set_aside)] = False
     loss = replace(problem.loss, P=int(kept.sum()))
     return replace(problem, x=problem.x[kept], y=problem.y[kept], loss=loss)
+
+
+def numbers_with(set_aside: Sequence[int], own: Sequence[int], total: int) -> list[int]:
+    """The numbers, among `total` patterns, of those set aside and of some of the others, which `own` counts; ascending."""
+    others = np.delete(np.arange(total), list(set_aside))
+    return sorted([*set_aside, *others[list(own)].tolist()])

@@ -104,10 +104,14 @@ class KinkModel:
         if j:
             last = torch.where(self.slopes[j - 1].ne(0).any(1), last, j - 1)
         self.dead_below.append(last)
-        for (layer, pattern, neuron), slope in zip(held.at.tolist(), held.slope, strict=True):
-            if layer == j:
-                sharing = last == last[pattern] if int(last[pattern]) >= 0 else pattern
-                self.slopes[j][sharing, neuron] = slope
+        here = held.at[:, 0] == j
+        (patterns, neurons), slope = held.at[here, 1:].T, held.slope[here]
+        self.slopes[j][patterns, neurons] = slope
+        dead = last[patterns]
+        common = torch.full((self.arch.depth, self.arch.width), torch.nan).to(slope)
+        common[dead[dead >= 0], neurons[dead >= 0]] = slope[dead >= 0]
+        shared = torch.where((last >= 0)[:, None], common[last.clamp(min=0)], torch.nan)
+        self.slopes[j] = torch.where(shared.isnan(), self.slopes[j], shared)
 
     def _canonical(self, held: Kinks) -> Kinks:
         """The held kinks with each common one once, at its first pattern."""

@@ -76,6 +76,7 @@ class StepProblem:
         self.near = model.gaps.abs() < NEAR_GAP * self.unit
         if bool((expected > 0).ne(model.active).any()):  # those that begin or end in a stage do so at once
             self.near = self.near | (expected > 0)
+        self.common_forces = model.common_forces(self.gaps)
         self.kinks = self._near_kinks(reach)
         self.rows = model.rows(torch.ones_like(model.active))
         self.damping = damping
@@ -121,8 +122,8 @@ class StepProblem:
         model = self.model
         if model.arch.activation != "relu":
             return [torch.zeros_like(z, dtype=torch.bool) for z in model.z]
-        used, common = (model.active | near)[:, None], model.common_forces(self.gaps)
-        return [((e > 0) & used) | (c > 0) for e, c in zip(model.forces, common, strict=True)]
+        used = (model.active | near)[:, None]
+        return [((e > 0) & used) | (c > 0) for e, c in zip(model.forces, self.common_forces, strict=True)]
 
     def _near_kinks(self, reach: float) -> list[Tensor]:
         """The convex kinks near zero [L][P, h], and those held."""
@@ -208,7 +209,7 @@ class StepProblem:
         place[patterns] = torch.arange(len(patterns), device=at.device)
         E = normals.new_zeros(len(patterns), len(at))
         E[place[at[own, 1]], own.nonzero()[:, 0]] = forces[own]
-        c = torch.where(own, 0.0, model.force(at, self.gaps))
+        c = torch.where(own, 0.0, model.pick(self.common_forces, at))
         plain = self._plain(patterns)
         moved = self.rows[self.plain & ~plain]
         linear = self.rows[plain].T @ model.gaps[plain] - normals.T @ (c * slopes)

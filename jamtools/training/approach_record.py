@@ -10,14 +10,12 @@ Source: none, bookkeeping only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from jamtools.minima.approach import Approach, end_of
 from jamtools.minima.approach_knobs import Knob
+from jamtools.minima.approach_stage import numbers_with
 from jamtools.network.architecture import Architecture
 from jamtools.protocols import FREE_NORM, FROM_RUN, TrainingOptions, with_options
 from jamtools.records import Dataset, Run
@@ -36,7 +34,7 @@ def stage_record(start: Run, data: Dataset, approach: Approach, knob: Knob, unti
     An approach that ended at a minimum, as far as its stages tell, but whose record proves none, has the end of its state.
     """
     stage = approach.stage
-    set_aside = _set_aside(start, stage.set_aside)
+    set_aside = numbers_with(start.set_aside, stage.set_aside, start.P + len(start.set_aside))
     run = RunInProgress(_job(start, data.first(stage.P + len(set_aside), set_aside), stage.epsilon))
     run.begin_at(start.theta0, stage.theta, stage.trace)
     run.step, run.status = stage.steps, stage.status
@@ -47,16 +45,9 @@ def stage_record(start: Run, data: Dataset, approach: Approach, knob: Knob, unti
         end = end_of(record.info["status"], knob.has_grown(stage))
     status = "collapsed" if end == "collapsed" else record.info["status"]
     fields = _fields(record, replace(approach, end=end), knob, until)
-    extra = {name: start.info[name] for name in ("origin",) if name in start.info}  # that of theta0
-    if set_aside:
-        extra["set_aside"] = set_aside
+    extra = {"origin": start.info.get("origin"), "set_aside": set_aside}  # the origin is that of theta0
+    extra = {name: value for name, value in extra.items() if value}
     return replace(record, info={**record.info, **extra, "status": status, "approach": fields})
-
-
-def _set_aside(start: Run, numbers: Sequence[int]) -> list[int]:
-    """The numbers in the dataset of the patterns that the start left out, and of some of its own, ascending."""
-    kept = np.delete(np.arange(start.P + len(start.set_aside)), start.set_aside)
-    return sorted([*start.set_aside, *kept[list(numbers)].tolist()])
 
 
 def _job(start: Run, data: Dataset, epsilon: float) -> Job:
